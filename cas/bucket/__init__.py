@@ -1,0 +1,9 @@
+"""Bytes by key: a directory, S3-compatible storage, https (read only), or memory for tests."""
+
+from __future__ import annotations
+
+from cas.bucket.base import Bucket, Entry, Kind
+from cas.bucket.opening import open_bucket
+from cas.bucket.patience import Patience
+
+__all__ = ["Bucket", "Entry", "Kind", "Patience", "open_bucket"]

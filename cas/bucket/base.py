@@ -1,0 +1,77 @@
+"""What a store asks of the place that keeps its objects: five verbs, and honest errors."""
+
+from __future__ import annotations
+
+import datetime
+from abc import ABC, abstractmethod
+from enum import Enum
+from typing import NamedTuple
+
+from cas.digest import Buffer
+from cas.errors import ObjectMissing
+
+
+class Entry(NamedTuple):
+    """One object as a listing shows it. modified: the server's clock, not ours."""
+
+    key: str
+    size: int
+    modified: datetime.datetime
+
+
+class Kind(Enum):
+    """What an object is: decides its Content-Type and whether caches may keep it for ever."""
+
+    CHUNK = ("application/zstd", True)
+    MANIFEST = ("application/json", True)
+    DOCUMENT = ("application/json", False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """HTTP headers to store with the object."""
+        content_type, immutable = self.value
+        cache = "public, max-age=31536000, immutable, no-transform" if immutable else "no-store"
+        return {"Content-Type": content_type, "Cache-Control": cache}
+
+
+class Bucket(ABC):
+    """Objects by key.
+
+    Every method may raise AccessDenied, BucketMissing or Transient (after its own retries). Absent is
+    said only when the server said so.
+    """
+
+    url: str
+
+    @abstractmethod
+    def get(self, key: str, limit: int) -> Buffer:
+        """The bytes of an object; raises ObjectMissing, or ObjectTooLarge when it has more than `limit`."""
+
+    @abstractmethod
+    def head(self, key: str) -> Entry:
+        """Size and age of an object; raises ObjectMissing."""
+
+    @abstractmethod
+    def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
+        """Writes an object; True when it now holds `data`, False when another content was there and stayed.
+
+        overwrite: replace an existing object, for the repair of a damaged store only. Without it, two
+        writers of one key at the same moment may both be told True where the server does not honour
+        conditional writes; keys are made so that both then wrote the same thing.
+        """
+
+    @abstractmethod
+    def list(self, prefix: str) -> list[Entry]:
+        """Every object below the folder `prefix`, ordered by key; raises Unsupported over plain https."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Removes an object; removing an absent one is no error."""
+
+    def exists(self, key: str) -> bool:
+        """Whether the server has the object; False only when it answered that it has not."""
+        try:
+            self.head(key)
+        except ObjectMissing:
+            return False
+        return True

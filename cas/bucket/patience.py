@@ -1,0 +1,69 @@
+"""How long to wait, how often to try again, and when to stop: no request hangs, none gives up too soon."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from cas.errors import Stalled, Transient, Unreachable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Limits of one request and of its repetition. Times are seconds, sizes bytes.
+
+    A request that was cut for slowness gets twice the time on its next attempt, so that a slow link
+    is served in the end while a stalled connection on a fast one is left at once.
+
+    connect: to open a connection. answer: until the first byte of an answer. silence: between any two
+    bytes of a body. piece / piece_time: the minimum rate of a body, as bytes that must arrive within a time.
+    upload_rate: the minimum rate of an upload, bytes a second. attempts: tries in all (Backblaze B2
+    advises to expect runs of 503 by design). unreachable_attempts: tries when no connection is made.
+    backoff / backoff_cap: the first and the longest pause between tries, each drawn at random from its
+    upper half.
+    """
+
+    connect: float = 5.0
+    answer: float = 30.0
+    silence: float = 15.0
+    piece: int = 1024 * 1024
+    piece_time: float = 60.0
+    upload_rate: float = 64 * 1024
+    attempts: int = 10
+    unreachable_attempts: int = 5
+    backoff: float = 0.25
+    backoff_cap: float = 6.0
+
+
+async def persist(patience: Patience, attempt: Callable[[float], Awaitable[T]]) -> T:
+    """The first success of `attempt`, repeated after Transient errors; raises the last one when tries run out.
+
+    attempt: is given the factor by which to stretch its time limits.
+    """
+    stretch = 1.0
+    for tried in range(1, patience.attempts + 1):
+        try:
+            return await attempt(stretch)
+        except Transient as error:
+            allowed = patience.unreachable_attempts if isinstance(error, Unreachable) else patience.attempts
+            if tried >= allowed:
+                raise type(error)(f"{error} (gave up after {tried} tries)") from error
+            if isinstance(error, Stalled):
+                stretch = min(stretch * 2, 8)
+            pause = min(patience.backoff * 2 ** (tried - 1), patience.backoff_cap)
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (jitter, no secret)
+    raise AssertionError("unreachable: attempts is at least 1")
+
+
+async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
+    """The result of `work`; cuts it and raises Stalled after `seconds`."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await work
+    except TimeoutError:
+        raise Stalled(f"{what} took more than {seconds:.0f} s and was cut") from None

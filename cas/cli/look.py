@@ -1,0 +1,70 @@
+"""`cas ls` and `cas show`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from cas.cli import output
+from cas.cli.settings import Settings, common
+
+_SHORT = 12
+
+
+@click.command(short_help="List models, or the versions of one.")
+@click.argument("model", required=False)
+@common
+def ls(settings: Settings, model: str | None) -> None:
+    """List all models by tag, or every version of MODEL, newest first."""
+    from cas import catalogue
+    from cas.store import open_store
+
+    listed = catalogue.versions(open_store(settings.store), model)
+    if settings.json:
+        output.document([version.document() for version in listed])
+        return
+    rows = [
+        (
+            version.model,
+            ", ".join(version.tags) or "-",
+            version.digest[:_SHORT],
+            version.created,
+            output.size(version.size),
+            str(version.files),
+        )
+        for version in listed
+    ]
+    output.table(("MODEL", "TAGS", "VERSION", "CREATED", "SIZE", "FILES"), rows)
+
+
+@click.command(short_help="Show what a version consists of.")
+@click.argument("reference", metavar="REF")
+@common
+def show(settings: Settings, reference: str) -> None:
+    """Show the version REF: where it came from, its repos and files."""
+    from cas import manifest, refs
+    from cas.digest import named
+    from cas.store import open_store
+
+    resolved = refs.resolve(open_store(settings.store), reference)
+    found = resolved.manifest
+    if settings.json:
+        output.document({"digest": named(resolved.digest), "manifest": json.loads(manifest.encode(found))})
+        return
+    print(f"reference  {resolved.exact}")
+    print(f"created    {found.created} by {found.created_by}")
+    print(f"parent     {found.parent or '-'}")
+    print(f"size       {output.size(found.plain_size)} in {len(found.chunks())} chunks")
+    for repo in found.repos:
+        print(f"\n{repo.repo_id} ({repo.repo_type}) at {repo.commit}, refs {', '.join(repo.refs) or '-'}")
+        output.table(
+            ("SIZE", "CHUNKS", "BLOB", "PATH"),
+            [(output.size(file.size), str(len(file.chunks)), file.blob[:_SHORT], file.path) for file in repo.files],
+        )
+    if found.files:
+        print("\nbelow HF_HOME")
+        output.table(
+            ("SIZE", "CHUNKS", "PATH"),
+            [(output.size(file.size), str(len(file.chunks)), file.path) for file in found.files],
+        )

@@ -1,0 +1,100 @@
+"""`cas publish`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli import output
+from cas.cli.settings import Settings, common
+from cas.errors import InputError
+
+if TYPE_CHECKING:
+    from cas import publisher
+
+
+@click.command(short_help="Publish a model from Hugging Face or a folder.")
+@click.argument("model")
+@click.option("--source", metavar="FILE", help="TOML file that names repos and file patterns.")
+@click.option("--repo", "repos", metavar="ORG/NAME[@REV]", multiple=True, help="A repo of the hub; repeatable.")
+@click.option("--include", metavar="GLOB", multiple=True, help="Only files that match; repeatable.")
+@click.option("--dir", "folder", metavar="DIR", help="A plain folder of private weights.")
+@click.option("--as", "repo_id", metavar="ORG/NAME", help="The repo id under which clients will find --dir.")
+@click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag to move; repeatable. Default: latest.")
+@click.option("--no-download", is_flag=True, help="Take what is in the hub cache; ask no hub.")
+@click.option("--force", is_flag=True, help="Upload every chunk anew, over a damaged store.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be uploaded; change nothing.")
+@common
+def publish(
+    settings: Settings,
+    model: str,
+    source: str | None,
+    repos: tuple[str, ...],
+    include: tuple[str, ...],
+    folder: str | None,
+    repo_id: str | None,
+    cache_dir: str | None,
+    tags: tuple[str, ...],
+    no_download: bool,
+    force: bool,
+    dry_run: bool,
+) -> None:
+    """Publish MODEL: download what is missing, upload what is new, move the tags, print the reference."""
+    from cas import publisher
+    from cas.progress import Reporter
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        done = publisher.publish(
+            model,
+            _source(source, repos, include, folder, repo_id),
+            settings.store,
+            tags=tags or ("latest",),
+            cache_dir=cache_dir,
+            download=not no_download,
+            force=force,
+            dry_run=dry_run,
+            on_event=reporter.listen,
+        )
+    if settings.json:
+        output.document(dataclasses.asdict(done))
+        return
+    if not settings.quiet:
+        print(_summary(done), file=sys.stderr)
+    print(done.reference)
+
+
+def _source(
+    file: str | None, repos: tuple[str, ...], include: tuple[str, ...], folder: str | None, repo_id: str | None
+) -> publisher.Source:
+    from cas.publisher import Source
+
+    if sum(map(bool, (file, repos, folder))) != 1:
+        raise InputError("say what to publish: one of --source FILE, --repo ORG/NAME, or --dir DIR --as ORG/NAME")
+    if bool(folder) != bool(repo_id):
+        raise InputError("--dir and --as go together: --dir DIR --as ORG/NAME")
+    if file:
+        if include:
+            raise InputError("--include goes with --repo or --dir; a source file has its own patterns")
+        return Source.from_file(file)
+    if folder and repo_id:
+        return Source.from_folder(folder, repo_id, include)
+    return Source.from_repos(repos, include)
+
+
+def _summary(done: publisher.Published) -> str:
+    if done.dry_run:
+        return (
+            f"would upload {output.size(done.uploaded)} in {done.uploaded_chunks} of {done.chunks} chunks "
+            f"({output.size(done.total)} in all); nothing was changed"
+        )
+    moved = f"; moved {', '.join(done.moved)}" if done.moved else ""
+    if not done.created and not done.uploaded_chunks:
+        return f"unchanged: {output.size(done.total)} in {done.chunks} chunks{moved} ({done.seconds:.1f} s)"
+    return (
+        f"uploaded {output.size(done.uploaded)} as {output.size(done.wire)} in {done.uploaded_chunks} of "
+        f"{done.chunks} chunks ({output.size(done.total)} in all){moved} ({done.seconds:.1f} s)"
+    )

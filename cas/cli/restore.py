@@ -1,0 +1,130 @@
+"""`cas restore`, `cas run` and `cas env`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli import output
+from cas.cli.settings import Settings, common
+from cas.errors import InputError
+
+if TYPE_CHECKING:
+    from cas.restorer import Restored
+
+_cache_dir = click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
+_verify = click.option("--verify", is_flag=True, help="Hash what is there instead of trusting its receipt.")
+
+
+@click.command(short_help="Put a version into the Hugging Face cache.")
+@click.argument("reference", metavar="REF")
+@_cache_dir
+@_verify
+@click.option("--refuse-pickle", is_flag=True, help="Refuse a version that contains pickle files (.bin, .pt).")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be fetched; change nothing.")
+@common
+def restore(
+    settings: Settings, reference: str, cache_dir: str | None, verify: bool, refuse_pickle: bool, dry_run: bool
+) -> None:
+    """Put the version REF into the Hugging Face cache and print where its snapshots are."""
+    done = _restored(settings, reference, cache_dir, verify=verify, refuse_pickle=refuse_pickle, dry_run=dry_run)
+    if settings.json:
+        output.document(dataclasses.asdict(done))
+        return
+    for snapshot in done.snapshots.values():
+        print(snapshot)
+
+
+@click.command(
+    short_help="Restore, then run a command that finds the model.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.argument("reference", metavar="REF")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARG]...")
+@_cache_dir
+@_verify
+@common
+def run(settings: Settings, reference: str, command: tuple[str, ...], cache_dir: str | None, verify: bool) -> None:
+    """Restore REF, set HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE, and become COMMAND."""
+    from cas.config import cache_dirs, environment
+
+    words = command[1:] if command[0] == "--" else command
+    if not words:
+        raise InputError("name the command to run: cas run REF -- COMMAND")
+    program = shutil.which(words[0])
+    if program is None:
+        raise InputError(f"command {words[0]} is not found: check its name and PATH")
+    done = _restored(settings, reference, cache_dir, verify=verify)
+    variables = {**environment(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}
+    sys.stdout.flush()
+    os.execve(program, words, {**os.environ, **variables})  # noqa: S606 (the user's own command)
+
+
+@click.command(short_help="Print the export lines under which clients find a model.")
+@click.argument("reference", metavar="REF")
+@_cache_dir
+@common
+def env(settings: Settings, reference: str, cache_dir: str | None) -> None:
+    """Print the lines that make clients use the restored REF: eval "$(cas env REF)"."""
+    from cas import refs
+    from cas.config import cache_dirs, environment
+    from cas.hfcache import RepoCache
+    from cas.store import open_store
+
+    resolved = refs.resolve(open_store(settings.store), reference)
+    dirs = cache_dirs(cache_dir)
+    variables = {**environment(dirs), "CAS_MODEL": resolved.exact}
+    if settings.json:
+        output.document(variables)
+    else:
+        for name, value in variables.items():
+            print(f"export {name}={shlex.quote(value)}")
+    for repo in resolved.manifest.repos:
+        cache = RepoCache(dirs.hub, repo.repo_type, repo.repo_id)
+        if not (cache.root / "snapshots" / repo.commit).is_dir():
+            print(f"warning: {repo.repo_id} is not in {dirs.hub} yet: run `cas restore {reference}`", file=sys.stderr)
+
+
+def _restored(
+    settings: Settings,
+    reference: str,
+    cache_dir: str | None,
+    *,
+    verify: bool,
+    refuse_pickle: bool = False,
+    dry_run: bool = False,
+) -> Restored:
+    from cas import restorer
+    from cas.progress import Reporter
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        done = restorer.restore(
+            reference,
+            settings.store,
+            cache_dir=cache_dir,
+            verify=verify,
+            refuse_pickle=refuse_pickle,
+            dry_run=dry_run,
+            on_event=reporter.listen,
+        )
+    if not settings.quiet:
+        print(_summary(done), file=sys.stderr)
+    return done
+
+
+def _summary(done: Restored) -> str:
+    total, fetched = output.size(done.total), output.size(done.fetched)
+    if done.dry_run:
+        return f"would fetch {fetched} of {total} into {done.hub}; nothing was changed"
+    if not done.changed:
+        return f"{done.reference} is in {done.hub}: {total}, verified before ({done.seconds:.2f} s)"
+    return (
+        f"restored {done.reference} to {done.hub}: {total}, of which {fetched} fetched "
+        f"as {output.size(done.wire)} ({done.seconds:.1f} s)"
+    )

@@ -1,0 +1,39 @@
+"""`cas verify`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+
+import click
+
+from cas.cli import output
+from cas.cli.settings import Settings, common
+from cas.errors import IntegrityError
+
+
+@click.command(short_help="Re-hash a model on this machine.")
+@click.argument("reference", metavar="REF")
+@click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
+@common
+def verify(settings: Settings, reference: str, cache_dir: str | None) -> None:
+    """Re-hash every file of REF on this machine; exit code 4 when one is missing or damaged."""
+    from cas import verify as verb
+    from cas.progress import Reporter
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        report = verb.verify(reference, settings.store, cache_dir=cache_dir, on_event=reporter.listen)
+    if settings.json:
+        output.document({**dataclasses.asdict(report), "sound": report.sound})
+    else:
+        for path in report.missing:
+            print(f"missing  {path}")
+        for path in report.damaged:
+            print(f"damaged  {path}")
+    if not report.sound:
+        raise IntegrityError(
+            f"{len(report.missing)} missing and {len(report.damaged)} damaged of {report.files} files: "
+            f"heal them with `cas restore {reference}`"
+        )
+    if not settings.quiet:
+        print(f"{report.reference}: {report.files} files, {output.size(report.total)}, all sound", file=sys.stderr)

@@ -1,0 +1,88 @@
+"""Settings: the user's standard variables, read once, with the defaults of the tools around us."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MIB = 1024 * 1024
+
+
+def store_url(given: str | None = None) -> str:
+    """The store: `given`, else CAS_STORE, else s3://$S3_BUCKET/cas, else a directory in the user's data home."""
+    if url := given or os.environ.get("CAS_STORE"):
+        return url
+    if bucket := os.environ.get("S3_BUCKET"):
+        return f"s3://{bucket}/cas"
+    home = os.environ.get("XDG_DATA_HOME") or os.path.join(_home(), ".local", "share")
+    return os.path.join(home, "model-cas")
+
+
+@dataclass(frozen=True, slots=True)
+class CacheDirs:
+    """Where Hugging Face keeps things. hub: the hub cache (HF_HUB_CACHE); home: HF_HOME."""
+
+    hub: Path
+    home: Path
+
+
+def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
+    """The directories huggingface_hub would use, or `cache_dir` as the hub cache.
+
+    HF_HUB_CACHE > HUGGINGFACE_HUB_CACHE > HF_HOME/hub, as in huggingface_hub.constants; HF_HOME defaults to
+    XDG_CACHE_HOME/huggingface. With an explicit hub cache named `hub` and no HF_HOME, home is its parent.
+    """
+    environ = os.environ
+    default_home = os.path.join(environ.get("XDG_CACHE_HOME") or os.path.join(_home(), ".cache"), "huggingface")
+    home = environ.get("HF_HOME") or default_home
+    hub = cache_dir or environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
+    hub_path = Path(os.path.expandvars(hub)).expanduser().absolute()
+    if cache_dir and not environ.get("HF_HOME") and hub_path.name == "hub":
+        home = str(hub_path.parent)
+    return CacheDirs(hub_path, Path(os.path.expandvars(home)).expanduser().absolute())
+
+
+def environment(dirs: CacheDirs) -> dict[str, str]:
+    """The variables under which Hugging Face clients find a restored model and ask no hub for it."""
+    return {"HF_HOME": str(dirs.home), "HF_HUB_CACHE": str(dirs.hub), "HF_HUB_OFFLINE": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of the machine a verb may use.
+
+    budget: bytes of chunks in flight. requests: requests in flight. workers: chunks coded at once.
+    """
+
+    budget: int = field(default_factory=lambda: default_budget())  # noqa: PLW0108 (defined below)
+    requests: int = 16
+    workers: int = field(default_factory=lambda: min(8, max(2, usable_cores())))
+
+
+def default_budget() -> int:
+    """256 MiB, or an eighth of the memory this container may use when that is less."""
+    limit = memory_limit()
+    return 256 * MIB if limit is None else max(32 * MIB, min(256 * MIB, limit // 8))
+
+
+def memory_limit() -> int | None:
+    """Bytes of memory the control group allows (version 2, then 1), None when it sets no limit."""
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit() and int(text) < 1 << 60:
+            return int(text)
+    return None
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _home() -> str:
+    return os.path.expanduser("~")

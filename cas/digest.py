@@ -1,0 +1,39 @@
+"""BLAKE3-256 names: of chunks (over their plain bytes) and of manifests (over their encoded bytes).
+
+Inside documents and keys a digest is 64 lower-case hex digits; people read and write `blake3:` + hex.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, TypeAlias
+
+from blake3 import blake3
+from msgspec import Meta
+
+from cas.errors import InputError
+
+PREFIX = "blake3:"
+HEX_PATTERN = "^[0-9a-f]{64}$"
+Hex: TypeAlias = Annotated[str, Meta(pattern=HEX_PATTERN)]
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+
+
+def hex_of(data: Buffer) -> str:
+    """The digest of `data` as 64 lower-case hex digits."""
+    return blake3(data).hexdigest()
+
+
+def named(digest: str) -> str:
+    """The form people see: `blake3:` before 64 hex digits."""
+    return PREFIX + digest
+
+
+def parse(text: str) -> str:
+    """The 64 hex digits of `blake3:<64 hex>`; raises InputError for anything else."""
+    digest = text.removeprefix(PREFIX)
+    if digest == text or not _HEX.fullmatch(digest):
+        raise InputError(f"{text!r} is not a digest: write blake3: and 64 lower-case hex digits")
+    return digest

@@ -1,0 +1,155 @@
+"""Every error a caller can meet, each with the exit code a script can branch on.
+
+A message names the thing, the place and the next step. It never carries a secret: no query
+string, header or credential reaches an error text.
+"""
+
+from __future__ import annotations
+
+
+class CasError(Exception):
+    """Base of all errors this package raises on purpose."""
+
+    exit_code = 1
+
+
+class InputError(CasError):
+    """The call itself is wrong: fix it and call again."""
+
+    exit_code = 2
+
+
+class NotFoundError(CasError):
+    """The store was asked and answered that the thing does not exist."""
+
+    exit_code = 3
+
+
+class IntegrityError(CasError):
+    """Bytes are not what their name says."""
+
+    exit_code = 4
+
+
+class FormatError(CasError):
+    """A document or frame is of an unknown version, malformed or hostile."""
+
+    exit_code = 5
+
+
+class StoreError(CasError):
+    """The store could not be asked, or refused to answer."""
+
+    exit_code = 6
+
+
+class CacheError(CasError):
+    """The local disk or cache directory is in the way."""
+
+    exit_code = 7
+
+
+class SignatureError(CasError):
+    """A signature is missing, wrong or by an unknown key."""
+
+    exit_code = 8
+
+
+class Transient(StoreError):
+    """The store failed in a way that usually passes: worth another try."""
+
+
+class Unreachable(Transient):
+    """No connection to the store could be made."""
+
+
+class Stalled(Transient):
+    """A request moved too few bytes for too long and was cut."""
+
+
+class AccessDenied(StoreError):
+    """The store refused the credentials or their permissions; trying again cannot help."""
+
+
+class Unsupported(StoreError):
+    """The store does not implement the request (a conditional write, a listing)."""
+
+
+class BucketMissing(StoreError):
+    """The bucket itself does not exist, which is not the same as an absent object."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"bucket of {where} does not exist: check the name and the endpoint, or create it")
+        self.where = where
+
+
+class ObjectMissing(NotFoundError):
+    """The server said 404 for one object."""
+
+    def __init__(self, key: str, where: str) -> None:
+        super().__init__(f"object {key} is not in {where}")
+        self.key, self.where = key, where
+
+
+class ObjectExists(StoreError):
+    """A create-only write met an object of that key, or a conflict about it: the outcome is unknown."""
+
+    def __init__(self, key: str, where: str) -> None:
+        super().__init__(f"object {key} already exists in {where}")
+        self.key, self.where = key, where
+
+
+class ObjectTooLarge(FormatError):
+    """An object is larger than anything its kind may be."""
+
+    def __init__(self, key: str, where: str, size: int, limit: int) -> None:
+        super().__init__(
+            f"object {key} in {where} has {size} bytes where at most {limit} are possible: "
+            "it was not written by this program"
+        )
+        self.key, self.size, self.limit = key, size, limit
+
+
+class ChunkMissing(NotFoundError):
+    """A manifest names a chunk that the store does not hold."""
+
+    def __init__(self, digest: str, where: str) -> None:
+        super().__init__(f"chunk {digest} is not in {where}: publish the model again with `cas publish --force`")
+        self.digest, self.where = digest, where
+
+
+class ChunkCorrupt(IntegrityError):
+    """A stored chunk does not decode to the bytes its name promises."""
+
+    def __init__(self, digest: str, where: str, reason: str) -> None:
+        super().__init__(
+            f"chunk {digest} in {where} is corrupt ({reason}): "
+            "publish the model again with `cas publish --force`, or restore from another store"
+        )
+        self.digest, self.where, self.reason = digest, where, reason
+
+
+class ManifestCorrupt(IntegrityError):
+    """A manifest's bytes do not hash to its name."""
+
+    def __init__(self, want: str, got: str, where: str) -> None:
+        super().__init__(
+            f"manifest {want} in {where} was altered (its bytes are {got}): "
+            "choose another version with `cas ls`, or publish again"
+        )
+        self.want, self.got, self.where = want, got, where
+
+
+class RefMoved(StoreError):
+    """Somebody else moved the same ref at the same moment, and their entry won."""
+
+    def __init__(self, ref: str, winner: str) -> None:
+        super().__init__(
+            f"{ref} was moved to {winner} by somebody else at the same moment: "
+            "look at it with `cas show`, and tag again if yours should win"
+        )
+        self.ref, self.winner = ref, winner
+
+
+class DiskFull(CacheError):
+    """There is not enough room for what a restore would write."""

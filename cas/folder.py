@@ -1,0 +1,221 @@
+"""Directories opened one part at a time without following symlinks; all writes to a cache go through one.
+
+A symlink planted where a restore is about to write must not lead it out of the cache. POSIX only: names
+are resolved against directory descriptors (openat, renameat, symlinkat).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from cas.errors import CacheError, DiskFull
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_FSYNC_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_LINKS_UNSUPPORTED = (
+    errno.EPERM,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EACCES,
+    errno.EMLINK,
+    errno.EXDEV,
+)
+
+
+class LinksUnsupported(Exception):
+    """The file system cannot make this kind of link."""
+
+
+class Folder:
+    """An open directory and the writes a cache needs; use as a context manager."""
+
+    def __init__(self, path: Path, fd: int) -> None:
+        self.path, self._fd = path, fd
+
+    @classmethod
+    def open(cls, root: Path, parts: Sequence[str] = (), *, create: bool = True) -> Folder:
+        """The folder `parts` below `root`. The root may be reached through symlinks, what is below it may not.
+
+        Raises CacheError when a part is a symlink or a file, or cannot be made; FileNotFoundError when absent
+        and not to be created.
+        """
+        with _explained(root):
+            if create:
+                root.mkdir(parents=True, exist_ok=True)
+            folder = cls(root, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        for part in parts:
+            with folder:
+                folder = folder.sub(part, create=create)
+        return folder
+
+    def sub(self, name: str, *, create: bool = True) -> Folder:
+        """The folder `name` in this one; see `open`."""
+        path = self.path / name
+        with _explained(path):
+            if create:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=self._fd)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            return Folder(path, os.open(name, flags, dir_fd=self._fd))
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def names(self) -> list[str]:
+        """What lies in it."""
+        return os.listdir(self._fd)
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """Of the entry itself, a symlink included; None when absent."""
+        try:
+            return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def link_target(self, name: str) -> str | None:
+        """Where the symlink `name` points; None when it is absent or no symlink."""
+        try:
+            return os.readlink(name, dir_fd=self._fd)
+        except OSError:
+            return None
+
+    @contextlib.contextmanager
+    def file(self, name: str, flags: int) -> Iterator[int]:
+        """A descriptor of the file `name`, created readable by all that the umask allows."""
+        with _explained(self.path / name):
+            fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=self._fd)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
+
+    def rename(self, name: str, into: Folder, new_name: str) -> None:
+        """Moves a file, replacing what is there; raises FileNotFoundError when `name` is gone."""
+        with _explained(into.path / new_name):
+            os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=into._fd)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Writes a small file that appears whole."""
+        private = _private(name)
+        try:
+            with self.file(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+                write_all(fd, data)
+                sync(fd)
+            self.rename(private, self, name)
+        except BaseException:
+            self.remove(private)
+            raise
+
+    def symlink(self, target: str, name: str) -> None:
+        """Makes or replaces the symlink `name`; raises LinksUnsupported where the file system has none."""
+        self._linked(name, lambda private: os.symlink(target, private, dir_fd=self._fd))
+
+    def hardlink(self, source: Folder, source_name: str, name: str) -> None:
+        """Makes `name` another name of a file; raises LinksUnsupported where the file system has none."""
+        self._linked(
+            name,
+            lambda private: os.link(
+                source_name, private, src_dir_fd=source._fd, dst_dir_fd=self._fd, follow_symlinks=False
+            ),
+        )
+
+    def _linked(self, name: str, make: Callable[[str], None]) -> None:
+        private = _private(name)
+        with _explained(self.path / name):
+            try:
+                make(private)
+            except OSError as error:
+                if error.errno in _LINKS_UNSUPPORTED:
+                    raise LinksUnsupported(str(self.path)) from error
+                raise
+            os.rename(private, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+            # Renaming one name of a file onto another of its names does nothing and leaves both.
+            self.remove(private)
+
+    def remove(self, name: str) -> None:
+        """Removes a file; an absent one is no error."""
+        with contextlib.suppress(FileNotFoundError), _explained(self.path / name):
+            os.unlink(name, dir_fd=self._fd)
+
+    def sync(self) -> None:
+        """Makes the names in it durable, where the file system can."""
+        sync(self._fd)
+
+
+def sync(fd: int) -> bool:
+    """fsync; False where the file system does not offer it. Raises OSError when it fails: data may be lost."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno in _FSYNC_UNSUPPORTED:
+            return False
+        raise
+    return True
+
+
+def write_all(fd: int, data: bytes | memoryview, offset: int | None = None) -> None:
+    """Writes all of `data`, at `offset` or at the descriptor's position."""
+    view = memoryview(data)
+    while view:
+        done = os.write(fd, view) if offset is None else os.pwrite(fd, view, offset)
+        view = view[done:]
+        offset = None if offset is None else offset + done
+
+
+def read_at(fd: int, view: memoryview, offset: int) -> int:
+    """Fills `view` from `offset` on as far as the file goes; the bytes read."""
+    done = 0
+    while done < len(view) and (got := os.preadv(fd, [view[done:]], offset + done)):
+        done += got
+    return done
+
+
+def free_bytes(path: Path) -> int:
+    """Room for ordinary users on the file system of `path` or of its nearest existing parent."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    with _explained(path):
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
+
+def is_file(found: os.stat_result | None) -> bool:
+    """Whether a stat says an ordinary file."""
+    return found is not None and stat.S_ISREG(found.st_mode)
+
+
+def _private(name: str) -> str:
+    return f".{name[:180]}.{secrets.token_hex(6)}.tmp"
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns an operating system's error into one that names the path and the way out."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise DiskFull(
+                f"no room left for {path} ({error.strerror}): free some space, or choose another --cache-dir"
+            ) from error
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise CacheError(
+                f"{path} is a symlink or a file where a directory belongs: remove it and restore again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise CacheError(
+                f"{path} cannot be written ({error.strerror}): check its owner and mode, or choose another --cache-dir"
+            ) from error
+        raise CacheError(f"{path}: {error.strerror or error}") from error

@@ -1,0 +1,76 @@
+"""Which file paths a manifest may name. A manifest is hostile until proven otherwise.
+
+A path must mean the same file below the same root on POSIX and on Windows, and no two paths of one
+tree may be the same file anywhere. Source of the Windows rules: Microsoft, "Naming Files, Paths, and
+Namespaces".
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from cas.errors import FormatError
+
+MAX_PATH = 1024
+"""Bytes of a path in UTF-8; S3 keys end there too."""
+
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
+
+
+def check_path(path: str) -> None:
+    """Raises FormatError unless `path` is a relative, normalised path, safe on POSIX and Windows."""
+    try:
+        encoded = path.encode()
+    except UnicodeEncodeError:
+        raise _refused(path, "is not valid Unicode") from None
+    if not path or len(encoded) > MAX_PATH:
+        raise _refused(path, f"has {len(encoded)} bytes; 1 to {MAX_PATH} are allowed")
+    if found := _FORBIDDEN.search(path):
+        raise _refused(path, f"contains {found.group()!r}")
+    for part in path.split("/"):
+        if part in ("", ".", ".."):
+            raise _refused(path, f"has the part {part!r}")
+        if len(part.encode()) > 255:
+            raise _refused(path, "has a part of more than 255 bytes")
+        if part[-1] in ". ":
+            raise _refused(path, f"has the part {part!r}, whose end Windows drops")
+        if _RESERVED.match(part):
+            raise _refused(path, f"has the part {part!r}, a device name on Windows")
+
+
+def check_tree(paths: Iterable[str]) -> None:
+    """Raises FormatError when two paths would be one file, or one path a file and a folder at once.
+
+    Twins by case or by Unicode normalisation count: they are one file on macOS and Windows.
+    """
+    files: dict[str, str] = {}
+    for path in paths:
+        check_path(path)
+        key = _folded(path)
+        if key in files:
+            raise _refused(path, f"is the same file as {_shown(files[key])} on some systems")
+        files[key] = path
+    folders: dict[str, str] = {}
+    for folded, path in files.items():
+        parts, folded_parts = path.split("/")[:-1], folded.split("/")[:-1]
+        for depth in range(1, len(parts) + 1):
+            folder, key = "/".join(parts[:depth]), "/".join(folded_parts[:depth])
+            if key in files:
+                raise _refused(path, f"needs {_shown(files[key])} to be a folder, which is a file")
+            if folders.setdefault(key, folder) != folder:
+                raise _refused(path, f"has a folder that is {_shown(folders[key])} on some systems")
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+
+
+def _shown(path: str) -> str:
+    return ascii(path if len(path) <= 120 else path[:117] + "...")
+
+
+def _refused(path: str, reason: str) -> FormatError:
+    return FormatError(f"path {_shown(path)} {reason}: refusing the manifest")

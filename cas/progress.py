@@ -1,0 +1,124 @@
+"""Events as people follow them: a bar on a terminal, a line every ten seconds elsewhere, warnings always."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from cas import events
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_EVERY = 10.0
+_VERBS = {
+    "check": "checking local files",
+    "copy": "copying local bytes",
+    "fetch": "fetching",
+    "hash": "hashing",
+    "upload": "uploading",
+}
+
+
+class Reporter:
+    """Listens to one verb and writes to standard error; use as a context manager."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, out: TextIO | None = None) -> None:
+        self._out = out or sys.stderr
+        self._quiet, self._verbose = quiet, verbose
+        self._terminal = self._out.isatty() and not quiet
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._phase = events.Phase("")
+        self._plain = self._wire = 0
+        self._begun = time.monotonic()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Reporter:
+        if not self._quiet and not self._terminal:
+            threading.Thread(target=self._tick, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        with self._lock:
+            self._end_bar()
+
+    def listen(self, event: events.Event) -> None:
+        """Shows one event; safe to call from any thread."""
+        with self._lock:
+            match event:
+                case events.Phase():
+                    self._begin(event)
+                case events.Moved(plain, wire):
+                    self._plain += plain
+                    self._wire += wire
+                    self._update()
+                case events.Warned(text):
+                    self._line(f"warning: {text}")
+                case events.Noted(text) if self._verbose:
+                    self._line(text)
+
+    def _begin(self, phase: events.Phase) -> None:
+        self._end_bar()
+        self._phase, self._plain, self._wire, self._begun = phase, 0, 0, time.monotonic()
+        if self._terminal and phase.total:
+            self._begin_bar()
+
+    def _begin_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            console=Console(file=self._out),
+            transient=True,
+        )
+        self._task = self._bar.add_task(self._verb(), total=self._phase.total, rate="")
+        self._bar.start()
+
+    def _update(self) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self._plain, rate=self._rate())
+
+    def _end_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _tick(self) -> None:
+        while not self._ended.wait(_EVERY):
+            with self._lock:
+                if self._phase.total:
+                    self._line(self._summary())
+
+    def _summary(self) -> str:
+        seconds = time.monotonic() - self._begun
+        left = (self._phase.total - self._plain) * seconds / self._plain if self._plain else 0
+        parts = [f"{self._verb()} {self._plain / 1e6:,.1f} of {self._phase.total / 1e6:,.1f} MB", self._rate()]
+        if left:
+            parts.append(f"{left:.0f} s left")
+        return ", ".join(part for part in parts if part)
+
+    def _rate(self) -> str:
+        seconds = time.monotonic() - self._begun
+        return f"{self._wire / seconds / 1e6:.1f} MB/s on the wire" if self._wire and seconds > 0 else ""
+
+    def _verb(self) -> str:
+        return _VERBS.get(self._phase.name, self._phase.name)
+
+    def _line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=self._out, flush=True)

@@ -1,0 +1,167 @@
+"""From a source to files on this machine: downloads through huggingface_hub what is missing, then looks."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas import events
+from cas.config import CacheDirs
+from cas.errors import AccessDenied, CacheError, CasError, InputError, NotFoundError, StoreError
+from cas.hfcache import RepoCache, SnapshotFile, files_below
+from cas.locks import Lock
+from cas.publisher.source import RepoSource, Source, matching
+
+# What `hf upload` leaves out of a folder, too.
+_NOT_CONTENT = (".git", ".cache/huggingface")
+
+# How long to wait for a download that somebody else has under way.
+_DOWNLOAD_WAIT = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRepo:
+    """A repo's files as they lie here. commit: None for a plain folder, whose commit follows from its content."""
+
+    repo_id: str
+    repo_type: str
+    commit: str | None
+    refs: tuple[str, ...]
+    files: tuple[SnapshotFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Everything to publish. plain: files relative to HF_HOME."""
+
+    repos: tuple[LocalRepo, ...]
+    plain: tuple[SnapshotFile, ...]
+
+
+def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download: bool) -> Gathered:
+    """The files of `source`; raises InputError, NotFoundError, CacheError, or StoreError when the hub fails."""
+    repos = []
+    for repo in source.repos:
+        if download:
+            listen(events.Phase("download"))
+            _download(repo, dirs.hub)
+        repos.append(_cached(repo, dirs.hub, listen))
+    if source.folder:
+        repos.append(_folder(*source.folder))
+    return Gathered(tuple(repos), _plain_files(source.files, dirs.home))
+
+
+def _cached(repo: RepoSource, hub: Path, listen: events.Listener) -> LocalRepo:
+    cache = RepoCache(hub, repo.repo_type, repo.repo_id)
+    _wait_for_downloads(cache, listen)
+    commit = cache.commit_of(repo.revision)
+    files = {file.path: file for file in cache.snapshot(commit)}
+    where = f"{repo.repo_id}@{commit[:12]}"
+    # The hub's own listing, where there is one, tells a file that was never downloaded from one that is not there.
+    listed = cache.listed(commit)
+    chosen = matching(listed.keys() | files.keys(), repo.include, where)
+    if missing := sorted(chosen - files.keys()):
+        raise NotFoundError(
+            f"{where} is not completely in the hub cache {hub} ({missing[0]} is missing, {len(missing)} in all): "
+            "download it first, or leave out --no-download"
+        )
+    if not chosen:
+        raise InputError(f"{where} in {hub} has no files to publish")
+    return LocalRepo(
+        repo.repo_id, repo.repo_type, commit, repo.restored_refs(), tuple(files[path] for path in sorted(chosen))
+    )
+
+
+def _folder(folder: Path, repo: RepoSource) -> LocalRepo:
+    files = {path: SnapshotFile(path, real, None) for path, real in files_below(folder, skip=_NOT_CONTENT)}
+    chosen = matching(files, repo.include, str(folder))
+    if not chosen:
+        raise InputError(f"{folder} has no files to publish")
+    return LocalRepo(
+        repo.repo_id, repo.repo_type, None, repo.restored_refs(), tuple(files[path] for path in sorted(chosen))
+    )
+
+
+def _plain_files(patterns: tuple[str, ...], home: Path) -> tuple[SnapshotFile, ...]:
+    if not patterns:
+        return ()
+    # Only the folders that a pattern begins with are walked: HF_HOME holds the hub cache, too.
+    tops = {pattern.split("/")[0] for pattern in patterns}
+    files = {
+        f"{top}/{path}": SnapshotFile(f"{top}/{path}", real, None)
+        for top in sorted(tops)
+        if (home / top).is_dir()
+        for path, real in files_below(home / top)
+    }
+    return tuple(files[path] for path in sorted(matching(files, patterns, str(home))))
+
+
+def _wait_for_downloads(cache: RepoCache, listen: events.Listener) -> None:
+    """Waits while a client is downloading into the repo; raises CacheError for a download that was broken off."""
+    deadline = time.monotonic() + _DOWNLOAD_WAIT
+    told = False
+    while unfinished := cache.unfinished():
+        lock = Lock(cache.blob_lock(unfinished[0]))
+        busy = lock.try_acquire() is False
+        lock.release()
+        if not busy and unfinished[0] in cache.unfinished():
+            raise CacheError(
+                f"{cache.root}: the download of blob {unfinished[0][:16]}… was broken off: "
+                "finish it with `hf download`, or leave out --no-download"
+            )
+        if time.monotonic() > deadline:
+            raise CacheError(
+                f"{cache.root}: a download has been under way for {_DOWNLOAD_WAIT:.0f} s: try again when it is done"
+            )
+        if not told:
+            listen(events.Noted(f"{cache.repo_id} is being downloaded: waiting"))
+            told = True
+        time.sleep(0.2)
+
+
+def _download(repo: RepoSource, hub: Path) -> None:
+    """Brings the repo's files into the hub cache, with the user's HF_TOKEN and HF_ENDPOINT."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    quiet = not sys.stderr.isatty() and not are_progress_bars_disabled()
+    if quiet:
+        disable_progress_bars()
+    try:
+        snapshot_download(
+            repo.repo_id,
+            repo_type=repo.repo_type,
+            revision=repo.revision,
+            allow_patterns=list(repo.include) or None,
+            cache_dir=hub,
+        )
+    except Exception as error:
+        raise _explained(error, repo, hub) from error
+    finally:
+        if quiet:
+            enable_progress_bars()
+
+
+def _explained(error: Exception, repo: RepoSource, hub: Path) -> CasError:
+    from huggingface_hub import errors as hf
+
+    where = f"{repo.repo_id}@{repo.revision}"
+    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    if isinstance(error, hf.GatedRepoError):
+        return AccessDenied(f"{where} is gated: accept its terms on the hub, then set HF_TOKEN or run `hf auth login`")
+    if isinstance(error, hf.RevisionNotFoundError):
+        return NotFoundError(f"{repo.repo_id} has no revision {repo.revision} on {endpoint}")
+    if isinstance(error, hf.RepositoryNotFoundError):
+        return NotFoundError(f"{repo.repo_id} is not on {endpoint}, or private: check its name, or set HF_TOKEN")
+    if isinstance(error, hf.LocalEntryNotFoundError):
+        return StoreError(
+            f"{where} cannot be downloaded from {endpoint} and is not in {hub}: "
+            "check the network and HF_HUB_OFFLINE, or publish what is here with --no-download"
+        )
+    if isinstance(error, OSError) and error.errno is not None and error.filename:
+        return CacheError(f"{error.filename}: {error.strerror}: check {hub}, or choose another --cache-dir")
+    first = str(error).strip().split("\n", 1)[0].split("?", 1)[0][:300]
+    return StoreError(f"{where} cannot be downloaded from {endpoint}: {type(error).__name__}: {first}")

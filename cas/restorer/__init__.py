@@ -1,0 +1,248 @@
+"""Restore: from a store to a Hugging Face cache, every byte verified before it gets a name."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas import config, events, folder, locks, refs, trust
+from cas.errors import CacheError, DiskFull, FormatError
+from cas.hfcache import PRIVATE, RepoCache
+from cas.manifest import Manifest
+from cas.parallel import Pool, for_each
+from cas.plan import Fetch, Plan, Target, make_plan, targets
+from cas.restorer.finish import Whole, finish
+from cas.restorer.parts import PartLost, Parts
+from cas.store import Store, open_store
+from cas.survey import PARTS, survey
+
+# How often to plan anew when other processes take our part files over, because locks do not work.
+_PLANS = 5
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore did.
+
+    reference: names the version for ever. hub, home: HF_HUB_CACHE and HF_HOME. snapshots: folder of each repo
+    by its id. total: plain bytes of the model. fetched: plain bytes taken from the store. wire: bytes that crossed the
+    connection for them. seconds: wall time. changed: False when everything was there and verified.
+    """
+
+    reference: str
+    hub: str
+    home: str
+    snapshots: dict[str, str]
+    total: int
+    fetched: int
+    wire: int
+    seconds: float
+    changed: bool
+    dry_run: bool = False
+
+
+def restore(
+    reference: str,
+    store: Store | str | None = None,
+    *,
+    cache_dir: str | Path | None = None,
+    verify: bool = False,
+    refuse_pickle: bool = False,
+    dry_run: bool = False,
+    limits: config.Limits | None = None,
+    on_event: events.Listener = events.ignore,
+) -> Restored:
+    """Materialises the version that `reference` names in a Hugging Face cache.
+
+    reference: `model`, `model:tag`, `model@<8+ hex>` or `model@blake3:<64 hex>`. store: an open one, a URL, or None for
+    the default. cache_dir: the hub cache (HF_HUB_CACHE). verify: hash what is there instead of
+    trusting its receipt. refuse_pickle: raise FormatError for a version with pickle files. dry_run: change nothing.
+    Raises InputError, NotFoundError, IntegrityError, FormatError, StoreError or CacheError; what was fetched by
+    then is kept for the next call.
+    """
+    begun = time.monotonic()
+    limits = limits or config.Limits()
+    held = store if isinstance(store, Store) else open_store(store)
+    on_event(events.Phase("resolve"))
+    resolved = refs.resolve(held, reference)
+    if refuse_pickle:
+        _refuse_pickles(resolved.manifest)
+    dirs = config.cache_dirs(cache_dir)
+    job = _Restore(held, resolved.manifest, dirs, limits, on_event, rehash=verify)
+    job.run(dry_run=dry_run)
+    return Restored(
+        reference=resolved.exact,
+        hub=str(dirs.hub),
+        home=str(dirs.home),
+        snapshots={
+            repo.repo_id: str(RepoCache(dirs.hub, repo.repo_type, repo.repo_id).root / "snapshots" / repo.commit)
+            for repo in resolved.manifest.repos
+        },
+        total=resolved.manifest.plain_size,
+        fetched=job.fetched,
+        wire=job.wire,
+        seconds=time.monotonic() - begun,
+        changed=job.changed,
+        dry_run=dry_run,
+    )
+
+
+class _Restore:
+    """One restore under way, and its counts."""
+
+    def __init__(
+        self,
+        store: Store,
+        manifest: Manifest,
+        dirs: config.CacheDirs,
+        limits: config.Limits,
+        listen: events.Listener,
+        *,
+        rehash: bool,
+    ) -> None:
+        self._store, self._manifest, self._dirs = store, manifest, dirs
+        self._limits, self._listen, self._rehash = limits, listen, rehash
+        self._targets = targets(manifest, dirs)
+        self.fetched = self.wire = 0
+        self.changed = False
+        self._counting = threading.Lock()
+
+    def run(self, *, dry_run: bool) -> None:
+        plan = self._plan()
+        if dry_run:
+            self.fetched, self.changed = plan.fetch_bytes, bool(plan.works)
+            _check_room(plan)
+            return
+        if not plan.works:
+            self._finish(plan, {})
+            return
+        self.changed = True
+        with self._locked() as (alone, waited):
+            if waited:
+                plan = self._plan()
+            for attempt in range(1, _PLANS + 1):
+                try:
+                    self._execute(plan, alone)
+                    return
+                except PartLost:
+                    if attempt == _PLANS:
+                        raise CacheError(
+                            f"other processes keep taking part files in {self._dirs.hub}: locks do not work there; "
+                            "restore again when they are done, or choose another --cache-dir"
+                        ) from None
+                plan = self._plan()
+
+    def _plan(self) -> Plan:
+        self._listen(events.Phase("plan"))
+        return make_plan(self._targets, survey(self._targets, self._limits, self._listen, rehash=self._rehash))
+
+    def _execute(self, plan: Plan, alone: bool) -> None:
+        _check_room(plan)
+        with Parts(plan.works, self._listen) as parts:
+            try:
+                parts.finish_complete()
+                if plan.copies:
+                    self._listen(events.Phase("copy", sum(copy.chunk.size for copy in plan.copies)))
+                    for_each(parts.copy, plan.copies, threads=self._limits.workers)
+                self._fetch(plan, parts)
+            except DiskFull:
+                parts.discard()
+                raise
+            if alone:
+                parts.sweep()
+            self._finish(plan, parts.finished)
+
+    def _fetch(self, plan: Plan, parts: Parts) -> None:
+        from cas.frame import Decoder
+
+        self._listen(events.Phase("fetch", plan.fetch_bytes))
+        decoders = Pool(Decoder, self._limits.workers)
+
+        def fetch_one(fetch: Fetch) -> None:
+            frame = self._store.get_frame(fetch.chunk)
+            with decoders.lend() as decoder:
+                plain = self._store.open_frame(fetch.chunk, frame, decoder)
+                parts.write(fetch.places, plain)
+            self._count(fetch.chunk.size, len(frame))
+
+        for_each(
+            fetch_one,
+            plan.fetches,
+            threads=min(self._limits.requests, max(1, len(plan.fetches))),
+            cost=lambda fetch: fetch.chunk.size,
+            budget=self._limits.budget,
+        )
+
+    def _count(self, plain: int, wire: int) -> None:
+        with self._counting:
+            self.fetched += plain
+            self.wire += wire
+        self._listen(events.Moved(plain, wire))
+
+    def _finish(self, plan: Plan, finished: dict[Target, tuple[tuple[str, ...], trust.Seen]]) -> None:
+        self._listen(events.Phase("link"))
+        whole: dict[Target, Whole] = {}
+        for target, held in zip(plan.targets, plan.whole, strict=True):
+            whole[target] = dict(held)
+        for target, (parts, seen) in finished.items():
+            whole[target] = {parts: seen}
+        finish(self._manifest, self._dirs.hub, whole, self._listen)
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[tuple[bool, bool]]:
+        """Holds the lock of every folder this restore writes to; yields whether all are held, and whether we waited."""
+        waits: list[Path] = []
+        files = {
+            target.root: target.repo.restore_lock() if target.repo else target.root / PRIVATE / "cas.lock"
+            for target in self._targets
+        }
+        with contextlib.ExitStack() as stack:
+            alone = True
+            for root, file in sorted(files.items()):
+
+                def waiting(root: Path = root) -> None:
+                    waits.append(root)
+                    self._listen(events.Noted(f"another restore is working on {root}: waiting for it"))
+
+                held = locks.held(file, lambda root=root: _progress(root), waiting)  # type: ignore[misc]
+                alone = stack.enter_context(held) and alone
+            yield alone, bool(waits)
+
+
+def _progress(root: Path) -> object:
+    """Changes while another restore writes below `root`."""
+    try:
+        return sorted((path.name, path.stat().st_mtime_ns) for path in root.joinpath(*PARTS).iterdir())
+    except OSError:
+        return None
+
+
+def _check_room(plan: Plan) -> None:
+    """Raises DiskFull unless every file system has room for what will be written to it."""
+    needs: dict[int, tuple[Path, int]] = {}
+    for root, size in plan.disk.items():
+        place = root
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        device = place.stat().st_dev
+        needs[device] = (place, needs.get(device, (place, 0))[1] + size)
+    for place, size in needs.values():
+        if size > (free := folder.free_bytes(place)):
+            raise DiskFull(
+                f"restore needs {size:,} bytes and {place} has {free:,} free: "
+                "free some space, or choose another --cache-dir"
+            )
+
+
+def _refuse_pickles(manifest: Manifest) -> None:
+    found: Sequence[str] = [file.path for file in manifest.all_files() if file.path.endswith(_PICKLES)]
+    if found:
+        raise FormatError(
+            f"{manifest.model} contains pickle files ({', '.join(found[:3])}), refused by --refuse-pickle"
+        )

@@ -1,0 +1,136 @@
+"""The last steps of a restore, in the order in which a reader may trust them: links, trees, refs, receipt."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from cas import events, trust
+from cas.digest import hex_of
+from cas.errors import CacheError, IntegrityError
+from cas.folder import Folder, LinksUnsupported, read_at, sync, write_all
+from cas.hfcache import RepoCache, tree_document
+from cas.manifest import Manifest, Repo
+from cas.plan import Target
+from cas.trust import Seen, Trust
+
+Whole = dict[tuple[str, ...], Seen]
+
+
+def finish(manifest: Manifest, hub: Path, whole: Mapping[Target, Whole], listen: events.Listener) -> None:
+    """Makes every target visible under its names. whole: the verified files of each target.
+
+    Writes nothing where all is as it should be. Raises CacheError.
+    """
+    for target, files in whole.items():
+        for name in target.names:
+            if not _shown(target, name, files):
+                _show(target, name, files, listen)
+    for repo in manifest.repos:
+        cache = RepoCache(hub, repo.repo_type, repo.repo_id)
+        _write_tree(cache, repo)
+        for ref in repo.refs:
+            _write_ref(cache, ref, repo.commit, listen)
+    _write_receipts(whole, listen)
+
+
+def _link(target: Target, name: tuple[str, ...]) -> str:
+    return RepoCache.link_to_blob("/".join(name[2:]), target.parts[-1])
+
+
+def _shown(target: Target, name: tuple[str, ...], files: Whole) -> bool:
+    """Whether the snapshot file `name` leads to verified bytes already."""
+    if name in files:
+        return True
+    if target.parts not in files:
+        return False
+    path = target.root.joinpath(*name)
+    try:
+        if path.is_symlink():
+            return os.readlink(path) == _link(target, name)
+        return os.path.samefile(path, target.path)
+    except OSError:
+        return False
+
+
+def _show(target: Target, name: tuple[str, ...], files: Whole, listen: events.Listener) -> None:
+    """Makes the snapshot file `name` a symlink, else a hard link, else a file of its own."""
+    source = target.parts if target.parts in files else next(iter(files))
+    with Folder.open(target.root, name[:-1]) as parent, Folder.open(target.root, source[:-1]) as origin:
+        if source == target.parts:
+            try:
+                parent.symlink(_link(target, name), name[-1])
+                return
+            except LinksUnsupported:
+                listen(events.Noted(f"{parent.path} offers no symlinks"))
+        try:
+            parent.hardlink(origin, source[-1], name[-1])
+        except LinksUnsupported:
+            if source == target.parts:
+                # huggingface_hub moves a blob to its first name too: a copy would take the room twice.
+                origin.rename(source[-1], parent, name[-1])
+                del files[source]
+            else:
+                _copy(target, origin, source[-1], parent, name[-1])
+        if seen := trust.look(parent.path / name[-1], target.content):
+            files[name] = seen
+
+
+def _copy(target: Target, origin: Folder, source: str, parent: Folder, name: str) -> None:
+    private = f".{secrets.token_hex(8)}.tmp"
+    try:
+        with origin.file(source, os.O_RDONLY) as old, parent.file(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as new:
+            for offset, chunk in target.places():
+                buffer = bytearray(chunk.size)
+                if read_at(old, memoryview(buffer), offset) != chunk.size or hex_of(buffer) != chunk.digest:
+                    raise IntegrityError(f"{origin.path / source} changed while it was copied: restore again")
+                write_all(new, memoryview(buffer))
+            sync(new)
+        parent.rename(private, parent, name)
+    finally:
+        parent.remove(private)
+
+
+def _write_tree(cache: RepoCache, repo: Repo) -> None:
+    """Lists the snapshot's files: ours, and those of an earlier listing that are really there."""
+    snapshot = cache.root / "snapshots" / repo.commit
+    listed = cache.listed(repo.commit)
+    kept = {path: entry for path, entry in listed.items() if (snapshot / path).exists()}
+    missing = {file.path: (file.size, file.blob) for file in repo.files if file.path not in kept}
+    if not missing and len(kept) == len(listed):
+        return
+    *folders, name = cache.tree_parts(repo.commit)
+    with Folder.open(cache.root, folders) as folder:
+        folder.write(name, tree_document(missing, kept))
+
+
+def _write_ref(cache: RepoCache, ref: str, commit: str, listen: events.Listener) -> None:
+    """Points a ref at the commit; without a newline, which huggingface_hub would take as part of it."""
+    *folders, name = cache.ref_parts(ref)
+    path = cache.root.joinpath(*folders, name)
+    try:
+        before = path.read_bytes()
+    except OSError:
+        before = b""
+    if before == commit.encode():
+        return
+    with Folder.open(cache.root, folders) as folder:
+        folder.write(name, commit.encode())
+    if before:
+        moved = before.decode(errors="replace").strip()[:12]
+        listen(events.Noted(f"{cache.repo_id}: {ref} moved from {moved} to {commit[:12]}"))
+
+
+def _write_receipts(whole: Mapping[Target, Whole], listen: events.Listener) -> None:
+    for root in {target.root for target in whole}:
+        receipt = Trust(root)
+        files = {parts: seen for target, held in whole.items() if target.root == root for parts, seen in held.items()}
+        if all(receipt.knows(parts, seen) for parts, seen in files.items()):
+            continue
+        try:
+            trust.write(root, receipt.with_files(files))
+        except CacheError as error:
+            # The model is there and right; only the next restore will hash it again.
+            listen(events.Warned(f"no receipt was written: {error}"))

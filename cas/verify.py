@@ -1,0 +1,68 @@
+"""Verify: re-hashes what is on this machine and says which files are not what the version says."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas import config, events, refs
+from cas.plan import targets
+from cas.store import Store, open_store
+from cas.survey import survey
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What verify found. files: how many were looked at. total: their plain bytes. missing, damaged: paths."""
+
+    reference: str
+    hub: str
+    files: int
+    total: int
+    missing: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+    @property
+    def sound(self) -> bool:
+        """Whether every file is there and right."""
+        return not self.missing and not self.damaged
+
+
+def verify(
+    reference: str,
+    store: Store | str | None = None,
+    *,
+    cache_dir: str | Path | None = None,
+    limits: config.Limits | None = None,
+    on_event: events.Listener = events.ignore,
+) -> Report:
+    """Hashes every file of the version `reference` where clients would find it; changes nothing.
+
+    store: an open one, a URL, or None for the default. cache_dir: the hub cache. Raises what resolving raises.
+    """
+    held = store if isinstance(store, Store) else open_store(store)
+    resolved = refs.resolve(held, reference)
+    dirs = config.cache_dirs(cache_dir)
+    wanted = targets(resolved.manifest, dirs)
+    found = survey(wanted, limits or config.Limits(), on_event, rehash=True)
+    missing: list[str] = []
+    damaged: list[str] = []
+    files = 0
+    for target, here in zip(wanted, found, strict=True):
+        sound = {os.path.realpath(target.root.joinpath(*parts)) for parts in here.whole}
+        for name in target.names or (target.parts,):
+            files += 1
+            path = target.root.joinpath(*name)
+            if not path.exists():
+                missing.append(str(path))
+            elif os.path.realpath(path) not in sound:
+                damaged.append(str(path))
+    return Report(
+        resolved.exact,
+        str(dirs.hub),
+        files,
+        resolved.manifest.plain_size,
+        tuple(sorted(missing)),
+        tuple(sorted(damaged)),
+    )
