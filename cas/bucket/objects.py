@@ -38,14 +38,16 @@ class ObjectBucket(Bucket):
         conditional: bool = True,
         headers: bool = True,
         writable: bool = True,
+        endpoint: str = "",
     ) -> None:
         """connect: makes a client; given True, one for reading, which leaves silent connections.
 
         conditional: whether the server is believed to honour `If-None-Match: *` on writes; unlearnt at
         the first 501. headers: whether it keeps Content-Type and Cache-Control. writable: False refuses
-        writes and listings before any request.
+        writes and listings before any request. endpoint: named in errors beside the URL.
         """
         self.url = url
+        self._where = f"{url} at {endpoint}" if endpoint else url
         self._connect = connect
         self._patience = patience
         self._conditional = conditional
@@ -60,7 +62,7 @@ class ObjectBucket(Bucket):
         async def attempt(stretch: float) -> Entry:
             meta = await within(
                 self._patience.answer * stretch,
-                f"head {key} in {self.url}",
+                f"head {key} in {self._where}",
                 obstore.head_async(self._client(True), key),
             )
             return Entry(key, meta["size"], meta["last_modified"])
@@ -91,7 +93,7 @@ class ObjectBucket(Bucket):
             found: list[Entry] = []
             pages = obstore.list(self._client(True), prefix.rstrip("/") or None, chunk_size=1000)
             while True:
-                what = f"list {prefix} in {self.url}"
+                what = f"list {prefix} in {self._where}"
                 page = await within(self._patience.answer * stretch, what, _next_page(pages))
                 if page is None:
                     return sorted(found)
@@ -103,7 +105,7 @@ class ObjectBucket(Bucket):
         self._must_be_writable("delete", key)
 
         async def attempt(stretch: float) -> None:
-            what = f"delete {key} in {self.url}"
+            what = f"delete {key} in {self._where}"
             await within(self._patience.answer * stretch, what, obstore.delete_async(self._client(True), key))
 
         try:
@@ -112,12 +114,12 @@ class ObjectBucket(Bucket):
             return
 
     async def _get(self, key: str, limit: int, stretch: float) -> Buffer:
-        what = f"get {key} in {self.url}"
+        what = f"get {key} in {self._where}"
         request = obstore.get_async(self._client(True), key)
         result = await within(self._patience.answer * stretch, what, request)
         size = result.meta["size"]
         if size > limit:
-            raise ObjectTooLarge(key, self.url, size, limit)
+            raise ObjectTooLarge(key, self._where, size, limit)
         return await self._body(result, size, what, stretch)
 
     async def _body(self, result: Any, size: int, what: str, stretch: float) -> Buffer:
@@ -148,7 +150,7 @@ class ObjectBucket(Bucket):
             mode=mode,
             use_multipart=False,
         )
-        await within(seconds, f"put {key} in {self.url}", request)
+        await within(seconds, f"put {key} in {self._where}", request)
 
     def _put_after_look(self, key: str, data: Buffer, kind: Kind) -> bool:
         if self.exists(key):
@@ -186,7 +188,7 @@ class ObjectBucket(Bucket):
             except CasError:
                 raise
             except Exception as error:
-                raise translate(error, key, self.url, verb) from error
+                raise translate(error, key, self._where, verb) from error
 
         return _run(persist(self._patience, translated))
 

@@ -109,7 +109,7 @@ def _s3(url: str, patience: Patience) -> Bucket:
         )
 
     conditional = not host.endswith(_REFUSE_CONDITIONAL_WRITES)
-    return ObjectBucket(url.rstrip("/"), connect, patience, conditional=conditional)
+    return ObjectBucket(url.rstrip("/"), connect, patience, conditional=conditional, endpoint=endpoint)
 
 
 def _credentials() -> dict[str, Any]:

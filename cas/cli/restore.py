@@ -41,10 +41,7 @@ def restore(
         print(snapshot)
 
 
-@click.command(
-    short_help="Restore, then run a command that finds the model.",
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-)
+@click.command(short_help="Restore, then run a command that finds the model.")
 @click.argument("reference", metavar="REF")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARG]...")
 @_cache_dir
@@ -54,16 +51,13 @@ def run(settings: Settings, reference: str, command: tuple[str, ...], cache_dir:
     """Restore REF, set HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE, and become COMMAND."""
     from cas.config import cache_dirs, environment
 
-    words = command[1:] if command[0] == "--" else command
-    if not words:
-        raise InputError("name the command to run: cas run REF -- COMMAND")
-    program = shutil.which(words[0])
+    program = shutil.which(command[0])
     if program is None:
-        raise InputError(f"command {words[0]} is not found: check its name and PATH")
+        raise InputError(f"command {command[0]} is not found: check its name and PATH")
     done = _restored(settings, reference, cache_dir, verify=verify)
     variables = {**environment(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}
     sys.stdout.flush()
-    os.execve(program, words, {**os.environ, **variables})  # noqa: S606 (the user's own command)
+    os.execve(program, command, {**os.environ, **variables})  # noqa: S606 (the user's own command)
 
 
 @click.command(short_help="Print the export lines under which clients find a model.")
