@@ -1,0 +1,90 @@
+"""Write GGUF files, version 3 (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md)."""
+
+import math
+import struct
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tools.models.weights import Array
+
+ALIGNMENT = 32
+_Q8_0_ELEMENTS = 32
+_Q8_0_BYTES = 34
+_F32, _F16, _Q8_0 = 0, 1, 8  # enum ggml_type
+_UINT32, _STRING = 4, 8  # enum gguf_metadata_value_type
+_PIECE = 1 << 22  # elements
+
+
+def write_gguf(path: Path, tensors: Mapping[str, Array], quantised: Set[str] = frozenset()) -> None:
+    """Write tensors as F32 or F16, some of them in blocks of 32 with 8 bits each (Q8_0).
+
+    Every tensor is looked up twice and then let go, so a mapping may make them on demand.
+
+    Args:
+        path: the file to write; its folder is made if need be.
+        tensors: float32 and float16 arrays by name.
+        quantised: names of those to write as Q8_0; their last dimension is a multiple of 32.
+
+    Raises:
+        OSError: the file cannot be written.
+        ValueError: a dtype or a shape does not fit.
+    """
+    infos = bytearray()
+    offset = 0
+    for name, array in tensors.items():
+        kind, size = _layout(name, array, name in quantised)
+        dimensions = struct.pack(f"<I{array.ndim}Q", array.ndim, *reversed(array.shape))
+        infos += _text(name) + dimensions + struct.pack("<IQ", kind, offset)
+        offset += size + -size % ALIGNMENT
+    keys = _text("general.architecture") + struct.pack("<I", _STRING) + _text("llama")
+    keys += _text("general.alignment") + struct.pack("<II", _UINT32, ALIGNMENT)
+    head = struct.pack("<4sI2Q", b"GGUF", 3, len(tensors), 2) + keys + infos
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(head + bytes(-len(head) % ALIGNMENT))
+        for name in tensors:
+            for piece in _data(tensors[name], name in quantised):
+                file.write(piece.data)
+            file.write(bytes(-file.tell() % ALIGNMENT))
+
+
+def quantise_q8_0(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return Q8_0 blocks, as `quantize_row_q8_0_ref` in ggml's `ggml-quants.c` makes them.
+
+    Args:
+        values: flat; the length is a multiple of 32.
+
+    Returns:
+        34 bytes for every 32 values: a float16 scale, then 32 signed bytes.
+    """
+    blocks = values.reshape(-1, _Q8_0_ELEMENTS)
+    scale = np.abs(blocks).max(axis=1, keepdims=True) / np.float32(127)
+    inverse = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale > 0)
+    steps = blocks * inverse
+    rounded = (np.sign(steps) * np.floor(np.abs(steps) + np.float32(0.5))).astype(np.int8)
+    return np.concatenate([scale.astype(np.float16).view(np.uint8), rounded.view(np.uint8)], axis=1)
+
+
+def _layout(name: str, array: Array, quantised: bool) -> tuple[int, int]:
+    if array.dtype not in (np.float32, np.float16):
+        raise ValueError(f"{name} is {array.dtype}, not float32 or float16")
+    if not quantised:
+        return (_F32 if array.dtype == np.float32 else _F16), array.nbytes
+    if not array.ndim or array.shape[-1] % _Q8_0_ELEMENTS:
+        raise ValueError(f"{name} has shape {array.shape}: the last dimension is not a multiple of 32")
+    return _Q8_0, math.prod(array.shape) // _Q8_0_ELEMENTS * _Q8_0_BYTES
+
+
+def _data(array: Array, quantised: bool) -> Iterator[Array]:
+    flat = np.ascontiguousarray(array).reshape(-1)
+    for at in range(0, len(flat), _PIECE):
+        piece = flat[at : at + _PIECE]
+        yield quantise_q8_0(piece.astype(np.float32)) if quantised else piece
+
+
+def _text(value: str) -> bytes:
+    data = value.encode()
+    return struct.pack("<Q", len(data)) + data
