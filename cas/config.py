@@ -52,11 +52,13 @@ def environment(dirs: CacheDirs) -> dict[str, str]:
 class Limits:
     """How much of the machine a verb may use.
 
-    budget: bytes of chunks in flight. requests: requests in flight. workers: chunks coded at once.
+    budget: bytes of chunks in flight. requests: requests in flight. uploads: of them, such that carry a chunk to
+    the store, each of which is held twice while it is sent. workers: chunks coded at once.
     """
 
     budget: int = field(default_factory=lambda: default_budget())  # noqa: PLW0108 (defined below)
     requests: int = 16
+    uploads: int = 8
     workers: int = field(default_factory=lambda: min(8, max(2, usable_cores())))
 
 

@@ -215,7 +215,7 @@ class _Publish:
         for_each(
             send_one,
             pieces,
-            threads=min(self.limits.requests, len(pieces)),
+            threads=min(self.limits.uploads, len(pieces)),
             cost=lambda item: item[1].size,
             budget=self.limits.budget,
         )

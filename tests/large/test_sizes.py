@@ -1,0 +1,72 @@
+"""Full-size models: what they take in the store, and how little memory they take on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tools.models.f5tts import f5_tts
+
+MEMORY = 400 * 1024 * 1024
+GB = 1_000_000_000
+
+
+def peak_of_cas(*words: str) -> tuple[dict[str, Any], int]:
+    """Runs the real command; its JSON document and its peak resident bytes as the kernel counted them."""
+    with tempfile.TemporaryFile() as out:
+        child = os.posix_spawn(
+            sys.executable,
+            [sys.executable, "-m", "cas", "--json", "-q", *words],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, out.fileno(), 1)],
+        )
+        _, status, usage = os.wait4(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        out.seek(0)
+        return json.load(out), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def round_trip(tmp_path: Path, source: Path) -> dict[str, Any]:
+    """Publishes `source`, removes it, restores it; the publish's document. Both within the memory bound."""
+    published, publish_peak = peak_of_cas(
+        "--store", str(tmp_path / "store"), "publish", "m", "--dir", str(source), "--as", "a/b"
+    )
+    shutil.rmtree(source)
+    restored, restore_peak = peak_of_cas(
+        "--store", str(tmp_path / "store"), "restore", "m", "--cache-dir", str(tmp_path / "c")
+    )
+    assert restored["fetched"] == published["total"]
+    assert publish_peak < MEMORY, f"publish took {publish_peak >> 20} MiB"
+    assert restore_peak < MEMORY, f"restore took {restore_peak >> 20} MiB"
+    return published
+
+
+def test_f5_tts_shrinks_and_moves_within_the_memory_bound(tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    f5_tts(source / "model.safetensors")
+    published = round_trip(tmp_path, source)
+    assert published["total"] > 1.3 * GB
+    assert published["wire"] / published["total"] <= 0.85
+
+
+def test_six_gigabytes_take_no_more_memory(tmp_path: Path) -> None:
+    if shutil.disk_usage(tmp_path).free < 16 * GB:
+        pytest.skip(f"{tmp_path} has less than 16 GB free")
+    source = tmp_path / "src"
+    source.mkdir()
+    generator = np.random.default_rng(6)
+    with (source / "weights.dat").open("wb") as file:
+        for _ in range(6 * GB // (8 << 20)):
+            file.write(generator.bytes(8 << 20))
+    assert round_trip(tmp_path, source)["total"] > 5.9 * GB
+    shutil.rmtree(tmp_path / "store")
+    shutil.rmtree(tmp_path / "c")
