@@ -1,0 +1,214 @@
+"""A store and a cache under publish, restore, kill, corruption and republish, against a plain dictionary.
+
+Whatever happens in whatever order: a tag names a complete version or nothing new, and what a restore shows is byte for
+byte what was published, or an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from hashlib import sha256
+from pathlib import Path
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, given, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+import cas
+from cas import refs
+from cas.bucket import Bucket, Entry, Kind, open_bucket
+from cas.config import Limits
+from cas.digest import Buffer, hex_of
+from cas.errors import ChunkCorrupt, ChunkMissing, FormatError, IntegrityError, NotFoundError
+from cas.frame import decode
+from cas.store import Store, chunk_key
+from tests.conftest import publish_tree, read_tree, snapshot, write_tree
+
+TAGS = st.sampled_from(["latest", "prod"])
+NAMES = st.sampled_from(["a.txt", "b.bin", "sub/c", "sub/deep/d.safetensors", "e"])
+CONTENTS = st.one_of(
+    st.binary(max_size=200),
+    st.integers(0, 3).map(lambda seed: bytes([seed]) * 70_000),
+    st.just(b"\x10\0\0\0\0\0\0\0{" + b" " * 15 + b"x" * 3000),
+)
+DAMAGES = st.sampled_from(["flip", "truncate", "delete"])
+TREES = st.dictionaries(NAMES, CONTENTS, min_size=1)
+
+# A flipped bit may turn a frame into one that only a newer version could have written.
+BROKEN = (ChunkCorrupt, ChunkMissing, FormatError)
+
+
+class Killed(BaseException):
+    """The process died here."""
+
+
+class Mortal(Bucket):
+    """A bucket whose user dies after some number of requests."""
+
+    def __init__(self, inner: Bucket, lives: int) -> None:
+        self.url, self._inner, self._lives = inner.url, inner, lives
+
+    def _live(self) -> None:
+        self._lives -= 1
+        if self._lives < 0:
+            raise Killed
+
+    def get(self, key: str, limit: int) -> Buffer:
+        self._live()
+        return self._inner.get(key, limit)
+
+    def head(self, key: str) -> Entry:
+        self._live()
+        return self._inner.head(key)
+
+    def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
+        self._live()
+        return self._inner.put(key, data, kind, overwrite=overwrite)
+
+    def list(self, prefix: str) -> list[Entry]:
+        self._live()
+        return self._inner.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._live()
+        self._inner.delete(key)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """One store, one cache, one working tree."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp(prefix="machine-"))
+        self.bucket = open_bucket(str(self.root / "store"))
+        self.store = Store(self.bucket)
+        self.cache = self.root / "cache"
+        self.published: dict[str, dict[str, bytes]] = {}
+        self.broken: dict[str, int] = {}
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.root)
+
+    @initialize(tree=TREES)
+    def begin(self, tree: dict[str, bytes]) -> None:
+        self.tree = tree
+
+    @rule(tree=TREES)
+    def edit(self, tree: dict[str, bytes]) -> None:
+        self.tree = tree
+
+    @rule(tag=TAGS, force=st.booleans())
+    def publish(self, tag: str, force: bool) -> None:
+        publish_tree(self.store, self._source(), tags=[tag], force=force)
+        self.published[tag] = self.tree
+        self._forget_healed()
+        for digest in self._chunks(tag).keys() & self.broken.keys():
+            assert not force, "a forced publish replaces what is damaged"
+            assert self._stored(digest).exists(), "any publish brings back what the store lost"
+
+    @rule(tag=TAGS, lives=st.integers(0, 40))
+    def publish_and_die(self, tag: str, lives: int) -> None:
+        before = self.published.get(tag)
+        with contextlib.suppress(Killed):
+            publish_tree(Store(Mortal(self.bucket, lives)), self._source(), tags=[tag])
+        named = self._named(tag)
+        assert named in (before, self.tree), "a tag moves only to the complete new version"
+        if named is not None:
+            self.published[tag] = named
+        self._forget_healed()
+
+    @precondition(lambda self: self.published)
+    @rule(data=st.data(), verify=st.booleans())
+    def restore(self, data: st.DataObject, verify: bool) -> None:
+        self._restore(data.draw(st.sampled_from(sorted(self.published))), verify)
+
+    @precondition(lambda self: self.published)
+    @rule(data=st.data(), lives=st.integers(0, 12))
+    def restore_and_die(self, data: st.DataObject, lives: int) -> None:
+        tag = data.draw(st.sampled_from(sorted(self.published)))
+        mortal = Store(Mortal(self.bucket, lives))
+        with contextlib.suppress(Killed, *BROKEN):
+            cas.restore(f"m:{tag}", mortal, cache_dir=self.cache, limits=Limits(requests=2))
+
+    @precondition(lambda self: self.published)
+    @rule(data=st.data(), how=DAMAGES)
+    def break_the_store(self, data: st.DataObject, how: str) -> None:
+        sizes = {digest: size for tag in self.published for digest, size in self._chunks(tag).items()}
+        if sizes:
+            digest = data.draw(st.sampled_from(sorted(sizes)))
+            damage(self._stored(digest), how)
+            self.broken[digest] = sizes[digest]
+            self._forget_healed()
+
+    @rule(data=st.data(), how=DAMAGES)
+    def break_the_cache(self, data: st.DataObject, how: str) -> None:
+        blobs = sorted(path for path in self.cache.glob("*/blobs/*") if path.is_file())
+        if blobs:
+            damage(data.draw(st.sampled_from(blobs)), how)
+            for tag in self.published:
+                self._restore(tag, verify=True)
+
+    def _restore(self, tag: str, verify: bool) -> None:
+        try:
+            restored = cas.restore(f"m:{tag}", self.store, cache_dir=self.cache, verify=verify)
+        except BROKEN:
+            assert self.broken.keys() & self._chunks(tag).keys(), "only a broken chunk stops a restore"
+        else:
+            shown = read_tree(snapshot(restored))
+            assert {path: shown.get(path) for path in self.published[tag]} == self.published[tag]
+
+    def _source(self) -> Path:
+        shutil.rmtree(self.root / "source", ignore_errors=True)
+        return write_tree(self.root / "source", self.tree)
+
+    def _stored(self, digest: str) -> Path:
+        return self.root / "store" / chunk_key(digest)
+
+    def _chunks(self, tag: str) -> dict[str, int]:
+        return refs.resolve(self.store, f"m:{tag}").manifest.chunks()
+
+    def _named(self, tag: str) -> dict[str, bytes] | None:
+        """The tree a tag names now, None when it names nothing."""
+        try:
+            (repo,) = refs.resolve(self.store, f"m:{tag}").manifest.repos
+        except NotFoundError:
+            return None
+        listed = {file.path: file.blob for file in repo.files}
+        known = [tree for tree in (self.published.get(tag), self.tree) if tree is not None]
+        return next(tree for tree in known if listed == {path: sha256(data).hexdigest() for path, data in tree.items()})
+
+    def _forget_healed(self) -> None:
+        for digest, size in list(self.broken.items()):
+            with contextlib.suppress(FileNotFoundError, IntegrityError, FormatError):
+                if hex_of(decode(self._stored(digest).read_bytes(), size)) == digest:
+                    del self.broken[digest]
+
+
+def damage(path: Path, how: str) -> None:
+    """Flips a bit of a file, cuts it in half, or deletes it."""
+    data = path.read_bytes() if path.exists() else b""
+    if how == "delete" or not data:
+        path.unlink(missing_ok=True)
+    elif how == "truncate":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        middle = len(data) // 2
+        path.write_bytes(data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1 :])
+
+
+TestMachine = StoreMachine.TestCase
+TestMachine.settings = settings(
+    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tree=TREES)
+def test_any_tree_comes_back_as_it_was(tree: dict[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(open_bucket(f"{folder}/store"))
+        publish_tree(store, write_tree(Path(folder, "source"), tree))
+        restored = cas.restore("m", store, cache_dir=f"{folder}/cache")
+        assert read_tree(snapshot(restored)) == tree
