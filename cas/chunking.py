@@ -45,7 +45,7 @@ def _cut(runs: Iterable[Run]) -> Iterator[Span]:
             yield from _every_8_mib(run)
         else:
             group.append(run)
-            if sum(small.size for small in group) >= LARGE:
+            if run.offset + run.size - group[0].offset >= LARGE:
                 yield from _shared(group)
                 group = []
     yield from _shared(group)

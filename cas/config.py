@@ -59,13 +59,18 @@ class Limits:
     budget: int = field(default_factory=lambda: default_budget())  # noqa: PLW0108 (defined below)
     requests: int = 16
     uploads: int = 8
-    workers: int = field(default_factory=lambda: min(8, max(2, usable_cores())))
+    workers: int = field(default_factory=lambda: default_workers())  # noqa: PLW0108 (defined below)
 
 
 def default_budget() -> int:
     """256 MiB, or an eighth of the memory this container may use when that is less."""
     limit = memory_limit()
     return 256 * MIB if limit is None else max(32 * MIB, min(256 * MIB, limit // 8))
+
+
+def default_workers() -> int:
+    """One a core, 2 to 8, and no more than the memory allows: coding a chunk takes five buffers of 8 MiB."""
+    return max(1, min(8, max(2, usable_cores()), default_budget() // (32 * MIB)))
 
 
 def memory_limit() -> int | None:

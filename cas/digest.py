@@ -14,7 +14,7 @@ from msgspec import Meta
 from cas.errors import InputError
 
 PREFIX = "blake3:"
-HEX_PATTERN = "^[0-9a-f]{64}$"
+HEX_PATTERN = r"^[0-9a-f]{64}(?!\n)$"  # in Python alone, $ also matches before a last newline
 Hex: TypeAlias = Annotated[str, Meta(pattern=HEX_PATTERN)]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 

@@ -46,7 +46,7 @@ class Folder:
         Raises CacheError when a part is a symlink or a file, or cannot be made; FileNotFoundError when absent
         and not to be created.
         """
-        with _explained(root):
+        with explained(root):
             if create:
                 root.mkdir(parents=True, exist_ok=True)
             folder = cls(root, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -58,7 +58,7 @@ class Folder:
     def sub(self, name: str, *, create: bool = True) -> Folder:
         """The folder `name` in this one; see `open`."""
         path = self.path / name
-        with _explained(path):
+        with explained(path):
             if create:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, dir_fd=self._fd)
@@ -69,7 +69,9 @@ class Folder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        # A thread left behind by an interrupt must not use the number when it stands for another folder.
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
     def names(self) -> list[str]:
         """What lies in it."""
@@ -92,7 +94,7 @@ class Folder:
     @contextlib.contextmanager
     def file(self, name: str, flags: int) -> Iterator[int]:
         """A descriptor of the file `name`, created readable by all that the umask allows."""
-        with _explained(self.path / name):
+        with explained(self.path / name):
             fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=self._fd)
             try:
                 yield fd
@@ -101,50 +103,43 @@ class Folder:
 
     def rename(self, name: str, into: Folder, new_name: str) -> None:
         """Moves a file, replacing what is there; raises FileNotFoundError when `name` is gone."""
-        with _explained(into.path / new_name):
+        with explained(into.path / new_name):
             os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=into._fd)
 
-    def write(self, name: str, data: bytes) -> None:
-        """Writes a small file that appears whole."""
-        private = _private(name)
-        try:
-            with self.file(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+    def write(self, name: str, data: bytes, scratch: Folder) -> None:
+        """Writes a small file that appears whole. scratch: where it is until then."""
+        with scratch.private() as private:
+            with scratch.file(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
                 write_all(fd, data)
                 sync(fd)
-            self.rename(private, self, name)
-        except BaseException:
-            self.remove(private)
-            raise
+            scratch.rename(private, self, name)
 
-    def symlink(self, target: str, name: str) -> None:
+    def symlink(self, target: str, name: str, scratch: Folder) -> None:
         """Makes or replaces the symlink `name`; raises LinksUnsupported where the file system has none."""
-        self._linked(name, lambda private: os.symlink(target, private, dir_fd=self._fd))
+        with scratch.private() as private:
+            with explained(self.path / name), _links():
+                os.symlink(target, private, dir_fd=scratch._fd)
+            scratch.rename(private, self, name)
 
-    def hardlink(self, source: Folder, source_name: str, name: str) -> None:
+    def hardlink(self, source: Folder, source_name: str, name: str, scratch: Folder) -> None:
         """Makes `name` another name of a file; raises LinksUnsupported where the file system has none."""
-        self._linked(
-            name,
-            lambda private: os.link(
-                source_name, private, src_dir_fd=source._fd, dst_dir_fd=self._fd, follow_symlinks=False
-            ),
-        )
+        with scratch.private() as private:
+            with explained(self.path / name), _links():
+                os.link(source_name, private, src_dir_fd=source._fd, dst_dir_fd=scratch._fd, follow_symlinks=False)
+            scratch.rename(private, self, name)
 
-    def _linked(self, name: str, make: Callable[[str], None]) -> None:
-        private = _private(name)
-        with _explained(self.path / name):
-            try:
-                make(private)
-            except OSError as error:
-                if error.errno in _LINKS_UNSUPPORTED:
-                    raise LinksUnsupported(str(self.path)) from error
-                raise
-            os.rename(private, name, src_dir_fd=self._fd, dst_dir_fd=self._fd)
-            # Renaming one name of a file onto another of its names does nothing and leaves both.
-            self.remove(private)
+    @contextlib.contextmanager
+    def private(self) -> Iterator[str]:
+        """A name nobody else uses; what still bears it in the end is removed."""
+        name = f"{secrets.token_hex(8)}.tmp"
+        try:
+            yield name
+        finally:
+            self.remove(name)
 
     def remove(self, name: str) -> None:
         """Removes a file; an absent one is no error."""
-        with contextlib.suppress(FileNotFoundError), _explained(self.path / name):
+        with contextlib.suppress(FileNotFoundError), explained(self.path / name):
             os.unlink(name, dir_fd=self._fd)
 
     def sync(self) -> None:
@@ -181,12 +176,17 @@ def read_at(fd: int, view: memoryview, offset: int) -> int:
 
 
 def free_bytes(path: Path) -> int:
-    """Room for ordinary users on the file system of `path` or of its nearest existing parent."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    with _explained(path):
+    """Room for ordinary users on the file system of `path`."""
+    with explained(path):
         found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
+
+
+def existing(path: Path) -> Path:
+    """`path`, or its nearest parent that can be seen."""
+    while not os.path.exists(path) and path != path.parent:
+        path = path.parent
+    return path
 
 
 def is_file(found: os.stat_result | None) -> bool:
@@ -194,13 +194,22 @@ def is_file(found: os.stat_result | None) -> bool:
     return found is not None and stat.S_ISREG(found.st_mode)
 
 
-def _private(name: str) -> str:
-    return f".{name[:180]}.{secrets.token_hex(6)}.tmp"
+@contextlib.contextmanager
+def _links() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _LINKS_UNSUPPORTED:
+            raise LinksUnsupported(error.strerror) from error
+        raise
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turns an operating system's error into one that names the path and the way out."""
+def explained(path: Path, otherwise: Callable[[str], str] | None = None) -> Iterator[None]:
+    """Turns an operating system's error into one that names the path and the way out.
+
+    otherwise: the message for an error without one of its own, given the system's words.
+    """
     try:
         yield
     except FileNotFoundError:
@@ -214,8 +223,13 @@ def _explained(path: Path) -> Iterator[None]:
             raise CacheError(
                 f"{path} is a symlink or a file where a directory belongs: remove it and restore again"
             ) from error
+        if error.errno in (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
+            raise CacheError(
+                f"{path} is in the way, and is not what belongs there: remove it and restore again"
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise CacheError(
                 f"{path} cannot be written ({error.strerror}): check its owner and mode, or choose another --cache-dir"
             ) from error
-        raise CacheError(f"{path}: {error.strerror or error}") from error
+        words = error.strerror or str(error)
+        raise CacheError(otherwise(words) if otherwise else f"{path}: {words}") from error

@@ -56,6 +56,8 @@ class Encoder:
         """
         if len(plain) > MAX_CHUNK:
             raise ValueError(f"a chunk has at most {MAX_CHUNK} bytes, not {len(plain)}")
+        if width is not None and not 1 <= width <= 255:
+            raise ValueError(f"an element has 1 to 255 bytes, not {width}")
         if width is None:
             width = self._sampled_width(plain)
         kind = _BYTE_PLANES if width > 1 else _NO_FILTER
@@ -74,9 +76,18 @@ class Encoder:
     def _sampled_width(self, plain: Buffer) -> int:
         middle = max(0, len(plain) - _SAMPLE) // 2 // 8 * 8
         sample = memoryview(plain)[middle : middle + _SAMPLE]
-        sizes = {width: len(self._compressor.compress(self._planed(sample, width))) for width in (1, 2, 4, 8)}
+        # A chunk's planes fill whole blocks of zstd (128 KiB) with one kind of byte. Those of a sample are shorter and
+        # would share blocks, which hides what they gain: each is compressed by itself.
+        apart = len(sample) < len(plain)
+        sizes = {
+            width: self._compressed(self._planed(sample, width), pieces=width if apart else 1) for width in (1, 2, 4, 8)
+        }
         good_enough = min(sizes.values()) * _TOLERANCE
         return next(width for width, size in sizes.items() if size <= good_enough)
+
+    def _compressed(self, data: Buffer, pieces: int) -> int:
+        step = max(1, len(data) // pieces)
+        return sum(len(self._compressor.compress(data[at : at + step])) for at in range(0, len(data), step))
 
 
 class Decoder:
@@ -154,8 +165,9 @@ def _check_body(body: memoryview, size: int) -> None:
         raise FrameDamaged(f"zstd frame claims {known.content_size} bytes where the manifest says {size}")
     if known.window_size > MAX_CHUNK or known.dict_id:
         raise FrameDamaged(f"zstd frame asks for a window of {known.window_size} bytes or a dictionary")
-    end = _end_of_blocks(body, header) + (4 if known.has_checksum else 0)
-    if end != len(body):
+    if known.has_checksum:
+        raise FrameDamaged("zstd frame has a checksum, which this program never writes")
+    if (end := _end_of_blocks(body, header)) != len(body):
         raise FrameDamaged(f"zstd frame ends at byte {end} of {len(body)}")
 
 

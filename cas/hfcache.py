@@ -17,6 +17,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,14 +39,23 @@ class SnapshotFile(NamedTuple):
     blob: str | None
 
 
+@dataclass(frozen=True, slots=True)
 class RepoCache:
     """One repo's folder in a hub cache."""
 
-    def __init__(self, hub: Path, repo_type: str, repo_id: str) -> None:
-        self.repo_id = repo_id
-        self.name = f"{repo_type}s--{repo_id.replace('/', '--')}"
-        self.hub = hub
-        self.root = hub / self.name
+    hub: Path
+    repo_type: str
+    repo_id: str
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return f"{self.repo_type}s--{self.repo_id.replace('/', '--')}"
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self.hub / self.name
 
     @staticmethod
     def blob_parts(blob: str) -> tuple[str, ...]:
@@ -138,18 +148,31 @@ class RepoCache:
         return name if _BLOB.fullmatch(name) else None
 
 
-def tree_document(files: Mapping[str, tuple[int, str]], kept: Mapping[str, object]) -> bytes:
-    """A tree listing of `files` (size and etag by path) and of the entries `kept` from an earlier listing.
+def is_commit(ref: Path) -> bool:
+    """Whether a ref's file holds a commit and nothing else; huggingface_hub takes a newline as part of it."""
+    try:
+        return _COMMIT.fullmatch(ref.read_text()) is not None
+    except (OSError, UnicodeDecodeError):
+        return False
 
-    huggingface_hub refuses an offline snapshot by commit without a listing, and one with more than is there.
-    """
-    entries: dict[str, object] = dict(kept)
+
+def tree_entries(files: Mapping[str, tuple[int, str]]) -> dict[str, dict[str, object]]:
+    """What a tree listing says of `files` (size and etag by path)."""
+    entries: dict[str, dict[str, object]] = {}
     for path, (size, etag) in files.items():
         if len(etag) == 64:
             pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{etag}\nsize {size}\n".encode()
             entries[path] = {"size": size, "blob_id": git_sha1(pointer), "lfs_sha256": etag, "lfs_size": size}
         else:
             entries[path] = {"size": size, "blob_id": etag}
+    return entries
+
+
+def tree_document(entries: Mapping[str, object]) -> bytes:
+    """A tree listing of `entries` by path.
+
+    huggingface_hub refuses an offline snapshot by commit without a listing, and one with more than is there.
+    """
     return json.dumps({"format_version": _TREE_VERSION, "files": dict(sorted(entries.items()))}, indent=1).encode()
 
 

@@ -24,9 +24,13 @@ _STUCK = 30.0
 class Lock:
     """One lock file; not reentrant."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, below: Path | None = None) -> None:
+        """below: follow no symlink between this folder and the lock file; by default its own folder."""
+        self._root = below or path.parent
+        self._parts = path.relative_to(self._root).parts
         self._fd: int | None = None
+        self._guard = threading.Lock()
+        self._abandoned = False
 
     def try_acquire(self) -> bool | None:
         """True when held now, False when somebody else holds it, None when locks do not work here."""
@@ -34,12 +38,16 @@ class Lock:
         thread = threading.Thread(target=lambda: answer.append(self._acquire()), daemon=True)
         thread.start()
         thread.join(_HANGS)
-        return answer[0] if answer else None
+        with self._guard:
+            if not answer and self._fd is None:
+                # Whenever the call comes back, nobody will be there to let go of what it got.
+                self._abandoned = True
+                return None
+            return answer[0] if answer else True
 
     def _acquire(self) -> bool | None:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fd = self._open()
         except OSError:
             return None
         try:
@@ -50,24 +58,44 @@ class Lock:
         except OSError:
             os.close(fd)
             return None
-        self._fd = fd
-        return True
+        with self._guard:
+            if self._abandoned:
+                os.close(fd)
+                return None
+            self._fd = fd
+            return True
+
+    def _open(self) -> int:
+        self._root.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        *folders, name = self._parts
+        try:
+            for part in folders:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=folder)
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                outer, folder = folder, os.open(part, flags, dir_fd=folder)
+                os.close(outer)
+            return os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
+        finally:
+            os.close(folder)
 
     def release(self) -> None:
         """Lets go; the file stays, as removing it would break the lock for whoever just opened it."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        with self._guard:
+            if self._fd is not None:
+                os.close(self._fd)
+                self._fd = None
 
 
 @contextlib.contextmanager
-def held(path: Path, progress: Callable[[], object], waiting: Callable[[], None]) -> Iterator[bool]:
-    """Holds the lock at `path` if it can be had; yields whether it is held.
+def held(path: Path, below: Path, progress: Callable[[], object], waiting: Callable[[], None]) -> Iterator[bool | None]:
+    """Holds the lock at `path` if it can be had; yields True when it is held, None when locks do not work there.
 
-    progress: a value that changes while the present holder works; when it stays the same for 30 s we go
-    on without the lock. waiting: called once when somebody else holds it.
+    below: as for Lock. progress: a value that changes while the present holder works; when it stays the same
+    for 30 s we go on without the lock. waiting: called once when somebody else holds it.
     """
-    lock = Lock(path)
+    lock = Lock(path, below)
     got = lock.try_acquire()
     if got is False:
         waiting()
@@ -78,6 +106,6 @@ def held(path: Path, progress: Callable[[], object], waiting: Callable[[], None]
             if (now := progress()) != seen:
                 seen, since = now, time.monotonic()
     try:
-        yield got is True
+        yield got
     finally:
         lock.release()

@@ -27,18 +27,24 @@ MAX_MANIFEST = 16 * 1024 * 1024
 
 MAX_CHUNKS = 200_000
 
-NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$"
-REPO_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?$"
+# Below HF_HOME: the hub cache with its own rules, the user's tokens, and our part files.
+_NOT_FOR_FILES = ("hub", "token", "stored_tokens", ".cas")
+
+# In Python alone, $ also matches before a last newline: hence (?!\n).
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?!\n)$"
+REPO_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?(?!\n)$"
 
 Name: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
 RepoId: TypeAlias = Annotated[str, Meta(pattern=REPO_PATTERN)]
-Commit: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{40}$")]
-Blob: TypeAlias = Annotated[str, Meta(pattern="^([0-9a-f]{40}|[0-9a-f]{64})$", description="sha256 or git sha1")]
-Time: TypeAlias = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
-DigestName: TypeAlias = Annotated[str, Meta(pattern="^blake3:[0-9a-f]{64}$")]
+Commit: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}(?!\n)$")]
+Blob: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})(?!\n)$", description="sha256 or git sha1")]
+Time: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z(?!\n)$")]
+DigestName: TypeAlias = Annotated[str, Meta(pattern=r"^blake3:[0-9a-f]{64}(?!\n)$")]
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 ChunkSize: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_CHUNK)]
-Text: TypeAlias = Annotated[str, Meta(max_length=4096)]
+Text: TypeAlias = Annotated[
+    str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?!\n)$", description="one line, no control characters")
+]
 
 
 class ChunkRef(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -69,9 +75,9 @@ class Repo(Struct, frozen=True, forbid_unknown_fields=True):
     """The files of one repo at one commit, and the hub refs (branches, tags) that name the commit."""
 
     repo_id: RepoId
-    repo_type: Annotated[str, Meta(pattern="^(model|dataset|space)$")]
+    repo_type: Annotated[str, Meta(pattern=r"^(model|dataset|space)(?!\n)$")]
     commit: Commit
-    refs: tuple[str, ...]
+    refs: Annotated[tuple[str, ...], Meta(max_length=64)]
     files: tuple[RepoFile, ...]
 
 
@@ -94,7 +100,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     repos: tuple[Repo, ...]
     files: tuple[PlainFile, ...] = ()
     derived: Derived | None = None
-    annotations: dict[str, Text] = {}
+    annotations: Annotated[dict[Text, Text], Meta(max_length=256)] = {}
 
     def all_files(self) -> Iterator[RepoFile | PlainFile]:
         """Every file, repos first, in the manifest's order."""
@@ -117,7 +123,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class _Versioned(Struct):
-    version: int
+    version: Size
 
 
 def check_name(name: str, what: str) -> str:
@@ -127,6 +133,8 @@ def check_name(name: str, what: str) -> str:
             f"{what} {name!a} is not a name: use letters, digits, '.', '_' and '-', at most 96, "
             "beginning with a letter or digit"
         )
+    if what == "model" and name == "pin":
+        raise InputError("a model cannot be named 'pin', as references to pins begin so: choose another name")
     return name
 
 
@@ -162,6 +170,9 @@ def parse(data: bytes) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise FormatError(f"manifest is malformed: {error}") from None
+    if msgspec.json.encode(manifest, order="deterministic") != data:
+        # A repeated key, say: another reader could take the other value.
+        raise FormatError("manifest is not written in the one way this version is written: refusing it")
     _check(manifest)
     return manifest
 
@@ -173,25 +184,30 @@ def digest_of(manifest: Manifest) -> str:
 
 def schema() -> dict[str, object]:
     """The JSON Schema of a manifest, generated from the types above."""
+    generated = msgspec.json.schema(Manifest)
+    whole = generated["$defs"]["Manifest"]
+    # Defaults are for who makes a manifest; a written one has every field.
+    whole["required"] = list(whole["properties"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "model-cas manifest, version 1",
-        **msgspec.json.schema(Manifest),
+        **generated,
     }
 
 
 def _check(manifest: Manifest) -> None:
-    folders = [f"{repo.repo_type}/{repo.repo_id}/{repo.commit}" for repo in manifest.repos]
-    paths.check_tree(folders)
     for repo in manifest.repos:
         if ".." in repo.repo_id or "--" in repo.repo_id:
             raise FormatError(f"repo id {repo.repo_id!a} contains '..' or '--': refusing the manifest")
         paths.check_tree(file.path for file in repo.files)
-        paths.check_tree(repo.refs)
+    roots = [f"{repo.repo_type}/{repo.repo_id}" for repo in manifest.repos]
+    paths.check_tree(f"{root}/{repo.commit}" for root, repo in zip(roots, manifest.repos, strict=True))
+    # A repo may come at two commits, but a ref of it names one.
+    paths.check_tree(f"{root}/{ref}" for root, repo in zip(roots, manifest.repos, strict=True) for ref in repo.refs)
     paths.check_tree(file.path for file in manifest.files)
-    named = [(repo.repo_type, repo.repo_id, ref) for repo in manifest.repos for ref in repo.refs]
-    if len(named) != len(set(named)):
-        raise FormatError("one ref of a repo names two commits: refusing the manifest")
+    for file in manifest.files:
+        if file.path.split("/")[0].casefold() in _NOT_FOR_FILES:
+            raise FormatError(f"path {file.path!a} is Hugging Face's or ours below HF_HOME: refusing the manifest")
     _check_sizes(manifest.all_files())
 
 

@@ -24,9 +24,9 @@ class Pool(Generic[T]):
     def lend(self) -> Iterator[T]:
         """One worker, for the time of a `with` block; waits while all are lent out."""
         worker = self._free.get()
-        if worker is None:
-            worker = self._make()
         try:
+            if worker is None:
+                worker = self._make()
             yield worker
         finally:
             self._free.put(worker)
@@ -60,9 +60,9 @@ class _Crew(Generic[T]):
 
     def run(self, threads: int) -> None:
         self._running = threads
-        for _ in range(threads):
-            threading.Thread(target=self._labour, daemon=True).start()
         try:
+            for _ in range(threads):
+                threading.Thread(target=self._labour, daemon=True).start()
             with self._change:
                 # A wait without a limit cannot be interrupted on every platform.
                 while not self._change.wait_for(lambda: not self._running, timeout=1):

@@ -10,14 +10,16 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from itertools import pairwise
+from os.path import commonprefix
 
 from cas.errors import FormatError
 
 MAX_PATH = 1024
 """Bytes of a path in UTF-8; S3 keys end there too."""
 
-_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\]')
-_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\]')
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
 
 def check_path(path: str) -> None:
@@ -46,26 +48,27 @@ def check_tree(paths: Iterable[str]) -> None:
 
     Twins by case or by Unicode normalisation count: they are one file on macOS and Windows.
     """
-    files: dict[str, str] = {}
+    tree = []
     for path in paths:
         check_path(path)
-        key = _folded(path)
-        if key in files:
-            raise _refused(path, f"is the same file as {_shown(files[key])} on some systems")
-        files[key] = path
-    folders: dict[str, str] = {}
-    for folded, path in files.items():
-        parts, folded_parts = path.split("/")[:-1], folded.split("/")[:-1]
-        for depth in range(1, len(parts) + 1):
-            folder, key = "/".join(parts[:depth]), "/".join(folded_parts[:depth])
-            if key in files:
-                raise _refused(path, f"needs {_shown(files[key])} to be a folder, which is a file")
-            if folders.setdefault(key, folder) != folder:
-                raise _refused(path, f"has a folder that is {_shown(folders[key])} on some systems")
+        tree.append((f"{_folded(path)}/", path))
+    # "/" sorts below what names are mostly made of, but not below all of it: "\0" does, so that a folder's files
+    # follow each other and only neighbours need comparing. A table of all folders could outgrow memory.
+    tree.sort(key=lambda entry: entry[0].replace("/", "\0"))
+    for (folded, path), (next_folded, next_path) in pairwise(tree):
+        if next_folded == folded:
+            raise _refused(next_path, f"is the same file as {_shown(path)} on some systems")
+        if next_folded.startswith(folded):
+            raise _refused(next_path, f"needs {_shown(path)} to be a folder, which is a file")
+        shared = commonprefix((folded, next_folded)).count("/")  # noqa: RUF071 (by character: a "/" ends a part)
+        folder, next_folder = path.split("/")[:shared], next_path.split("/")[:shared]
+        if folder != next_folder:
+            raise _refused(next_path, f"has a folder that is {_shown('/'.join(folder))} on some systems")
 
 
 def _folded(path: str) -> str:
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
+    """Equal for caseless, canonically equivalent texts (Unicode 16, section 3.13, D145); keeps every "/"."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 
 def _shown(path: str) -> str:

@@ -9,9 +9,12 @@ from typing import NamedTuple
 
 from cas.config import CacheDirs
 from cas.digest import hex_of
-from cas.hfcache import RepoCache
+from cas.hfcache import PRIVATE, RepoCache
 from cas.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
 from cas.trust import Seen
+
+PARTS = (PRIVATE, "parts")
+"""Where part files lie below a root: on the file system they will be renamed within."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +52,13 @@ class Local:
     """What this machine holds of a target before a restore.
 
     whole: files (parts below the root) that hold it entirely, as they were when verified. sources: files that
-    hold some of it, with the indexes of the chunks verified there. part: a part file's name to go on with,
-    and its good chunks.
+    hold some of it, with the indexes of the chunks verified there. parts: names of part files with their good
+    chunks, the most complete first.
     """
 
     whole: Mapping[tuple[str, ...], Seen] = field(default_factory=dict)
     sources: tuple[tuple[tuple[str, ...], frozenset[int]], ...] = ()
-    part: tuple[str, frozenset[int]] | None = None
+    parts: tuple[tuple[str, frozenset[int]], ...] = ()
 
 
 class Place(NamedTuple):
@@ -142,24 +145,31 @@ def content_of(file: RepoFile | PlainFile) -> str:
     return hex_of("".join(chunk.digest for chunk in file.chunks).encode())
 
 
-def make_plan(wanted: Iterable[Target], local: Iterable[Local]) -> Plan:
-    """The plan for `wanted`, given what is here of each."""
+def make_plan(wanted: Iterable[Target], local: Iterable[Local], owner: str | None = None) -> Plan:
+    """The plan for `wanted`, given what is here of each.
+
+    owner: go on with part files of this owner only, and copy from others'; None goes on with anybody's.
+    """
     pairs = list(zip(wanted, local, strict=True))
+    adopted = _adopt(pairs, owner)
+    taken = {(target.root, name) for (target, _), name in zip(pairs, adopted, strict=True)}
     works: list[Work] = []
     places: dict[ChunkRef, list[Place]] = {}
     copies: list[Copy] = []
     disk: dict[Path, int] = {}
-    for target, here in pairs:
+    for (target, here), name in zip(pairs, adopted, strict=True):
         if here.whole:
             continue
-        name, good = here.part or (None, frozenset[int]())
+        good = dict(here.parts).get(name, frozenset[int]()) if name else frozenset[int]()
+        spare = (((*PARTS, part), held) for part, held in here.parts if (target.root, part) not in taken)
+        sources = (*here.sources, *spare)
         pending = 0
         for index, (offset, chunk) in enumerate(target.places()):
             if index in good:
                 continue
             pending += 1
             place = Place(len(works), offset)
-            source = next((parts for parts, held in here.sources if index in held), None)
+            source = next((parts for parts, held in sources if index in held), None)
             if source is not None:
                 copies.append(Copy(chunk, target.root.joinpath(*source), offset, place))
             else:
@@ -174,3 +184,23 @@ def make_plan(wanted: Iterable[Target], local: Iterable[Local]) -> Plan:
         copies=tuple(copies),
         disk=disk,
     )
+
+
+def part_name(content: str, owner: str, token: str) -> str:
+    """A part file's name: what it will be, who fills it, and what tells it from the owner's others."""
+    return f"{content}.{owner}.{token}.part"
+
+
+def _adopt(pairs: Iterable[tuple[Target, Local]], owner: str | None) -> list[str | None]:
+    """The part file each target goes on with: one file serves one target, though several may have its content."""
+    taken: set[tuple[Path, str]] = set()
+    chosen: list[str | None] = []
+    for target, here in pairs:
+        found = None
+        for name, _ in () if here.whole else here.parts:
+            if (target.root, name) not in taken and owner in (None, name.split(".")[1]):
+                found = name
+                taken.add((target.root, name))
+                break
+        chosen.append(found)
+    return chosen

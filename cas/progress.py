@@ -13,22 +13,32 @@ from cas import events
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_EVERY = 10.0
 _VERBS = {
     "check": "checking local files",
+    "commit": "writing the manifest",
     "copy": "copying local bytes",
+    "download": "downloading from the hub",
     "fetch": "fetching",
     "hash": "hashing",
+    "link": "linking",
+    "lookup": "asking the store what it has",
+    "plan": "planning",
+    "resolve": "reading the manifest",
     "upload": "uploading",
 }
 
 
 class Reporter:
-    """Listens to one verb and writes to standard error; use as a context manager."""
+    """Listens to one verb and writes to standard error; use as a context manager.
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, out: TextIO | None = None) -> None:
+    every: seconds between lines where there is no terminal.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, out: TextIO | None = None, every: float = 10.0
+    ) -> None:
         self._out = out or sys.stderr
-        self._quiet, self._verbose = quiet, verbose
+        self._quiet, self._verbose, self._every = quiet, verbose, every
         self._terminal = self._out.isatty() and not quiet
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -97,13 +107,15 @@ class Reporter:
             self._bar = None
 
     def _tick(self) -> None:
-        while not self._ended.wait(_EVERY):
+        while not self._ended.wait(self._every):
             with self._lock:
-                if self._phase.total:
+                if self._phase.name and not self._ended.is_set():
                     self._line(self._summary())
 
     def _summary(self) -> str:
         seconds = time.monotonic() - self._begun
+        if not self._phase.total:
+            return f"{self._verb()}, {seconds:.0f} s so far"
         left = (self._phase.total - self._plain) * seconds / self._plain if self._plain else 0
         parts = [f"{self._verb()} {self._plain / 1e6:,.1f} of {self._phase.total / 1e6:,.1f} MB", self._rate()]
         if left:
@@ -119,6 +131,6 @@ class Reporter:
 
     def _line(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False)
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=self._out, flush=True)

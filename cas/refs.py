@@ -26,7 +26,8 @@ from cas.store import Store
 
 DEFAULT_TAG = "latest"
 
-_ENTRY = re.compile(r"(\d{8,})-([0-9a-f]{16})\.json")
+_ENTRY = re.compile(r"[0-9]{8,}-[0-9a-f]{16}\.json")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SHORTEST_PREFIX = 8
 
 
@@ -112,14 +113,14 @@ def log_of(store: Store, reference: Reference) -> RefLog:
 
 def tags(store: Store, model: str | None = None) -> dict[str, dict[str, str]]:
     """The current digest (64 hex) of every tag, by model and tag name."""
-    last: dict[tuple[str, str], str] = {}
+    last: dict[tuple[str, str], tuple[int, str]] = {}
     for entry in store.bucket.list(f"refs/tags/{model}" if model else "refs/tags"):
         parts = entry.key.split("/")
         if len(parts) == 5 and _ENTRY.fullmatch(parts[4]):
             place = (parts[2], parts[3])
-            last[place] = max(last.get(place, ""), parts[4])
+            last[place] = max(last.get(place, (0, "")), _order(parts[4]))
     found: dict[str, dict[str, str]] = {}
-    for (owner, tag), name in sorted(last.items()):
+    for (owner, tag), (_, name) in sorted(last.items()):
         log = RefLog(store, f"refs/tags/{owner}/{tag}", f"{owner}:{tag}")
         found.setdefault(owner, {})[tag] = parse(log.read(name).manifest)
     return found
@@ -133,15 +134,15 @@ class RefLog:
 
     def names(self) -> list[str]:
         """Entry names, oldest first; empty when the ref was never set."""
-        listed = (entry.key.rsplit("/", 1)[-1] for entry in self._store.bucket.list(self._prefix))
-        return sorted(name for name in listed if _ENTRY.fullmatch(name))
+        listed = (entry.key.removeprefix(f"{self._prefix}/") for entry in self._store.bucket.list(self._prefix))
+        return sorted((name for name in listed if _ENTRY.fullmatch(name)), key=_order)
 
     def read(self, name: str) -> RefEntry:
         """One entry; raises FormatError when it is not one."""
         key = f"{self._prefix}/{name}"
         try:
             return msgspec.json.decode(self._store.bucket.get(key, limit=64 * 1024), type=RefEntry)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise FormatError(f"{key} in {self._store.url} is malformed ({error}): set {self._name} again") from None
 
     def current(self) -> RefEntry | None:
@@ -174,14 +175,24 @@ class RefLog:
     def append(self, digest: str, reason: str, by: str | None = None) -> RefEntry:
         """Moves the ref to a manifest (64 hex); raises RefMoved when somebody else's move of the same moment won."""
         names = self.names()
-        sequence = int(names[-1].split("-")[0]) + 1 if names else 1
+        sequence = _order(names[-1])[0] + 1 if names else 1
         mine = f"{sequence:08d}-{secrets.token_hex(8)}.json"
-        entry = RefEntry(named(digest), now(), (by or whoami())[:4096], reason[:4096])
+        entry = RefEntry(named(digest), now(), _text(by or whoami()), _text(reason))
         self._store.bucket.put(f"{self._prefix}/{mine}", msgspec.json.encode(entry), Kind.DOCUMENT)
-        siblings = [name for name in self.names() if int(name.split("-")[0]) == sequence]
+        siblings = [name for name in self.names() if _order(name)[0] == sequence]
         if siblings and max(siblings) > mine:
             raise RefMoved(self._name, self.read(max(siblings)).manifest)
         return entry
+
+
+def _order(name: str) -> tuple[int, str]:
+    """What entries are ordered by: their names, were the numbers all of one length."""
+    return int(name.partition("-")[0]), name
+
+
+def _text(given: str) -> str:
+    """`given` as an entry may hold it, whatever a host or a caller is called."""
+    return _CONTROL.sub(" ", given.encode(errors="replace").decode())[:4096]
 
 
 def whoami() -> str:

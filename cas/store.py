@@ -77,7 +77,7 @@ class Store:
                 ) from None
             try:
                 found = msgspec.json.decode(data, type=_Format)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
                 raise FormatError(f"{FORMAT_KEY} in {self.url} is not a store's: is this the right URL?") from None
             if found.format != "cas" or found.version != LAYOUT_VERSION:
                 raise FormatError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,14 +12,10 @@ from cas import events, trust
 from cas.config import Limits
 from cas.digest import hex_of
 from cas.folder import is_file, read_at
-from cas.hfcache import PRIVATE
 from cas.manifest import ChunkRef
 from cas.parallel import Pool, for_each
-from cas.plan import Local, Target
+from cas.plan import PARTS, Local, Target
 from cas.trust import Seen, Trust
-
-PARTS = (PRIVATE, "parts")
-"""Where part files lie below a root: on the file system they will be renamed within."""
 
 
 def survey(targets: Sequence[Target], limits: Limits, listen: events.Listener, *, rehash: bool = False) -> list[Local]:
@@ -95,10 +91,12 @@ class _State:
         whole = self.trusted | {file.parts: file.before for file in self.files if file.before and file.whole}
         if whole:
             return Local(whole)
-        best = max(self.parts, key=lambda file: len(file.good), default=None)
-        part = (best.parts[-1], frozenset(best.good)) if best else None
-        others = (file for file in (*self.files, *self.parts) if file is not best and file.good)
-        return Local({}, tuple((file.parts, frozenset(file.good)) for file in others), part)
+        parts = sorted(self.parts, key=lambda file: len(file.good), reverse=True)
+        return Local(
+            {},
+            tuple((file.parts, frozenset(file.good)) for file in self.files if file.good),
+            tuple((file.parts[-1], frozenset(file.good)) for file in parts),
+        )
 
 
 def _candidates(target: Target) -> Iterator[tuple[str, ...]]:
@@ -112,8 +110,10 @@ def _candidates(target: Target) -> Iterator[tuple[str, ...]]:
             yield name
 
 
-def _hash_all(looks: Iterable[_Look], limits: Limits, listen: events.Listener) -> None:
-    buffers = Pool(bytearray, limits.workers)
+def _hash_all(looks: Sequence[_Look], limits: Limits, listen: events.Listener) -> None:
+    largest = max(look.chunk.size for look in looks)
+    threads = max(1, min(limits.workers, limits.budget // largest))
+    buffers = Pool(bytearray, threads)
 
     def hash_one(look: _Look) -> None:
         with buffers.lend() as buffer, _opened(look.file.path) as fd:
@@ -126,7 +126,7 @@ def _hash_all(looks: Iterable[_Look], limits: Limits, listen: events.Listener) -
                     look.file.good.add(look.index)
         listen(events.Moved(look.chunk.size, source="local"))
 
-    for_each(hash_one, looks, threads=limits.workers)
+    for_each(hash_one, looks, threads=threads)
 
 
 @contextmanager
@@ -143,10 +143,14 @@ def _opened(path: Path) -> Iterator[int | None]:
 
 
 def _part_names(root: Path) -> list[str]:
+    """Part files that may be gone on with; not what somebody linked there, which would be written to elsewhere."""
+    folder = root.joinpath(*PARTS)
     try:
-        return sorted(os.listdir(root.joinpath(*PARTS)))
+        names = sorted(name for name in os.listdir(folder) if name.endswith(".part"))
     except OSError:
         return []
+    found = ((name, _lstat(folder / name)) for name in names)
+    return [name for name, stats in found if stats and is_file(stats) and stats.st_nlink == 1]
 
 
 def _lstat(path: Path) -> os.stat_result | None:

@@ -1,22 +1,32 @@
 """Reads just enough of safetensors, zip (torch, npz) and GGUF files to know where their tensors lie.
 
 Sources: the safetensors format (github.com/huggingface/safetensors, README), APPNOTE.TXT 6.3.10
-(zip), and ggml's docs/gguf.md. Nothing here loads a tensor or unpickles anything.
+(zip), and ggml's docs/gguf.md. Nothing here loads a tensor or unpickles anything. A file may come from a
+stranger: what is read of it is bounded, whatever it claims.
 """
 
 from __future__ import annotations
 
-import json
+import io
 import struct
-import zipfile
 from collections.abc import Iterable
 from typing import BinaryIO, NamedTuple
 
-# The safetensors library refuses larger headers; a 100 MB one names half a million tensors.
-_MAX_SAFETENSORS_HEADER = 100_000_000
+import msgspec
+
+# Bytes of a safetensors header, a zip's directory or a GGUF's key-value pairs (a vocabulary of 200,000 tokens
+# takes 13 MiB), and tensors of a file. One with more is cut every 8 MiB.
+_MAX_HEADER = 32 * 1024 * 1024
+_MAX_TENSORS = 1 << 18
+
 _SAFETENSORS_WIDTHS = {
     "F64": 8, "I64": 8, "U64": 8, "C64": 4, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
 }  # fmt: skip
+
+_ZIP_TAIL = 22 + 65535  # the end record, and the longest comment after it
+_ZIP64 = 0xFFFFFFFF  # "see the zip64 field"
+_STORED = 0
+_SIZES_FOLLOW = 0x08
 
 # ggml_type ids of plain element types; the others are quantised blocks without a uniform element.
 _GGUF_WIDTHS = {0: 4, 1: 2, 24: 1, 25: 2, 26: 4, 27: 8, 28: 8, 30: 2}
@@ -38,21 +48,28 @@ class _Unknown(Exception):
     """The file is not, or not soundly, of the format it resembles."""
 
 
+class _Tensor(msgspec.Struct, frozen=True, gc=False):
+    """An entry of a safetensors header. Both fields are absent in `__metadata__`."""
+
+    dtype: str = ""
+    data_offsets: tuple[int, int] = (0, 0)
+
+
 def runs(file: BinaryIO, size: int) -> list[Run] | None:
     """The runs of a tensor file from byte 0 to `size`, or None when it is of no known format."""
     file.seek(0)
     magic = file.read(9)
     try:
         if magic[:4] == b"GGUF":
-            starts = _gguf(file, size)
+            starts = _gguf(file)
         elif magic[:4] == b"PK\x03\x04":
-            starts = _zip(file)
+            starts = _zip(file, size)
         elif magic[8:] == b"{":
             starts = _safetensors(file, size)
         else:
             return None
         return _between(starts, size)
-    except (_Unknown, ValueError, KeyError, TypeError, RecursionError, struct.error, zipfile.BadZipFile, EOFError):
+    except (_Unknown, msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, struct.error):
         return None
 
 
@@ -70,92 +87,139 @@ def _between(starts: Iterable[tuple[int, int | None]], size: int) -> list[Run]:
 
 
 def _safetensors(file: BinaryIO, size: int) -> list[tuple[int, int | None]]:
-    file.seek(0)
-    length = int.from_bytes(_exactly(file, 8), "little")
-    if length > min(_MAX_SAFETENSORS_HEADER, size - 8):
+    length = int.from_bytes(_at(file, 0, 8), "little")
+    if length > min(_MAX_HEADER, size - 8):
         raise _Unknown
-    header = json.loads(_exactly(file, length))
+    text = _at(file, 8, length)
+    if text.count(b"{") > _MAX_TENSORS:
+        raise _Unknown
+    header = msgspec.json.decode(text, type=dict[str, _Tensor])
     data = 8 + length
     return [
-        (data + tensor["data_offsets"][0], _SAFETENSORS_WIDTHS.get(tensor["dtype"], 1))
-        for name, tensor in header.items()
-        if name != "__metadata__"
+        (data + tensor.data_offsets[0], _SAFETENSORS_WIDTHS.get(tensor.dtype, 1))
+        for tensor in header.values()
+        if tensor.data_offsets[0] < tensor.data_offsets[1]  # an empty one would lend its width to the next
     ] or [(data, None)]
 
 
-def _zip(file: BinaryIO) -> list[tuple[int, int | None]]:
-    starts: list[tuple[int, int | None]] = []
-    with zipfile.ZipFile(file) as archive:
-        directory = archive.start_dir
-        members = archive.infolist()
-    for member in members:
-        file.seek(member.header_offset)
-        local = struct.unpack("<4s2xHH16xHH", _exactly(file, 30))
-        signature, flags, _method, name, extra = local
+def _zip(file: BinaryIO, size: int) -> list[tuple[int, int | None]]:
+    start, directory = _zip_directory(file, size)
+    starts: list[tuple[int, int | None]] = [(start, None)]
+    at = 0
+    while at < len(directory):
+        if len(starts) > _MAX_TENSORS:
+            raise _Unknown
+        signature, method, plain, stored, name, extra, comment, member = struct.unpack_from(
+            "<4s6xH8xIIHHH8xI", directory, at
+        )
+        if signature != b"PK\x01\x02":
+            raise _Unknown
+        if member == _ZIP64:
+            fields = directory[at + 46 + name : at + 46 + name + extra]
+            member = _zip64_offset(fields, (plain == _ZIP64) + (stored == _ZIP64))
+        at += 46 + name + extra + comment
+        signature, flags, name, extra = struct.unpack("<4s2xH18xHH", _at(file, member, 30))
         if signature != b"PK\x03\x04":
             raise _Unknown
-        if member.compress_type == zipfile.ZIP_STORED:
-            starts.append((member.header_offset + 30 + name + extra, None))
-        if not flags & 0x08:
+        if method == _STORED:
+            starts.append((member + 30 + name + extra, None))
+        if not flags & _SIZES_FOLLOW:
             # The CRC stands in this header, not after the data: the header changes with its own member
             # and must not spoil the chunk of the member before it.
-            starts.append((member.header_offset, None))
-    return [*starts, (directory, None)]
+            starts.append((member, None))
+    return starts
 
 
-def _gguf(file: BinaryIO, size: int) -> list[tuple[int, int | None]]:
+def _zip_directory(file: BinaryIO, size: int) -> tuple[int, bytes]:
+    """Place and bytes of the central directory (APPNOTE.TXT, sections 4.3.12 to 4.3.16)."""
+    tail = _at(file, max(0, size - _ZIP_TAIL), min(size, _ZIP_TAIL))
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0:
+        raise _Unknown
+    length, start = struct.unpack_from("<II", tail, end + 12)
+    locator = end - 20
+    if locator >= 0 and tail.startswith(b"PK\x06\x07", locator):
+        (record,) = struct.unpack_from("<Q", tail, locator + 8)
+        signature, length, start = struct.unpack("<4s36xQQ", _at(file, record, 56))
+        if signature != b"PK\x06\x06":
+            raise _Unknown
+    if length > _MAX_HEADER:
+        raise _Unknown
+    return start, _at(file, start, length)
+
+
+def _zip64_offset(extra: bytes, before: int) -> int:
+    """Where a member begins, from its zip64 field: the value after `before` other ones (APPNOTE.TXT, 4.5.3)."""
+    at = 0
+    while True:
+        kind, length = struct.unpack_from("<HH", extra, at)
+        if kind == 1:
+            (offset,) = struct.unpack_from("<Q", extra, at + 4 + 8 * before)
+            return int(offset)
+        at += 4 + length
+
+
+def _gguf(file: BinaryIO) -> list[tuple[int, int | None]]:
+    # Parsed from memory, so that a hostile count ends where the header does.
     file.seek(4)
-    version, tensors, pairs = struct.unpack("<IQQ", _exactly(file, 20))
-    if version not in (2, 3) or tensors > size or pairs > size:
+    head = io.BytesIO(file.read(_MAX_HEADER))
+    version, tensors, pairs = struct.unpack("<IQQ", head.read(20))
+    if version not in (2, 3) or tensors > _MAX_TENSORS:
         raise _Unknown
     alignment = _GGUF_ALIGNMENT
     for _ in range(pairs):
-        key = _gguf_string(file, size)
-        (kind,) = struct.unpack("<I", _exactly(file, 4))
+        key = _gguf_string(head)
+        (kind,) = struct.unpack("<I", head.read(4))
         if key == b"general.alignment" and kind == 4:
-            (alignment,) = struct.unpack("<I", _exactly(file, 4))
+            (alignment,) = struct.unpack("<I", head.read(4))
         else:
-            _gguf_skip(file, kind, size)
+            _gguf_skip(head, kind)
     found: list[tuple[int, int | None]] = []
     for _ in range(tensors):
-        _gguf_string(file, size)
-        (dimensions,) = struct.unpack("<I", _exactly(file, 4))
-        if dimensions > 8:
-            raise _Unknown
-        _exactly(file, 8 * dimensions)
-        kind, offset = struct.unpack("<IQ", _exactly(file, 12))
+        _gguf_string(head)
+        (dimensions,) = struct.unpack("<I", head.read(4))
+        head.seek(8 * dimensions, 1)
+        kind, offset = struct.unpack("<IQ", head.read(12))
         found.append((offset, _GGUF_WIDTHS.get(kind)))
     if not alignment:
         raise _Unknown
-    data = -(-file.tell() // alignment) * alignment
+    data = -(-(4 + head.tell()) // alignment) * alignment
     return [(data + offset, width) for offset, width in found]
 
 
-def _gguf_skip(file: BinaryIO, kind: int, size: int) -> None:
+def _gguf_skip(head: io.BytesIO, kind: int) -> None:
     if kind == _GGUF_STRING:
-        _gguf_string(file, size)
+        _gguf_string(head)
     elif kind == _GGUF_ARRAY:
-        inner, count = struct.unpack("<IQ", _exactly(file, 12))
-        if inner == _GGUF_ARRAY or count > size:
-            raise _Unknown
+        inner, count = struct.unpack("<IQ", head.read(12))
         if inner == _GGUF_STRING:
             for _ in range(count):
-                _gguf_string(file, size)
+                _gguf_string(head)
         else:
-            file.seek(_GGUF_SCALARS[inner] * count, 1)
+            _gguf_forward(head, _GGUF_SCALARS[inner] * count)
     else:
-        _exactly(file, _GGUF_SCALARS[kind])
+        _gguf_forward(head, _GGUF_SCALARS[kind])
 
 
-def _gguf_string(file: BinaryIO, size: int) -> bytes:
-    (length,) = struct.unpack("<Q", _exactly(file, 8))
-    if length > size:
+def _gguf_string(head: io.BytesIO) -> bytes:
+    (length,) = struct.unpack("<Q", head.read(8))
+    if length > _MAX_HEADER:
         raise _Unknown
-    return _exactly(file, length)
+    return head.read(length)
 
 
-def _exactly(file: BinaryIO, size: int) -> bytes:
+def _gguf_forward(head: io.BytesIO, size: int) -> None:
+    if size > _MAX_HEADER:
+        raise _Unknown
+    head.seek(size, 1)
+
+
+def _at(file: BinaryIO, offset: int, size: int) -> bytes:
+    """Exactly `size` bytes from `offset` on; raises _Unknown where the file has them not."""
+    if offset >= 1 << 62:
+        raise _Unknown  # beyond what seek() takes
+    file.seek(offset)
     data = file.read(size)
     if len(data) != size:
-        raise EOFError
+        raise _Unknown
     return data

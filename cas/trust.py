@@ -69,7 +69,7 @@ def look(path: Path, content: str) -> Seen | None:
 def write(root: Path, document: bytes) -> None:
     """Puts a receipt in place; raises CacheError when the folder cannot be written."""
     with Folder.open(root, (PRIVATE,)) as folder:
-        folder.write(_NAME, document)
+        folder.write(_NAME, document, folder)
 
 
 def _read(root: Path) -> dict[str, Seen]:

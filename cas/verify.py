@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas import config, events, refs
+from cas.hfcache import RepoCache, is_commit
 from cas.plan import targets
 from cas.store import Store, open_store
 from cas.survey import survey
@@ -14,7 +15,11 @@ from cas.survey import survey
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What verify found. files: how many were looked at. total: their plain bytes. missing, damaged: paths."""
+    """What verify found.
+
+    files: how many were looked at. total: their plain bytes. missing, damaged: paths, of refs too when clients would
+    find nothing by them.
+    """
 
     reference: str
     hub: str
@@ -39,7 +44,8 @@ def verify(
 ) -> Report:
     """Hashes every file of the version `reference` where clients would find it; changes nothing.
 
-    store: an open one, a URL, or None for the default. cache_dir: the hub cache. Raises what resolving raises.
+    A ref that names another commit is no damage: another version was put beside this one. store: an open one,
+    a URL, or None for the default. cache_dir: the hub cache. Raises what resolving raises.
     """
     held = store if isinstance(store, Store) else open_store(store)
     resolved = refs.resolve(held, reference)
@@ -50,13 +56,23 @@ def verify(
     damaged: list[str] = []
     files = 0
     for target, here in zip(wanted, found, strict=True):
-        sound = {os.path.realpath(target.root.joinpath(*parts)) for parts in here.whole}
+        # By identity, not by path: without symlinks a snapshot's file is a blob's second name.
+        sound = {_identity(target.root.joinpath(*parts)) for parts in here.whole}
         for name in target.names or (target.parts,):
             files += 1
             path = target.root.joinpath(*name)
-            if not path.exists():
+            there = _identity(path)
+            if there is None:
                 missing.append(str(path))
-            elif os.path.realpath(path) not in sound:
+            elif there not in sound:
+                damaged.append(str(path))
+    for repo in resolved.manifest.repos:
+        cache = RepoCache(dirs.hub, repo.repo_type, repo.repo_id)
+        for ref in repo.refs:
+            path = cache.root.joinpath(*cache.ref_parts(ref))
+            if not os.path.exists(path):
+                missing.append(str(path))
+            elif not is_commit(path):
                 damaged.append(str(path))
     return Report(
         resolved.exact,
@@ -66,3 +82,12 @@ def verify(
         tuple(sorted(missing)),
         tuple(sorted(damaged)),
     )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from all others, through links; None when there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -12,7 +12,7 @@ import atexit
 import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import obstore
 from obstore.store import ObjectStore
@@ -21,9 +21,13 @@ from cas.bucket.answers import translate
 from cas.bucket.base import Bucket, Entry, Kind
 from cas.bucket.patience import Patience, persist, within
 from cas.digest import Buffer
-from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, Transient, Unsupported
+from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, StoreError, Transient, Unsupported
+
+if TYPE_CHECKING:
+    from obstore import GetResult
 
 T = TypeVar("T")
+Entries: TypeAlias = list[Entry]  # inside the class, `list` is its method
 
 
 class ObjectBucket(Bucket):
@@ -36,68 +40,68 @@ class ObjectBucket(Bucket):
         patience: Patience,
         *,
         conditional: bool = True,
-        headers: bool = True,
+        remote: bool = True,
         writable: bool = True,
         endpoint: str = "",
     ) -> None:
         """connect: makes a client; given True, one for reading, which leaves silent connections.
 
         conditional: whether the server is believed to honour `If-None-Match: *` on writes; unlearnt at
-        the first 501. headers: whether it keeps Content-Type and Cache-Control. writable: False refuses
-        writes and listings before any request. endpoint: named in errors beside the URL.
+        the first 501. remote: whether a server answers, which keeps Content-Type and Cache-Control, and whose
+        word that something is absent is put to the test. writable: False refuses writes and listings
+        before any request. endpoint: named in errors beside the URL.
         """
         self.url = url
         self._where = f"{url} at {endpoint}" if endpoint else url
         self._connect = connect
         self._patience = patience
         self._conditional = conditional
-        self._headers = headers
+        self._remote = remote
         self._writable = writable
         self._clients: dict[bool, ObjectStore] = {}
+        self._witness = ""  # a key that has been read here, or written
 
     def get(self, key: str, limit: int) -> Buffer:
-        return self._call("get", key, lambda stretch: self._get(key, limit, stretch))
+        data = self._call("get", key, lambda stretch: self._get(key, limit, stretch))
+        self._witness = key
+        return data
 
     def head(self, key: str) -> Entry:
-        async def attempt(stretch: float) -> Entry:
-            meta = await within(
-                self._patience.answer * stretch,
-                f"head {key} in {self._where}",
-                obstore.head_async(self._client(True), key),
-            )
-            return Entry(key, meta["size"], meta["last_modified"])
-
-        return self._call("head", key, attempt)
+        try:
+            return self._call("head", key, lambda stretch: self._head(key, stretch))
+        except ObjectMissing:
+            if self._remote and not self._witness:
+                # The answer to HEAD has no body that could say that the bucket is what is missing.
+                self._call("get", key, lambda stretch: self._answer(key, f"get {key} in {self._where}", stretch))
+            raise
 
     def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
         self._must_be_writable("put", key)
         if overwrite:
-            self._call("put", key, lambda stretch: self._put(key, data, kind, "overwrite", stretch))
-            return True
+            return self._overwrite(key, data, kind)
         if not self._conditional:
             return self._put_after_look(key, data, kind)
         try:
-            self._call("put", key, lambda stretch: self._put(key, data, kind, "create", stretch))
+            self._call("create", key, lambda stretch: self._put("create", key, data, kind, stretch))
         except Unsupported:
             # Backblaze B2 answers 501 to a conditional write, whatever is written.
             self._conditional = False
             return self._put_after_look(key, data, kind)
         except ObjectExists:
-            return self._settle(key, data, kind)
+            # Or a conflict with a concurrent write, which may fail yet.
+            return self._put_after_look(key, data, kind)
+        self._witness = key
         return True
 
     def list(self, prefix: str) -> list[Entry]:
         self._must_be_writable("list", prefix)
 
         async def attempt(stretch: float) -> list[Entry]:
-            found: list[Entry] = []
-            pages = obstore.list(self._client(True), prefix.rstrip("/") or None, chunk_size=1000)
-            while True:
-                what = f"list {prefix} in {self._where}"
-                page = await within(self._patience.answer * stretch, what, _next_page(pages))
-                if page is None:
-                    return sorted(found)
-                found += [Entry(meta["path"], meta["size"], meta["last_modified"]) for meta in page]
+            found = await self._list(prefix, stretch)
+            if not found and self._remote and self._witness:
+                await self._must_show_something(prefix, stretch)
+                found = await self._list(prefix, stretch)
+            return found
 
         return self._call("list", prefix, attempt)
 
@@ -108,21 +112,55 @@ class ObjectBucket(Bucket):
             what = f"delete {key} in {self._where}"
             await within(self._patience.answer * stretch, what, obstore.delete_async(self._client(True), key))
 
+        if key == self._witness:
+            self._witness = ""
         try:
             self._call("delete", key, attempt)
         except ObjectMissing:
             return
 
+    async def _answer(self, key: str, what: str, stretch: float, *, head: bool = False) -> GetResult:
+        request = obstore.get_async(self._client(True), key, options={"head": head})
+        return await within(self._patience.answer * stretch, what, request)
+
+    async def _head(self, key: str, stretch: float) -> Entry:
+        what = f"head {key} in {self._where}"
+        answer = await self._answer(key, what, stretch, head=True)
+        entry = Entry(key, answer.meta["size"], answer.meta["last_modified"])
+        # obstore makes up 1970 where Last-Modified is missing, which S3 and every file server send.
+        if "html" in str(answer.attributes.get("Content-Type")) or entry.modified.timestamp() == 0:
+            raise Transient(f"{what}: a web page answered instead of the object: check the endpoint")
+        return entry
+
+    async def _list(self, prefix: str, stretch: float) -> Entries:
+        found: list[Entry] = []
+        pages = obstore.list(self._client(True), prefix.rstrip("/") or None, chunk_size=1000)
+        while True:
+            what = f"list {prefix} in {self._where}"
+            page = await within(self._patience.answer * stretch, what, _next_page(pages))
+            if page is None:
+                return sorted(found)
+            found += [Entry(meta["path"], meta["size"], meta["last_modified"]) for meta in page]
+
+    async def _must_show_something(self, prefix: str, stretch: float) -> None:
+        """Raises Transient when listings hide an object known to be there.
+
+        obstore takes any well-formed document for an empty listing, such as a proxy's error page with status 200.
+        """
+        what = f"list {prefix} in {self._where}"
+        top = await within(self._patience.answer * stretch, what, obstore.list_with_delimiter_async(self._client(True)))
+        if not top["objects"] and not top["common_prefixes"]:
+            raise Transient(f"{what}: the listing is empty, though {self._witness} is there: check the endpoint")
+
     async def _get(self, key: str, limit: int, stretch: float) -> Buffer:
         what = f"get {key} in {self._where}"
-        request = obstore.get_async(self._client(True), key)
-        result = await within(self._patience.answer * stretch, what, request)
+        result = await self._answer(key, what, stretch)
         size = result.meta["size"]
         if size > limit:
             raise ObjectTooLarge(key, self._where, size, limit)
         return await self._body(result, size, what, stretch)
 
-    async def _body(self, result: Any, size: int, what: str, stretch: float) -> Buffer:
+    async def _body(self, result: GetResult, size: int, what: str, stretch: float) -> Buffer:
         patience = self._patience
         body, at = bytearray(size), 0
         pieces = aiter(result.stream(min_chunk_size=patience.piece))
@@ -136,38 +174,37 @@ class ObjectBucket(Bucket):
             raise Transient(f"{what}: {at} of {size} bytes came")
         return body
 
-    async def _put(
-        self, key: str, data: Buffer, kind: Kind, mode: Literal["create", "overwrite"], stretch: float
-    ) -> None:
+    async def _put(self, verb: Literal["create", "put"], key: str, data: Buffer, kind: Kind, stretch: float) -> None:
         seconds = (self._patience.answer + len(data) / self._patience.upload_rate) * stretch
-        attributes = kind.headers if self._headers else None
+        attributes: Any = kind.headers if self._remote else None
         # One request whatever the size: a chunk is never worth a multipart upload that could be left behind.
         request = obstore.put_async(
             self._client(False),
             key,
             data if isinstance(data, bytes) else bytes(data),
             attributes=attributes,
-            mode=mode,
+            mode="create" if verb == "create" else "overwrite",
             use_multipart=False,
         )
-        await within(seconds, f"put {key} in {self._where}", request)
+        await within(seconds, f"{verb} {key} in {self._where}", request)
 
-    def _put_after_look(self, key: str, data: Buffer, kind: Kind) -> bool:
-        if self.exists(key):
-            return False
-        self._call("put", key, lambda stretch: self._put(key, data, kind, "overwrite", stretch))
+    def _overwrite(self, key: str, data: Buffer, kind: Kind) -> bool:
+        self._call("put", key, lambda stretch: self._put("put", key, data, kind, stretch))
+        self._witness = key
         return True
 
-    def _settle(self, key: str, data: Buffer, kind: Kind) -> bool:
-        """After a refusal to create, the outcome is unknown: it may be our own write whose answer was lost."""
+    def _put_after_look(self, key: str, data: Buffer, kind: Kind) -> bool:
+        """A write where the server cannot be asked to create only, or refused to and may hold our own lost write."""
         try:
-            existing = self.get(key, limit=max(len(data), 1) * 2 + 1024)
+            return self._holds(key, data)
         except ObjectMissing:
-            # A 409 about a concurrent write that then failed: nobody wrote it.
-            return self._put_after_look(key, data, kind)
+            return self._overwrite(key, data, kind)
+
+    def _holds(self, key: str, data: Buffer) -> bool:
+        try:
+            return self.get(key, limit=len(data)) == data
         except ObjectTooLarge:
             return False
-        return existing == data
 
     def _must_be_writable(self, verb: str, key: str) -> None:
         if not self._writable:
@@ -190,7 +227,7 @@ class ObjectBucket(Bucket):
             except Exception as error:
                 raise translate(error, key, self._where, verb) from error
 
-        return _run(persist(self._patience, translated))
+        return _run(_loop(), persist(self._patience, translated))
 
 
 async def _next_page(pages: Any) -> Any:
@@ -201,9 +238,9 @@ _loops: dict[int, asyncio.AbstractEventLoop] = {}
 _starting = threading.Lock()
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, run on this process's network loop; cancels it when the caller is interrupted."""
-    future = asyncio.run_coroutine_threadsafe(work, _loop())
+def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, run on the network loop; cancels it when the caller is interrupted."""
+    future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
         return future.result()
     except BaseException:
@@ -212,9 +249,15 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _loop() -> asyncio.AbstractEventLoop:
-    # Keyed by process: a forked child inherits the loop object but not the thread that runs it.
+    """This process's network loop; raises StoreError in a forked child, where every request would hang."""
     with _starting:
         if os.getpid() not in _loops:
+            if _loops:
+                # Neither the thread of the loop nor those of obstore, which cannot be started anew, survive a fork.
+                raise StoreError(
+                    "this process was forked from one that had used a store before: start it by spawn or exec "
+                    "instead, or use the store in the child only"
+                )
             loop = asyncio.new_event_loop()
             thread = threading.Thread(target=loop.run_forever, name="cas-network", daemon=True)
             thread.start()

@@ -5,24 +5,30 @@ from __future__ import annotations
 import datetime
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Store
 
 from cas.bucket.base import Bucket
 from cas.bucket.objects import ObjectBucket
-from cas.bucket.patience import Patience
+from cas.bucket.patience import Patience, within
 from cas.digest import Buffer
 from cas.errors import AccessDenied, CacheError, InputError
+
+if TYPE_CHECKING:
+    from obstore import GetResult
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 # obstore's own retries are off: they repeat a 501 and cannot be told apart from progress.
 _NO_RETRIES: Any = {"max_retries": 0}
 _NO_LIMIT = datetime.timedelta(hours=1)
 
 _REGION_IN_HOST = re.compile(
-    r"^(?:s3[.-](?P<a>[a-z]{2}[a-z0-9-]*-\d{1,3})\.|(?P<b>[a-z]{3}\d)\.digitaloceanspaces\.com$)"
+    r"^(?:s3(?:-fips)?[.-](?:dualstack\.)?(?P<a>[a-z]{2}[a-z0-9-]*-\d{1,3})\.|(?P<b>[a-z]{3}\d)\.digitaloceanspaces\.com$)"
 )
 _REFUSE_CONDITIONAL_WRITES = (".backblazeb2.com",)
 
@@ -38,14 +44,14 @@ def open_bucket(url: str, patience: Patience | None = None) -> Bucket:
     scheme = url.split("://", 1)[0] if "://" in url else ""
     if url == "memory:":
         store = MemoryStore()
-        return ObjectBucket(url, lambda reading: store, patience, headers=False)
+        return ObjectBucket(url, lambda reading: store, patience, remote=False)
     if scheme == "s3":
         return _s3(url, patience)
     if scheme in ("https", "http"):
         return _http(url, patience)
     if scheme in ("file", ""):
         return _directory(url, patience)
-    raise InputError(f"store {url}: unknown scheme {scheme}://: use s3://, https://, file:// or a path")
+    raise InputError(f"store {scheme}://…: this scheme is unknown: use s3://, https://, file:// or a path")
 
 
 def _directory(url: str, patience: Patience) -> Bucket:
@@ -62,15 +68,16 @@ def _directory(url: str, patience: Patience) -> Bucket:
         except Exception as error:
             raise CacheError(f"store {path} cannot be created: {str(error).splitlines()[0]}") from error
 
-    return _Directory(str(path), connect, patience, headers=False)
+    return _Directory(str(path), connect, patience, remote=False)
 
 
 class _Directory(ObjectBucket):
     """A directory: its client is made anew until the directory exists."""
 
-    async def _body(self, result: Any, size: int, what: str, stretch: float) -> Buffer:
+    async def _body(self, result: GetResult, size: int, what: str, stretch: float) -> Buffer:
         # Streamed, obstore reads a file in pieces of 8 KiB; at once, fifteen times as fast.
-        return memoryview(await result.bytes_async())
+        seconds = (1 + size / self._patience.piece) * self._patience.piece_time * stretch
+        return memoryview(await within(seconds, what, result.bytes_async()))
 
     def _client(self, reading: bool) -> ObjectStore:
         client = super()._client(reading)
@@ -80,8 +87,11 @@ class _Directory(ObjectBucket):
 
 
 def _http(url: str, patience: Patience) -> Bucket:
+    url = _address("store", url)
+
     def connect(reading: bool) -> ObjectStore:
-        return HTTPStore.from_url(url, client_options=_client_options(url, patience, reading), retry_config=_NO_RETRIES)
+        options = _client_options(url, patience, reading)
+        return _made(url, lambda: HTTPStore.from_url(url, client_options=options, retry_config=_NO_RETRIES))
 
     return ObjectBucket(url, connect, patience, writable=False)
 
@@ -90,26 +100,47 @@ def _s3(url: str, patience: Patience) -> Bucket:
     parts = urlsplit(url)
     if not parts.netloc or parts.query or parts.fragment or parts.username:
         raise InputError(f"store s3://{parts.hostname or ''}…: write s3://bucket/prefix and nothing else")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    if endpoint and urlsplit(endpoint).scheme not in ("http", "https"):
-        raise InputError(f"AWS_ENDPOINT_URL {endpoint}: write it with https:// before the host")
+    endpoint = next((_address(name, os.environ[name]) for name in _ENDPOINTS if os.environ.get(name)), "")
     host = urlsplit(endpoint).hostname or ""
     credentials = _credentials()
-    settings: dict[str, Any] = {**credentials, **({"endpoint": endpoint} if endpoint else {})}
+    region = _region(host, credentials)
 
     def connect(reading: bool) -> ObjectStore:
-        return S3Store(
+        options = _client_options(endpoint, patience, reading)
+        make = lambda: S3Store(  # noqa: E731
             parts.netloc,
             prefix=parts.path.strip("/") or None,
-            region=_region(host, credentials),
+            region=region,
+            # Always given: obstore reads the variables, too, and panics at one that is set but empty.
+            aws_endpoint_url_s3=endpoint or f"https://{parts.netloc}.s3.{region}.amazonaws.com",
             virtual_hosted_style_request=not endpoint,
-            client_options=_client_options(endpoint, patience, reading),
+            client_options=options,
             retry_config=_NO_RETRIES,
-            **settings,
+            **credentials,
         )
+        return _made(url, make)
 
     conditional = not host.endswith(_REFUSE_CONDITIONAL_WRITES)
     return ObjectBucket(url.rstrip("/"), connect, patience, conditional=conditional, endpoint=endpoint)
+
+
+def _address(name: str, url: str) -> str:
+    """A URL that is no more than an address; what it carries besides could be secret, and errors show it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"{name}: write https:// and the host, as in https://s3.example.com")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InputError(f"{name} {parts.scheme}://{parts.hostname}…: write no user, password or query into it")
+    return url.rstrip("/")
+
+
+def _made(url: str, make: Callable[[], ObjectStore]) -> ObjectStore:
+    try:
+        return make()
+    except Exception as error:
+        bundle = os.environ.get("AWS_CA_BUNDLE")
+        hint = f"check that AWS_CA_BUNDLE {bundle} holds certificates (PEM)" if bundle else "check the AWS_ variables"
+        raise InputError(f"store {url} cannot be opened ({str(error).splitlines()[0]}): {hint}") from error
 
 
 def _credentials() -> dict[str, Any]:
@@ -131,18 +162,16 @@ def _credentials() -> dict[str, Any]:
             raise AccessDenied("no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
     except BotoCoreError as error:
         raise AccessDenied(f"S3 credentials cannot be used: {error}") from error
-    return {"credential_provider": Boto3CredentialProvider(session)}
+    # boto3 vouches for ten minutes from now, obstore would go on using what it got for twenty-five.
+    return {"credential_provider": Boto3CredentialProvider(session, ttl=datetime.timedelta(minutes=10))}
 
 
 def _region(host: str, credentials: dict[str, Any]) -> str:
     """AWS_REGION, AWS_DEFAULT_REGION, the profile's, the one in the endpoint's name, or us-east-1."""
     if named := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
         return named
-    if "credential_provider" in credentials:
-        import boto3
-
-        if region := boto3.Session().region_name:
-            return str(region)
+    if (provider := credentials.get("credential_provider")) and (region := provider.config.get("region")):
+        return str(region)
     if found := _REGION_IN_HOST.match(host):
         return found["a"] or found["b"]
     return "auto" if host.endswith(".r2.cloudflarestorage.com") else "us-east-1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -25,7 +26,7 @@ class Patience:
     upload_rate: the minimum rate of an upload, bytes a second. attempts: tries in all (Backblaze B2
     advises to expect runs of 503 by design). unreachable_attempts: tries when no connection is made.
     backoff / backoff_cap: the first and the longest pause between tries, each drawn at random from its
-    upper half.
+    upper half. give_up: no try is begun later than this after the first, however many are left.
     """
 
     connect: float = 5.0
@@ -38,6 +39,7 @@ class Patience:
     unreachable_attempts: int = 5
     backoff: float = 0.25
     backoff_cap: float = 6.0
+    give_up: float = 300.0
 
 
 async def persist(patience: Patience, attempt: Callable[[float], Awaitable[T]]) -> T:
@@ -45,14 +47,15 @@ async def persist(patience: Patience, attempt: Callable[[float], Awaitable[T]]) 
 
     attempt: is given the factor by which to stretch its time limits.
     """
-    stretch = 1.0
+    stretch, begun = 1.0, time.monotonic()
     for tried in range(1, patience.attempts + 1):
         try:
             return await attempt(stretch)
         except Transient as error:
             allowed = patience.unreachable_attempts if isinstance(error, Unreachable) else patience.attempts
-            if tried >= allowed:
-                raise type(error)(f"{error} (gave up after {tried} tries)") from error
+            spent = time.monotonic() - begun
+            if tried >= allowed or spent >= patience.give_up:
+                raise type(error)(f"{error} (gave up after {tried} tries in {spent:.0f} s)") from error
             if isinstance(error, Stalled):
                 stretch = min(stretch * 2, 8)
             pause = min(patience.backoff * 2 ** (tried - 1), patience.backoff_cap)

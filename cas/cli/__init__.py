@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 import traceback
+from typing import TextIO
 
 import click
 
@@ -29,6 +30,13 @@ _COMMANDS = {
     "completion": ("cas.cli.completion:completion", "Print a shell's completion script."),
 }
 
+_EPILOG = """\b
+References:  model, model:tag, model@<8+ hex>, model@blake3:<64 hex>
+The store:   --store, CAS_STORE, s3://$S3_BUCKET/cas, or a folder in your data home
+Exit codes:  2 wrong call, 3 not found, 4 corrupt, 5 unknown format, 6 store,
+             7 disk or cache, 8 signature
+"""
+
 
 class _Commands(click.Group):
     """Knows all commands by name and loads the one that is called."""
@@ -43,6 +51,17 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(module), function)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            close = " or ".join(f"'{known}'" for known in get_close_matches(name, _COMMANDS))
+            ctx.fail(f"No such command '{name}'. Did you mean {close}?" if close else f"No such command '{name}'")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
@@ -52,10 +71,9 @@ class _Commands(click.Group):
     "cas",
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="REFERENCES  model, model:tag, model@<8+ hex>, model@blake3:<64 hex>. "
-    "EXIT CODES  2 wrong call, 3 not found, 4 corrupt, 5 unknown format, 6 store, 7 disk or cache, 8 signature.",
+    epilog=_EPILOG,
 )
-@click.version_option(cas.__version__, message="cas %(version)s")
+@click.version_option(cas.__version__, "-V", "--version", message="cas %(version)s")
 @common
 def root(settings: Settings) -> None:
     """Model artifacts in your own bucket: content-addressed, verified, restored before your process needs them."""
@@ -63,15 +81,21 @@ def root(settings: Settings) -> None:
 
 def main() -> None:
     """Entry point of the console script; ends the process with the exit code of what happened."""
+    _open_streams()
+    if instruction := os.environ.get("_CAS_COMPLETE"):
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(root, {}, "cas", "_CAS_COMPLETE", instruction))
     settings = Settings()
     try:
-        root.main(prog_name="cas", standalone_mode=False, obj=settings)
+        code = _run(settings)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         code = 2
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "cas"
-        _say(f"{error.format_message().rstrip('.')}: see `{where} --help`")
+        text = error.format_message().rstrip(".")
+        _say(f"{text} See `{where} --help`" if text.endswith("?") else f"{text}: see `{where} --help`")
         code = 2
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted; nothing half-done is visible. Run the same command again to go on where it stopped")
@@ -80,9 +104,7 @@ def main() -> None:
         _say(str(error), error, settings)
         code = error.exit_code
     except BrokenPipeError:
-        # Whoever read our output has left; Python would complain once more when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+        code = 141  # whoever read our output has left; what a shell says of a process that SIGPIPE ended
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         _say(f"{place}{error.strerror or error}", error, settings)
@@ -90,12 +112,38 @@ def main() -> None:
     except Exception as error:
         _say(f"unexpected {type(error).__name__}: {error}: run again with -v and report it", error, settings)
         code = 1
-    else:
-        code = 0
+    _give_up_unwritten(sys.stdout)
+    _give_up_unwritten(sys.stderr)
+    # Not sys.exit(): worker threads may still sit in a request after an interrupt, and a thread of the S3 client that
+    # lets go of a Python object while the interpreter shuts down aborts the process (one publish in sixty).
+    os._exit(code)
+
+
+def _run(settings: Settings) -> int:
+    # Not root.main(): it has exit codes of its own for interrupts and closed pipes.
+    try:
+        with root.make_context("cas", sys.argv[1:], obj=settings) as ctx:
+            root.invoke(ctx)
+    except click.exceptions.Exit as ended:
+        sys.stdout.flush()
+        return ended.exit_code
     sys.stdout.flush()
-    sys.stderr.flush()
-    # Worker threads may still sit in a request; they have nothing left to finish.
-    os._exit(code) if code == 130 else sys.exit(code)
+    return 0
+
+
+def _open_streams() -> None:
+    """Python has no stream where the caller closed it (`cas … >&-`); what is written there is to vanish."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for the process's life)
+
+
+def _give_up_unwritten(stream: TextIO) -> None:
+    """Flushes; what cannot be written goes nowhere, or Python would try again at exit and complain."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _say(text: str, error: Exception | None = None, settings: Settings | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from cas.cli import output
 from cas.cli.settings import Settings, common
 
 
@@ -17,4 +18,8 @@ def completion(settings: Settings, shell: str) -> None:
 
     kind = get_completion_class(shell)
     assert kind is not None, "click knows the three shells offered"
-    click.echo(kind(root, {}, "cas", "_CAS_COMPLETE").source())
+    script = kind(root, {}, "cas", "_CAS_COMPLETE").source()
+    if settings.json:
+        output.document({"shell": shell, "script": script})
+    else:
+        click.echo(script)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
@@ -20,9 +21,14 @@ def ls(settings: Settings, model: str | None) -> None:
     from cas import catalogue
     from cas.store import open_store
 
-    listed = catalogue.versions(open_store(settings.store), model)
+    store = open_store(settings.store)
+    listed = catalogue.versions(store, model)
     if settings.json:
         output.document([version.document() for version in listed])
+        return
+    if not listed:
+        if not settings.quiet:
+            print(f"{store.url} is empty: publish a model with `cas publish`", file=sys.stderr)
         return
     rows = [
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--source", metavar="FILE", help="TOML file that names repos and file patterns.")
 @click.option("--repo", "repos", metavar="ORG/NAME[@REV]", multiple=True, help="A repo of the hub; repeatable.")
-@click.option("--include", metavar="GLOB", multiple=True, help="Only files that match; repeatable.")
+@click.option("--include", metavar="GLOB", multiple=True, help="Only matching files of --repo or --dir; repeatable.")
 @click.option("--dir", "folder", metavar="DIR", help="A plain folder of private weights.")
 @click.option("--as", "repo_id", metavar="ORG/NAME", help="The repo id under which clients will find --dir.")
 @click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag to move; repeatable. Default: latest.")
 @click.option("--no-download", is_flag=True, help="Take what is in the hub cache; ask no hub.")
-@click.option("--force", is_flag=True, help="Upload every chunk anew, over a damaged store.")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be uploaded; change nothing.")
+@click.option("--force", is_flag=True, help="Check every file and upload every chunk anew: heals a damaged store.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be uploaded; write nothing to the store.")
 @common
 def publish(
     settings: Settings,
@@ -47,6 +48,8 @@ def publish(
     from cas import publisher
     from cas.progress import Reporter
 
+    if settings.quiet:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = publisher.publish(
             model,
@@ -60,11 +63,12 @@ def publish(
             on_event=reporter.listen,
         )
     if settings.json:
-        output.document(dataclasses.asdict(done))
+        output.document({**dataclasses.asdict(done), "reference": done.reference or None})
         return
     if not settings.quiet:
         print(_summary(done), file=sys.stderr)
-    print(done.reference)
+    if done.reference:
+        print(done.reference)
 
 
 def _source(
@@ -89,7 +93,7 @@ def _summary(done: publisher.Published) -> str:
     if done.dry_run:
         return (
             f"would upload {output.size(done.uploaded)} in {done.uploaded_chunks} of {done.chunks} chunks "
-            f"({output.size(done.total)} in all); nothing was changed"
+            f"({output.size(done.total)} in all); nothing was written to the store"
         )
     moved = f"; moved {', '.join(done.moved)}" if done.moved else ""
     if not done.created and not done.uploaded_chunks:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shlex
 import shutil
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,27 @@ def restore(
         print(snapshot)
 
 
-@click.command(short_help="Restore, then run a command that finds the model.")
+class _Wrapper(click.Command):
+    """Takes options up to COMMAND; what follows is the command's own, with or without `--` before it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        valued = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
+        words = at = 0
+        while at < len(args) and args[at] != "--":
+            if args[at].startswith("-"):
+                at += 2 if args[at] in valued else 1
+                continue
+            words += 1
+            if words == 2:
+                args = [*args[:at], "--", *args[at:]]
+                break
+            at += 1
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Wrapper, short_help="Restore, then run a command that finds the model.")
 @click.argument("reference", metavar="REF")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARG]...")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND [ARG]...")
 @_cache_dir
 @_verify
 @common
@@ -57,7 +76,12 @@ def run(settings: Settings, reference: str, command: tuple[str, ...], cache_dir:
     done = _restored(settings, reference, cache_dir, verify=verify)
     variables = {**environment(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}
     sys.stdout.flush()
-    os.execve(program, command, {**os.environ, **variables})  # noqa: S606 (the user's own command)
+    # Python ignores SIGPIPE, and the command would inherit that.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execve(program, command, {**os.environ, **variables})  # noqa: S606 (the user's own command)
+    except OSError as error:
+        raise InputError(f"{program} cannot be run: {error.strerror}") from error
 
 
 @click.command(short_help="Print the export lines under which clients find a model.")

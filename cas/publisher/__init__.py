@@ -13,7 +13,8 @@ from pathlib import Path
 import cas
 from cas import config, events, manifest, refs
 from cas.digest import named
-from cas.errors import CacheError, IntegrityError, NotFoundError
+from cas.digest import parse as digest_in
+from cas.errors import CacheError, FormatError, InputError, IntegrityError, NotFoundError, RefMoved
 from cas.folder import read_at
 from cas.manifest import Manifest, check_name
 from cas.parallel import Pool, for_each
@@ -30,9 +31,10 @@ __all__ = ["Published", "Source", "publish"]
 class Published:
     """What a publish did.
 
-    reference: names the version for ever. total: plain bytes of the model. uploaded: plain bytes sent. wire: bytes
-    of their frames. chunks, uploaded_chunks: how many distinct ones, and sent. moved: tags that now name
-    something else. seconds: wall time. created: False when the tag already named this content.
+    reference: names the version for ever; empty for a dry run of a new one, whose manifest is not made. total:
+    plain bytes of the model. uploaded: plain bytes sent. wire: bytes of their frames. chunks, uploaded_chunks: how
+    many distinct ones, and sent. moved: tags that now name something else. seconds: wall time. created: False
+    when the tag already named this content.
     """
 
     reference: str
@@ -72,31 +74,33 @@ def publish(
     check_name(model, "model")
     held = store if isinstance(store, Store) else open_store(store)
     job = _Publish(held, model, limits or config.Limits(), on_event, force=force)
-    job.prepare(dry_run=dry_run)
+    with contextlib.suppress(NotFoundError):
+        held.check_format()
     parent_digest, parent = job.parent(names[0])
     gathered = gather(source, config.cache_dirs(cache_dir), on_event, download=download)
-    found = index(gathered, parent, job.limits, on_event)
+    # A forced publish takes nobody's word: it reads every file, and checks it against its blob's name.
+    found = index(gathered, None if force else parent, job.limits, on_event)
     missing = job.missing(found)
     new = _manifest(model, found, parent_digest)
     created = parent is None or parent.content() != new.content()
     digest = manifest.digest_of(new) if created or parent_digest is None else parent_digest
     moved: tuple[str, ...] = ()
     if not dry_run:
+        held.create()
         job.upload(found, missing)
         on_event(events.Phase("commit"))
         if created:
             held.put_manifest(new)
-        elif force:
-            # The manifest itself may be what is damaged; its bytes are the ones its name was made from.
-            held.put_manifest(parent or new)
-        moved = job.move(names, digest)
+            # A damaged one of the same name would have stayed; no tag may ever name it.
+            held.get_manifest(model, digest)
+        moved = job.move(names, digest, parent_digest)
     return Published(
-        reference=f"{model}@{named(digest)}",
+        reference="" if dry_run and created else f"{model}@{named(digest)}",
         total=new.plain_size,
         uploaded=job.uploaded if not dry_run else sum(found.slices[chunk].size for chunk in missing),
         wire=job.wire,
         chunks=len(found.slices),
-        uploaded_chunks=len(missing),
+        uploaded_chunks=job.uploaded_chunks if not dry_run else len(missing),
         moved=moved,
         seconds=time.monotonic() - begun,
         created=created,
@@ -113,7 +117,10 @@ def _manifest(model: str, found: Index, parent: str | None) -> Manifest:
         repos=found.repos,
         files=found.files,
     )
-    manifest.encode(new)
+    try:
+        manifest.encode(new)
+    except FormatError as error:
+        raise InputError(f"this cannot be published: {error}; leave files out with --include") from None
     return new
 
 
@@ -147,24 +154,14 @@ class _Publish:
     ) -> None:
         self._store, self._model, self._listen, self._force = store, model, listen, force
         self.limits = limits
-        self.uploaded = self.wire = 0
+        self.uploaded = self.wire = self.uploaded_chunks = 0
         self._counting = threading.Lock()
-
-    def prepare(self, *, dry_run: bool) -> None:
-        """Makes the store unless it is there; a dry run only looks."""
-        if not dry_run:
-            self._store.create()
-            return
-        with contextlib.suppress(NotFoundError):
-            self._store.check_format()
 
     def parent(self, tag: str) -> tuple[str | None, Manifest | None]:
         """Digest and manifest of the version that `tag` names now, if any."""
-        log = refs.log_of(self._store, Reference(self._model, tag=tag))
-        entry = log.current()
-        if entry is None:
+        digest = self._current(tag)
+        if digest is None:
             return None, None
-        digest = entry.manifest.removeprefix("blake3:")
         try:
             return digest, self._store.get_manifest(self._model, digest)
         except (NotFoundError, IntegrityError) as error:
@@ -204,10 +201,12 @@ class _Publish:
                     frame = self._store.make_frame(digest, plain, piece.width, codec.encoder, codec.decoder)
                 except (IntegrityError, OSError) as error:
                     raise CacheError(
-                        f"{piece.path} changed while it was read ({error}): publish again when its writer is done"
+                        f"{piece.path} changed after it was hashed ({error}): publish again when its writer is done, "
+                        "or with --force, which checks it anew, when nobody writes to it"
                     ) from error
             self._store.put_frame(digest, frame, overwrite=self._force)
             with self._counting:
+                self.uploaded_chunks += 1
                 self.uploaded += piece.size
                 self.wire += len(frame)
             self._listen(events.Moved(piece.size, len(frame)))
@@ -220,16 +219,39 @@ class _Publish:
             budget=self.limits.budget,
         )
 
-    def move(self, tags: Iterable[str], digest: str) -> tuple[str, ...]:
+    def move(self, tags: Sequence[str], digest: str, parent: str | None) -> tuple[str, ...]:
         """Moves each tag that names something else; raises RefMoved."""
         moved = []
         for tag in tags:
-            log = refs.log_of(self._store, Reference(self._model, tag=tag))
-            entry = log.current()
-            if entry is None or entry.manifest != named(digest):
-                log.append(digest, reason="publish")
-                moved.append(tag)
+            current = self._current(tag)
+            if current == digest:
+                continue
+            if tag == tags[0] and current not in (None, parent):
+                self._listen(
+                    events.Warned(
+                        f"{self._model}:{tag} was moved to {self._model}@{current} by somebody else during this "
+                        "publish, and is moved on from there"
+                    )
+                )
+            try:
+                self._log(tag).append(digest, reason="publish")
+            except RefMoved:
+                self._listen(events.Warned(f"published as {self._model}@{named(digest)}, but {tag} names another"))
+                raise
+            moved.append(tag)
         return tuple(moved)
+
+    def _current(self, tag: str) -> str | None:
+        """The digest that `tag` names now; None when it names none, or its last entry cannot be read."""
+        try:
+            entry = self._log(tag).current()
+        except FormatError as error:
+            self._listen(events.Warned(str(error)))
+            return None
+        return None if entry is None else digest_in(entry.manifest)
+
+    def _log(self, tag: str) -> refs.RefLog:
+        return refs.log_of(self._store, Reference(self._model, tag=tag))
 
 
 def _sizes(found: Index, digests: Iterable[str]) -> dict[str, int]:

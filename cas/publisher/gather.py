@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cas import events
 from cas.config import CacheDirs
-from cas.errors import AccessDenied, CacheError, CasError, InputError, NotFoundError, StoreError
+from cas.errors import AccessDenied, CacheError, CasError, DiskFull, InputError, NotFoundError, StoreError
 from cas.hfcache import RepoCache, SnapshotFile, files_below
 from cas.locks import Lock
+from cas.parallel import for_each
 from cas.publisher.source import RepoSource, Source, matching
 
 # What `hf upload` leaves out of a folder, too.
@@ -20,6 +23,11 @@ _NOT_CONTENT = (".git", ".cache/huggingface")
 
 # How long to wait for a download that somebody else has under way.
 _DOWNLOAD_WAIT = 600.0
+
+# How long the hub may take to say what a revision is, in seconds.
+_HUB_ANSWER = 10.0
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +53,32 @@ def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download
     """The files of `source`; raises InputError, NotFoundError, CacheError, or StoreError when the hub fails."""
     repos = []
     for repo in source.repos:
+        asked = False
         if download:
             listen(events.Phase("download"))
-            _download(repo, dirs.hub)
-        repos.append(_cached(repo, dirs.hub, listen))
+            asked = _download(repo, dirs.hub, listen)
+        repos.append(_cached(repo, dirs.hub, listen, whole=asked))
     if source.folder:
         repos.append(_folder(*source.folder))
+    _check_distinct(repos)
     return Gathered(tuple(repos), _plain_files(source.files, dirs.home))
 
 
-def _cached(repo: RepoSource, hub: Path, listen: events.Listener) -> LocalRepo:
+def _cached(repo: RepoSource, hub: Path, listen: events.Listener, *, whole: bool) -> LocalRepo:
+    """The repo's files in the hub cache. whole: a client has just asked the hub and has all of them."""
     cache = RepoCache(hub, repo.repo_type, repo.repo_id)
-    _wait_for_downloads(cache, listen)
     commit = cache.commit_of(repo.revision)
-    files = {file.path: file for file in cache.snapshot(commit)}
     where = f"{repo.repo_id}@{commit[:12]}"
     # The hub's own listing, where there is one, tells a file that was never downloaded from one that is not there.
     listed = cache.listed(commit)
+    if not whole and not listed:
+        _wait_for_downloads(cache, listen)
+        listen(events.Warned(f"{cache.root} has no listing of {where} to compare with: publishing the files it holds"))
+    files = _snapshot(cache, commit, listed)
     chosen = matching(listed.keys() | files.keys(), repo.include, where)
+    if not chosen <= files.keys():
+        _wait_for_downloads(cache, listen)
+        files = _snapshot(cache, commit, listed)
     if missing := sorted(chosen - files.keys()):
         raise NotFoundError(
             f"{where} is not completely in the hub cache {hub} ({missing[0]} is missing, {len(missing)} in all): "
@@ -73,6 +89,27 @@ def _cached(repo: RepoSource, hub: Path, listen: events.Listener) -> LocalRepo:
     return LocalRepo(
         repo.repo_id, repo.repo_type, commit, repo.restored_refs(), tuple(files[path] for path in sorted(chosen))
     )
+
+
+def _snapshot(cache: RepoCache, commit: str, listed: Mapping[str, object]) -> dict[str, SnapshotFile]:
+    try:
+        return {file.path: file for file in cache.snapshot(commit)}
+    except NotFoundError:
+        if not listed:
+            raise
+        return {}  # known, and not one file of it downloaded
+
+
+def _check_distinct(repos: Iterable[LocalRepo]) -> None:
+    seen: set[tuple[str, str, str | None]] = set()
+    for repo in repos:
+        place = (repo.repo_type, repo.repo_id, repo.commit)
+        if place in seen:
+            raise InputError(
+                f"{repo.repo_id} is named twice at one commit: name it once, with all its patterns (and refs, in a "
+                "source file)"
+            )
+        seen.add(place)
 
 
 def _folder(folder: Path, repo: RepoSource) -> LocalRepo:
@@ -103,11 +140,11 @@ def _wait_for_downloads(cache: RepoCache, listen: events.Listener) -> None:
     """Waits while a client is downloading into the repo; raises CacheError for a download that was broken off."""
     deadline = time.monotonic() + _DOWNLOAD_WAIT
     told = False
-    while unfinished := cache.unfinished():
+    while unfinished := _unfinished(cache):
         lock = Lock(cache.blob_lock(unfinished[0]))
         busy = lock.try_acquire() is False
         lock.release()
-        if not busy and unfinished[0] in cache.unfinished():
+        if not busy and unfinished[0] in _unfinished(cache):
             raise CacheError(
                 f"{cache.root}: the download of blob {unfinished[0][:16]}… was broken off: "
                 "finish it with `hf download`, or leave out --no-download"
@@ -117,20 +154,39 @@ def _wait_for_downloads(cache: RepoCache, listen: events.Listener) -> None:
                 f"{cache.root}: a download has been under way for {_DOWNLOAD_WAIT:.0f} s: try again when it is done"
             )
         if not told:
-            listen(events.Noted(f"{cache.repo_id} is being downloaded: waiting"))
+            listen(events.Warned(f"{cache.repo_id} is being downloaded into {cache.hub}: waiting for it"))
             told = True
         time.sleep(0.2)
 
 
-def _download(repo: RepoSource, hub: Path) -> None:
-    """Brings the repo's files into the hub cache, with the user's HF_TOKEN and HF_ENDPOINT."""
-    from huggingface_hub import snapshot_download
+def _unfinished(cache: RepoCache) -> list[str]:
+    """Blobs that somebody began to download and that are not there; killed clients leave their rests behind."""
+    return [blob for blob in cache.unfinished() if not cache.root.joinpath(*cache.blob_parts(blob)).exists()]
+
+
+def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> bool:
+    """Brings the repo's files into the hub cache, with the user's HF_TOKEN and HF_ENDPOINT.
+
+    False when the hub did not answer and the cache has to do.
+    """
+    from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
+    asked = True
+    try:
+        # snapshot_download falls back to the cache without a word, even when access was refused.
+        HfApi().repo_info(repo.repo_id, repo_type=repo.repo_type, revision=repo.revision, timeout=_HUB_ANSWER)
+    except Exception as error:
+        refused = _explained(error, repo, hub)
+        if isinstance(refused, AccessDenied | NotFoundError):
+            raise refused from error
+        asked = False
+        listen(events.Warned(f"{refused}; looking for it in {hub}"))
     quiet = not sys.stderr.isatty() and not are_progress_bars_disabled()
     if quiet:
         disable_progress_bars()
-    try:
+
+    def download(repo: RepoSource) -> None:
         snapshot_download(
             repo.repo_id,
             repo_type=repo.repo_type,
@@ -138,14 +194,19 @@ def _download(repo: RepoSource, hub: Path) -> None:
             allow_patterns=list(repo.include) or None,
             cache_dir=hub,
         )
+
+    try:
+        # In a thread, as its own threads would keep Ctrl-C waiting until the files they are at are there.
+        for_each(download, [repo], threads=1)
     except Exception as error:
         raise _explained(error, repo, hub) from error
     finally:
         if quiet:
             enable_progress_bars()
+    return asked
 
 
-def _explained(error: Exception, repo: RepoSource, hub: Path) -> CasError:
+def _explained(error: Exception, repo: RepoSource, hub: Path) -> CasError:  # noqa: PLR0911 (a table, in order)
     from huggingface_hub import errors as hf
 
     where = f"{repo.repo_id}@{repo.revision}"
@@ -158,9 +219,11 @@ def _explained(error: Exception, repo: RepoSource, hub: Path) -> CasError:
         return NotFoundError(f"{repo.repo_id} is not on {endpoint}, or private: check its name, or set HF_TOKEN")
     if isinstance(error, hf.LocalEntryNotFoundError):
         return StoreError(
-            f"{where} cannot be downloaded from {endpoint} and is not in {hub}: "
+            f"{where} cannot be downloaded from {endpoint} and is not completely in {hub}: "
             "check the network and HF_HUB_OFFLINE, or publish what is here with --no-download"
         )
+    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+        return DiskFull(f"no room left in {hub} ({error.strerror}): free some space, or choose another --cache-dir")
     if isinstance(error, OSError) and error.errno is not None and error.filename:
         return CacheError(f"{error.filename}: {error.strerror}: check {hub}, or choose another --cache-dir")
     first = str(error).strip().split("\n", 1)[0].split("?", 1)[0][:300]

@@ -54,7 +54,9 @@ def index(gathered: Gathered, parent: Manifest | None, limits: Limits, listen: e
     )
     indexer = _Indexer(known)
     everything = [file for repo in gathered.repos for file in repo.files] + list(gathered.plain)
-    unread = [file for file in everything if not indexer.recall(file)]
+    # One blob under several names is read once.
+    distinct = {_content(file): file for file in everything}.values()
+    unread = [file for file in distinct if not indexer.recall(file)]
     listen(events.Phase("hash", sum(_size(file.real) for file in unread)))
     for_each(lambda file: indexer.read(file, listen), unread, threads=limits.workers)
     return Index(
@@ -67,7 +69,7 @@ def index(gathered: Gathered, parent: Manifest | None, limits: Limits, listen: e
 class _Indexer:
     def __init__(self, known: dict[str, _Known]) -> None:
         self._known = known
-        self._done: dict[SnapshotFile, tuple[str, _Known]] = {}
+        self._done: dict[tuple[Path, str | None], tuple[str, _Known]] = {}
         self.slices: dict[str, Slice] = {}
 
     def recall(self, file: SnapshotFile) -> bool:
@@ -75,7 +77,7 @@ class _Indexer:
         known = self._known.get(file.blob or "")
         if file.blob is None or known is None or known.size != _size(file.real):
             return False
-        self._done[file] = (file.blob, known)
+        self._done[_content(file)] = (file.blob, known)
         offset = 0
         for chunk in known.chunks:
             self.slices.setdefault(chunk.digest, Slice(file.real, offset, chunk.size, None))
@@ -104,17 +106,17 @@ class _Indexer:
                 f"{file.real} is named {file.blob} but its content is {blob}: "
                 "it is damaged; remove it and download it again"
             )
-        self._done[file] = (blob, _Known(size, tuple(chunks)))
+        self._done[_content(file)] = (blob, _Known(size, tuple(chunks)))
 
     def repo(self, repo: LocalRepo) -> Repo:
         files = []
         for file in repo.files:
-            blob, known = self._done[file]
+            blob, known = self._done[_content(file)]
             files.append(RepoFile(file.path, known.size, blob, known.chunks))
         return Repo(repo.repo_id, repo.repo_type, repo.commit or _content_commit(files), repo.refs, tuple(files))
 
     def plain_file(self, file: SnapshotFile) -> PlainFile:
-        _, known = self._done[file]
+        _, known = self._done[_content(file)]
         return PlainFile(file.path, known.size, known.chunks)
 
 
@@ -143,5 +145,12 @@ def _changed(file: SnapshotFile) -> CacheError:
     return CacheError(f"{file.real} changed while it was read: publish again when its writer is done")
 
 
+def _content(file: SnapshotFile) -> tuple[Path, str | None]:
+    return file.real, file.blob
+
+
 def _size(path: Path) -> int:
-    return path.stat().st_size
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise CacheError(f"{path} vanished ({error.strerror}): publish again when its writer is done") from None

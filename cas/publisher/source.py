@@ -13,7 +13,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from cas.errors import InputError
+from cas import paths
+from cas.errors import FormatError, InputError
 from cas.manifest import REPO_PATTERN, RepoId
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -62,9 +63,13 @@ class Source:
         """A source from its TOML file (manifests/sources/f5-tts.toml is one); raises InputError."""
         try:
             document = msgspec.convert(tomllib.loads(Path(path).read_text()), _Document)
+            for repo in document.repo:
+                _check_repo(repo)
+            for pattern in document.files:
+                _check_plain(pattern)
         except OSError as error:
             raise InputError(f"source {path} cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, InputError) as error:
             raise InputError(f"source {path}: {error}") from None
         if not document.repo and not document.files:
             raise InputError(f"source {path} names neither a [[repo]] nor files")
@@ -88,7 +93,26 @@ def _parse_repo(text: str, include: Sequence[str]) -> RepoSource:
     repo_id, at, revision = text.partition("@")
     if not re.fullmatch(REPO_PATTERN.strip("^$"), repo_id) or (at and not revision):
         raise InputError(f"{text!r} is not a repo: write ORG/NAME or ORG/NAME@REVISION")
-    return RepoSource(repo_id, revision=revision or "main", include=tuple(include))
+    return _check_repo(RepoSource(repo_id, revision=revision or "main", include=tuple(include)))
+
+
+def _check_repo(repo: RepoSource) -> RepoSource:
+    """`repo` itself; raises InputError for what no hub has and no reader of a manifest would accept."""
+    if ".." in repo.repo_id or "--" in repo.repo_id:
+        raise InputError(f"repo id {repo.repo_id!r} contains '..' or '--', which no hub allows")
+    for name in (repo.revision, *repo.restored_refs()):
+        try:
+            paths.check_path(name)
+        except FormatError:
+            raise InputError(f"{name!r} is not the name of a branch, tag or commit of {repo.repo_id}") from None
+    return repo
+
+
+def _check_plain(pattern: str) -> None:
+    """Raises InputError unless a pattern stays below one folder of HF_HOME."""
+    top, slash, rest = pattern.partition("/")
+    if not slash or not top.strip(".") or set(top) & set("*?[") or ".." in rest.split("/"):
+        raise InputError(f"files pattern {pattern!r}: begin with a folder of HF_HOME by name, such as torch/hub/*.pth")
 
 
 def matching(paths: Iterable[str], include: Sequence[str], where: str) -> set[str]:

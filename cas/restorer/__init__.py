@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,14 +16,16 @@ from cas.errors import CacheError, DiskFull, FormatError
 from cas.hfcache import PRIVATE, RepoCache
 from cas.manifest import Manifest
 from cas.parallel import Pool, for_each
-from cas.plan import Fetch, Plan, Target, make_plan, targets
+from cas.plan import PARTS, Copy, Fetch, Plan, Target, make_plan, targets
+from cas.restorer.bloblocks import BlobLocks
 from cas.restorer.finish import Whole, finish
-from cas.restorer.parts import PartLost, Parts
+from cas.restorer.parts import PartLost, Parts, sweep
 from cas.store import Store, open_store
-from cas.survey import PARTS, survey
+from cas.survey import survey
 
-# How often to plan anew when other processes take our part files over, because locks do not work.
-_PLANS = 5
+# How often to plan anew when other processes take our part files over, because locks do not work. Each of them
+# does so at most once, when it starts.
+_PLANS = 20
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
@@ -112,8 +116,10 @@ class _Restore:
         self.fetched = self.wire = 0
         self.changed = False
         self._counting = threading.Lock()
+        self._owner = secrets.token_hex(8)
 
     def run(self, *, dry_run: bool) -> None:
+        found = self._traces()
         plan = self._plan()
         if dry_run:
             self.fetched, self.changed = plan.fetch_bytes, bool(plan.works)
@@ -123,45 +129,65 @@ class _Restore:
             self._finish(plan, {})
             return
         self.changed = True
-        with self._locked() as (alone, waited):
-            if waited:
-                plan = self._plan()
+        with self._locked() as (alone, working):
+            # Nobody else's part file is taken over unless the lock says that its owner is gone.
+            if not alone or self._traces() != found:
+                plan = self._plan(None if alone else self._owner)
             for attempt in range(1, _PLANS + 1):
                 try:
-                    self._execute(plan, alone)
-                    return
+                    self._execute(plan, BlobLocks(work=working))
+                    break
                 except PartLost:
                     if attempt == _PLANS:
                         raise CacheError(
                             f"other processes keep taking part files in {self._dirs.hub}: locks do not work there; "
                             "restore again when they are done, or choose another --cache-dir"
                         ) from None
-                plan = self._plan()
+                plan = self._plan(self._owner)
+            if alone:
+                sweep(self._targets)
 
-    def _plan(self) -> Plan:
+    def _plan(self, owner: str | None = None) -> Plan:
         self._listen(events.Phase("plan"))
-        return make_plan(self._targets, survey(self._targets, self._limits, self._listen, rehash=self._rehash))
+        return make_plan(self._targets, survey(self._targets, self._limits, self._listen, rehash=self._rehash), owner)
 
-    def _execute(self, plan: Plan, alone: bool) -> None:
+    def _execute(self, plan: Plan, locks: BlobLocks) -> None:
         _check_room(plan)
-        with Parts(plan.works, self._listen) as parts:
+        with Parts(plan.works, self._owner, locks, self._listen) as parts:
             try:
                 parts.finish_complete()
-                if plan.copies:
-                    self._listen(events.Phase("copy", sum(copy.chunk.size for copy in plan.copies)))
-                    for_each(parts.copy, plan.copies, threads=self._limits.workers)
-                self._fetch(plan, parts)
+                self._fetch((*plan.fetches, *self._copy(plan.copies, parts)), parts)
             except DiskFull:
                 parts.discard()
                 raise
-            if alone:
-                parts.sweep()
+            parts.sync()
             self._finish(plan, parts.finished)
 
-    def _fetch(self, plan: Plan, parts: Parts) -> None:
+    def _copy(self, copies: Sequence[Copy], parts: Parts) -> list[Fetch]:
+        """Copies what is here, and returns what has meanwhile gone from there."""
+        gone: list[Fetch] = []
+
+        def copy_one(copy: Copy) -> None:
+            if parts.copy(copy):
+                self._listen(events.Moved(copy.chunk.size, source="local"))
+            else:
+                gone.append(Fetch(copy.chunk, (copy.place,)))
+
+        if copies:
+            self._listen(events.Phase("copy", sum(copy.chunk.size for copy in copies)))
+            for_each(
+                copy_one,
+                copies,
+                threads=self._limits.workers,
+                cost=lambda copy: copy.chunk.size,
+                budget=self._limits.budget,
+            )
+        return gone
+
+    def _fetch(self, fetches: Sequence[Fetch], parts: Parts) -> None:
         from cas.frame import Decoder
 
-        self._listen(events.Phase("fetch", plan.fetch_bytes))
+        self._listen(events.Phase("fetch", sum(fetch.chunk.size for fetch in fetches)))
         decoders = Pool(Decoder, self._limits.workers)
 
         def fetch_one(fetch: Fetch) -> None:
@@ -173,8 +199,8 @@ class _Restore:
 
         for_each(
             fetch_one,
-            plan.fetches,
-            threads=min(self._limits.requests, max(1, len(plan.fetches))),
+            fetches,
+            threads=min(self._limits.requests, max(1, len(fetches))),
             cost=lambda fetch: fetch.chunk.size,
             budget=self._limits.budget,
         )
@@ -192,33 +218,44 @@ class _Restore:
             whole[target] = dict(held)
         for target, (parts, seen) in finished.items():
             whole[target] = {parts: seen}
-        finish(self._manifest, self._dirs.hub, whole, self._listen)
+        try:
+            finish(self._manifest, self._dirs.hub, whole, self._listen)
+        except FileNotFoundError as error:
+            raise CacheError(
+                f"{self._dirs.hub}: {error.filename} vanished while its links were made: another program is "
+                "clearing the cache; restore again when it is done"
+            ) from error
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[tuple[bool, bool]]:
-        """Holds the lock of every folder this restore writes to; yields whether all are held, and whether we waited."""
-        waits: list[Path] = []
+        """Holds the lock of every folder to be written to; yields whether all are held, and whether locks work."""
         files = {
-            target.root: target.repo.restore_lock() if target.repo else target.root / PRIVATE / "cas.lock"
+            target.root: (target.repo.restore_lock(), target.repo.hub)
+            if target.repo
+            else (target.root / PRIVATE / "cas.lock", target.root)
             for target in self._targets
         }
         with contextlib.ExitStack() as stack:
-            alone = True
-            for root, file in sorted(files.items()):
+            answers: list[bool | None] = []
+            for root, (file, below) in sorted(files.items()):
 
                 def waiting(root: Path = root) -> None:
-                    waits.append(root)
                     self._listen(events.Noted(f"another restore is working on {root}: waiting for it"))
 
-                held = locks.held(file, lambda root=root: _progress(root), waiting)  # type: ignore[misc]
-                alone = stack.enter_context(held) and alone
-            yield alone, bool(waits)
+                held = locks.held(file, below, functools.partial(_trace, root), waiting)
+                answers.append(stack.enter_context(held))
+            yield all(answers), None not in answers
+
+    def _traces(self) -> list[object]:
+        return [_trace(root) for root in sorted({target.root for target in self._targets})]
 
 
-def _progress(root: Path) -> object:
-    """Changes while another restore writes below `root`."""
+def _trace(root: Path) -> object:
+    """Changes while another restore writes below `root`, and when it ends."""
     try:
-        return sorted((path.name, path.stat().st_mtime_ns) for path in root.joinpath(*PARTS).iterdir())
+        private = root / PRIVATE
+        paths = [*private.iterdir(), *root.joinpath(*PARTS).iterdir()]
+        return sorted((path.name, path.stat().st_mtime_ns) for path in paths)
     except OSError:
         return None
 
@@ -227,9 +264,7 @@ def _check_room(plan: Plan) -> None:
     """Raises DiskFull unless every file system has room for what will be written to it."""
     needs: dict[int, tuple[Path, int]] = {}
     for root, size in plan.disk.items():
-        place = root
-        while not place.exists() and place != place.parent:
-            place = place.parent
+        place = folder.existing(root)
         device = place.stat().st_dev
         needs[device] = (place, needs.get(device, (place, 0))[1] + size)
     for place, size in needs.values():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from cas import events, trust
 from cas.digest import hex_of
 from cas.errors import CacheError, IntegrityError
 from cas.folder import Folder, LinksUnsupported, read_at, sync, write_all
-from cas.hfcache import RepoCache, tree_document
+from cas.hfcache import RepoCache, tree_document, tree_entries
 from cas.manifest import Manifest, Repo
-from cas.plan import Target
+from cas.plan import PARTS, Target
 from cas.trust import Seen, Trust
 
 Whole = dict[tuple[str, ...], Seen]
@@ -24,10 +23,17 @@ def finish(manifest: Manifest, hub: Path, whole: Mapping[Target, Whole], listen:
 
     Writes nothing where all is as it should be. Raises CacheError.
     """
+    told: set[str] = set()
+
+    def listen_once(event: events.Event) -> None:
+        if str(event) not in told:
+            told.add(str(event))
+            listen(event)
+
     for target, files in whole.items():
         for name in target.names:
             if not _shown(target, name, files):
-                _show(target, name, files, listen)
+                _show(target, name, files, listen_once)
     for repo in manifest.repos:
         cache = RepoCache(hub, repo.repo_type, repo.repo_id)
         _write_tree(cache, repo)
@@ -48,8 +54,8 @@ def _shown(target: Target, name: tuple[str, ...], files: Whole) -> bool:
         return False
     path = target.root.joinpath(*name)
     try:
-        if path.is_symlink():
-            return os.readlink(path) == _link(target, name)
+        if path.is_symlink() and os.readlink(path) != _link(target, name):
+            return False
         return os.path.samefile(path, target.path)
     except OSError:
         return False
@@ -58,52 +64,58 @@ def _shown(target: Target, name: tuple[str, ...], files: Whole) -> bool:
 def _show(target: Target, name: tuple[str, ...], files: Whole, listen: events.Listener) -> None:
     """Makes the snapshot file `name` a symlink, else a hard link, else a file of its own."""
     source = target.parts if target.parts in files else next(iter(files))
-    with Folder.open(target.root, name[:-1]) as parent, Folder.open(target.root, source[:-1]) as origin:
+    with (
+        Folder.open(target.root, name[:-1]) as parent,
+        Folder.open(target.root, source[:-1]) as origin,
+        Folder.open(target.root, PARTS) as scratch,
+    ):
         if source == target.parts:
             try:
-                parent.symlink(_link(target, name), name[-1])
+                parent.symlink(_link(target, name), name[-1], scratch)
                 return
             except LinksUnsupported:
-                listen(events.Noted(f"{parent.path} offers no symlinks"))
+                listen(events.Noted(f"{target.root} offers no symlinks"))
         try:
-            parent.hardlink(origin, source[-1], name[-1])
+            parent.hardlink(origin, source[-1], name[-1], scratch)
         except LinksUnsupported:
             if source == target.parts:
                 # huggingface_hub moves a blob to its first name too: a copy would take the room twice.
                 origin.rename(source[-1], parent, name[-1])
                 del files[source]
             else:
-                _copy(target, origin, source[-1], parent, name[-1])
+                _copy(target, origin, source[-1], parent, name[-1], scratch)
         if seen := trust.look(parent.path / name[-1], target.content):
             files[name] = seen
 
 
-def _copy(target: Target, origin: Folder, source: str, parent: Folder, name: str) -> None:
-    private = f".{secrets.token_hex(8)}.tmp"
-    try:
-        with origin.file(source, os.O_RDONLY) as old, parent.file(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as new:
+def _copy(target: Target, origin: Folder, source: str, parent: Folder, name: str, scratch: Folder) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with scratch.private() as private:
+        with origin.file(source, os.O_RDONLY) as old, scratch.file(private, flags) as new:
             for offset, chunk in target.places():
                 buffer = bytearray(chunk.size)
                 if read_at(old, memoryview(buffer), offset) != chunk.size or hex_of(buffer) != chunk.digest:
                     raise IntegrityError(f"{origin.path / source} changed while it was copied: restore again")
                 write_all(new, memoryview(buffer))
             sync(new)
-        parent.rename(private, parent, name)
-    finally:
-        parent.remove(private)
+        scratch.rename(private, parent, name)
 
 
 def _write_tree(cache: RepoCache, repo: Repo) -> None:
     """Lists the snapshot's files: ours, and those of an earlier listing that are really there."""
     snapshot = cache.root / "snapshots" / repo.commit
+    ours = tree_entries({file.path: (file.size, file.blob) for file in repo.files})
     listed = cache.listed(repo.commit)
-    kept = {path: entry for path, entry in listed.items() if (snapshot / path).exists()}
-    missing = {file.path: (file.size, file.blob) for file in repo.files if file.path not in kept}
-    if not missing and len(kept) == len(listed):
-        return
-    *folders, name = cache.tree_parts(repo.commit)
-    with Folder.open(cache.root, folders) as folder:
-        folder.write(name, tree_document(missing, kept))
+    wanted = {path: entry for path, entry in listed.items() if path in ours or os.path.exists(snapshot / path)}
+    for path, entry in ours.items():
+        before = wanted.get(path)
+        # What the hub said beside (a xet hash) stays.
+        if not isinstance(before, dict) or not entry.items() <= before.items():
+            wanted[path] = entry
+    if wanted != listed:
+        *folders, name = cache.tree_parts(repo.commit)
+        with Folder.open(cache.root, folders) as folder, Folder.open(cache.root, PARTS) as scratch:
+            folder.write(name, tree_document(wanted), scratch)
 
 
 def _write_ref(cache: RepoCache, ref: str, commit: str, listen: events.Listener) -> None:
@@ -116,8 +128,8 @@ def _write_ref(cache: RepoCache, ref: str, commit: str, listen: events.Listener)
         before = b""
     if before == commit.encode():
         return
-    with Folder.open(cache.root, folders) as folder:
-        folder.write(name, commit.encode())
+    with Folder.open(cache.root, folders) as folder, Folder.open(cache.root, PARTS) as scratch:
+        folder.write(name, commit.encode(), scratch)
     if before:
         moved = before.decode(errors="replace").strip()[:12]
         listen(events.Noted(f"{cache.repo_id}: {ref} moved from {moved} to {commit[:12]}"))

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from cas import events, folder
 from cas.digest import hex_of
-from cas.errors import CacheError, IntegrityError
+from cas.errors import CacheError, DiskFull, IntegrityError
 from cas.folder import Folder, write_all
-from cas.locks import Lock
-from cas.plan import Copy, Place, Target, Work
-from cas.survey import PARTS
+from cas.plan import PARTS, Copy, Place, Target, Work, part_name
+from cas.restorer.bloblocks import BlobLocks
 from cas.trust import Seen
 
 # Part files of versions nobody finished restoring.
@@ -30,20 +29,21 @@ class PartLost(Exception):
 class Parts:
     """The part files of one restore; use as a context manager."""
 
-    def __init__(self, works: Sequence[Work], listen: events.Listener) -> None:
-        self._listen = listen
-        self._stack = contextlib.ExitStack()
-        self._folders: dict[Path, Folder] = {}
-        for root in {work.target.root for work in works}:
-            self._folders[root] = self._stack.enter_context(Folder.open(root, PARTS))
-        self._files = [_PartFile(work, self._folders[work.target.root], listen) for work in works]
+    def __init__(self, works: Sequence[Work], owner: str, locks: BlobLocks, listen: events.Listener) -> None:
+        """owner: marks the part files as ours, as in plan.part_name."""
+        folders: dict[Path, Folder] = {}
+        with contextlib.ExitStack() as stack:
+            for root in {work.target.root for work in works}:
+                folders[root] = stack.enter_context(Folder.open(root, PARTS))
+            stack.callback(locks.release_all)
+            self._stack = stack.pop_all()
+        disk = _Disk(listen)
+        self._files = [_PartFile(work, folders[work.target.root], owner, locks, disk) for work in works]
 
     def __enter__(self) -> Parts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in self._files:
-            file.lock.release()
         self._stack.close()
 
     @property
@@ -56,20 +56,23 @@ class Parts:
         for place in places:
             self._files[place.work].write(plain, place.offset)
 
-    def copy(self, copy: Copy) -> None:
-        """Takes a chunk from another local file; raises PartLost when that is no longer what it was."""
+    def copy(self, copy: Copy) -> bool:
+        """Takes a chunk from another local file; False when that is no longer what it was."""
         buffer = bytearray(copy.chunk.size)
         try:
             fd = os.open(copy.source, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
-            raise PartLost from None
+            return False
         try:
             got = folder.read_at(fd, memoryview(buffer), copy.source_offset)
+        except OSError:
+            return False
         finally:
             os.close(fd)
         if got != copy.chunk.size or hex_of(buffer) != copy.chunk.digest:
-            raise PartLost
+            return False
         self._files[copy.place.work].write(memoryview(buffer), copy.place.offset)
+        return True
 
     def finish_complete(self) -> None:
         """Gives their names to files that need no more chunks: empty ones, and parts found complete."""
@@ -81,25 +84,49 @@ class Parts:
         for file in self._files:
             file.discard()
 
-    def sweep(self) -> None:
-        """Removes part files left by others; only while holding the lock that says there are no others."""
-        contents = {file.target.content for file in self._files}
-        for parts in self._folders.values():
+    def sync(self) -> None:
+        """Makes the final names durable."""
+        homes = {(file.target.root, file.target.parts[:-1]) for file in self._files if file.seen}
+        for root, parts in homes:
+            with Folder.open(root, parts) as home:
+                home.sync()
+
+
+def sweep(targets: Sequence[Target]) -> None:
+    """Removes part files that restores of `targets` left; only while holding the lock that says there are none."""
+    contents = {target.content for target in targets}
+    for root in {target.root for target in targets}:
+        with Folder.open(root, PARTS) as parts:
             for name in parts.names():
                 found = parts.stat(name)
                 if found and (name.split(".")[0] in contents or time.time() - found.st_mtime > _STALE_AFTER):
                     parts.remove(name)
 
 
+class _Disk:
+    """Makes files durable, and says once when the file system offers no way."""
+
+    def __init__(self, listen: events.Listener) -> None:
+        self._listen = listen
+        self._told = False
+
+    def keep(self, fd: int, path: Path) -> None:
+        """Raises CacheError when the disk failed, DiskFull when it had accepted more than it could hold."""
+        with folder.explained(path, lambda error: f"{path}: the disk failed to keep it ({error}): check the disk"):
+            synced = folder.sync(fd)
+        if not synced and not self._told:
+            self._told = True
+            where = path.parent
+            self._listen(events.Warned(f"{where}: the file system offers no fsync; a power cut may lose files"))
+
+
 class _PartFile:
-    def __init__(self, work: Work, parts: Folder, listen: events.Listener) -> None:
+    def __init__(self, work: Work, parts: Folder, owner: str, locks: BlobLocks, disk: _Disk) -> None:
         self.target = work.target
         self.seen: Seen | None = None
-        repo = work.target.repo
-        self.lock = Lock(repo.blob_lock(work.target.parts[-1])) if repo else Lock(Path(os.devnull))
-        self._parts, self._listen = parts, listen
+        self._parts, self._locks, self._disk = parts, locks, disk
         self._adopt = work.part
-        self._name = f"{work.target.content}.{os.getpid()}-{secrets.token_hex(4)}.part"
+        self._name = part_name(work.target.content, owner, secrets.token_hex(4))
         self._pending = work.pending
         self._begun = False
         self._guard = threading.Lock()
@@ -122,54 +149,47 @@ class _PartFile:
                 return
             self._begin()
             self.seen = self._finish()
-        self.lock.release()
+        self._locks.release(self.target)
 
     def discard(self) -> None:
         with self._guard:
             if self._begun and not self.seen:
                 self._parts.remove(self._name)
+            elif self._adopt and not self._begun:
+                self._parts.remove(self._adopt)
 
     def _begin(self) -> None:
         """Makes the part file, or takes over the one to go on with."""
         if self._begun:
             return
-        if self.target.repo:
-            # So that huggingface_hub waits for us instead of downloading the same blob. Busy or broken: go on,
-            # as what gets the final name is whole and verified either way.
-            self.lock.try_acquire()
-        if self._adopt:
-            try:
-                self._parts.rename(self._adopt, self._parts, self._name)
-            except FileNotFoundError:
-                raise PartLost from None
+        self._locks.try_acquire(self.target)
         flags = os.O_WRONLY | (0 if self._adopt else os.O_CREAT | os.O_EXCL)
-        with self._parts.file(self._name, flags) as fd:
-            os.ftruncate(fd, self.target.size)
-        self._begun = True
+        try:
+            if self._adopt:
+                self._parts.rename(self._adopt, self._parts, self._name)
+            with self._parts.file(self._name, flags) as fd:
+                self._begun = True
+                os.ftruncate(fd, self.target.size)
+        except FileNotFoundError:
+            raise PartLost from None
 
     def _finish(self) -> Seen:
+        path = self._parts.path / self._name
         try:
             with self._parts.file(self._name, os.O_RDONLY) as fd:
-                self._sync(fd)
+                try:
+                    self._disk.keep(fd, path)
+                except DiskFull:
+                    raise
+                except CacheError:
+                    # What the next restore would read back is memory's copy, not the disk's.
+                    self._parts.remove(self._name)
+                    raise
                 found = os.fstat(fd)
             if found.st_size != self.target.size:
-                raise IntegrityError(f"{self._parts.path / self._name} was changed by another program: restore again")
+                raise IntegrityError(f"{path} was changed by another program: restore again")
             with Folder.open(self.target.root, self.target.parts[:-1]) as home:
                 self._parts.rename(self._name, home, self.target.parts[-1])
-                home.sync()
         except FileNotFoundError:
             raise PartLost from None
         return Seen(self.target.content, found.st_size, found.st_mtime_ns)
-
-    def _sync(self, fd: int) -> None:
-        try:
-            synced = folder.sync(fd)
-        except OSError as error:
-            raise CacheError(
-                f"{self.target.path}: the disk failed to keep it ({error.strerror}): "
-                "check the disk, or choose another --cache-dir"
-            ) from error
-        if not synced:
-            self._listen(
-                events.Warned(f"{self._parts.path}: the file system offers no fsync; a power cut may lose files")
-            )

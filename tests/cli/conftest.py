@@ -1,0 +1,44 @@
+"""A store with two versions of one model, for commands to look at."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import publish_tree, run_cas, write_tree
+
+FILES = {"config.json": b"{}", "weights.bin": b"w" * 5000}
+
+
+@dataclass
+class Shop:
+    """A directory store in which m:v1 and m:latest are published, and a hub cache to restore into."""
+
+    url: str
+    v1: str
+    latest: str
+    cache: Path
+
+    def cas(self, *words: str, **env: str) -> Any:
+        variables = {"CAS_STORE": self.url, "HF_HUB_CACHE": str(self.cache)}
+        return run_cas(*words, env={**variables, **env})
+
+    def json(self, *words: str) -> Any:
+        """The one JSON document of a successful call."""
+        done = self.cas("--json", *words)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    tree = write_tree(tmp_path / "tree", FILES)
+    url = str(tmp_path / "store")
+    v1 = publish_tree(url, tree, tags=["v1", "latest"]).reference
+    write_tree(tree, {"config.json": b'{"new": 1}'})
+    latest = publish_tree(url, tree).reference
+    return Shop(url, v1, latest, tmp_path / "cache/hub")

@@ -1,0 +1,110 @@
+"""Progress: a bar on a terminal, lines elsewhere, silence on request."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import threading
+
+import pytest
+
+from cas import events
+from cas.progress import Reporter
+
+MB = 1_000_000
+
+
+class Lines(io.StringIO):
+    """A stream that is no terminal, and says when a line has come."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.came = threading.Event()
+
+    def write(self, text: str) -> int:
+        done = super().write(text)
+        self.came.set()
+        return done
+
+
+def test_lines_tell_what_is_done_how_fast_and_how_long_still() -> None:
+    out = Lines()
+    with Reporter(out=out, every=0.02) as reporter:
+        reporter.listen(events.Phase("upload", 400 * MB))
+        reporter.listen(events.Moved(100 * MB, 80 * MB))
+        assert out.came.wait(10)
+    line = out.getvalue().splitlines()[-1]
+    assert re.fullmatch(r"uploading 100\.0 of 400\.0 MB, [\d.,]+ MB/s on the wire, \d+ s left", line)
+
+
+def test_a_phase_of_unknown_size_shows_that_it_lives() -> None:
+    out = Lines()
+    with Reporter(out=out, every=0.02) as reporter:
+        reporter.listen(events.Phase("download"))
+        assert out.came.wait(10)
+    assert re.match(r"downloading from the hub, \d+ s so far\n", out.getvalue())
+
+
+def test_no_line_comes_after_the_end_or_before_the_first_interval() -> None:
+    out = Lines()
+    with Reporter(out=out) as reporter:
+        reporter.listen(events.Phase("upload", 400 * MB))
+        reporter.listen(events.Moved(400 * MB, 80 * MB))
+    assert out.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("quiet", "verbose", "wanted"),
+    [(True, False, "warning: w\n"), (False, False, "warning: w\n"), (False, True, "n\nwarning: w\n")],
+)
+def test_warnings_always_show_and_notes_on_request(quiet: bool, verbose: bool, wanted: str) -> None:
+    out = Lines()
+    with Reporter(quiet=quiet, verbose=verbose, out=out) as reporter:
+        reporter.listen(events.Noted("n"))
+        reporter.listen(events.Warned("w"))
+    assert out.getvalue() == wanted
+
+
+def on_a_terminal(*happened: events.Event, quiet: bool = False) -> str:
+    """What a terminal of 100 columns receives."""
+    leader, follower = pty.openpty()
+    received = bytearray()
+
+    def read() -> None:
+        try:
+            while piece := os.read(leader, 65536):
+                received.extend(piece)
+        except OSError:  # how Linux says that the other end has closed
+            pass
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with os.fdopen(follower, "w") as out, Reporter(out=out, quiet=quiet) as reporter:
+        for event in happened:
+            reporter.listen(event)
+    reader.join()
+    os.close(leader)
+    return re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", received.decode())
+
+
+def test_a_terminal_gets_a_bar_with_bytes_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("TERM", "xterm")
+    seen = on_a_terminal(
+        events.Phase("upload", 400 * MB),
+        events.Moved(100 * MB, 80 * MB),
+        events.Warned("w" * 150),
+        events.Moved(100 * MB, 80 * MB),
+    )
+    assert "uploading" in seen
+    assert "200.0/400.0 MB" in seen
+    assert "MB/s on the wire" in seen
+    assert re.search(r"\d\d:\d\d|--:--", seen)
+    assert "warning: " + "w" * 150 in seen
+
+
+def test_a_quiet_terminal_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    assert on_a_terminal(events.Phase("upload", 400 * MB), events.Moved(100 * MB, 80 * MB), quiet=True) == ""

@@ -1,0 +1,38 @@
+"""Manifests as plain JSON, to be made wrong in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+EMPTY = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+"""What git calls a file without content."""
+
+
+def document(repo: Sequence[str] = (), plain: Sequence[str] = (), refs: Sequence[str] = ("main",)) -> dict[str, Any]:
+    """A manifest of empty files: these of one repo, these outside any, and the repo's refs."""
+    return {
+        "version": 1,
+        "model": "m",
+        "created": "2026-11-23T03:00:00Z",
+        "created_by": "test",
+        "parent": None,
+        "repos": [
+            {
+                "repo_id": "org/model",
+                "repo_type": "model",
+                "commit": "0" * 40,
+                "refs": list(refs),
+                "files": [{"path": path, "size": 0, "blob": EMPTY, "chunks": []} for path in repo],
+            }
+        ],
+        "files": [{"path": path, "size": 0, "chunks": []} for path in plain],
+        "derived": None,
+        "annotations": {},
+    }
+
+
+def encoded(value: object) -> bytes:
+    """JSON as manifests are written: in the order given, without white space, UTF-8."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

@@ -1,0 +1,64 @@
+"""Tensor files whose headers are made to cost time or memory."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Mapping
+
+from cas import chunking
+
+_MANY = 3 << 20
+_ENTRY = b'{"dtype":"U8","data_offsets":[0,1]}'
+
+
+def _safetensors(header: bytes, claimed: int | None = None) -> bytes:
+    return (len(header) if claimed is None else claimed).to_bytes(8, "little") + header + bytes(100)
+
+
+def _entries(count: int, entry: bytes) -> bytes:
+    return b"{%s}" % b",".join(b'"%x":%s' % (at, entry) for at in range(count))
+
+
+def _gguf(tensors: int, pairs: int, rest: bytes) -> bytes:
+    return struct.pack("<4sIQQ", b"GGUF", 3, tensors, pairs) + rest
+
+
+def _array(inner: int, count: int) -> bytes:
+    return struct.pack("<Q1sIIQ", 1, b"k", 9, inner, count)
+
+
+def _zip(members: int, start: int = 0, length: int | None = None) -> bytes:
+    local = b"PK\3\4" + bytes(26)
+    entry = struct.pack("<4s38xI", b"PK\1\2", start)
+    size = len(entry) * members if length is None else length
+    return local + entry * members + struct.pack("<4s8xIIH", b"PK\5\6", size, len(local), 0)
+
+
+CASES: Mapping[str, Callable[[], bytes]] = {
+    "safetensors: 100 MB of nesting": lambda: _safetensors(b'{"a":' + b"[" * 100_000_000),
+    "safetensors: 30 MB of nesting": lambda: _safetensors(b'{"a":' + b"[" * 30_000_000),
+    "safetensors: nested objects": lambda: _safetensors(b'{"a":' * (_MANY // 5)),
+    "safetensors: too many empty entries": lambda: _safetensors(_entries(_MANY, b"{}")),
+    "safetensors: 200,000 tensors in one place": lambda: _safetensors(_entries(200_000, _ENTRY)),
+    "safetensors: header longer than the file": lambda: _safetensors(b"{}", 2**63),
+    "gguf: 2^60 strings": lambda: _gguf(1, 1, _array(8, 2**60) + bytes(40 << 20)),
+    "gguf: 2^60 numbers": lambda: _gguf(1, 1, _array(4, 2**60) + bytes(1000)),
+    "gguf: 2^60 arrays": lambda: _gguf(1, 1, _array(9, 2**60) + bytes(1000)),
+    "gguf: 2^60 keys": lambda: _gguf(1, 2**60, bytes(40 << 20)),
+    "gguf: 2^60 tensors": lambda: _gguf(2**60, 0, bytes(40 << 20)),
+    "gguf: as many tensors as fit": lambda: _gguf(1 << 18, 0, bytes(24 << 18)),
+    "gguf: a string of 2^63 bytes": lambda: _gguf(1, 1, struct.pack("<Q", 2**63) + bytes(1000)),
+    "zip: as many members as fit": lambda: _zip(1 << 18),
+    "zip: too many members": lambda: _zip(_MANY),
+    "zip: a directory longer than the file": lambda: _zip(1, length=0xFFFFFFF0),
+    "zip: a member beyond the file": lambda: _zip(2, start=0xFFFFFFF0),
+}  # fmt: skip
+
+
+def cut(path: str) -> None:
+    """Cuts a file; raises unless it is covered."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        covered = sum(span.size for span in chunking.spans(file, size))
+    assert covered == size

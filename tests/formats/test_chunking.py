@@ -1,0 +1,374 @@
+"""Where files are cut: everywhere covered, at tensors where there are any, and stable from version to version."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import struct
+import sys
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cas
+from cas import tensorfiles
+from cas.chunking import CHUNK, LARGE, Span, spans
+from cas.digest import hex_of
+from cas.store import Store
+from tests.conftest import publish_tree, read_tree, snapshot, write_tree
+from tests.formats.bounded import within
+from tests.formats.hostile_tensorfiles import CASES
+from tools.models.gguf import write_gguf
+from tools.models.safetensors import trained_like, write_safetensors
+from tools.models.torchzip import write_torch_zip
+from tools.models.weights import Array, Recipe, Shapes, Weights, nbytes
+
+MIB = 1 << 20
+Form = Callable[[Mapping[str, Array], Path], bytes]
+
+
+def cut(data: bytes) -> list[Span]:
+    """The spans of a file's bytes, after a look that they cover it."""
+    found = spans(io.BytesIO(data), len(data))
+    ends = list(accumulate((span.size for span in found), initial=0))
+    assert [span.offset for span in found] == ends[:-1]
+    assert ends[-1] == len(data)
+    assert all(1 <= span.size <= CHUNK for span in found)
+    return found
+
+
+def safetensors(tensors: Iterable[tuple[str, int]], metadata: Mapping[str, str] | None = None) -> tuple[bytes, int]:
+    """A file of zeros with tensors of these dtypes and sizes, and where its data begins."""
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for index, (dtype, size) in enumerate(tensors):
+        header[f"t{index}"] = {"dtype": dtype, "shape": [size], "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(end), 8 + len(text)
+
+
+def gguf(tensors: Mapping[str, Array], folder: Path) -> bytes:
+    write_gguf(folder / "x.gguf", tensors)
+    return (folder / "x.gguf").read_bytes()
+
+
+def torch_zip(tensors: Mapping[str, Array], folder: Path) -> bytes:
+    write_torch_zip(folder / "x.bin", tensors)
+    return (folder / "x.bin").read_bytes()
+
+
+class Pipe(io.BytesIO):
+    """What zipfile cannot seek in, so that it writes sizes and checksums after the data."""
+
+    def tell(self) -> int:
+        raise OSError
+
+
+def zipped(members: Iterable[tuple[bytes, int]], streamed: bool) -> bytes:
+    file = Pipe() if streamed else io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for index, (data, method) in enumerate(members):
+            archive.writestr(str(index), data, method)
+        archive.comment = b"a comment after the end record"
+    return file.getvalue()
+
+
+def floats(count: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(count, np.float32)
+
+
+# Boundaries
+
+
+def test_safetensors_is_cut_at_its_tensors() -> None:
+    sizes = [1000, 2000, MIB, 8, 20 * MIB, 8]
+    data, at = safetensors(("F32", size) for size in sizes)
+    assert cut(data) == [
+        (0, at, 1),
+        (at, 3000, 4),  # small neighbours share a chunk
+        (at := at + 3000, MIB, 4),  # 1 MiB is large
+        (at := at + MIB, 8, 4),
+        (at := at + 8, CHUNK, 4),  # a large one is cut every 8 MiB from its start
+        (at := at + CHUNK, CHUNK, 4),
+        (at := at + CHUNK, 4 * MIB, 4),
+        (at + 4 * MIB, 8, 4),
+    ]
+
+
+def test_small_tensors_share_chunks_of_about_a_mebibyte() -> None:
+    data, at = safetensors([("F16", 300 * 1024)] * 10)
+    assert [span.size for span in cut(data)] == [at, 1200 * 1024, 1200 * 1024, 600 * 1024]
+    data, at = safetensors([("F16", LARGE - 1)] * 3)
+    assert [span.size for span in cut(data)] == [at, 2 * (LARGE - 1), LARGE - 1]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "width"),
+    [("F64", 8), ("I64", 8), ("F32", 4), ("C64", 4), ("F16", 2), ("BF16", 2), ("I8", 1), ("F8_E4M3", 1), ("NEW", 1)],
+)
+def test_the_dtype_tells_the_width(dtype: str, width: int) -> None:
+    data, at = safetensors([(dtype, 64)])
+    assert cut(data) == [(0, at, 1), (at, 64, width)]
+
+
+def test_a_shared_chunk_of_mixed_dtypes_tells_no_width() -> None:
+    data, at = safetensors([("F32", 64), ("F16", 64)])
+    assert cut(data)[1] == (at, 128, None)
+
+
+def test_an_empty_tensor_lends_its_width_to_nobody() -> None:
+    data, _ = safetensors([("F32", 2 * MIB), ("U8", 0), ("F16", 2 * MIB), ("U8", 0)])
+    assert [span.width for span in cut(data)] == [1, 4, 2]
+
+
+def test_a_safetensors_file_without_tensors_is_cut_after_its_header() -> None:
+    data, at = safetensors([], {"note": "empty"})
+    assert cut(data) == [(0, at, 1)]
+
+
+def test_a_torch_zip_is_cut_at_its_members_data(tmp_path: Path) -> None:
+    tensors = {"a": floats(5 * MIB // 4), "b": floats(10, 1), "c": floats(10 * MIB // 4, 2)}
+    data = torch_zip(tensors, tmp_path)
+    a, c = (data.index(tensors[name].tobytes()) for name in "ac")
+    starts = [span.offset for span in cut(data)]
+    assert {0, a, c, c + CHUNK} <= set(starts)
+    assert [start for start in starts if a < start < a + 5 * MIB or c < start < c + 10 * MIB] == [c + CHUNK]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_any_zip_is_cut_at_stored_data_and_not_within_compressed_data(streamed: bool) -> None:
+    noise = random.Random(1).randbytes(3 * MIB)
+    data = zipped([(noise, zipfile.ZIP_STORED), (noise, zipfile.ZIP_DEFLATED), (noise, zipfile.ZIP_STORED)], streamed)
+    first, last = data.index(noise), data.rindex(noise)
+    starts = [span.offset for span in cut(data)]
+    assert {first, last} <= set(starts)
+    # Where sizes precede the data, a header belongs to no neighbour; where they follow it, it does not change.
+    assert (data.index(b"PK\3\4", first + len(noise)) in starts) is not streamed
+
+
+def test_zip64_is_understood() -> None:
+    noise = random.Random(1).randbytes(2 * MIB)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in "ab":
+            with archive.open(name, "w", force_zip64=True) as member:
+                member.write(noise)
+    data = bytearray(file.getvalue())
+    # Directory entries as for a file over 4 GiB: the member's place stands in a zip64 field.
+    entry = data.index(b"PK\1\2")
+    directory, place = bytearray(), 0
+    for name in b"ab":
+        fields = struct.pack("<HHQ", 1, 8, place)
+        directory += data[entry : entry + 30] + struct.pack("<H10xI", len(fields), 0xFFFFFFFF)
+        directory += bytes([name]) + fields
+        place = data.index(b"PK\3\4", 4)
+    end = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 2, 2, len(directory), entry)
+    end += struct.pack("<4sIQI", b"PK\6\7", 0, entry + len(directory), 1)
+    end += struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 2, 2, 0xFFFFFFFF, 0xFFFFFFFF, 0)
+    whole = bytes(data[:entry] + directory + end)
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        assert archive.read("b") == noise
+    assert {whole.index(noise), whole.rindex(noise)} <= {span.offset for span in cut(whole)}
+
+
+def test_gguf_is_cut_at_its_tensors(tmp_path: Path) -> None:
+    tensors = {"a": floats(9 * MIB // 4), "b": floats(7, 1), "c": floats(MIB, 2).astype(np.float16)}
+    data = gguf(tensors, tmp_path)
+    a, b, c = (data.index(array.tobytes()) for array in tensors.values())
+    assert cut(data) == [(0, a, 1), (a, CHUNK, 4), (a + CHUNK, MIB, 4), (b, c - b, 4), (c, 2 * MIB, 2)]
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+def test_anything_else_is_cut_every_8_mib(size: int) -> None:
+    found = cut(b"x" * size)
+    assert [span.offset for span in found] == list(range(0, size, CHUNK))
+    assert {span.width for span in found} <= {None}
+
+
+# Hostile and broken files
+
+
+def _seeds() -> list[bytes]:
+    data, _ = safetensors([("F32", 400), ("F16", 200)], {"note": "x"})
+    zips = [
+        zipped([(bytes(300), zipfile.ZIP_STORED), (bytes(300), zipfile.ZIP_DEFLATED)], way) for way in (True, False)
+    ]
+    head = struct.pack("<4sIQQ", b"GGUF", 3, 1, 1) + struct.pack("<Q17sII", 17, b"general.alignment", 4, 32)
+    info = struct.pack("<Q1sIQIQ", 1, b"t", 1, 100, 0, 0)
+    return [data, *zips, head + info + bytes(500)]
+
+
+SEEDS = _seeds()
+MAGICS = [b"", b"GGUF\3\0\0\0", b"PK\3\4", b"\x20\0\0\0\0\0\0\0{", b"\2\0\0\0\0\0\0\0{}"]
+EXTREMES = [b"\xff", b"\0" * 8, b"\xff" * 8, b"\xff" * 7 + b"\x7f", b"-", b"9" * 30, b"1.5", b"NaN", b"true", b"["]
+PIECES = st.sampled_from(EXTREMES) | st.binary(max_size=8)
+
+
+def test_the_seeds_are_understood() -> None:
+    assert [len(tensorfiles.runs(io.BytesIO(seed), len(seed)) or ()) for seed in SEEDS] == [3, 3, 4, 2]
+
+
+@given(st.sampled_from(MAGICS), st.binary(max_size=200))
+def test_any_bytes_are_covered(magic: bytes, rest: bytes) -> None:
+    cut(magic + rest)
+
+
+@given(
+    st.sampled_from(SEEDS),
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 8), PIECES), max_size=4),
+)
+def test_a_mutated_header_is_covered(seed: bytes, edits: list[tuple[float, int, bytes]]) -> None:
+    data = seed
+    for place, removed, inserted in edits:
+        at = int(place * len(data))
+        data = data[:at] + inserted + data[at + removed :]
+    cut(data)
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [
+        *("[-8,8]", "[-999999,8]", "[8,0]", "[0,1e300]", "[1.5,3]", "[NaN,3]", "[true,9]", "[]", "[0,1,2]", "null"),
+        *("[0,99999999]", "[99999999,999999999]", f"[{2**64 - 1},{2**64}]", f"[0,{10**400}]", f"[{10**400},{10**401}]"),
+    ],
+    ids=lambda offsets: offsets[:24],
+)
+def test_offsets_out_of_place_are_covered(offsets: str) -> None:
+    entry = '{"dtype":"F32","shape":[1],"data_offsets":%s}'
+    text = ('{"a":' + entry % "[0,4]" + ',"b":' + entry % offsets + "}").encode()
+    cut(len(text).to_bytes(8, "little") + text + bytes(64))
+
+
+def test_overlapping_tensors_are_covered() -> None:
+    entry = '{"dtype":"F32","shape":[1],"data_offsets":[%d,%d]}'
+    text = f'{{"a":{entry % (0, 60)},"b":{entry % (0, 4)},"c":{entry % (30, 64)}}}'.encode()
+    cut(len(text).to_bytes(8, "little") + text + bytes(64))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded as Linux does it")
+@pytest.mark.parametrize("name", CASES)
+def test_a_hostile_header_costs_little_time_and_memory(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "hostile"
+    path.write_bytes(CASES[name]())
+    within(160, "tests.formats.hostile_tensorfiles", "cut", str(path), seconds=20)
+    path.unlink()
+
+
+# Stability from version to version
+
+
+SHAPES: Shapes = (
+    {f"layer.{n}.weight": ("F32", (512, 640)) for n in range(12)}
+    | {f"layer.{n}.bias": ("F32", (640,)) for n in range(12)}
+    | {"embed": ("F32", (2304, 1024)), "half": ("F16", (1024, 700)), "brain": ("BF16", (100, 20)), "n": ("I64", (3,))}
+)
+
+
+def tensors_of(data: bytes) -> dict[str, tuple[int, int]]:
+    """Where each tensor of a safetensors file begins and ends."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    return {
+        name: (start + entry["data_offsets"][0], start + entry["data_offsets"][1])
+        for name, entry in header.items()
+        if name != "__metadata__"
+    }
+
+
+def new_spans(before: bytes, after: bytes) -> list[Span]:
+    """Those chunks of `after` that `before` has not."""
+    known = {hex_of(before[span.offset : span.offset + span.size]) for span in cut(before)}
+    return [span for span in cut(after) if hex_of(after[span.offset : span.offset + span.size]) not in known]
+
+
+def touch(found: Iterable[Span], places: Iterable[tuple[int, int]]) -> bool:
+    """Whether each span holds a byte of one of the places (begin, end)."""
+    held = list(places)
+    return all(any(begin < span.offset + span.size and span.offset < end for begin, end in held) for span in found)
+
+
+def test_a_successor_shares_all_but_what_changed(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    trained_like(SHAPES, before, seed=1)
+    trained_like(SHAPES, after, seed=1, changed_fraction=0.15, header_note="fine-tuned " * 50)
+    changed = Weights(SHAPES, Recipe(1, changed_fraction=0.15)).changed
+    old, new = before.read_bytes(), after.read_bytes()
+    places = tensors_of(new)
+    assert places["embed"] != tensors_of(old)["embed"]  # the longer header moved everything
+    found = new_spans(old, new)
+    assert found[0].offset == 0
+    assert touch(found[1:], (places[name] for name in changed))
+    # A changed tensor takes with it only what shares its chunk: less than 2 MiB.
+    assert sum(span.size for span in found[1:]) < sum(nbytes(*SHAPES[name]) for name in changed) + 2 * MIB
+    assert changed
+
+
+def test_an_added_tensor_moves_nobody(tmp_path: Path) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    trained_like(SHAPES, before, seed=1)
+    trained_like({**SHAPES, "layer.5.added": ("F32", (600, 512))}, after, seed=1)
+    old, new = before.read_bytes(), after.read_bytes()
+    added = tensors_of(new)["layer.5.added"]
+    assert touch(new_spans(old, new), [(0, 1), added])
+
+
+@pytest.mark.parametrize("form", [torch_zip, gguf])
+def test_one_changed_tensor_is_all_that_changes(form: Form, tmp_path: Path) -> None:
+    tensors = {f"t{n}": floats(3 * MIB // 8 + n, n) for n in range(6)} | {f"s{n}": floats(9, n) for n in range(4)}
+    changed = {**tensors, "t2": floats(len(tensors["t2"]), 99)}
+    old, new = form(tensors, tmp_path), form(changed, tmp_path)
+    start = new.index(changed["t2"].tobytes())
+    size = changed["t2"].nbytes
+    records = [(len(new) - 1, len(new))] if form is torch_zip else []  # the zip's directory holds the tensor's CRC
+    found = new_spans(old, new)
+    assert touch(found, [(start, start + size), *records])
+    assert sum(span.size for span in found) < size + 64 * 1024
+
+
+@pytest.mark.parametrize("form", [torch_zip, gguf])
+def test_an_added_member_shares_the_rest(form: Form, tmp_path: Path) -> None:
+    tensors = {f"t{n}": floats(3 * MIB // 8, n) for n in range(4)}
+    old, new = form(tensors, tmp_path), form({**tensors, "new": floats(MIB // 2, 9)}, tmp_path)
+    added = 2 * MIB
+    before = 3 * MIB // 2  # in a zip, what precedes it now ends with the header of another member
+    assert sum(span.size for span in new_spans(old, new)) < added + before + 64 * 1024
+
+
+def test_a_publish_sends_only_what_changed(directory_store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    file = folder / "model.safetensors"
+    trained_like(SHAPES, file, seed=1)
+    old = file.read_bytes()
+    first = publish_tree(directory_store, folder)
+    trained_like(SHAPES, file, seed=1, changed_fraction=0.15, header_note="fine-tuned")
+    new = file.read_bytes()
+    second = publish_tree(directory_store, folder)
+    expected = new_spans(old, new)
+    assert first.uploaded == first.total == len(old)
+    assert (second.uploaded_chunks, second.uploaded) == (len(expected), sum(span.size for span in expected))
+    assert second.uploaded < 0.3 * second.total
+
+
+def test_equal_tensors_are_stored_once(directory_store: Store, tmp_path: Path) -> None:
+    weights = Weights({"a": ("F32", (4, MIB))}, Recipe(1))
+    write_safetensors(tmp_path / "w", weights)
+    zeros, _ = safetensors([("F32", 16 * MIB), ("F32", 16 * MIB), ("F16", 8 * MIB)])
+    files = {
+        "zeros.safetensors": zeros,
+        "a": (tmp_path / "w").read_bytes(),
+        "b": (tmp_path / "w").read_bytes(),
+        "empty": b"",
+    }
+    folder = write_tree(tmp_path / "model", files)
+    published = publish_tree(directory_store, folder)
+    assert published.chunks == published.uploaded_chunks == 2 + 3  # a header and 8 MiB of zeros; a header and 16 MiB
+    restored = cas.restore("m", directory_store, cache_dir=tmp_path / "hub")
+    assert read_tree(snapshot(restored)) == files

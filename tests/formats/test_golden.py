@@ -1,0 +1,84 @@
+"""What earlier releases wrote restores with today's code, byte for byte; see tests/golden/README.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import cas
+from cas import refs
+from cas.frame import MAX_CHUNK
+from cas.store import Store
+from tools.golden import DEPLOYMENT, MODEL, ROOT, described, make
+
+
+def expected(folder: Path) -> dict[str, dict[str, dict[str, int]]]:
+    """For every reference, sha256 and size of each file by its path below HF_HOME."""
+    return json.loads((folder / "expected.json").read_text("utf-8"))  # type: ignore[no-any-return]
+
+
+STORES = sorted(path.parent for path in ROOT.glob("*/expected.json"))
+CASES = [(folder, reference) for folder in STORES for reference in expected(folder)]
+
+
+def opened(name: str) -> Store:
+    return cas.open_store(str(ROOT / name / "store"))
+
+
+@pytest.mark.parametrize(("folder", "reference"), CASES, ids=lambda value: getattr(value, "name", value))
+def test_a_golden_store_restores(folder: Path, reference: str, tmp_path: Path) -> None:
+    files = expected(folder)[reference]
+    restored = cas.restore(reference, opened(folder.name), cache_dir=tmp_path / "hub")
+    assert described(tmp_path) == files
+    assert restored.total == sum(file["size"] for path, file in files.items() if "/refs/" not in path)
+
+
+def test_every_store_is_looked_at() -> None:
+    assert [folder.name for folder in STORES] == sorted(path.name for path in ROOT.iterdir() if path.is_dir())
+    assert "v1" in [folder.name for folder in STORES]
+
+
+def test_v1_is_complete() -> None:
+    store = opened("v1")
+    kinds = set()
+    for path in Path(store.url, "chunks").rglob("*"):
+        if path.is_file():
+            frame = path.read_bytes()
+            kinds.add((frame[8:12], frame[12], frame[13] if frame[12] else None))
+    assert kinds >= {(b"CAS1", 0, None), (b"CAS1", 1, 2), (b"CAS1", 1, 4), (b"CAS1", 1, 8)}
+    found = refs.resolve(store, f"{MODEL}:latest").manifest
+    sizes = set(found.chunks().values())
+    assert 8 << 20 in sizes
+    assert min(sizes) < 1000
+    assert max(sizes) <= MAX_CHUNK
+    assert {Path(file.path).suffix for file in found.all_files()} >= {".safetensors", ".gguf", ".bin", ".txt", ".pth"}
+    assert any(not file.path.isascii() for file in found.all_files())
+    assert any(file.size == 0 for file in found.all_files())
+    assert len(found.repos) == 2
+    assert found.parent is not None
+
+
+def test_v1_has_its_history() -> None:
+    store = opened("v1")
+    latest = refs.log_of(store, refs.parse_reference(f"{MODEL}:latest"))
+    assert len(latest.names()) == 2
+    first, second = (latest.read(name).manifest for name in latest.names())
+    pin = refs.log_of(store, refs.parse_reference(f"pin:{DEPLOYMENT}/{MODEL}")).current()
+    assert pin is not None
+    assert pin.manifest == first
+    assert refs.resolve(store, f"{MODEL}:latest").manifest.parent == first
+    assert refs.resolve(store, f"{MODEL}:latest").exact == f"{MODEL}@{second}"
+
+
+def test_a_golden_store_is_never_made_again() -> None:
+    with pytest.raises(FileExistsError):
+        make(ROOT / "v1")
+
+
+def test_the_next_golden_store_can_be_made(tmp_path: Path) -> None:
+    make(tmp_path / "next")
+    assert {reference.partition("@")[0] for reference in expected(tmp_path / "next")} == {
+        reference.partition("@")[0] for reference in expected(ROOT / "v1")
+    }

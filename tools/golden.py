@@ -1,0 +1,145 @@
+"""Makes a golden store: one of every kind of object that a release writes, to be restored by all later ones.
+
+python -m tools.golden v2    makes tests/golden/v2, once; an existing one is never made again
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+import cas
+from cas import refs
+from cas.digest import parse
+from cas.publisher.source import RepoSource
+from cas.refs import Reference
+from tools.models.gguf import write_gguf
+from tools.models.safetensors import write_safetensors
+from tools.models.torchzip import write_torch_zip
+from tools.models.weights import Array, Recipe, Shapes, Weights
+
+ROOT = Path(__file__).parents[1] / "tests" / "golden"
+MODEL = "golden"
+DEPLOYMENT = "eu-prod"
+
+_WEIGHTS: Mapping[str, Shapes] = {
+    "f32.safetensors": {"layer.weight": ("F32", (64, 96)), "layer.bias": ("F32", (96,))},
+    "f16.safetensors": {"layer.weight": ("F16", (64, 96))},
+    "bf16.safetensors": {"layer.weight": ("BF16", (64, 96))},
+    "i64.safetensors": {"ids": ("I64", (4096,))},
+    "nested/mixed.safetensors": {"w": ("F32", (40, 40)), "h": ("F16", (40, 40)), "n": ("I64", (3,))},
+}
+
+
+def make(folder: Path) -> None:
+    """Writes `folder`/store, and what restores from it must give to `folder`/expected.json.
+
+    Raises FileExistsError when the folder is there.
+    """
+    folder.mkdir()
+    store = cas.open_store(str(folder / "store"))
+    source = cas.Source((RepoSource("org/tiny"), RepoSource("other/vocoder", revision="v1.0")), files=("torch/*",))
+    expected: dict[str, object] = {}
+    # Nobody's name belongs into a repository.
+    with mock.patch.object(refs, "whoami", lambda: "golden"):
+        for version in (1, 2):
+            with tempfile.TemporaryDirectory() as name:
+                home = Path(name)
+                _write_home(home, version)
+                tags = ("latest", f"v{version}")
+                published = cas.publish(MODEL, source, store, tags=tags, cache_dir=home / "hub", download=False)
+                files = described(home)
+            names = [published.reference, *(f"{MODEL}:{tag}" for tag in tags)]
+            if version == 1:
+                pin = Reference(MODEL, deployment=DEPLOYMENT)
+                refs.log_of(store, pin).append(parse(published.reference.split("@")[1]), "the first version")
+                names.append(str(pin))
+            expected |= dict.fromkeys(names, files)
+    text = json.dumps(expected, indent=1, ensure_ascii=False)
+    (folder / "expected.json").write_text(text + "\n", encoding="utf-8")
+
+
+def described(home: Path) -> dict[str, dict[str, object]]:
+    """sha256 and size of every file below HF_HOME that a restore is for: snapshots, refs and plain files."""
+    found: dict[str, dict[str, object]] = {}
+    for path in sorted(home.rglob("*")):
+        relative = path.relative_to(home).as_posix()
+        if path.is_file() and not {"blobs", "trees", ".cas", ".locks"} & set(relative.split("/")):
+            data = path.read_bytes()
+            found[relative] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    return found
+
+
+def _write_home(home: Path, version: int) -> None:
+    """A hub cache of two repos, and a plain file beside it. The second version changes a tensor file and a text."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _write_tiny(folder / "tiny", version)
+        tensors: dict[str, Array] = dict(Weights({"a": ("F32", (50, 20)), "b": ("F16", (9,))}, Recipe(2)))
+        write_torch_zip(folder / "vocoder" / "pytorch_model.bin", tensors)
+        _cache(home / "hub", "org/tiny", "main", folder / "tiny")
+        _cache(home / "hub", "other/vocoder", "v1.0", folder / "vocoder")
+    plain = home / "torch" / "hub" / "checkpoints" / "plain.pth"
+    plain.parent.mkdir(parents=True)
+    plain.write_bytes(bytes(range(256)) * 4)
+
+
+def _write_tiny(folder: Path, version: int) -> None:
+    for name, shapes in _WEIGHTS.items():
+        changed = 1.0 if version > 1 and name.startswith("f16") else 0.0
+        write_safetensors(folder / name, Weights(shapes, Recipe(1, changed)), {"version": "1"})
+    # Over 8 MiB, so that a tensor is cut; of few values, so that it stays small here.
+    pattern = np.tile(np.arange(64, dtype=np.float32), (9 << 20) // 256)
+    write_gguf(folder / "large.gguf", {"pattern": pattern, "small": np.ones(40, np.float16)})
+    texts = {
+        "README.md": f"version {version}\n",
+        "copy of README.md": f"version {version}\n",
+        "empty.txt": "",
+        "конфиг/配置 🤗.json": '{"unicode": true}\n',
+    }
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _cache(hub: Path, repo_id: str, ref: str, folder: Path) -> None:
+    """Lays a folder out as a hub cache has a repo."""
+    root = hub / f"models--{repo_id.replace('/', '--')}"
+    files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    blobs = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+    commit = hashlib.sha1(json.dumps(sorted((str(path), blob) for path, blob in blobs.items())).encode()).hexdigest()
+    for path, data in files.items():
+        blob, link = root / "blobs" / blobs[path], root / "snapshots" / commit / path
+        for parent in (blob.parent, link.parent):
+            parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes(data)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    (root / "refs").mkdir(exist_ok=True)
+    (root / "refs" / ref).write_text(commit)
+
+
+def main() -> int:
+    """Runs the command; the exit code."""
+    parser = argparse.ArgumentParser("python -m tools.golden", description="Make a golden store of this release.")
+    parser.add_argument("name", help="such as v2; the folder below tests/golden to make")
+    folder = ROOT / parser.parse_args().name
+    try:
+        make(folder)
+    except FileExistsError:
+        print(f"{folder} is there: a golden store is never made again, make one beside it", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
