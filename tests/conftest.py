@@ -19,9 +19,7 @@ from tools.seaweed import SeaweedFS
 
 REPO = "org/model"
 
-HURRIED = Patience(
-    connect=2, answer=3, silence=1, piece=64 * 1024, piece_time=1.5, attempts=9, backoff=0.01, backoff_cap=0.05
-)
+HURRIED = Patience(connect=2, answer=3, silence=1, rate=256 * 1024, attempts=9, backoff=0.01, backoff_cap=0.05)
 """Production patience in fast motion: the same rules, with limits a test can wait for."""
 
 _STANDARD_VARIABLES = ("AWS_", "CAS_", "HF_", "HUGGINGFACE_", "S3_BUCKET", "ENABLE_S3", "XDG_")

@@ -22,8 +22,8 @@ class Patience:
     is served in the end while a stalled connection on a fast one is left at once.
 
     connect: to open a connection. answer: until the first byte of an answer. silence: between any two
-    bytes of a body. piece / piece_time: the minimum rate of a body, as bytes that must arrive within a time.
-    upload_rate: the minimum rate of an upload, bytes a second. attempts: tries in all (Backblaze B2
+    bytes of a body. rate: of one request, bytes a second at the least; a body of that many has a second more
+    than an answer. attempts: tries in all (Backblaze B2
     advises to expect runs of 503 by design). unreachable_attempts: tries when no connection is made.
     backoff / backoff_cap: the first and the longest pause between tries, each drawn at random from its
     upper half. give_up: no try is begun later than this after the first, however many are left.
@@ -32,14 +32,16 @@ class Patience:
     connect: float = 5.0
     answer: float = 30.0
     silence: float = 15.0
-    piece: int = 1024 * 1024
-    piece_time: float = 60.0
-    upload_rate: float = 64 * 1024
+    rate: float = 128 * 1024
     attempts: int = 10
     unreachable_attempts: int = 5
     backoff: float = 0.25
     backoff_cap: float = 6.0
-    give_up: float = 300.0
+    give_up: float = 180.0
+
+    def body(self, size: int, stretch: float) -> float:
+        """Seconds that `size` bytes may take on their way."""
+        return (self.answer + size / self.rate) * stretch
 
 
 async def persist(patience: Patience, attempt: Callable[[float], Awaitable[T]]) -> T:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import traceback
 from typing import TextIO
@@ -82,6 +83,8 @@ def root(settings: Settings) -> None:
 def main() -> None:
     """Entry point of the console script; ends the process with the exit code of what happened."""
     _open_streams()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt_once)
     if instruction := os.environ.get("_CAS_COMPLETE"):
         from click.shell_completion import shell_complete
 
@@ -129,6 +132,12 @@ def _run(settings: Settings) -> int:
         return ended.exit_code
     sys.stdout.flush()
     return 0
+
+
+def _interrupt_once(number: int, frame: object) -> None:
+    """The first Ctrl-C ends the command; one more on the way out must not add a traceback."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _open_streams() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from cas import events, folder
 from cas.digest import hex_of
 from cas.errors import CacheError, DiskFull, IntegrityError
-from cas.folder import Folder, write_all
+from cas.folder import Folder, start_writing_out, write_all
 from cas.plan import PARTS, Copy, Place, Target, Work, part_name
 from cas.restorer.bloblocks import BlobLocks
 from cas.trust import Seen
@@ -137,6 +137,7 @@ class _PartFile:
         try:
             with self._parts.file(self._name, os.O_WRONLY) as fd:
                 write_all(fd, plain, offset)
+                start_writing_out(fd, offset, len(plain))
         except FileNotFoundError:
             raise PartLost from None
         with self._guard:

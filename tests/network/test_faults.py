@@ -42,7 +42,7 @@ from tools.seaweed import SeaweedFS
 
 FILES = {"model.bin": os.urandom(1 << 20), "config.json": b"{}"}
 ONCE_DAMAGED = [Faulty.TRUNCATE, Faulty.SHORT_LENGTH, Faulty.BIT_FLIP, Faulty.ERROR_PAGE]
-SILENT = replace(HURRIED, answer=0.3, silence=0.3, piece_time=0.3, upload_rate=10**9, attempts=2)
+SILENT = replace(HURRIED, answer=0.3, silence=0.3, rate=10**9, attempts=2)
 
 Verb = Callable[[Bucket], object]
 VERBS: dict[str, Verb] = {
@@ -212,11 +212,11 @@ class TestSilence:
         assert time.monotonic() - began < 5
 
     def test_slowness_above_the_minimum_rate_is_borne(self, bucket: Bucket, proxy: FaultProxy, s3_url: str) -> None:
-        patient = replace(HURRIED, piece=64 * 1024, piece_time=1)
+        patient = replace(HURRIED, answer=1)
         proxy.inject(Fault(Faulty.TRICKLE, times=None, bytes_per_second=512 * 1024))
         began = time.monotonic()
         assert open_bucket(s3_url, patient).get("key", limit=1 << 21) == FILES["model.bin"]
-        assert time.monotonic() - began > patient.piece_time  # which bounds a piece, not the whole
+        assert time.monotonic() - began > patient.answer  # a body has time by its size
         assert proxy.count("GET", "/key") == 1
 
     @pytest.mark.parametrize("verb", VERBS)
@@ -352,7 +352,7 @@ class TestGivingUp:
 
     def test_time_ends_tries_however_many_are_left(self, bucket: Bucket, proxy: FaultProxy, s3_url: str) -> None:
         proxy.inject(Fault(Faulty.STATUS, status=503, times=None))
-        with pytest.raises(Transient, match=r"gave up after .* tries in 0 s"):
+        with pytest.raises(Transient, match=r"gave up after \d+ tries in \d s"):
             open_bucket(s3_url, replace(HURRIED, attempts=10**6, give_up=0.3)).exists("key")
 
     def test_pauses_grow_and_vary(self, monkeypatch: pytest.MonkeyPatch) -> None:
