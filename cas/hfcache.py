@@ -177,21 +177,28 @@ def tree_document(entries: Mapping[str, object]) -> bytes:
 
 
 def files_below(folder: Path, skip: Iterable[str] = ()) -> list[tuple[str, Path]]:
-    """Every file below `folder` with its real path, ordered by relative path; CacheError for a dangling symlink.
+    """Every file below `folder` with its real path, ordered by relative path; symlinked folders count as folders.
 
-    skip: relative paths of folders to leave out.
+    skip: relative paths of folders to leave out. Raises CacheError for a symlink that dangles or leads in a circle.
     """
     skipped = set(skip)
     found: list[tuple[str, Path]] = []
-    for parent, folders, names in os.walk(folder):
+    ancestors = {str(folder): frozenset({os.path.realpath(folder)})}
+    for parent, folders, names in os.walk(folder, followlinks=True):
         relative = os.path.relpath(parent, folder)
         prefix = "" if relative == "." else f"{relative}/"
         folders[:] = sorted(name for name in folders if prefix + name not in skipped)
+        for name in folders:
+            path = os.path.join(parent, name)
+            real = os.path.realpath(path)
+            if real in ancestors[parent]:
+                raise CacheError(f"{path} points to {real}, a folder it lies in: remove the link")
+            ancestors[path] = ancestors[parent] | {real}
         for name in names:
             path = os.path.join(parent, name)
             real = os.path.realpath(path)
             if not os.path.isfile(real):
-                raise CacheError(f"{path} points to {real}, which is no file: download the repo again")
+                raise CacheError(f"{path} points to {real}, which is no file: remove it, or bring its content back")
             found.append((prefix + name, Path(real)))
     return sorted(found)
 

@@ -52,9 +52,9 @@ def check_tree(paths: Iterable[str]) -> None:
     for path in paths:
         check_path(path)
         tree.append((f"{_folded(path)}/", path))
-    # "/" sorts below what names are mostly made of, but not below all of it: "\0" does, so that a folder's files
-    # follow each other and only neighbours need comparing. A table of all folders could outgrow memory.
-    tree.sort(key=lambda entry: entry[0].replace("/", "\0"))
+    # With "/" at the end, whatever a folder holds comes in one row, so that only neighbours need comparing. A table
+    # of all folders could outgrow memory.
+    tree.sort()
     for (folded, path), (next_folded, next_path) in pairwise(tree):
         if next_folded == folded:
             raise _refused(next_path, f"is the same file as {_shown(path)} on some systems")

@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
@@ -225,6 +226,7 @@ async def _next_page(pages: Any) -> Any:
 
 _loops: dict[int, asyncio.AbstractEventLoop] = {}
 _starting = threading.Lock()
+_LAST_RESULTS = 0.03  # seconds
 
 
 def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
@@ -258,3 +260,6 @@ def _loop() -> asyncio.AbstractEventLoop:
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
     loop.call_soon_threadsafe(loop.stop)
     thread.join(timeout=2)
+    # A thread of obstore's may still be about to let go of its last result, and needs the interpreter for that. Once
+    # Python is finalising it would be killed for asking, and take the process with it (SIGABRT, 1 run in 400).
+    time.sleep(_LAST_RESULTS)

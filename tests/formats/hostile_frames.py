@@ -27,9 +27,11 @@ def zeros(size: int) -> bytes:
     return b"".join(word.to_bytes(3, "little") + b"\0" for word in words)
 
 
-def zstd(blocks: bytes, claimed: int | None, *, window: int = 0x38, dictionary: int | None = None) -> bytes:
+def zstd(
+    blocks: bytes, claimed: int | None, *, window: int = 0x38, dictionary: int | None = None, checksum: bool = False
+) -> bytes:
     """A zstd frame. claimed: its content size, if it tells one. window: its window descriptor (0x38: 128 KiB)."""
-    descriptor = (0 if claimed is None else 3 << 6) | (0 if dictionary is None else 3)
+    descriptor = (0 if claimed is None else 3 << 6) | checksum << 2 | (0 if dictionary is None else 3)
     fields = bytes([descriptor, window])
     fields += b"" if dictionary is None else dictionary.to_bytes(4, "little")
     fields += b"" if claimed is None else claimed.to_bytes(8, "little")
@@ -61,6 +63,11 @@ CASES: Mapping[str, bytes] = {
     "no zstd frame": header(SIZE),
     "raw bytes": header(SIZE) + bytes(SIZE),
     "skippable in place of zstd": header(SIZE) + struct.pack("<II", 0x184D2A50, SIZE) + bytes(SIZE),
+    "skippable that looks like blocks": header(SIZE)
+    + struct.pack("<II", 0x184D2A50, SIZE)
+    + ((SIZE - 3) << 3 | 1).to_bytes(3, "little")
+    + bytes(SIZE - 3),
+    "checksum announced and not there": header(SIZE) + zstd(zeros(SIZE), SIZE, checksum=True),
     "planes of width 0": header(SIZE, 1, 0) + zstd(zeros(SIZE), SIZE),
     "planes of width 1": header(SIZE, 1, 1) + zstd(zeros(SIZE), SIZE),
     "unknown filter": header(SIZE, 2, 4) + zstd(zeros(SIZE), SIZE),

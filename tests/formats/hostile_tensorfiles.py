@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 
 from cas import chunking
 
-_MANY = 3 << 20
+_MANY = 2 << 20  # more than are read, in a header that is
 _ENTRY = b'{"dtype":"U8","data_offsets":[0,1]}'
+_ALIGNMENT_0 = struct.pack("<Q17sII", 17, b"general.alignment", 4, 0)
+_LOCATOR = struct.pack("<4sIQI", b"PK\6\7", 0, 2**64 - 1, 1)
 
 
 def _safetensors(header: bytes, claimed: int | None = None) -> bytes:
@@ -48,9 +50,12 @@ CASES: Mapping[str, Callable[[], bytes]] = {
     "gguf: 2^60 keys": lambda: _gguf(1, 2**60, bytes(40 << 20)),
     "gguf: 2^60 tensors": lambda: _gguf(2**60, 0, bytes(40 << 20)),
     "gguf: as many tensors as fit": lambda: _gguf(1 << 18, 0, bytes(24 << 18)),
+    "gguf: too many tensors": lambda: _gguf(1 << 20, 0, bytes(24 << 20)),
+    "gguf: an alignment of 0": lambda: _gguf(1, 1, _ALIGNMENT_0 + bytes(1000)),
     "gguf: a string of 2^63 bytes": lambda: _gguf(1, 1, struct.pack("<Q", 2**63) + bytes(1000)),
     "zip: as many members as fit": lambda: _zip(1 << 18),
-    "zip: too many members": lambda: _zip(_MANY),
+    "zip: too many members": lambda: _zip(1 << 19),
+    "zip: a zip64 record beyond any file": lambda: _zip(1)[:-22] + _LOCATOR + _zip(1)[-22:],
     "zip: a directory longer than the file": lambda: _zip(1, length=0xFFFFFFF0),
     "zip: a member beyond the file": lambda: _zip(2, start=0xFFFFFFF0),
 }  # fmt: skip

@@ -128,6 +128,22 @@ def test_a_folder_is_published_under_the_repo_it_is_given(directory_store: Store
     assert published(directory_store).repos[0] == first
 
 
+def test_linked_folders_are_part_of_a_folder(directory_store: Store, tmp_path: Path) -> None:
+    write_tree(tmp_path / "elsewhere", {"w.bin": b"w"})
+    folder = write_tree(tmp_path / "weights", {"a": b"a"})
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    publish_tree(directory_store, folder)
+    restored = cas.restore("m", directory_store, cache_dir=tmp_path / "cache")
+    assert read_tree(snapshot(restored)) == {"a": b"a", "linked/w.bin": b"w"}
+
+
+def test_a_folder_linked_into_itself_is_refused(directory_store: Store, tmp_path: Path) -> None:
+    folder = write_tree(tmp_path / "weights", {"sub/a": b"a"})
+    (folder / "sub/loop").symlink_to(folder)
+    with pytest.raises(CacheError, match=r"loop points to .*: remove the link"):
+        publish_tree(directory_store, folder)
+
+
 @pytest.mark.parametrize(
     ("name", "told"), [("a:b", "contains ':'"), ("trailing.", "whose end Windows drops"), ("nul.txt", "device name")]
 )
