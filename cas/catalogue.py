@@ -15,7 +15,10 @@ from cas.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a model. digest: 64 hex. size: plain bytes. files: how many."""
+    """One version of a model.
+
+    digest: 64 hex, empty when a tag's entry cannot be read. size: plain bytes. files: how many.
+    """
 
     model: str
     digest: str
@@ -26,7 +29,7 @@ class Version:
 
     def document(self) -> dict[str, object]:
         """As `cas ls --json` shows it."""
-        return {**asdict(self), "digest": named(self.digest)}
+        return {**asdict(self), "digest": named(self.digest) if self.digest else None}
 
 
 def versions(store: Store, model: str | None = None, limits: Limits | None = None) -> list[Version]:
@@ -39,16 +42,19 @@ def versions(store: Store, model: str | None = None, limits: Limits | None = Non
     if model is not None:
         check_name(model, "model")
     tagged: dict[tuple[str, str], list[str]] = {}
+    found: list[Version] = []
     for owner, current in refs.tags(store, model).items():
         for tag, digest in current.items():
-            tagged.setdefault((owner, digest), []).append(tag)
+            if digest is None:
+                found.append(Version(owner, "", (tag,), "unreadable: its last entry is malformed", 0, 0))
+            else:
+                tagged.setdefault((owner, digest), []).append(tag)
     if model is not None:
         for digest in store.versions(model):
             tagged.setdefault((model, digest), [])
-        if not tagged:
+        if not tagged and not found:
             known = ", ".join(store.models()[:8]) or "none"
             raise NotFoundError(f"model {model} is not in {store.url}; its models are: {known}")
-    found: list[Version] = []
 
     def read(item: tuple[tuple[str, str], list[str]]) -> None:
         (owner, digest), tags = item

@@ -146,7 +146,10 @@ def _read_header(view: memoryview, size: int) -> int:
     if magic != _MAGIC or tag[:3] != _TAG[:3]:
         raise FrameDamaged("this is no frame (an error page, or another program's object)")
     if tag != _TAG or payload != _PAYLOAD or reserved or kind not in (_NO_FILTER, _BYTE_PLANES):
-        raise FormatError(f"frame of kind {bytes(tag)!r}/{kind} was written by a newer version: upgrade model-cas")
+        raise FormatError(
+            f"frame of kind {bytes(tag)!r}/{kind} is damaged, or was written by a newer version: "
+            "upgrade model-cas, or publish again with --force"
+        )
     if kind == _BYTE_PLANES and width < 2:
         raise FrameDamaged(f"byte planes of width {width} make no sense")
     if claimed != size:

@@ -111,18 +111,22 @@ def log_of(store: Store, reference: Reference) -> RefLog:
     return RefLog(store, f"refs/tags/{reference.model}/{reference.tag}", str(reference))
 
 
-def tags(store: Store, model: str | None = None) -> dict[str, dict[str, str]]:
-    """The current digest (64 hex) of every tag, by model and tag name."""
+def tags(store: Store, model: str | None = None) -> dict[str, dict[str, str | None]]:
+    """The current digest (64 hex) of every tag, by model and tag name; None where its entry cannot be read."""
     last: dict[tuple[str, str], tuple[int, str]] = {}
     for entry in store.bucket.list(f"refs/tags/{model}" if model else "refs/tags"):
         parts = entry.key.split("/")
         if len(parts) == 5 and _ENTRY.fullmatch(parts[4]):
             place = (parts[2], parts[3])
             last[place] = max(last.get(place, (0, "")), _order(parts[4]))
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, str | None]] = {}
     for (owner, tag), (_, name) in sorted(last.items()):
         log = RefLog(store, f"refs/tags/{owner}/{tag}", f"{owner}:{tag}")
-        found.setdefault(owner, {})[tag] = parse(log.read(name).manifest)
+        try:
+            digest: str | None = parse(log.read(name).manifest)
+        except FormatError:
+            digest = None
+        found.setdefault(owner, {})[tag] = digest
     return found
 
 
@@ -140,10 +144,16 @@ class RefLog:
     def read(self, name: str) -> RefEntry:
         """One entry; raises FormatError when it is not one."""
         key = f"{self._prefix}/{name}"
-        try:
-            return msgspec.json.decode(self._store.bucket.get(key, limit=64 * 1024), type=RefEntry)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            raise FormatError(f"{key} in {self._store.url} is malformed ({error}): set {self._name} again") from None
+
+        def read(data: bytes) -> RefEntry:
+            try:
+                return msgspec.json.decode(data, type=RefEntry)
+            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+                raise FormatError(
+                    f"{key} in {self._store.url} is malformed ({error}): set {self._name} again"
+                ) from None
+
+        return self._store.document(key, 64 * 1024, read)
 
     def current(self) -> RefEntry | None:
         """The entry in force, None when the ref was never set."""

@@ -70,21 +70,33 @@ class Store:
             if self._checked:
                 return
             try:
-                data = self.bucket.get(FORMAT_KEY, limit=64 * 1024)
+                self.document(FORMAT_KEY, 64 * 1024, self._read_format)
             except ObjectMissing:
                 raise NotFoundError(
                     f"there is no store at {self.url}: check --store or CAS_STORE, or make one with `cas publish`"
                 ) from None
-            try:
-                found = msgspec.json.decode(data, type=_Format)
-            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-                raise FormatError(f"{FORMAT_KEY} in {self.url} is not a store's: is this the right URL?") from None
-            if found.format != "cas" or found.version != LAYOUT_VERSION:
-                raise FormatError(
-                    f"store {self.url} has format {found.format!a} version {found.version}; this program knows "
-                    f"cas version {LAYOUT_VERSION}: upgrade model-cas"
-                )
             self._checked = True
+
+    def _read_format(self, data: bytes) -> None:
+        try:
+            found = msgspec.json.decode(data, type=_Format)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            raise FormatError(f"{FORMAT_KEY} in {self.url} is not a store's: is this the right URL?") from None
+        if found.format != "cas" or found.version != LAYOUT_VERSION:
+            raise FormatError(
+                f"store {self.url} has format {found.format!a} version {found.version}; this program knows "
+                f"cas version {LAYOUT_VERSION}: upgrade model-cas"
+            )
+
+    def document(self, key: str, limit: int, read: Callable[[bytes], T]) -> T:
+        """A small object as `read` understands it, fetched once more when it arrived damaged.
+
+        Raises ObjectMissing, and what `read` raises the second time.
+        """
+        try:
+            return read(bytes(self.bucket.get(key, limit)))
+        except (IntegrityError, FormatError):
+            return read(bytes(self.bucket.get(key, limit)))
 
     def create(self) -> None:
         """Makes this a store unless it is one; raises FormatError when a newer version made it."""
@@ -160,19 +172,21 @@ class Store:
 
     def get_manifest(self, model: str, digest: str) -> Manifest:
         """A verified manifest; raises NotFoundError, ManifestCorrupt, or FormatError when it is hostile or newer."""
-        key = manifest_key(model, digest)
+
+        def read(data: bytes) -> Manifest:
+            if (got := hex_of(data)) != digest:
+                raise ManifestCorrupt(named(digest), named(got), self.url)
+            found = manifest.parse(data)
+            if found.model != model:
+                raise FormatError(f"manifest {named(digest)} is of model {found.model}, not {model}: refusing it")
+            return found
+
         try:
-            data = bytes(self.bucket.get(key, limit=manifest.MAX_MANIFEST))
+            return self.document(manifest_key(model, digest), manifest.MAX_MANIFEST, read)
         except ObjectMissing:
             raise NotFoundError(
                 f"model {model} has no version {named(digest)} in {self.url}: see `cas ls {model}`"
             ) from None
-        if (got := hex_of(data)) != digest:
-            raise ManifestCorrupt(named(digest), named(got), self.url)
-        found = manifest.parse(data)
-        if found.model != model:
-            raise FormatError(f"manifest {named(digest)} is of model {found.model}, not {model}: refusing it")
-        return found
 
     def put_manifest(self, new: Manifest) -> str:
         """Stores a manifest, whose chunks the caller has stored before, and returns its digest (64 hex)."""

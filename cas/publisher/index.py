@@ -86,7 +86,7 @@ class _Indexer:
 
     def read(self, file: SnapshotFile, listen: events.Listener) -> None:
         """Cuts and hashes a file, all its bytes once."""
-        with _steady(file) as size, file.real.open("rb", buffering=chunking.LARGE) as opened:
+        with _steady(file) as size, file.real.open("rb") as opened:
             spans = chunking.spans(opened, size)
             running = blob_hash(file.blob, size) if file.blob else hashlib.sha256()
             buffer = memoryview(bytearray(max((span.size for span in spans), default=0)))

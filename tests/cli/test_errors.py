@@ -101,7 +101,12 @@ def test_missing_credentials_are_told_before_any_request() -> None:
     check(run_cas("ls", "--store", "s3://bucket/cas"), 6, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
     half = run_cas("ls", "--store", "s3://bucket/cas", env={"AWS_ACCESS_KEY_ID": "me"})
     check(half, 6, "AWS_SECRET_ACCESS_KEY is not set beside its twin")
-    wrong = run_cas("ls", "--store", "s3://b/cas", env={"AWS_ENDPOINT_URL": "host", "AWS_ACCESS_KEY_ID": "me"})
+    wrong = run_cas(
+        "ls",
+        "--store",
+        "s3://b/cas",
+        env={"AWS_ENDPOINT_URL": "host", "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "x"},
+    )
     check(wrong, 2, "https://")
 
 

@@ -265,6 +265,21 @@ class TestCredentials:
         with pytest.raises(AccessDenied, match=r"profile .none. could not be found"):
             open_bucket(s3_url)
 
+    def test_a_profile_s_endpoint(
+        self, seaweed: SeaweedFS, s3_url: str, tmp_path: Path, monkeypatch: Environment
+    ) -> None:
+        access, secret = seaweed.credentials()
+        (tmp_path / "config").write_text(
+            f"[profile work]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
+            f"endpoint_url = {seaweed.endpoint}\n"
+        )
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        monkeypatch.setenv("AWS_PROFILE", "work")
+        open_bucket(s3_url, HURRIED).put("key", b"data", Kind.DOCUMENT)
+        assert bytes(open_bucket(s3_url, HURRIED).get("key", 4)) == b"data"
+
     def test_a_profile_s_token_and_region(self, recorder: Recorder, tmp_path: Path, monkeypatch: Environment) -> None:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
