@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.bench.measure import Run, run, spread
+from tools.bench.measure import Run, fill_page_cache, run, spread
 from tools.models.f5tts import hub_folder
 from tools.seaweed import SeaweedFS
 
@@ -107,6 +107,7 @@ def main() -> None:
         results: dict[str, list[Run]] = {name: [] for name in contenders}
         for round_ in range(rounds + 1):
             for name, (contender, _) in contenders.items():
+                fill_page_cache(Path(folder))
                 result = contender()
                 if round_:
                     results[name].append(result)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,19 @@ def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
     if os.waitstatus_to_exitcode(status):
         sys.exit(f"bench: {' '.join(command)} failed")
     return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+
+def fill_page_cache(folder: Path, size: int = 1 << 31) -> None:
+    """Writes and removes a file, so that memory is at hand for the next run whoever it is.
+
+    A virtual machine may give idle memory back to its host; who touches it next pays up to a second a gigabyte.
+    """
+    block = bytes(1 << 24)
+    path = folder / "ballast"
+    with path.open("wb") as file:
+        for _ in range(size // len(block)):
+            file.write(block)
+    path.unlink()
 
 
 def spread(values: Sequence[float]) -> str:
