@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from cas.bucket import Bucket, Kind, open_bucket
+from cas.store import Store, open_store
+from tests.conftest import HURRIED, publish_tree, write_tree
+from tests.network.scene import FILES, Mute
 from tools.fault_proxy import FaultProxy
 from tools.seaweed import SeaweedFS
 
@@ -19,3 +24,28 @@ def proxy(seaweed: SeaweedFS, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> I
     with FaultProxy(address.hostname, address.port, credentials=seaweed.credentials()) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy
+
+
+@pytest.fixture
+def bucket(proxy: FaultProxy, s3_url: str) -> Bucket:
+    """Holds one object, `key`."""
+    bucket = open_bucket(s3_url, HURRIED)
+    bucket.put("key", FILES["model.bin"], Kind.CHUNK)
+    proxy.requests.clear()
+    return bucket
+
+
+@pytest.fixture
+def published(proxy: FaultProxy, s3_url: str, tmp_path: Path) -> Store:
+    """Holds FILES as `m:latest`."""
+    store = open_store(s3_url, patience=HURRIED)
+    publish_tree(store, write_tree(tmp_path / "source", FILES))
+    proxy.requests.clear()
+    return store
+
+
+@pytest.fixture
+def mute() -> Iterator[Mute]:
+    server = Mute()
+    yield server
+    server.close()
