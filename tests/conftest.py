@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,12 @@ HURRIED = Patience(connect=2, answer=3, silence=1, rate=256 * 1024, attempts=9, 
 """Production patience in fast motion: the same rules, with limits a test can wait for."""
 
 _STANDARD_VARIABLES = ("AWS_", "CAS_", "HF_", "HUGGINGFACE_", "S3_BUCKET", "ENABLE_S3", "XDG_")
+
+
+def pytest_configure() -> None:
+    """A shell that runs the tests in the background makes them ignore Ctrl-C, which some of them send."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
