@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import cas
 from cas.bucket import Patience, open_bucket
@@ -24,6 +25,17 @@ HURRIED = Patience(connect=2, answer=3, silence=1, rate=256 * 1024, attempts=9, 
 """Production patience in fast motion: the same rules, with limits a test can wait for."""
 
 _STANDARD_VARIABLES = ("AWS_", "CAS_", "HF_", "HUGGINGFACE_", "S3_BUCKET", "ENABLE_S3", "XDG_")
+
+
+# How long an example takes says nothing about correctness; where nobody is there to look into a rare find, the
+# examples are the same each time.
+settings.register_profile(
+    "ours",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("ours")
 
 
 def pytest_configure() -> None:
