@@ -105,6 +105,8 @@ def _s3(url: str, patience: Patience) -> Bucket:
             # Always given: obstore reads the variables, too, and panics at one that is set but empty.
             aws_endpoint_url_s3=endpoint or f"https://{parts.netloc}.s3.{region}.amazonaws.com",
             virtual_hosted_style_request=not endpoint,
+            # TLS protects what is sent; boto3, too, signs the bodies of requests over plain http only.
+            unsigned_payload=not endpoint.startswith("http://"),
             client_options=options,
             retry_config=_NO_RETRIES,
             **credentials,

@@ -6,43 +6,31 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tools.bench.measure import run
 from tools.models.f5tts import f5_tts
 
 MEMORY = 400 * 1024 * 1024
 GB = 1_000_000_000
 
 
-def peak_of_cas(*words: str) -> tuple[dict[str, Any], int]:
-    """Runs the real command; its JSON document and its peak resident bytes as the kernel counted them."""
-    with tempfile.TemporaryFile() as out:
-        child = os.posix_spawn(
-            sys.executable,
-            [sys.executable, "-m", "cas", "--json", "-q", *words],
-            os.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, out.fileno(), 1)],
-        )
-        _, status, usage = os.wait4(child, 0)
-        assert os.waitstatus_to_exitcode(status) == 0
-        out.seek(0)
-        return json.load(out), usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+def peak_of_cas(tmp_path: Path, *words: str) -> tuple[dict[str, Any], int]:
+    """Runs the real command; its JSON document and its peak resident bytes."""
+    command = [sys.executable, "-m", "cas", "--json", "-q", "--store", str(tmp_path / "store"), *words]
+    measured = run(command, os.environ, tmp_path / "out.json")
+    return json.loads((tmp_path / "out.json").read_text()), measured.peak
 
 
 def round_trip(tmp_path: Path, source: Path) -> dict[str, Any]:
     """Publishes `source`, removes it, restores it; the publish's document. Both within the memory bound."""
-    published, publish_peak = peak_of_cas(
-        "--store", str(tmp_path / "store"), "publish", "m", "--dir", str(source), "--as", "a/b"
-    )
+    published, publish_peak = peak_of_cas(tmp_path, "publish", "m", "--dir", str(source), "--as", "a/b")
     shutil.rmtree(source)
-    restored, restore_peak = peak_of_cas(
-        "--store", str(tmp_path / "store"), "restore", "m", "--cache-dir", str(tmp_path / "c")
-    )
+    restored, restore_peak = peak_of_cas(tmp_path, "restore", "m", "--cache-dir", str(tmp_path / "c"))
     assert restored["fetched"] == published["total"]
     assert publish_peak < MEMORY, f"publish took {publish_peak >> 20} MiB"
     assert restore_peak < MEMORY, f"restore took {restore_peak >> 20} MiB"

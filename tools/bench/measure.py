@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+# A process's peak begins with that of the process that started it (Linux, fs/exec.c: setmax_mm_hiwater_rss), so a
+# small one stands between: a few MiB, whoever measures.
+_BETWEEN = """
+import json, os, sys, time
+out, *command = sys.argv[1:]
+files = [(os.POSIX_SPAWN_OPEN, 1, out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666),
+         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)]
+begun = time.monotonic()
+child = os.posix_spawn(command[0], command, os.environ, file_actions=files)
+_, status, usage = os.wait4(child, 0)
+wall = time.monotonic() - begun
+print(json.dumps([wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +36,24 @@ class Run:
     peak: int
 
 
-def run(command: Sequence[str], environment: Mapping[str, str]) -> Run:
-    """Runs a command to its end, its output thrown away; exits with its name when it fails."""
-    program = shutil.which(command[0]) or sys.exit(f"bench: {command[0]} is not installed")
-    quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_WRONLY, 0) for fd in (1, 2)]
-    begun = time.monotonic()
-    child = os.posix_spawn(program, list(command), dict(environment), file_actions=quiet)
-    _, status, usage = os.wait4(child, 0)
-    wall = time.monotonic() - begun
-    if os.waitstatus_to_exitcode(status):
-        sys.exit(f"bench: {' '.join(command)} failed")
-    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+class Failed(RuntimeError):
+    """A measured command did not end well."""
+
+
+def run(command: Sequence[str], environment: Mapping[str, str], out: Path | None = None) -> Run:
+    """Runs a command to its end; raises Failed when it is not installed or ends badly.
+
+    out: where its standard output goes, by default nowhere.
+    """
+    program = shutil.which(command[0])
+    if program is None:
+        raise Failed(f"{command[0]} is not installed")
+    between = [sys.executable, "-I", "-S", "-c", _BETWEEN, str(out or os.devnull), program, *command[1:]]
+    measured = subprocess.run(between, env=dict(environment), stdout=subprocess.PIPE, check=True)
+    wall, cpu, peak, code = json.loads(measured.stdout)
+    if code:
+        raise Failed(f"{' '.join(command)} ended with exit code {code}")
+    return Run(wall, cpu, peak * (1 if sys.platform == "darwin" else 1024))
 
 
 def fill_page_cache(folder: Path, size: int = 1 << 31) -> None:
