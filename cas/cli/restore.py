@@ -119,8 +119,10 @@ def _restored(
     dry_run: bool = False,
 ) -> Restored:
     from cas import restorer
+    from cas.cli.process import keep_memory_together
     from cas.progress import Reporter
 
+    keep_memory_together()
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = restorer.restore(
             reference,
