@@ -6,6 +6,14 @@ string, header or credential reaches an error text.
 
 from __future__ import annotations
 
+import errno
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What an operating system says when a disk or a quota is full: DiskFull here."""
+
+NO_PERMISSION = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
+"""What it says when something may not be written."""
+
 
 class CasError(Exception):
     """Base of all errors this package raises on purpose."""

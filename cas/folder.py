@@ -15,9 +15,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from cas.errors import CacheError, DiskFull
+from cas.errors import NO_PERMISSION, NO_SPACE, CacheError, DiskFull
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _FSYNC_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _LINKS_UNSUPPORTED = (
     errno.EPERM,
@@ -225,7 +224,7 @@ def explained(path: Path, otherwise: Callable[[str], str] | None = None) -> Iter
     except FileNotFoundError:
         raise
     except OSError as error:
-        if error.errno in _NO_SPACE:
+        if error.errno in NO_SPACE:
             raise DiskFull(
                 f"no room left for {path} ({error.strerror}): free some space, or choose another --cache-dir"
             ) from error
@@ -237,7 +236,7 @@ def explained(path: Path, otherwise: Callable[[str], str] | None = None) -> Iter
             raise CacheError(
                 f"{path} is in the way, and is not what belongs there: remove it and restore again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in NO_PERMISSION:
             raise CacheError(
                 f"{path} cannot be written ({error.strerror}): check its owner and mode, or choose another --cache-dir"
             ) from error

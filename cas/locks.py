@@ -14,6 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cas.errors import CacheError
+from cas.folder import Folder
+
 # A lock call that takes longer is taken to hang (a dead NFS lock manager).
 _HANGS = 5.0
 _POLL = 0.2
@@ -48,7 +51,7 @@ class Lock:
     def _acquire(self) -> bool | None:
         try:
             fd = self._open()
-        except OSError:
+        except (OSError, CacheError):
             return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,19 +69,9 @@ class Lock:
             return True
 
     def _open(self) -> int:
-        self._root.mkdir(parents=True, exist_ok=True)
-        folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         *folders, name = self._parts
-        try:
-            for part in folders:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(part, dir_fd=folder)
-                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                outer, folder = folder, os.open(part, flags, dir_fd=folder)
-                os.close(outer)
-            return os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder)
-        finally:
-            os.close(folder)
+        with Folder.open(self._root, folders) as folder, folder.file(name, os.O_RDWR | os.O_CREAT) as fd:
+            return os.dup(fd)
 
     def release(self) -> None:
         """Lets go; the file stays, as removing it would break the lock for whoever just opened it."""

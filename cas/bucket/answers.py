@@ -11,6 +11,8 @@ import re
 from obstore import exceptions as ob
 
 from cas.errors import (
+    NO_PERMISSION,
+    NO_SPACE,
     AccessDenied,
     BucketMissing,
     CacheError,
@@ -47,8 +49,6 @@ _PERMISSIONS = {
     "list": "ListBucket",
     "delete": "DeleteObject",
 }
-_NO_SPACE = {28, 122}
-_NO_PERMISSION = {1, 13, 30}
 
 
 def translate(error: Exception, key: str, where: str, verb: str) -> CasError:  # noqa: PLR0911 (a table, in order)
@@ -127,9 +127,9 @@ def _denied(what: str, verb: str, code: str, said: str) -> AccessDenied:
 
 
 def _disk(number: int, what: str, text: str) -> CasError:
-    if number in _NO_SPACE:
+    if number in NO_SPACE:
         return DiskFull(f"{what}: the disk is full or its quota used up: free some space and try again")
-    if number in _NO_PERMISSION:
+    if number in NO_PERMISSION:
         return AccessDenied(f"{what}: {_os_reason(text)}: check the directory's owner and mode")
     return CacheError(f"{what}: {_os_reason(text)}")
 

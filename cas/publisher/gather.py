@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from cas import events
 from cas.config import CacheDirs
-from cas.errors import AccessDenied, CacheError, CasError, DiskFull, InputError, NotFoundError, StoreError
+from cas.errors import NO_SPACE, AccessDenied, CacheError, CasError, DiskFull, InputError, NotFoundError, StoreError
 from cas.hfcache import RepoCache, SnapshotFile, files_below
 from cas.locks import Lock
 from cas.parallel import for_each
@@ -26,8 +25,6 @@ _DOWNLOAD_WAIT = 600.0
 
 # How long the hub may take to say what a revision is, in seconds.
 _HUB_ANSWER = 10.0
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +219,7 @@ def _explained(error: Exception, repo: RepoSource, hub: Path) -> CasError:  # no
             f"{where} cannot be downloaded from {endpoint} and is not completely in {hub}: "
             "check the network and HF_HUB_OFFLINE, or publish what is here with --no-download"
         )
-    if isinstance(error, OSError) and error.errno in _NO_SPACE:
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
         return DiskFull(f"no room left in {hub} ({error.strerror}): free some space, or choose another --cache-dir")
     if isinstance(error, OSError) and error.errno is not None and error.filename:
         return CacheError(f"{error.filename}: {error.strerror}: check {hub}, or choose another --cache-dir")
