@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -42,9 +43,12 @@ def parts(cache: Path) -> list[str]:
 
 
 def fill(mount: Path, leave: int) -> Path:
-    free = os.statvfs(mount).f_bavail * os.statvfs(mount).f_frsize
+    """Leaves that many free bytes, or fewer where a process writes there at the same time."""
     ballast = mount / "ballast"
-    ballast.write_bytes(bytes(free - leave))
+    with ballast.open("wb", buffering=0) as file:
+        while (free := os.statvfs(mount).f_bavail * os.statvfs(mount).f_frsize) > leave:
+            with contextlib.suppress(OSError):  # the process took the room first: look again
+                file.write(bytes(min(free - leave, 64 * KIB)))
     return ballast
 
 
