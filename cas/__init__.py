@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from cas.deriver import Variant, derive
     from cas.errors import CasError
     from cas.events import Event
     from cas.publisher import Published, Source, publish
@@ -29,6 +30,8 @@ _HOMES = {
     "Restored": "cas.restorer",
     "Source": "cas.publisher",
     "Store": "cas.store",
+    "Variant": "cas.deriver",
+    "derive": "cas.deriver",
     "open_store": "cas.store",
     "publish": "cas.publisher",
     "restore": "cas.restorer",
@@ -41,7 +44,9 @@ __all__ = [
     "Restored",
     "Source",
     "Store",
+    "Variant",
     "__version__",
+    "derive",
     "open_store",
     "publish",
     "restore",

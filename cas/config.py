@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,13 @@ def store_url(given: str | None = None) -> str:
         return f"s3://{bucket}/cas"
     home = os.environ.get("XDG_DATA_HOME") or os.path.join(_home(), ".local", "share")
     return os.path.join(home, "model-cas")
+
+
+def seed_dirs(given: Iterable[str | Path] = ()) -> tuple[Path, ...]:
+    """Folders whose files may hold chunks already: `given`, then those of CAS_SEEDS, which os.pathsep separates."""
+    named = [*given, *os.environ.get("CAS_SEEDS", "").split(os.pathsep)]
+    found = (Path(os.path.expandvars(name)).expanduser().absolute() for name in named if str(name))
+    return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)

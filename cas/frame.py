@@ -43,6 +43,7 @@ class Encoder:
     """Makes frames, reusing its buffers from chunk to chunk; not safe to share between threads."""
 
     def __init__(self, level: int = LEVEL) -> None:
+        self._level = level
         self._compressor = zstandard.ZstdCompressor(
             level=level, write_content_size=True, write_checksum=False, write_dict_id=False
         )
@@ -62,7 +63,14 @@ class Encoder:
             width = self._sampled_width(plain)
         kind = _BYTE_PLANES if width > 1 else _NO_FILTER
         header = _HEADER.pack(_MAGIC, _PAYLOAD, _TAG, kind, width, 0, len(plain))
-        return header + self._compressor.compress(self._planed(plain, width))
+        return b"".join((header, self._packed(plain, width) or self._compressor.compress(self._planed(plain, width))))
+
+    def _packed(self, plain: Buffer, width: int) -> memoryview | None:
+        if width == 1 or self._level != LEVEL or not plain:
+            return None
+        from cas import planes
+
+        return planes.pack(plain, width)
 
     def _planed(self, plain: Buffer, width: int) -> Buffer:
         if width == 1:
@@ -97,12 +105,14 @@ class Decoder:
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_CHUNK)
         self._plain = bytearray()
         self._planes = bytearray()
+        self._frame = bytearray()
 
     def decode(self, frame: Buffer, size: int) -> memoryview:
         """The `size` plain bytes of `frame`, valid until the next call.
 
-        Raises FrameDamaged when the frame is not whole or not of that size, FormatError when a newer
-        version wrote it. The bytes are not yet trusted: the caller hashes them.
+        frame: nobody else may use it meanwhile, unless it is read-only, which costs a copy. Raises FrameDamaged when it
+        is not whole or not of that size, FormatError when a newer version wrote it. The bytes are
+        not yet trusted: the caller hashes them.
         """
         view = memoryview(frame)
         width = _read_header(view, size)
@@ -111,13 +121,26 @@ class Decoder:
         self._plain, plain = _at_least(self._plain, size)
         if width == 1:
             self._inflate(body, plain)
-            return plain
+        else:
+            self._inflate_planes(view, width, plain)
+        return plain
+
+    def _inflate_planes(self, view: memoryview, width: int, plain: memoryview) -> None:
         from cas import planes
 
-        self._planes, planed = _at_least(self._planes, size)
-        self._inflate(body, planed)
+        room = view
+        if view.readonly:
+            self._frame, room = _at_least(self._frame, len(view))
+            room[:] = view
+        try:
+            # The header of a frame is as long as what Blosc wants before the body.
+            if planes.unpack(room[_HEADER.size - planes.BEFORE :], width, plain):
+                return
+        except ValueError as error:
+            raise FrameDamaged(f"zstd says: {error}") from error
+        self._planes, planed = _at_least(self._planes, len(plain))
+        self._inflate(view[_HEADER.size :], planed)
         planes.join(planed, width, plain)
-        return plain
 
     def _inflate(self, body: memoryview, out: memoryview) -> None:
         # readinto() a buffer that holds the whole frame lets zstd write straight into it: twice as fast as

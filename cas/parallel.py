@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,44 @@ class Pool(Generic[T]):
             yield worker
         finally:
             self._free.put(worker)
+
+
+class Room:
+    """Memory to be filled again and again; what was never filled takes none of the machine's."""
+
+    def __init__(self) -> None:
+        self._memory: mmap.mmap | None = None
+
+    def view(self, size: int) -> memoryview:
+        """`size` bytes of it, larger than before if need be; what they hold is from earlier uses."""
+        if self._memory is None or len(self._memory) < size:
+            self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        return memoryview(self._memory)[:size]
+
+
+class Later(Generic[T]):
+    """A call that is made at once, in a thread of its own."""
+
+    def __init__(self, call: Callable[[], T]) -> None:
+        self._call = call
+        self._outcome: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def result(self) -> T:
+        """What the call returned, or the error it raised; waits for it."""
+        while self._thread.is_alive():
+            self._thread.join(timeout=1)  # a wait without a limit cannot be interrupted on every platform
+        if self._error:
+            raise self._error
+        return self._outcome[0]
+
+    def _run(self) -> None:
+        try:
+            self._outcome.append(self._call())
+        except BaseException as error:
+            self._error = error
 
 
 def for_each(

@@ -24,6 +24,7 @@ _VERBS = {
     "lookup": "asking the store what it has",
     "plan": "planning",
     "resolve": "reading the manifest",
+    "search": "looking for bytes that are here already",
     "upload": "uploading",
 }
 

@@ -22,6 +22,7 @@ from cas.bucket import Kind
 from cas.digest import PREFIX, named, parse
 from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing, RefMoved
 from cas.manifest import DigestName, Manifest, Text, Time, check_name, now
+from cas.parallel import Later
 from cas.store import Store
 
 DEFAULT_TAG = "latest"
@@ -95,13 +96,17 @@ def parse_reference(text: str) -> Reference:
 def resolve(store: Store, text: str) -> Resolved:
     """The manifest that `text` names now; raises InputError, NotFoundError, IntegrityError, FormatError."""
     reference = parse_reference(text)
-    store.check_format()
-    digest = reference.digest
-    if digest is None:
-        digest = log_of(store, reference).current_digest()
-    elif len(digest) < 64:
-        digest = store.find_version(reference.model, digest)
-    return Resolved(reference, digest, store.get_manifest(reference.model, digest))
+    # Whether this is a store at all, and one we may read, is asked meanwhile: a bucket may be 100 ms away.
+    checked = Later(store.check_format)
+    try:
+        digest = reference.digest
+        if digest is None:
+            digest = log_of(store, reference).current_digest()
+        elif len(digest) < 64:
+            digest = store.find_version(reference.model, digest)
+        return Resolved(reference, digest, store.get_manifest(reference.model, digest))
+    finally:
+        checked.result()  # if it is not, that is what there is to say
 
 
 def log_of(store: Store, reference: Reference) -> RefLog:

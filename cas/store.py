@@ -29,7 +29,7 @@ from cas.errors import (
     ObjectMissing,
 )
 from cas.manifest import ChunkRef, Manifest
-from cas.parallel import for_each
+from cas.parallel import Room, for_each
 
 if TYPE_CHECKING:
     from cas.frame import Decoder, Encoder
@@ -114,12 +114,19 @@ class Store:
         frame = self.get_frame(ref)
         return self.open_frame(ref, frame, decoder), len(frame)
 
-    def get_frame(self, ref: ChunkRef) -> Buffer:
-        """The frame of a chunk as stored: not verified yet. Raises ChunkMissing."""
+    def get_frame(self, ref: ChunkRef, room: Room | None = None) -> Buffer:
+        """The frame of a chunk as stored: not verified yet. Raises ChunkMissing.
+
+        room: memory to use; the frame is then part of it, and valid until its next use.
+        """
         from cas.frame import largest_frame
 
+        limit, key = largest_frame(ref.size), chunk_key(ref.digest)
         try:
-            return self.bucket.get(chunk_key(ref.digest), limit=largest_frame(ref.size))
+            if room is None:
+                return self.bucket.get(key, limit)
+            view = room.view(limit)
+            return view[: self.bucket.get_into(key, view)]
         except ObjectMissing:
             raise ChunkMissing(named(ref.digest), self.url) from None
 
@@ -157,10 +164,14 @@ class Store:
         """Stores a chunk's frame. overwrite: replace a damaged one."""
         self.bucket.put(chunk_key(digest), frame, Kind.CHUNK, overwrite=overwrite)
 
+    def has_chunk(self, digest: str) -> bool:
+        """Whether the store holds a chunk, asked of the server now."""
+        return self.bucket.exists(chunk_key(digest))
+
     def present(self, digests: Mapping[str, int], limits: config.Limits) -> set[str]:
         """Those of `digests` that the store holds, each asked of the server now."""
         if len(digests) <= _LISTING_PAYS:
-            return _those(self._has_chunk, digests, limits)
+            return _those(self.has_chunk, digests, limits)
         found: set[str] = set()
 
         def look(folder: str) -> None:
@@ -215,9 +226,6 @@ class Store:
         """Names of all models with a manifest."""
         keys = (entry.key.split("/") for entry in self.bucket.list("manifests"))
         return sorted({parts[1] for parts in keys if len(parts) == 3})
-
-    def _has_chunk(self, digest: str) -> bool:
-        return self.bucket.exists(chunk_key(digest))
 
 
 def open_store(url: str | None = None, *, patience: Patience | None = None) -> Store:

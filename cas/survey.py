@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from cas import events, trust
 from cas.config import Limits
 from cas.digest import hex_of
-from cas.folder import is_file, read_at
+from cas.folder import is_file, opened, read_at
 from cas.manifest import ChunkRef
 from cas.parallel import Pool, for_each
 from cas.plan import PARTS, Local, Target
@@ -26,20 +27,38 @@ def survey(targets: Sequence[Target], limits: Limits, listen: events.Listener, *
     receipts = {root: Trust(root) for root in {target.root for target in targets}}
     parts = {root: _part_names(root) for root in receipts}
     states = [_State(target, receipts[target.root], parts[target.root], rehash) for target in targets]
-    unread = [look for state in states for look in state.unread()]
-    if unread:
-        listen(events.Phase("check", sum(look.chunk.size for look in unread)))
-        _hash_all(unread, limits, listen)
+    looks: dict[Extent, list[_Look]] = {}
+    for state in states:
+        for look in state.unread():
+            looks.setdefault(look.extent, []).append(look)
+
+    def heard(extent: Extent, digest: str | None) -> None:
+        for look in looks[extent]:
+            if look.chunk.digest == digest:
+                look.file.good.add(look.at)
+        listen(events.Moved(extent.size, source="local"))
+
+    if looks:
+        listen(events.Phase("check", sum(extent.size for extent in looks)))
+        hash_all(looks, max(extent.size for extent in looks), limits, heard)
     return [state.result() for state in states]
 
 
-class _Look:
+class Extent(NamedTuple):
+    """Some bytes of a local file."""
+
+    path: Path
+    offset: int
+    size: int
+
+
+class _Look(NamedTuple):
     """One chunk of one file, to be hashed where it lies."""
 
-    __slots__ = ("chunk", "file", "index", "offset")
-
-    def __init__(self, file: _File, index: int, offset: int, chunk: ChunkRef) -> None:
-        self.file, self.index, self.offset, self.chunk = file, index, offset, chunk
+    file: _File
+    at: int
+    extent: Extent
+    chunk: ChunkRef
 
 
 class _File:
@@ -62,7 +81,7 @@ class _File:
         size = self.before.size if self.before else 0
         for index, (offset, chunk) in enumerate(self.target.places()):
             if offset + chunk.size <= size:
-                yield _Look(self, index, offset, chunk)
+                yield _Look(self, index, Extent(self.path, offset, chunk.size), chunk)
 
 
 class _State:
@@ -110,36 +129,28 @@ def _candidates(target: Target) -> Iterator[tuple[str, ...]]:
             yield name
 
 
-def _hash_all(looks: Sequence[_Look], limits: Limits, listen: events.Listener) -> None:
-    largest = max(look.chunk.size for look in looks)
-    threads = max(1, min(limits.workers, limits.budget // largest))
+def hash_all(
+    extents: Iterable[Extent], largest: int, limits: Limits, heard: Callable[[Extent, str | None], None]
+) -> None:
+    """Hashes bytes where they lie, several extents at once, beginning them in the order given.
+
+    largest: bytes of the largest extent. heard: told the digest of each, in whatever thread; None where the file ends
+    before, or cannot be read.
+    """
+    threads = max(1, min(limits.workers, limits.budget // max(1, largest)))
     buffers = Pool(bytearray, threads)
 
-    def hash_one(look: _Look) -> None:
-        with buffers.lend() as buffer, _opened(look.file.path) as fd:
-            if fd is None:
-                return
-            if len(buffer) < look.chunk.size:
-                buffer.extend(bytes(look.chunk.size - len(buffer)))
-            with memoryview(buffer) as whole, whole[: look.chunk.size] as view:
-                if read_at(fd, view, look.offset) == look.chunk.size and hex_of(view) == look.chunk.digest:
-                    look.file.good.add(look.index)
-        listen(events.Moved(look.chunk.size, source="local"))
+    def hash_one(extent: Extent) -> None:
+        digest = None
+        with contextlib.suppress(OSError), buffers.lend() as buffer, opened(extent.path) as fd:
+            if len(buffer) < extent.size:
+                buffer.extend(bytes(extent.size - len(buffer)))
+            with memoryview(buffer) as whole, whole[: extent.size] as view:
+                if read_at(fd, view, extent.offset) == extent.size:
+                    digest = hex_of(view)
+        heard(extent, digest)
 
-    for_each(hash_one, looks, threads=threads)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int | None]:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        yield None
-        return
-    try:
-        yield fd
-    finally:
-        os.close(fd)
+    for_each(hash_one, extents, threads=threads)
 
 
 def _part_names(root: Path) -> list[str]:

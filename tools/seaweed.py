@@ -31,6 +31,13 @@ class Credentials(NamedTuple):
     secret: str
 
 
+class Certificate(NamedTuple):
+    """What a server shows over TLS: files with its certificate chain and its private key, both PEM."""
+
+    chain: Path
+    key: Path
+
+
 _ACTIONS = {
     "admin": ["Admin", "Read", "Write", "List", "Tagging"],
     "publisher": ["Read", "Write", "List"],
@@ -68,23 +75,34 @@ class SeaweedFS:
 
     Args:
         directory: where to keep data and log; by default a temporary directory that is removed at the end.
+        bind: address to listen on; 0.0.0.0 also answers hosts of a test network.
+        certificate: serve S3 over TLS, too, on a port of its own.
 
     Raises:
         SeaweedError: (on entering) there is no `weed` program, or S3 does not answer within 60 s.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path | None = None, *, bind: str = "127.0.0.1", certificate: Certificate | None = None
+    ) -> None:
+        self._bind, self._certificate = bind, certificate
         self._temporary = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="seaweed-"))
         self.log = self.directory / "weed.log"
-        ports = free_ports(2 * len(_ROLES))
+        ports = free_ports(2 * len(_ROLES) + 1)
+        self.tls_port = ports.pop()
         self._ports = {role: (ports.pop(), ports.pop()) for role in _ROLES}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
         """The URL of the S3 API."""
-        return f"http://127.0.0.1:{self._ports['s3'][0]}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port of the S3 API; `tls_port` is the one over TLS, where there is a certificate."""
+        return self._ports["s3"][0]
 
     def credentials(self, identity: str = "admin") -> Credentials:
         """Return the keys of `admin`, `publisher`, `writer` or `reader`.
@@ -122,6 +140,18 @@ class SeaweedFS:
         if answer.status != http.client.OK:
             reason = answer.body.decode(errors="replace")
             raise SeaweedError(f"cannot create bucket {name}: {answer.status} {reason}")
+
+    def delete_bucket(self, name: str) -> None:
+        """Remove a bucket and what is in it.
+
+        Raises:
+            SeaweedError: the server refuses, for example because there is no such bucket.
+            OSError: the server does not answer.
+        """
+        answer = self._request("DELETE", f"/{name}")
+        if answer.status != http.client.NO_CONTENT:
+            reason = answer.body.decode(errors="replace")
+            raise SeaweedError(f"cannot delete bucket {name}: {answer.status} {reason}")
 
     def start(self) -> None:
         """Start the server and wait until it stores objects.
@@ -207,7 +237,7 @@ class SeaweedFS:
         options = {
             "dir": self.directory,
             "ip": "127.0.0.1",
-            "ip.bind": "127.0.0.1",
+            "ip.bind": self._bind,
             "filer": "true",
             "s3": "true",
             "s3.config": config,
@@ -221,6 +251,9 @@ class SeaweedFS:
             "volume.max": 10000,
             "volume.preStopSeconds": 0,
         }
+        if self._certificate:
+            chain, key = self._certificate
+            options |= {"s3.port.https": self.tls_port, "s3.cert.file": chain, "s3.key.file": key}
         for role, (port, grpc_port) in self._ports.items():
             options |= {f"{role}.port": port, f"{role}.port.grpc": grpc_port}
             if role in ("filer", "s3"):

@@ -47,6 +47,12 @@ class Bucket(ABC):
     def get(self, key: str, limit: int) -> Buffer:
         """The bytes of an object; raises ObjectMissing, or ObjectTooLarge when it has more than `limit`."""
 
+    def get_into(self, key: str, into: memoryview) -> int:
+        """Writes the bytes of an object to `into` and returns how many; raises as `get` with that limit."""
+        data = self.get(key, len(into))
+        into[: len(data)] = data
+        return len(data)
+
     @abstractmethod
     def head(self, key: str) -> Entry:
         """Size and age of an object; raises ObjectMissing."""

@@ -27,6 +27,8 @@ from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, St
 if TYPE_CHECKING:
     from obstore import GetResult
 
+    from cas.bucket.direct import DirectReader
+
 T = TypeVar("T")
 Entries: TypeAlias = list[Entry]  # inside the class, `list` is its method
 
@@ -44,13 +46,15 @@ class ObjectBucket(Bucket):
         remote: bool = True,
         writable: bool = True,
         endpoint: str = "",
+        address: Callable[[ObjectStore, str], str] | None = None,
     ) -> None:
         """connect: makes a client; given True, one for reading, which leaves silent connections.
 
         conditional: whether the server is believed to honour `If-None-Match: *` on writes; unlearnt at
         the first 501. remote: whether a server answers, which keeps Content-Type and Cache-Control, and whose
         word that something is absent is put to the test. writable: False refuses writes and listings
-        before any request. endpoint: named in errors beside the URL.
+        before any request. endpoint: named in errors beside the URL. address: the URL under which a client's key
+        can be read without it, past obstore (direct.py).
         """
         self.url = url
         self._where = f"{url} at {endpoint}" if endpoint else url
@@ -60,12 +64,31 @@ class ObjectBucket(Bucket):
         self._remote = remote
         self._writable = writable
         self._clients: dict[bool, ObjectStore] = {}
+        self._connecting = threading.Lock()
+        self._address = address
+        self._direct: DirectReader | None = None
         self._witness = ""  # a key that has been read here, or written
 
     def get(self, key: str, limit: int) -> Buffer:
         data = self._call("get", key, lambda stretch: self._get(key, limit, stretch))
         self._witness = key
         return data
+
+    def get_into(self, key: str, into: memoryview) -> int:
+        direct = self._reader()
+        size = direct.read(key, into) if direct else None
+        if size is None:
+            return super().get_into(key, into)
+        self._witness = key
+        return size
+
+    def _reader(self) -> DirectReader | None:
+        with self._connecting:
+            if self._direct is None and (address := self._address):
+                from cas.bucket.direct import DirectReader
+
+                self._direct = DirectReader(lambda key: address(self._client(True), key), self._patience)
+            return self._direct
 
     def head(self, key: str) -> Entry:
         try:
@@ -204,9 +227,10 @@ class ObjectBucket(Bucket):
             )
 
     def _client(self, reading: bool) -> ObjectStore:
-        if reading not in self._clients:
-            self._clients[reading] = self._connect(reading)
-        return self._clients[reading]
+        with self._connecting:
+            if reading not in self._clients:
+                self._clients[reading] = self._connect(reading)
+            return self._clients[reading]
 
     def _call(self, verb: str, key: str, attempt: Callable[[float], Awaitable[T]]) -> T:
         async def translated(stretch: float) -> T:

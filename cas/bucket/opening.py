@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from obstore import sign
 from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Store
 
 from cas.bucket.base import Bucket
 from cas.bucket.objects import ObjectBucket
 from cas.bucket.patience import Patience
 from cas.errors import AccessDenied, CacheError, InputError
+from cas.folder import read_at
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 # obstore's own retries are off: they repeat a 501 and cannot be told apart from progress.
 _NO_RETRIES: Any = {"max_retries": 0}
+_SIGNED_FOR = datetime.timedelta(minutes=10)
 _NO_LIMIT = datetime.timedelta(hours=1)
 
 _REGION_IN_HOST = re.compile(
@@ -68,7 +71,17 @@ def _directory(url: str, patience: Patience) -> Bucket:
 
 
 class _Directory(ObjectBucket):
-    """A directory: its client is made anew until the directory exists."""
+    """A directory: its client is made anew until the directory exists, and files are read into memory given."""
+
+    def get_into(self, key: str, into: memoryview) -> int:
+        try:
+            with open(os.path.join(self.url, key), "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size <= len(into) and read_at(file.fileno(), into[:size], 0) == size:
+                    return size
+        except OSError:
+            pass  # told apart below
+        return super().get_into(key, into)
 
     def _client(self, reading: bool) -> ObjectStore:
         client = super()._client(reading)
@@ -84,7 +97,7 @@ def _http(url: str, patience: Patience) -> Bucket:
         options = _client_options(url, patience, reading)
         return _made(url, lambda: HTTPStore.from_url(url, client_options=options, retry_config=_NO_RETRIES))
 
-    return ObjectBucket(url, connect, patience, writable=False)
+    return ObjectBucket(url, connect, patience, writable=False, address=lambda client, key: f"{url}/{key}")
 
 
 def _s3(url: str, patience: Patience) -> Bucket:
@@ -114,7 +127,12 @@ def _s3(url: str, patience: Patience) -> Bucket:
         return _made(url, make)
 
     conditional = not host.endswith(_REFUSE_CONDITIONAL_WRITES)
-    return ObjectBucket(url.rstrip("/"), connect, patience, conditional=conditional, endpoint=endpoint)
+    return ObjectBucket(url.rstrip("/"), connect, patience, conditional=conditional, endpoint=endpoint, address=_signed)
+
+
+def _signed(client: ObjectStore, key: str) -> str:
+    assert isinstance(client, S3Store)
+    return sign(client, "GET", key, _SIGNED_FOR)
 
 
 def _endpoint(credentials: dict[str, Any]) -> str:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "ls": ("cas.cli.look:ls", "List models, or the versions of one."),
     "show": ("cas.cli.look:show", "Show what a version consists of."),
     "verify": ("cas.cli.verify:verify", "Re-hash a model on this machine."),
+    "derive": ("cas.cli.derive:derive", "Publish a variant: the same model, cast to float16."),
     "tag": ("cas.cli.tag:tag", "Give a version tags."),
     "completion": ("cas.cli.completion:completion", "Print a shell's completion script."),
 }

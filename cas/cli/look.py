@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from cas.cli import output
 from cas.cli.settings import Settings, common
+
+if TYPE_CHECKING:
+    from cas.deriver.variant import Record
+    from cas.manifest import Manifest
 
 _SHORT = 12
 
@@ -48,19 +54,30 @@ def ls(settings: Settings, model: str | None) -> None:
 @click.argument("reference", metavar="REF")
 @common
 def show(settings: Settings, reference: str) -> None:
-    """Show the version REF: where it came from, its repos and files."""
+    """Show the version REF: where it came from, its repos and files; of a variant, what it equals and why."""
     from cas import manifest, refs
     from cas.digest import named
     from cas.store import open_store
 
     resolved = refs.resolve(open_store(settings.store), reference)
     found = resolved.manifest
+    derived = _record(found)
     if settings.json:
-        output.document({"digest": named(resolved.digest), "manifest": json.loads(manifest.encode(found))})
+        variant = asdict(derived) if derived else None
+        document = {
+            "digest": named(resolved.digest),
+            "variant": variant,
+            "manifest": json.loads(manifest.encode(found)),
+        }
+        output.document(document)
         return
     print(f"reference  {resolved.exact}")
     print(f"created    {found.created} by {found.created_by}")
     print(f"parent     {found.parent or '-'}")
+    if derived:
+        print(f"variant    {derived.transform} of {derived.original}")
+        print(f"proof      {_proof(derived, reference)}")
+        print(f"equivalent {derived.equivalent}")
     print(f"size       {output.size(found.plain_size)} in {len(found.chunks())} chunks")
     for repo in found.repos:
         print(f"\n{repo.repo_id} ({repo.repo_type}) at {repo.commit}, refs {', '.join(repo.refs) or '-'}")
@@ -74,3 +91,21 @@ def show(settings: Settings, reference: str) -> None:
             ("SIZE", "CHUNKS", "PATH"),
             [(output.size(file.size), str(len(file.chunks)), file.path) for file in found.files],
         )
+
+
+def _record(found: Manifest) -> Record | None:
+    if found.derived is None:
+        return None
+    from cas.deriver.variant import record
+
+    return record(found)
+
+
+def _proof(variant: Record, reference: str) -> str:
+    if not variant.proof:
+        return "none is recorded"
+    overflowed = f", {variant.overflowed} elements became infinite" if variant.overflowed else ""
+    return (
+        f"{variant.tensors} tensors, each element the nearest to its original{overflowed}; {variant.proof} "
+        f"(prove again: `cas derive {reference} --check`)"
+    )

@@ -20,21 +20,35 @@ if TYPE_CHECKING:
     from cas.restorer import Restored
 
 _cache_dir = click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
+_seed = click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    metavar="DIR",
+    help="Take from here what it holds: another cache, or any folder of weights. Repeatable. Also: CAS_SEEDS.",
+)
 _verify = click.option("--verify", is_flag=True, help="Hash what is there instead of trusting its receipt.")
 
 
 @click.command(short_help="Put a version into the Hugging Face cache.")
 @click.argument("reference", metavar="REF")
 @_cache_dir
+@_seed
 @_verify
 @click.option("--refuse-pickle", is_flag=True, help="Refuse a version that contains pickle files (.bin, .pt).")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be fetched; change nothing.")
 @common
 def restore(
-    settings: Settings, reference: str, cache_dir: str | None, verify: bool, refuse_pickle: bool, dry_run: bool
+    settings: Settings,
+    reference: str,
+    cache_dir: str | None,
+    seeds: tuple[str, ...],
+    verify: bool,
+    refuse_pickle: bool,
+    dry_run: bool,
 ) -> None:
     """Put the version REF into the Hugging Face cache and print where its snapshots are."""
-    done = _restored(settings, reference, cache_dir, verify=verify, refuse_pickle=refuse_pickle, dry_run=dry_run)
+    done = _restored(settings, reference, cache_dir, seeds, verify=verify, refuse_pickle=refuse_pickle, dry_run=dry_run)
     if settings.json:
         output.document(dataclasses.asdict(done))
         return
@@ -64,16 +78,24 @@ class _Wrapper(click.Command):
 @click.argument("reference", metavar="REF")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND [ARG]...")
 @_cache_dir
+@_seed
 @_verify
 @common
-def run(settings: Settings, reference: str, command: tuple[str, ...], cache_dir: str | None, verify: bool) -> None:
+def run(
+    settings: Settings,
+    reference: str,
+    command: tuple[str, ...],
+    cache_dir: str | None,
+    seeds: tuple[str, ...],
+    verify: bool,
+) -> None:
     """Restore REF, set HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE, and become COMMAND."""
     from cas.config import cache_dirs, environment
 
     program = shutil.which(command[0])
     if program is None:
         raise InputError(f"command {command[0]} is not found: check its name and PATH")
-    done = _restored(settings, reference, cache_dir, verify=verify)
+    done = _restored(settings, reference, cache_dir, seeds, verify=verify)
     variables = {**environment(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}
     sys.stdout.flush()
     # Python ignores SIGPIPE, and the command would inherit that.
@@ -113,6 +135,7 @@ def _restored(
     settings: Settings,
     reference: str,
     cache_dir: str | None,
+    seeds: tuple[str, ...],
     *,
     verify: bool,
     refuse_pickle: bool = False,
@@ -128,6 +151,7 @@ def _restored(
             reference,
             settings.store,
             cache_dir=cache_dir,
+            seeds=seeds,
             verify=verify,
             refuse_pickle=refuse_pickle,
             dry_run=dry_run,
@@ -141,10 +165,13 @@ def _restored(
 def _summary(done: Restored) -> str:
     total, fetched = output.size(done.total), output.size(done.fetched)
     if done.dry_run:
-        return f"would fetch {fetched} of {total} into {done.hub}; nothing was changed"
+        parts = [f"would fetch {fetched} of {total} into {done.hub}"]
+        parts += [f"take {output.size(size)} from {seed}" for seed, size in done.reused_from.items()]
+        return f"{', '.join(parts)}; nothing was changed"
     if not done.changed:
         return f"{done.reference} is in {done.hub}: {total}, verified before ({done.seconds:.2f} s)"
+    reused = f", {output.size(done.reused)} reused" if done.reused else ""
     return (
         f"restored {done.reference} to {done.hub}: {total}, of which {fetched} fetched "
-        f"as {output.size(done.wire)} ({done.seconds:.1f} s)"
+        f"as {output.size(done.wire)}{reused} ({done.seconds:.1f} s)"
     )

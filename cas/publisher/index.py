@@ -1,123 +1,96 @@
-"""From files to chunks: cuts and hashes what is new, checks each blob against its name, reads nothing twice known."""
+"""From files to chunks: what the parent's manifest tells of them, and what has to be read."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+import itertools
+from typing import NamedTuple, TypeAlias
 
-from cas import chunking, events
-from cas.config import Limits
 from cas.digest import hex_of
-from cas.errors import CacheError, InputError, IntegrityError
-from cas.folder import read_at
-from cas.hfcache import SnapshotFile, blob_hash
+from cas.hfcache import SnapshotFile
 from cas.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
-from cas.parallel import for_each
 from cas.publisher.gather import Gathered, LocalRepo
+from cas.publisher.reading import Reading, Slice
+
+_Place: TypeAlias = tuple[str, str | None]
 
 
-class Slice(NamedTuple):
-    """Where a chunk's bytes lie on this machine. width: bytes per element, None when not told."""
+class _Content(NamedTuple):
+    """What a file consists of."""
 
-    path: Path
-    offset: int
     size: int
-    width: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """What a manifest will hold, and where to read each distinct chunk (64 hex) from."""
-
-    repos: tuple[Repo, ...]
-    files: tuple[PlainFile, ...]
-    slices: dict[str, Slice]
-
-
-class _Known(NamedTuple):
-    size: int
+    blob: str
     chunks: tuple[ChunkRef, ...]
 
 
-def index(gathered: Gathered, parent: Manifest | None, limits: Limits, listen: events.Listener) -> Index:
-    """Chunks of every gathered file. A blob that the parent names is not read: its name vouches for its content.
+class Index:
+    """Every gathered file, each distinct content once.
 
-    Raises IntegrityError when a blob is not what its name says, CacheError when a file changes while it is read.
+    A blob that the parent names is not read: its name vouches for its content. readings: the files to read. slices:
+    where to read each chunk (64 hex) of the others from.
     """
-    known = (
-        {file.blob: _Known(file.size, file.chunks) for repo in parent.repos for file in repo.files} if parent else {}
-    )
-    indexer = _Indexer(known)
-    everything = [file for repo in gathered.repos for file in repo.files] + list(gathered.plain)
-    # One blob under several names is read once.
-    distinct = {_content(file): file for file in everything}.values()
-    unread = [file for file in distinct if not indexer.recall(file)]
-    listen(events.Phase("hash", sum(_size(file.real) for file in unread)))
-    for_each(lambda file: indexer.read(file, listen), unread, threads=limits.workers)
-    return Index(
-        tuple(indexer.repo(repo) for repo in gathered.repos),
-        tuple(indexer.plain_file(file) for file in gathered.plain),
-        indexer.slices,
-    )
 
-
-class _Indexer:
-    def __init__(self, known: dict[str, _Known]) -> None:
-        self._known = known
-        self._done: dict[tuple[Path, str | None], tuple[str, _Known]] = {}
+    def __init__(self, gathered: Gathered, parent: Manifest | None) -> None:
+        """Raises CacheError or InputError when a file cannot be read."""
+        self._gathered = gathered
+        older = [file for repo in parent.repos for file in repo.files] if parent else []
+        known = {file.blob: file for file in older}
         self.slices: dict[str, Slice] = {}
+        self._known: dict[_Place, _Content] = {}
+        self._readings: dict[_Place, Reading] = {}
+        in_repos = [file for repo in gathered.repos for file in repo.files]
+        wanted = {_place(file) for file in in_repos}
+        # One blob under several names is read once.
+        for place, file in {_place(file): file for file in (*in_repos, *gathered.plain)}.items():
+            if not self._recall(file, known):
+                self._readings[place] = Reading(file, older, named=place in wanted)
 
-    def recall(self, file: SnapshotFile) -> bool:
-        """Takes a file's chunks from the parent, when it names the file's blob."""
-        known = self._known.get(file.blob or "")
-        if file.blob is None or known is None or known.size != _size(file.real):
+    @property
+    def readings(self) -> list[Reading]:
+        """In the order in which they are best read."""
+        return list(self._readings.values())
+
+    @property
+    def unread(self) -> int:
+        """Bytes to read."""
+        return sum(reading.size for reading in self.readings)
+
+    @property
+    def seems_known(self) -> bool:
+        """Whether the parent may well have all there is to read."""
+        return all(reading.seems_known for reading in self.readings)
+
+    def _recall(self, file: SnapshotFile, known: dict[str, RepoFile]) -> bool:
+        older = known.get(file.blob or "")
+        if older is None or not _has_size(file, older.size):
             return False
-        self._done[_content(file)] = (file.blob, known)
+        self._known[_place(file)] = _Content(older.size, older.blob, older.chunks)
         offset = 0
-        for chunk in known.chunks:
+        for chunk in older.chunks:
             self.slices.setdefault(chunk.digest, Slice(file.real, offset, chunk.size, None))
             offset += chunk.size
         return True
 
-    def read(self, file: SnapshotFile, listen: events.Listener) -> None:
-        """Cuts and hashes a file, all its bytes once."""
-        with _steady(file) as size, file.real.open("rb") as opened:
-            spans = chunking.spans(opened, size)
-            running = blob_hash(file.blob, size) if file.blob else hashlib.sha256()
-            buffer = memoryview(bytearray(max((span.size for span in spans), default=0)))
-            chunks = []
-            for span in spans:
-                view = buffer[: span.size]
-                if read_at(opened.fileno(), view, span.offset) != span.size:
-                    raise _changed(file)
-                running.update(view)
-                digest = hex_of(view)
-                chunks.append(ChunkRef(digest, span.size))
-                self.slices.setdefault(digest, Slice(file.real, span.offset, span.size, span.width))
-                listen(events.Moved(span.size, source="local"))
-        blob = running.hexdigest()
-        if file.blob not in (None, blob):
-            raise IntegrityError(
-                f"{file.real} is named {file.blob} but its content is {blob}: "
-                "it is damaged; remove it and download it again"
-            )
-        self._done[_content(file)] = (blob, _Known(size, tuple(chunks)))
+    def listed(self, *, read: bool = True) -> tuple[tuple[Repo, ...], tuple[PlainFile, ...]]:
+        """Repos and plain files of a manifest. read: False before reading, with made-up names for what is not known."""
+        made_up = (f"{number:064x}" for number in itertools.count())
+        found = dict(self._known)
+        for place, reading in self._readings.items():
+            if read:
+                found[place] = _Content(reading.size, reading.blob, tuple(reading.chunks))
+            else:
+                chunks = tuple(ChunkRef(next(made_up), piece.size) for piece in reading.slices)
+                found[place] = _Content(reading.size, place[1] or next(made_up), chunks)
+        plain = ((file.path, found[_place(file)]) for file in self._gathered.plain)
+        return (
+            tuple(_repo(repo, found) for repo in self._gathered.repos),
+            tuple(PlainFile(path, content.size, content.chunks) for path, content in plain),
+        )
 
-    def repo(self, repo: LocalRepo) -> Repo:
-        files = []
-        for file in repo.files:
-            blob, known = self._done[_content(file)]
-            files.append(RepoFile(file.path, known.size, blob, known.chunks))
-        return Repo(repo.repo_id, repo.repo_type, repo.commit or _content_commit(files), repo.refs, tuple(files))
 
-    def plain_file(self, file: SnapshotFile) -> PlainFile:
-        _, known = self._done[_content(file)]
-        return PlainFile(file.path, known.size, known.chunks)
+def _repo(repo: LocalRepo, found: dict[_Place, _Content]) -> Repo:
+    contents = ((file.path, found[_place(file)]) for file in repo.files)
+    files = [RepoFile(path, content.size, content.blob, content.chunks) for path, content in contents]
+    return Repo(repo.repo_id, repo.repo_type, repo.commit or _content_commit(files), repo.refs, tuple(files))
 
 
 def _content_commit(files: list[RepoFile]) -> str:
@@ -126,31 +99,12 @@ def _content_commit(files: list[RepoFile]) -> str:
     return hex_of(listing.encode())[:40]
 
 
-@contextmanager
-def _steady(file: SnapshotFile) -> Iterator[int]:
-    """The file's size; raises CacheError when the file was written to meanwhile."""
+def _place(file: SnapshotFile) -> _Place:
+    return str(file.real), file.blob
+
+
+def _has_size(file: SnapshotFile, size: int) -> bool:
     try:
-        before = os.stat(file.real)
-        yield before.st_size
-        after = os.stat(file.real)
-    except PermissionError as error:
-        raise InputError(f"{error.filename} cannot be read: check its owner and mode") from None
-    except FileNotFoundError:
-        raise _changed(file) from None
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise _changed(file)
-
-
-def _changed(file: SnapshotFile) -> CacheError:
-    return CacheError(f"{file.real} changed while it was read: publish again when its writer is done")
-
-
-def _content(file: SnapshotFile) -> tuple[Path, str | None]:
-    return file.real, file.blob
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise CacheError(f"{path} vanished ({error.strerror}): publish again when its writer is done") from None
+        return file.real.stat().st_size == size
+    except OSError:
+        return False  # what it is like, whoever reads it will tell

@@ -7,19 +7,22 @@ import functools
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from cas import config, events, folder, locks, refs, trust
+from cas import config, events, locks, refs, trust
 from cas.errors import CacheError, DiskFull, FormatError
 from cas.hfcache import PRIVATE, RepoCache
-from cas.manifest import Manifest
-from cas.parallel import Pool, for_each
-from cas.plan import PARTS, Copy, Fetch, Plan, Target, make_plan, targets
+from cas.manifest import ChunkRef, Manifest
+from cas.parallel import Pool, Room, for_each
+from cas.plan import PARTS, Fetch, Plan, Spot, Target, make_plan, targets
 from cas.restorer.bloblocks import BlobLocks
+from cas.restorer.copying import Copying
 from cas.restorer.finish import Whole, finish
 from cas.restorer.parts import PartLost, Parts, sweep
+from cas.restorer.room import check_room
+from cas.seeds import find
 from cas.store import Store, open_store
 from cas.survey import survey
 
@@ -36,7 +39,8 @@ class Restored:
 
     reference: names the version for ever. hub, home: HF_HUB_CACHE and HF_HOME. snapshots: folder of each repo
     by its id. total: plain bytes of the model. fetched: plain bytes taken from the store. wire: bytes that crossed the
-    connection for them. seconds: wall time. changed: False when everything was there and verified.
+    connection for them. seconds: wall time. changed: False when everything was there and verified. reused: plain
+    bytes copied from other files on this machine. reused_from: the same, by the folder they were found in.
     """
 
     reference: str
@@ -49,6 +53,8 @@ class Restored:
     seconds: float
     changed: bool
     dry_run: bool = False
+    reused: int = 0
+    reused_from: dict[str, int] = field(default_factory=dict)
 
 
 def restore(
@@ -56,6 +62,7 @@ def restore(
     store: Store | str | None = None,
     *,
     cache_dir: str | Path | None = None,
+    seeds: Iterable[str | Path] = (),
     verify: bool = False,
     refuse_pickle: bool = False,
     dry_run: bool = False,
@@ -65,7 +72,8 @@ def restore(
     """Materialises the version that `reference` names in a Hugging Face cache.
 
     reference: `model`, `model:tag`, `model@<8+ hex>` or `model@blake3:<64 hex>`. store: an open one, a URL, or None for
-    the default. cache_dir: the hub cache (HF_HUB_CACHE). verify: hash what is there instead of
+    the default. cache_dir: the hub cache (HF_HUB_CACHE). seeds: folders that may hold some of it (another cache, a
+    volume), looked through before those that CAS_SEEDS names. verify: hash what is there instead of
     trusting its receipt. refuse_pickle: raise FormatError for a version with pickle files. dry_run: change nothing.
     Raises InputError, NotFoundError, IntegrityError, FormatError, StoreError or CacheError; what was fetched by
     then is kept for the next call.
@@ -73,12 +81,12 @@ def restore(
     begun = time.monotonic()
     limits = limits or config.Limits()
     held = store if isinstance(store, Store) else open_store(store)
+    dirs = config.cache_dirs(cache_dir)
     on_event(events.Phase("resolve"))
     resolved = refs.resolve(held, reference)
     if refuse_pickle:
         _refuse_pickles(resolved.manifest)
-    dirs = config.cache_dirs(cache_dir)
-    job = _Restore(held, resolved.manifest, dirs, limits, on_event, rehash=verify)
+    job = _Restore(held, resolved.manifest, dirs, limits, on_event, rehash=verify, seeds=config.seed_dirs(seeds))
     job.run(dry_run=dry_run)
     return Restored(
         reference=resolved.exact,
@@ -94,6 +102,8 @@ def restore(
         seconds=time.monotonic() - begun,
         changed=job.changed,
         dry_run=dry_run,
+        reused=sum(job.reused.values()),
+        reused_from={str(seed): size for seed, size in job.reused.items()},
     )
 
 
@@ -109,11 +119,15 @@ class _Restore:
         listen: events.Listener,
         *,
         rehash: bool,
+        seeds: Sequence[Path],
     ) -> None:
         self._store, self._manifest, self._dirs = store, manifest, dirs
         self._limits, self._listen, self._rehash = limits, listen, rehash
         self._targets = targets(manifest, dirs)
+        self._seeds = seeds
+        self._spots: Mapping[ChunkRef, Spot] | None = None
         self.fetched = self.wire = 0
+        self.reused: dict[Path, int] = {}
         self.changed = False
         self._counting = threading.Lock()
         self._owner = secrets.token_hex(8)
@@ -122,8 +136,8 @@ class _Restore:
         found = self._traces()
         plan = self._plan()
         if dry_run:
-            self.fetched, self.changed = plan.fetch_bytes, bool(plan.works)
-            _check_room(plan)
+            self.fetched, self.reused, self.changed = plan.fetch_bytes, plan.reused, bool(plan.works)
+            check_room(plan)
             return
         if not plan.works:
             self._finish(plan, {})
@@ -149,60 +163,55 @@ class _Restore:
 
     def _plan(self, owner: str | None = None) -> Plan:
         self._listen(events.Phase("plan"))
-        return make_plan(self._targets, survey(self._targets, self._limits, self._listen, rehash=self._rehash), owner)
+        local = survey(self._targets, self._limits, self._listen, rehash=self._rehash)
+        if self._spots is None:
+            self._spots = find(self._targets, local, self._seeds, self._limits, self._listen)
+        return make_plan(self._targets, local, owner, self._spots)
 
     def _execute(self, plan: Plan, locks: BlobLocks) -> None:
-        _check_room(plan)
+        check_room(plan)
         with Parts(plan.works, self._owner, locks, self._listen) as parts:
             try:
                 parts.finish_complete()
-                self._fetch((*plan.fetches, *self._copy(plan.copies, parts)), parts)
+                self._move(plan, parts)
             except DiskFull:
                 parts.discard()
                 raise
             parts.sync()
             self._finish(plan, parts.finished)
 
-    def _copy(self, copies: Sequence[Copy], parts: Parts) -> list[Fetch]:
-        """Copies what is here, and returns what has meanwhile gone from there."""
-        gone: list[Fetch] = []
+    def _move(self, plan: Plan, parts: Parts) -> None:
+        """Copies and fetches at the same time, then fetches what was not where it seemed to be."""
+        copied = sum(plan.reused.values())
+        self._listen(events.Phase("fetch" if plan.fetches else "copy", plan.fetch_bytes + copied))
+        with Copying(plan.copies, parts, self._limits, self._listen, self.reused) as copying:
+            self._fetch(plan.fetches, parts, max(1, self._limits.budget - copying.memory))
+        for seed, size in self.reused.items():
+            self._listen(events.Noted(f"{size / 1e6:,.1f} MB taken from {seed}"))
+        self._fetch(copying.gone, parts, self._limits.budget)
 
-        def copy_one(copy: Copy) -> None:
-            if parts.copy(copy):
-                self._listen(events.Moved(copy.chunk.size, source="local"))
-            else:
-                gone.append(Fetch(copy.chunk, (copy.place,)))
-
-        if copies:
-            self._listen(events.Phase("copy", sum(copy.chunk.size for copy in copies)))
-            for_each(
-                copy_one,
-                copies,
-                threads=self._limits.workers,
-                cost=lambda copy: copy.chunk.size,
-                budget=self._limits.budget,
-            )
-        return gone
-
-    def _fetch(self, fetches: Sequence[Fetch], parts: Parts) -> None:
+    def _fetch(self, fetches: Sequence[Fetch], parts: Parts, budget: int) -> None:
         from cas.frame import Decoder
 
-        self._listen(events.Phase("fetch", sum(fetch.chunk.size for fetch in fetches)))
-        decoders = Pool(Decoder, self._limits.workers)
+        if not fetches:
+            return
+        threads = min(self._limits.requests, len(fetches))
+        rooms, decoders = Pool(Room, threads), Pool(Decoder, self._limits.workers)
 
         def fetch_one(fetch: Fetch) -> None:
-            frame = self._store.get_frame(fetch.chunk)
-            with decoders.lend() as decoder:
-                plain = self._store.open_frame(fetch.chunk, frame, decoder)
-                parts.write(fetch.places, plain)
-            self._count(fetch.chunk.size, len(frame))
+            with rooms.lend() as room:
+                frame = self._store.get_frame(fetch.chunk, room)
+                with decoders.lend() as decoder:
+                    plain = self._store.open_frame(fetch.chunk, frame, decoder)
+                    parts.write(fetch.places, plain)
+                self._count(fetch.chunk.size, len(frame))
 
         for_each(
             fetch_one,
             fetches,
-            threads=min(self._limits.requests, max(1, len(fetches))),
+            threads=threads,
             cost=lambda fetch: fetch.chunk.size,
-            budget=self._limits.budget,
+            budget=budget,
         )
 
     def _count(self, plain: int, wire: int) -> None:
@@ -258,21 +267,6 @@ def _trace(root: Path) -> object:
         return sorted((path.name, path.stat().st_mtime_ns) for path in paths)
     except OSError:
         return None
-
-
-def _check_room(plan: Plan) -> None:
-    """Raises DiskFull unless every file system has room for what will be written to it."""
-    needs: dict[int, tuple[Path, int]] = {}
-    for root, size in plan.disk.items():
-        place = folder.existing(root)
-        device = place.stat().st_dev
-        needs[device] = (place, needs.get(device, (place, 0))[1] + size)
-    for place, size in needs.values():
-        if size > (free := folder.free_bytes(place)):
-            raise DiskFull(
-                f"restore needs {size:,} bytes and {place} has {free:,} free: "
-                "free some space, or choose another --cache-dir"
-            )
 
 
 def _refuse_pickles(manifest: Manifest) -> None:

@@ -141,8 +141,9 @@ def _write_receipts(whole: Mapping[Target, Whole], listen: events.Listener) -> N
         files = {parts: seen for target, held in whole.items() if target.root == root for parts, seen in held.items()}
         if all(receipt.knows(parts, seen) for parts, seen in files.items()):
             continue
+        chunks = {target.content: target.chunks for target in whole if target.root == root}
         try:
-            trust.write(root, receipt.with_files(files))
+            receipt.keep(files, chunks)
         except CacheError as error:
             # The model is there and right; only the next restore will hash it again.
             listen(events.Warned(f"no receipt was written: {error}"))

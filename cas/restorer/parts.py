@@ -31,6 +31,7 @@ class Parts:
 
     def __init__(self, works: Sequence[Work], owner: str, locks: BlobLocks, listen: events.Listener) -> None:
         """owner: marks the part files as ours, as in plan.part_name."""
+        self._error: BaseException | None = None
         folders: dict[Path, Folder] = {}
         with contextlib.ExitStack() as stack:
             for root in {work.target.root for work in works}:
@@ -51,28 +52,30 @@ class Parts:
         """Targets that have their final name, with the file as it was then."""
         return {file.target: (file.target.parts, file.seen) for file in self._files if file.seen}
 
+    def stop(self, error: BaseException) -> None:
+        """Has every later write raise this error."""
+        self._error = error
+
     def write(self, places: Sequence[Place], plain: memoryview) -> None:
         """Writes a verified chunk wherever it goes; a file whose last chunk this was gets its final name."""
         for place in places:
+            if self._error:
+                raise self._error
             self._files[place.work].write(plain, place.offset)
 
-    def copy(self, copy: Copy) -> bool:
-        """Takes a chunk from another local file; False when that is no longer what it was."""
-        buffer = bytearray(copy.chunk.size)
-        try:
-            fd = os.open(copy.source, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            got = folder.read_at(fd, memoryview(buffer), copy.source_offset)
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
-        if got != copy.chunk.size or hex_of(buffer) != copy.chunk.digest:
-            return False
-        self._files[copy.place.work].write(memoryview(buffer), copy.place.offset)
-        return True
+    def copy(self, copy: Copy, buffer: bytearray) -> tuple[Place, ...]:
+        """Takes a chunk from another local file; the places where it lacks still, as the file does not hold it.
+
+        buffer: to work in, grown as need be.
+        """
+        if len(buffer) < copy.chunk.size:
+            buffer.extend(bytes(copy.chunk.size - len(buffer)))
+        with memoryview(buffer) as whole, whole[: copy.chunk.size] as view:
+            lacking = [place for place in copy.places if not self._files[place.work].holds(copy, place.offset, view)]
+            if not lacking or not _read(copy, view):
+                return tuple(lacking)
+            self.write(lacking, view)
+        return ()
 
     def finish_complete(self) -> None:
         """Gives their names to files that need no more chunks: empty ones, and parts found complete."""
@@ -125,7 +128,8 @@ class _PartFile:
         self.target = work.target
         self.seen: Seen | None = None
         self._parts, self._locks, self._disk = parts, locks, disk
-        self._adopt = work.part
+        self._adopt, self._base = work.part, work.base
+        self._cloned = False
         self._name = part_name(work.target.content, owner, secrets.token_hex(4))
         self._pending = work.pending
         self._begun = False
@@ -140,9 +144,29 @@ class _PartFile:
                 start_writing_out(fd, offset, len(plain))
         except FileNotFoundError:
             raise PartLost from None
+        self._one_less()
+
+    def _one_less(self) -> None:
         with self._guard:
             self._pending -= 1
         self.finish_if_complete()
+
+    def holds(self, copy: Copy, offset: int, view: memoryview) -> bool:
+        """Whether the chunk is there already, as the file began as a clone of the one that holds it."""
+        if copy.source.path != self._base or copy.source.offset != offset:
+            return False
+        with self._guard:
+            self._begin()
+        if not self._cloned:
+            return False
+        try:
+            with self._parts.file(self._name, os.O_RDONLY) as fd:
+                if not _reads(fd, offset, view, copy.chunk.digest):
+                    return False
+        except FileNotFoundError:
+            raise PartLost from None
+        self._one_less()
+        return True
 
     def finish_if_complete(self) -> None:
         with self._guard:
@@ -170,6 +194,7 @@ class _PartFile:
                 self._parts.rename(self._adopt, self._parts, self._name)
             with self._parts.file(self._name, flags) as fd:
                 self._begun = True
+                self._cloned = self._base is not None and _clone(self._base, fd)
                 os.ftruncate(fd, self.target.size)
         except FileNotFoundError:
             raise PartLost from None
@@ -194,3 +219,23 @@ class _PartFile:
         except FileNotFoundError:
             raise PartLost from None
         return Seen(self.target.content, found.st_size, found.st_mtime_ns)
+
+
+def _read(copy: Copy, view: memoryview) -> bool:
+    """Whether the chunk, verified, is in `view` now."""
+    with contextlib.suppress(OSError), folder.opened(copy.source.path) as fd:
+        return _reads(fd, copy.source.offset, view, copy.chunk.digest)
+    return False
+
+
+def _reads(fd: int, offset: int, view: memoryview, digest: str) -> bool:
+    return folder.read_at(fd, view, offset) == len(view) and hex_of(view) == digest
+
+
+def _clone(base: Path, fd: int) -> bool:
+    with contextlib.ExitStack() as stack:
+        try:
+            source = stack.enter_context(folder.opened(base))
+        except OSError:
+            return False
+        return folder.clone(source, fd)

@@ -359,10 +359,13 @@ class TestTLS:
     ) -> None:
         monkeypatch.setenv(name, str(authority / "ca.pem"))
         assert bytes(secure.get("key", limit=4)) == b"data"
+        into = bytearray(4)
+        monkeypatch.setattr(secure, "get", None)  # the way straight into memory needs no help
+        assert (secure.get_into("key", memoryview(into)), into) == (4, b"data")
 
     def test_strangers_are_not_trusted(self, secure: Bucket) -> None:
         with pytest.raises(StoreError, match=r"not trusted \(UnknownIssuer\).*AWS_CA_BUNDLE") as error:
-            secure.get("key", limit=4)
+            secure.get_into("key", memoryview(bytearray(4)))
         assert "tries" not in str(error.value)
 
     @pytest.mark.parametrize(

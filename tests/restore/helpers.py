@@ -17,7 +17,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import cas
-from cas.digest import hex_of
+from cas.bucket import Bucket, Entry, Kind
+from cas.digest import Buffer, hex_of
 from cas.frame import Encoder
 from cas.hfcache import blob_hash
 from cas.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile, now
@@ -119,6 +120,34 @@ def start_cas(*words: str, before: str = "", env: Mapping[str, str] | None = Non
     return _start(cas_command(*words, before=before), env or {})
 
 
+# Every call by which a restore changes the disk counts as one step; the process kills itself before the chosen one.
+DIE_AT = """
+import os, signal, sys, threading
+left = [int(sys.argv.pop(1))]
+counting = threading.Lock()
+def counted(function):
+    def call(*args, **kwargs):
+        with counting:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return call
+for name in ("open", "write", "pwrite", "ftruncate", "fsync", "rename", "symlink", "link", "mkdir", "unlink"):
+    setattr(os, name, counted(getattr(os, name)))
+def tell_and_end(code, end=os._exit):
+    print("steps", -left[0], file=sys.stderr, flush=True)
+    end(code)
+os._exit = tell_and_end
+"""
+
+
+def die_at(step: int, store: Store, cache: Path, reference: str = "m") -> subprocess.CompletedProcess[str]:
+    """Restores in a process that kills itself before it changes the disk for the `step`-th time; 0: never."""
+    words = (str(step), "--store", store.url, "-q", "restore", reference, "--cache-dir", str(cache))
+    return subprocess.run(cas_command(*words, before=DIE_AT), capture_output=True, text=True, timeout=60, check=False)
+
+
 _started: list[subprocess.Popen[str]] = []
 
 
@@ -145,6 +174,31 @@ def outcomes(processes: list[subprocess.Popen[str]]) -> list[cas.Restored]:
         assert process.returncode == 0, err
         found.append(cas.Restored(**json.loads(out)))
     return found
+
+
+class Counted(Bucket):
+    """A bucket that remembers which chunks were asked for."""
+
+    def __init__(self, inner: Bucket) -> None:
+        self.url, self._inner = inner.url, inner
+        self.chunks: list[str] = []
+
+    def get(self, key: str, limit: int) -> Buffer:
+        if key.startswith("chunks/"):
+            self.chunks.append(key.rpartition("/")[2])
+        return self._inner.get(key, limit)
+
+    def head(self, key: str) -> Entry:
+        return self._inner.head(key)
+
+    def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
+        return self._inner.put(key, data, kind, overwrite=overwrite)
+
+    def list(self, prefix: str) -> list[Entry]:
+        return self._inner.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._inner.delete(key)
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):

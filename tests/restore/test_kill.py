@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from cas.store import Store
 from tests.conftest import REPO
 from tests.restore.helpers import (
     KIB,
-    cas_command,
     check,
     check_blobs,
+    die_at,
     noise,
     put_model,
     slow_store,
@@ -33,32 +32,7 @@ FILES = {
 }
 TOTAL = 502 * KIB
 
-# Every call by which a restore changes the disk counts as one step; the process kills itself before the chosen one.
-DIE_AT = """
-import os, signal, sys, threading
-left = [int(sys.argv.pop(1))]
-counting = threading.Lock()
-def counted(function):
-    def call(*args, **kwargs):
-        with counting:
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-    return call
-for name in ("open", "write", "pwrite", "ftruncate", "fsync", "rename", "symlink", "link", "mkdir", "unlink"):
-    setattr(os, name, counted(getattr(os, name)))
-def tell_and_end(code, end=os._exit):
-    print("steps", -left[0], file=sys.stderr, flush=True)
-    end(code)
-os._exit = tell_and_end
-"""
 POINTS = 25
-
-
-def die_at(step: int, store: Store, cache: Path) -> subprocess.CompletedProcess[str]:
-    words = (str(step), "--store", store.url, "-q", "restore", "m", "--cache-dir", str(cache))
-    return subprocess.run(cas_command(*words, before=DIE_AT), capture_output=True, text=True, timeout=60, check=False)
 
 
 def test_sigkill_at_any_step(directory_store: Store, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import cas
 from cas.config import Limits, cache_dirs
 from cas.events import ignore
 from cas.manifest import Manifest
-from cas.plan import Copy, Fetch, Place, Plan, Work, make_plan, part_name, targets
+from cas.plan import Copy, Fetch, Place, Plan, Spot, Work, make_plan, part_name, targets
 from cas.store import Store
 from cas.survey import survey
 from tests.conftest import REPO, run_cas
@@ -76,8 +76,8 @@ def test_a_damaged_file_keeps_its_good_chunks(directory_store: Store, tmp_path: 
     assert plan.works[0].part is None
     assert plan.fetches == (Fetch(target.chunks[1], (Place(0, 64 * KIB),)),)
     assert plan.copies == (
-        Copy(target.chunks[0], target.path, 0, Place(0, 0)),
-        Copy(target.chunks[2], target.path, 128 * KIB, Place(0, 128 * KIB)),
+        Copy(target.chunks[0], Spot(target.path, 0, target.root), (Place(0, 0),)),
+        Copy(target.chunks[2], Spot(target.path, 128 * KIB, target.root), (Place(0, 128 * KIB),)),
     )
 
 
@@ -97,8 +97,8 @@ def test_a_part_file_is_gone_on_with_unless_it_may_be_somebodys(directory_store:
     assert plan.disk == {target.root: 64 * KIB}
 
     plan = plan_for(manifest, tmp_path, owner="we")
-    assert plan.works == (Work(target, None, 2),)
-    assert plan.copies == (Copy(target.chunks[1], parts / more, 64 * KIB, Place(0, 64 * KIB)),)
+    assert plan.works == (Work(target, None, 2, base=parts / more, shared=64 * KIB),)
+    assert plan.copies == (Copy(target.chunks[1], Spot(parts / more, 64 * KIB, target.root), (Place(0, 64 * KIB),)),)
     assert plan.disk == {target.root: 128 * KIB}
 
 

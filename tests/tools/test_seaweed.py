@@ -1,6 +1,9 @@
 """The real S3 server: its identities, and that it keeps what it has acknowledged."""
 
+import http.client
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,13 +13,26 @@ import pytest
 
 from tools import seaweed
 from tools.child import free_ports, spawn
-from tools.seaweed import SeaweedError, SeaweedFS
+from tools.seaweed import Certificate, SeaweedError, SeaweedFS
 from tools.sigv4 import Answer, s3_request
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[SeaweedFS]:
-    with SeaweedFS() as server:
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate | None:
+    """One for 127.0.0.1 that vouches for itself."""
+    if shutil.which("openssl") is None:
+        return None
+    folder = tmp_path_factory.mktemp("certificate")
+    made = Certificate(folder / "chain.pem", folder / "key.pem")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=test"
+    names = f"-addext subjectAltName=IP:127.0.0.1 -keyout {made.key} -out {made.chain}"
+    subprocess.run(f"{command} {names}".split(), check=True, capture_output=True)
+    return made
+
+
+@pytest.fixture(scope="module")
+def server(certificate: Certificate | None) -> Iterator[SeaweedFS]:
+    with SeaweedFS(certificate=certificate) as server:
         server.create_bucket("models")
         yield server
 
@@ -51,6 +67,26 @@ def test_env_points_to_the_bucket(server: SeaweedFS) -> None:
         server.env("models", "nobody")
     with pytest.raises(SeaweedError, match="models"):
         server.create_bucket("models")
+
+
+def test_a_bucket_is_deleted_with_what_is_in_it(server: SeaweedFS) -> None:
+    server.create_bucket("short-lived")
+    assert request(server, "admin", "PUT", "/short-lived/object", b"data").status == 200
+    server.delete_bucket("short-lived")
+    assert request(server, "admin", "GET", "/short-lived/object").status == 404
+    with pytest.raises(SeaweedError, match="short-lived"):
+        server.delete_bucket("short-lived")
+
+
+def test_tls_beside_plain_http(server: SeaweedFS, certificate: Certificate | None) -> None:
+    if certificate is None:
+        pytest.skip("there is no `openssl` program to make a certificate with")
+    trusting = ssl.create_default_context(cafile=str(certificate.chain))
+    connection = http.client.HTTPSConnection("127.0.0.1", server.tls_port, context=trusting)
+    connection.request("GET", "/models")
+    assert connection.getresponse().status == 403  # for strangers
+    connection.close()
+    assert request(server, "admin", "GET", "/models").status == 200
 
 
 def test_objects_survive_a_kill(server: SeaweedFS) -> None:

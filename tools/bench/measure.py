@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,24 +19,30 @@ from pathlib import Path
 # small one stands between: a few MiB, whoever measures.
 _BETWEEN = """
 import json, os, sys, time
-out, *command = sys.argv[1:]
-files = [(os.POSIX_SPAWN_OPEN, 1, out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666),
-         (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)]
+out, errors, *command = sys.argv[1:]
+flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+files = [(os.POSIX_SPAWN_OPEN, 1, out, flags, 0o666), (os.POSIX_SPAWN_OPEN, 2, errors, flags, 0o666)]
 begun = time.monotonic()
 child = os.posix_spawn(command[0], command, os.environ, file_actions=files)
 _, status, usage = os.wait4(child, 0)
 wall = time.monotonic() - begun
-print(json.dumps([wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, os.waitstatus_to_exitcode(status)]))
+code = os.waitstatus_to_exitcode(status)
+print(json.dumps([begun, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, code]))
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a command. wall, cpu: seconds. peak: bytes resident at most."""
+    """One run of a command.
+
+    wall, cpu: seconds, the latter of the whole process tree. peak: bytes resident at most, of its largest process.
+    begun: when it started, on the clock of `time.monotonic`.
+    """
 
     wall: float
     cpu: float
     peak: int
+    begun: float = 0.0
 
 
 class Failed(RuntimeError):
@@ -43,17 +52,36 @@ class Failed(RuntimeError):
 def run(command: Sequence[str], environment: Mapping[str, str], out: Path | None = None) -> Run:
     """Runs a command to its end; raises Failed when it is not installed or ends badly.
 
-    out: where its standard output goes, by default nowhere.
+    out: where its standard output goes, by default nowhere. An exception, Ctrl-C for one, kills the command.
     """
     program = shutil.which(command[0])
     if program is None:
         raise Failed(f"{command[0]} is not installed")
-    between = [sys.executable, "-I", "-S", "-c", _BETWEEN, str(out or os.devnull), program, *command[1:]]
-    measured = subprocess.run(between, env=dict(environment), stdout=subprocess.PIPE, check=True)
-    wall, cpu, peak, code = json.loads(measured.stdout)
-    if code:
-        raise Failed(f"{' '.join(command)} ended with exit code {code}")
-    return Run(wall, cpu, peak * (1 if sys.platform == "darwin" else 1024))
+    with tempfile.NamedTemporaryFile(prefix="errors-") as errors:
+        between = [sys.executable, "-I", "-S", "-c", _BETWEEN, str(out or os.devnull), errors.name]
+        measured = _output_of([*between, program, *command[1:]], environment)
+        begun, wall, cpu, peak, code = json.loads(measured)
+        if code:
+            said = Path(errors.name).read_text(errors="replace").strip()[-2000:]
+            raise Failed(f"{' '.join(command)} ended with exit code {code}:\n{said}")
+    return Run(wall, cpu, peak * (1 if sys.platform == "darwin" else 1024), begun)
+
+
+def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> bytes:
+    # A group of its own: the measured command, whose parent is not this process, can be ended with it.
+    with subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, process_group=0) as process:
+        try:
+            return process.communicate()[0]
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+
+def settle(folder: Path, size: int = 1 << 31) -> None:
+    """Gives every run the same start: memory at hand for `size` bytes, and nothing of an earlier run left to write."""
+    fill_page_cache(folder, size)
+    os.sync()
 
 
 def fill_page_cache(folder: Path, size: int = 1 << 31) -> None:
@@ -69,6 +97,7 @@ def fill_page_cache(folder: Path, size: int = 1 << 31) -> None:
     path.unlink()
 
 
-def spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float], digits: int = 2) -> str:
     """Median, with the range behind it."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"

@@ -1,0 +1,95 @@
+"""`cas derive`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli import output
+from cas.cli.settings import Settings, common
+from cas.errors import InputError
+
+if TYPE_CHECKING:
+    from cas.deriver import Variant
+
+
+@click.command(short_help="Publish a variant: the same model, cast to float16.")
+@click.argument("reference", metavar="REF")
+@click.option(
+    "--cast", type=click.Choice(["float16", "bfloat16"]), help="Cast the floats of safetensors files to this."
+)
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag of the variant; repeatable. No default.")
+@click.option("--check", is_flag=True, help="Prove the variant REF again; exit code 4 if it is not its original, cast.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be cast; write nothing to the store.")
+@common
+def derive(
+    settings: Settings, reference: str, cast: str | None, tags: tuple[str, ...], check: bool, dry_run: bool
+) -> None:
+    """Publish a variant of REF under TAG, from the store to the store, each tensor proven to be the original, cast."""
+    from cas.cli.process import keep_memory_together
+
+    keep_memory_together()
+    if check:
+        if cast or tags or dry_run:
+            raise InputError("--check goes alone: it proves a variant that is there, and writes nothing")
+        _check(settings, reference)
+    elif not cast:
+        raise InputError("say what to derive: --cast float16 or --cast bfloat16; or --check to prove a variant")
+    else:
+        _derive(settings, reference, cast, tags, dry_run=dry_run)
+
+
+def _derive(settings: Settings, reference: str, cast: str, tags: tuple[str, ...], *, dry_run: bool) -> None:
+    from cas import deriver
+    from cas.progress import Reporter
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        done = deriver.derive(
+            reference, settings.store, cast=cast, tags=tags, dry_run=dry_run, on_event=reporter.listen
+        )
+    if settings.json:
+        output.document({**dataclasses.asdict(done), "reference": done.reference or None, "proof": done.proof or None})
+        return
+    if not settings.quiet:
+        print(_summary(done), file=sys.stderr)
+    if done.reference:
+        print(done.reference)
+
+
+def _check(settings: Settings, reference: str) -> None:
+    from cas.deriver.check import check
+    from cas.progress import Reporter
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        done = check(reference, settings.store, on_event=reporter.listen)
+    if settings.json:
+        output.document(dataclasses.asdict(done))
+    elif not settings.quiet:
+        print(
+            f"{done.reference} is {done.original}, {done.transform}: {done.tensors} tensors compared "
+            f"({done.seconds:.1f} s)",
+            file=sys.stderr,
+        )
+
+
+def _summary(done: Variant) -> str:
+    files = f"{len(done.cast)} of {done.files} files {'cast' if done.proof else 'to be cast'}"
+    parts = [f"{files}, {done.tensors} tensors: {output.size(done.before)} -> {output.size(done.total)}"]
+    if not done.dry_run and not done.created:
+        parts.append("the store had the variant")
+    elif not done.dry_run:
+        parts.append(
+            f"each proven; uploaded {output.size(done.uploaded)} as {output.size(done.wire)} in "
+            f"{done.uploaded_chunks} of {done.chunks} chunks"
+        )
+    if done.pickles:
+        which = done.pickles[0] if len(done.pickles) == 1 else f"{done.pickles[0]} and {len(done.pickles) - 1} more"
+        parts.append(f"{which}: pickle, stays as it is")
+    if done.dry_run:
+        return "; ".join([*parts, "nothing was written to the store"])
+    if done.moved:
+        parts.append(f"moved {', '.join(done.moved)}")
+    return f"{'; '.join(parts)} ({done.seconds:.1f} s)"

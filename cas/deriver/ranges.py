@@ -1,0 +1,77 @@
+"""Parts of a stored file, read from its chunks: each chunk is fetched once, whatever is wanted of it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import NamedTuple
+
+from cas.frame import Decoder, Encoder
+from cas.manifest import ChunkRef
+from cas.parallel import Pool
+from cas.store import Store
+
+
+class Range(NamedTuple):
+    """Bytes of a file that are wanted. at: where they go in the reader's buffer."""
+
+    start: int
+    size: int
+    at: int
+
+
+class _Part(NamedTuple):
+    """The same in one chunk. start: in the chunk."""
+
+    start: int
+    size: int
+    at: int
+
+
+class Codec:
+    """What a thread needs to open frames and to make some; lent from a pool."""
+
+    def __init__(self) -> None:
+        self.encoder, self.decoder = Encoder(), Decoder()
+
+
+class StoredFile:
+    """A file by its chunks."""
+
+    def __init__(self, store: Store, chunks: Sequence[ChunkRef], codecs: Pool[Codec]) -> None:
+        self._store, self._chunks, self._codecs = store, chunks, codecs
+        self._ends = list(accumulate(chunk.size for chunk in chunks))
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._ends[-1] if self._ends else 0
+
+    def read(self, wanted: Iterable[Range], buffer: memoryview, room: bytearray) -> None:
+        """Puts each range, which must lie within the file, where it says; raises ChunkMissing, ChunkCorrupt.
+
+        room: memory for frames, enlarged where it is too small.
+        """
+        parts: dict[ChunkRef, list[_Part]] = {}
+        for piece in wanted:
+            self._find(piece, parts)
+        for chunk, places in parts.items():
+            self._copy(chunk, places, buffer, room)
+
+    def _copy(self, chunk: ChunkRef, places: Iterable[_Part], buffer: memoryview, room: bytearray) -> None:
+        frame = self._store.get_frame(chunk)
+        with self._codecs.lend() as codec:
+            plain = self._store.open_frame(chunk, frame, codec.decoder)
+            for start, size, at in places:
+                buffer[at : at + size] = plain[start : start + size]
+
+    def _find(self, piece: Range, parts: dict[ChunkRef, list[_Part]]) -> None:
+        start, left, at = piece
+        index = bisect_right(self._ends, start)
+        while left:
+            chunk = self._chunks[index]
+            inside = start - (self._ends[index] - chunk.size)
+            size = min(left, chunk.size - inside)
+            parts.setdefault(chunk, []).append(_Part(inside, size, at))
+            start, left, at, index = start + size, left - size, at + size, index + 1

@@ -1,0 +1,135 @@
+"""Reads and writes the header of a safetensors file, strictly: every byte of the file belongs to exactly one tensor.
+
+Source: the format (github.com/huggingface/safetensors, README) and what its reader refuses (safetensors/src/tensor.rs,
+`Metadata::validate`). cas/tensorfiles.py looks at the same header for where to cut, and there anything goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from cas.errors import FormatError
+
+# As cas/tensorfiles.py has them: a file beyond is not cut at its tensors.
+MAX_HEADER = 32 * 1024 * 1024
+MAX_TENSORS = 1 << 18
+
+_Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+_METADATA = "__metadata__"
+
+# A type that is not here belongs to a newer version of the format; its tensors' sizes cannot be checked.
+_BITS = {
+    "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
+    "U16": 16, "I16": 16, "F16": 16, "BF16": 16,
+    "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64, "C64": 64,
+}  # fmt: skip
+
+
+class Tensor(NamedTuple):
+    """A tensor as the header names it. start, end: its place in bytes after the header."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.end - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A whole header. tensors: in its order, which need not be that of their bytes. data: where those begin."""
+
+    tensors: tuple[Tensor, ...]
+    metadata: dict[str, str] | None
+    data: int
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False):
+    dtype: str
+    shape: tuple[_Count, ...]
+    data_offsets: tuple[_Count, _Count]
+
+
+def length(first: bytes, size: int) -> int:
+    """Bytes that the header takes up with its length, from the file's first 8 (of `size`); raises FormatError."""
+    claimed = int.from_bytes(first, "little")
+    if len(first) != 8 or claimed > size - 8:
+        raise FormatError("its header is longer than the file")
+    if claimed > MAX_HEADER:
+        raise FormatError(f"its header has {claimed} bytes, where at most {MAX_HEADER} are read")
+    return 8 + claimed
+
+
+def parse(head: bytes, size: int) -> Header:
+    """The header from a file's first bytes, as many as `length` says, of `size` in all.
+
+    Raises FormatError when it is malformed, or tensors overlap, leave gaps or do not fit their shapes.
+    """
+    text = memoryview(head)[8:]
+    if head[8:9] != b"{" or head.count(b"{") > MAX_TENSORS:
+        raise FormatError(f"its header is not one of safetensors with at most {MAX_TENSORS} tensors")
+    metadata: dict[str, str] | None = None
+    tensors = []
+    try:
+        for name, raw in msgspec.json.decode(text, type=dict[str, msgspec.Raw]).items():
+            if name == _METADATA:
+                metadata = msgspec.json.decode(raw, type=dict[str, str])
+                continue
+            entry = msgspec.json.decode(raw, type=_Entry)
+            tensors.append(Tensor(name, entry.dtype, entry.shape, *entry.data_offsets))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise FormatError(f"its header is malformed: {error}") from None
+    _check(tensors, size - len(head))
+    return Header(tuple(tensors), metadata, len(head))
+
+
+def render(tensors: Iterable[Tensor], metadata: Mapping[str, str] | None) -> bytes:
+    """The bytes before the data: the length and the header, padded with spaces to a multiple of 8."""
+    header: dict[str, object] = {} if metadata is None else {_METADATA: metadata}
+    for tensor in tensors:
+        header[tensor.name] = _Entry(tensor.dtype, tensor.shape, (tensor.start, tensor.end))
+    text = msgspec.json.encode(header)
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def element_size(dtype: str) -> int:
+    """Bytes of one element; 1 for types that are smaller or unknown."""
+    return max(1, _BITS.get(dtype, 8) // 8)
+
+
+def _check(tensors: Iterable[Tensor], size: int) -> None:
+    end = 0
+    for tensor in sorted(tensors, key=lambda tensor: (tensor.start, tensor.end)):
+        if tensor.start != end or tensor.end < end:
+            raise FormatError(f"tensor {_shown(tensor)} begins at {tensor.start}, where {end} is free")
+        end = tensor.end
+        if tensor.dtype in _BITS and 8 * tensor.size != _bits(tensor):
+            raise FormatError(f"tensor {_shown(tensor)} has {tensor.size} bytes, which is not its shape's size")
+    if end != size:
+        raise FormatError(f"its tensors take up {end} of {size} bytes")
+
+
+def _bits(tensor: Tensor) -> int:
+    count = _BITS[tensor.dtype]
+    for extent in tensor.shape:
+        count *= extent
+        if count > 1 << 64:
+            raise FormatError(f"the shape of tensor {_shown(tensor)} is impossibly large")
+    return count
+
+
+def _shown(tensor: Tensor) -> str:
+    return ascii(tensor.name[:100])

@@ -1,0 +1,71 @@
+"""What publishing verbs do with tags: look what one names, build upon it, and move it on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cas import events, refs
+from cas.digest import named
+from cas.digest import parse as digest_in
+from cas.errors import FormatError, IntegrityError, NotFoundError, RefMoved
+from cas.manifest import Manifest
+from cas.refs import Reference
+from cas.store import Store
+
+
+def current(store: Store, model: str, tag: str, listen: events.Listener) -> str | None:
+    """The digest that a tag names now; None when it names none, or its last entry cannot be read."""
+    try:
+        entry = refs.log_of(store, Reference(model, tag=tag)).current()
+    except FormatError as error:
+        listen(events.Warned(str(error)))
+        return None
+    return None if entry is None else digest_in(entry.manifest)
+
+
+def version(store: Store, model: str, tag: str, listen: events.Listener) -> tuple[str | None, Manifest | None]:
+    """Digest and manifest of the version that a tag names now, if any."""
+    digest = current(store, model, tag, listen)
+    if digest is None:
+        return None, None
+    try:
+        return digest, store.get_manifest(model, digest)
+    except (NotFoundError, IntegrityError) as error:
+        listen(events.Warned(f"the version that {model}:{tag} names cannot be read and is not built upon: {error}"))
+        return None, None
+
+
+def readable(store: Store, model: str, digest: str) -> Manifest | None:
+    """A version's manifest, None when it is not there or cannot be read."""
+    try:
+        return store.get_manifest(model, digest)
+    except (NotFoundError, IntegrityError, FormatError):
+        return None
+
+
+def move(
+    store: Store, model: str, tags: Sequence[str], digest: str, parent: str | None, verb: str, listen: events.Listener
+) -> tuple[str, ...]:
+    """Moves each tag that names something else to a version, and returns those; raises RefMoved.
+
+    parent: what the first tag named when `verb` (such as `publish`) began: somebody may have moved it since.
+    """
+    moved = []
+    for tag in tags:
+        now = current(store, model, tag, listen)
+        if now == digest:
+            continue
+        if tag == tags[0] and now not in (None, parent):
+            listen(
+                events.Warned(
+                    f"{model}:{tag} was moved to {model}@{now} by somebody else during this {verb}, "
+                    "and is moved on from there"
+                )
+            )
+        try:
+            refs.log_of(store, Reference(model, tag=tag)).append(digest, reason=verb)
+        except RefMoved:
+            listen(events.Warned(f"{model}@{named(digest)} is in the store, but {tag} names another"))
+            raise
+        moved.append(tag)
+    return tuple(moved)

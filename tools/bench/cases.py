@@ -1,0 +1,187 @@
+"""What is measured: each case runs once at the end of a link and leaves its outputs for the next round to remove."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tools.bench.first_chunk import FirstChunk
+from tools.bench.link import LINKS, Link
+from tools.bench.measure import Failed
+from tools.bench.plans import plan_large
+from tools.bench.scene import BUCKET, MODEL, REPOS, Client, Measured, Scene, program
+from tools.models.f5tts import MODEL_FILE
+
+ALL = frozenset(LINKS)
+DOWNLOAD, UPLOAD = "s5cmd cp", "s5cmd cp, upload"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to measure.
+
+    links: where. needs: what `Scene.prepare` makes for it. peer: the case that its wall time is divided by.
+    download: whether it fetches the whole model into an empty place. missing: why it cannot run at a client, if so.
+    """
+
+    name: str
+    measure: Callable[[Client], Measured]
+    links: Set[str]
+    needs: tuple[str, ...] = ("version",)
+    peer: str = ""
+    download: bool = False
+    missing: Callable[[Scene, Link], str] = lambda scene, link: ""
+
+
+def _whole(client: Client, measured: Measured) -> Measured:
+    """The run itself; raises Failed unless every file has come, by the sum of sizes."""
+    files = (path for path in (client.scene.work / "raw").rglob("*") if path.is_file() and not path.is_symlink())
+    came, wanted = sum(path.stat().st_size for path in files), client.scene.facts["plain bytes"]
+    if came < wanted:
+        raise Failed(f"only {came} of {wanted} bytes came")
+    return measured
+
+
+def _restore(client: Client) -> Measured:
+    return client.cas("restore", MODEL, "--cache-dir", client.empty("cache"))
+
+
+def _s5cmd_download(client: Client) -> Measured:
+    return _whole(client, client.s5cmd("cp", f"s3://{BUCKET}/raw/*", client.empty("raw") + "/"))
+
+
+def _rclone(client: Client) -> Measured:
+    access, secret = client.scene.server.credentials()
+    remote = {"TYPE": "s3", "PROVIDER": "SeaweedFS", "ACCESS_KEY_ID": access, "SECRET_ACCESS_KEY": secret}
+    remote |= {"ENDPOINT": client.endpoint}
+    environment = {f"RCLONE_CONFIG_BENCH_{name}": value for name, value in remote.items()}
+    environment["RCLONE_CONFIG"] = str(client.scene.work / "rclone.conf")
+    command = [program("rclone"), "copy", f"bench:{BUCKET}/raw", client.empty("raw")]
+    return _whole(client, client.run(command, environment))
+
+
+def _boto3(client: Client) -> Measured:
+    return _whole(client, client.python("boto3_files", BUCKET, "raw/", client.empty("raw")))
+
+
+def _hub(client: Client) -> Measured:
+    return _whole(client, client.python("hub_snapshots", client.empty("raw"), *REPOS))
+
+
+def _streamer(client: Client) -> Measured:
+    measured = client.python("streamer", f"s3://{BUCKET}/raw/{MODEL_FILE}")
+    return replace(measured, extra={"of that importing torch": measured.document["imports"]})
+
+
+def _float16(client: Client) -> Measured:
+    return client.cas("restore", f"{MODEL}:fp16", "--cache-dir", client.empty("float16"))
+
+
+def _update(tag: str, client: Client) -> Measured:
+    """Into a cache with exactly the first version."""
+    cache = client.empty("update")
+    client.scene.at(LINKS["none"]).document("restore", MODEL, "--cache-dir", cache)
+    return client.cas("restore", f"{MODEL}:{tag}", "--cache-dir", cache)
+
+
+def _warm(client: Client) -> Measured:
+    cache = str(client.scene.work / "cache")
+    client.document("restore", MODEL, "--cache-dir", cache)
+    return client.cas("restore", MODEL, "--cache-dir", cache)
+
+
+def _publish(client: Client) -> Measured:
+    with client.scene.fresh_bucket() as bucket:
+        words = ["publish", *client.scene.publish_words(), "--no-download"]
+        return client.cas(*words, store=f"s3://{bucket}/cas")
+
+
+def _s5cmd_upload(client: Client) -> Measured:
+    with client.scene.fresh_bucket() as bucket:
+        return client.s5cmd("cp", f"{client.scene.models}/", f"s3://{bucket}/raw/")
+
+
+def _unchanged_hub(client: Client) -> Measured:
+    return client.cas("publish", *client.scene.publish_words())
+
+
+def _unchanged_folder(client: Client) -> Measured:
+    return client.cas("publish", *client.scene.folder_words())
+
+
+def _first_chunk(client: Client) -> Measured:
+    """Through a relay that notes when the first request for a chunk arrives, counted from the start of the process."""
+    with client.scene.network.server(), FirstChunk(client.scene.server.port) as relay:
+        near = Client(client.scene, client.link)
+        near.environment["AWS_ENDPOINT_URL"] = relay.url
+        measured = near.cas("restore", MODEL, "--cache-dir", near.empty("first"))
+        near.empty("first")
+        return replace(measured, extra={"first chunk": relay.seen - measured.run.begun})
+
+
+def _plan(client: Client) -> Measured:
+    return Measured(plan_large(Path(client.empty("plan")), client.environment))
+
+
+def _no_hub(scene: Scene, link: Link) -> str:
+    return "the local hub speaks plain http only" if link.tls else ""
+
+
+def _no_program(name: str, scene: Scene, link: Link) -> str:
+    return "" if shutil.which(program(name)) else f"{name} is not installed: see requirements/bench.lock"
+
+
+def _no_package(names: tuple[str, ...], scene: Scene, link: Link) -> str:
+    gone = [name for name in names if importlib.util.find_spec(name) is None]
+    return f"no {' and no '.join(gone)} in this Python" if gone else ""
+
+
+@functools.cache
+def _no_command(command: str) -> str:
+    help_ = [sys.executable, "-m", "cas", command, "--help"]
+    return "" if subprocess.run(help_, capture_output=True, check=False).returncode == 0 else f"no `cas {command}` yet"
+
+
+_S5CMD = functools.partial(_no_program, "s5cmd")
+_STREAMER = functools.partial(_no_package, ("runai_model_streamer", "runai_model_streamer_s3", "torch"))
+
+CASES = (
+    Case("cas restore", _restore, ALL, peer=DOWNLOAD, download=True),
+    Case(
+        "cas restore, float16",
+        _float16,
+        {"1gbit", "2.5gbit"},
+        ("float16",),
+        peer=DOWNLOAD,
+        download=True,
+        missing=lambda scene, link: _no_command("derive"),
+    ),
+    Case(DOWNLOAD, _s5cmd_download, ALL, ("files",), download=True, missing=_S5CMD),
+    Case(
+        "rclone copy",
+        _rclone,
+        ALL,
+        ("files",),
+        peer=DOWNLOAD,
+        download=True,
+        missing=functools.partial(_no_program, "rclone"),
+    ),
+    Case("boto3 download_file", _boto3, ALL, ("files",), peer=DOWNLOAD, download=True),
+    Case("hf snapshot_download", _hub, ALL, (), peer=DOWNLOAD, download=True, missing=_no_hub),
+    Case("runai streamer, to memory", _streamer, ALL, ("files",), peer=DOWNLOAD, download=True, missing=_STREAMER),
+    Case("cas restore, 15 % changed", functools.partial(_update, "tuned"), {"1gbit", "none"}, ("tuned",)),
+    Case("cas restore, all nudged", functools.partial(_update, "nudged"), {"none"}, ("nudged",)),
+    Case("cas restore, warm", _warm, {"none"}),
+    Case("cas restore, to first chunk", _first_chunk, {"none"}),
+    Case("cas restore, plan of 20,000", _plan, {"none"}, ()),
+    Case("cas publish", _publish, {"1gbit", "none"}, peer=UPLOAD),
+    Case(UPLOAD, _s5cmd_upload, {"1gbit", "none"}, (), missing=_S5CMD),
+    Case("cas publish, unchanged hub cache", _unchanged_hub, {"none"}),
+    Case("cas publish, unchanged folder", _unchanged_folder, {"none"}, ("folder",)),
+)

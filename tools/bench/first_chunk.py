@@ -1,0 +1,86 @@
+"""How long a restore takes to ask for its first chunk: a relay before the server, which looks at what passes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import threading
+import time
+from typing import Self, cast
+
+from tools.serving import ClosableServer
+
+_MARK = b"/chunks/"
+_PIECE = 1 << 18
+
+
+class FirstChunk:
+    """Relays connections to a port of this host while the context lasts, byte for byte.
+
+    Raises OSError when no port can be bound.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._server = _Relay(port, self)
+        self._times: list[float] = []  # more than one where several arrive at once
+
+    @property
+    def url(self) -> str:
+        """Where clients reach the server through this relay."""
+        return f"http://{self._server.host}:{self._server.port}"
+
+    @property
+    def seen(self) -> float:
+        """When the first request for a chunk arrived, on the clock of `time.monotonic`; raises ValueError before."""
+        return min(self._times)
+
+    def look(self, piece: bytes) -> None:
+        """Notes the time if this is the head of a request for a chunk."""
+        if not self._times and piece.startswith(b"GET ") and _MARK in piece.split(b"\r\n", 1)[0]:
+            self._times.append(time.monotonic())
+
+    def __enter__(self) -> Self:
+        """Starts to relay."""
+        self._server.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Cuts what is open."""
+        self._server.stop()
+
+
+class _Relay(ClosableServer):
+    def __init__(self, port: int, first: FirstChunk) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.upstream, self.first = port, first
+
+
+class _Handler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        relay = cast(_Relay, self.server)
+        down: socket.socket = self.request
+        with socket.create_connection(("127.0.0.1", relay.upstream)) as up, relay.cutting(up):
+            for side in (down, up):
+                side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            answers = threading.Thread(target=_pump, args=(up, down))
+            answers.start()
+            with contextlib.suppress(OSError):
+                while piece := down.recv(_PIECE):
+                    relay.first.look(piece)
+                    up.sendall(piece)
+            _end(up)
+            answers.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    buffer = memoryview(bytearray(_PIECE))
+    with contextlib.suppress(OSError):
+        while got := source.recv_into(buffer):
+            sink.sendall(buffer[:got])
+    _end(sink)
+
+
+def _end(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)

@@ -1,0 +1,106 @@
+"""What the figures must be: each target with its limit, and how it follows from the results."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tools.bench.cases import DOWNLOAD, UPLOAD
+from tools.bench.link import LINKS
+from tools.bench.results import MIB, Results
+
+Figure = Callable[[Results], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that must be at most `limit`. figure: its values, one a round; none where it was not measured."""
+
+    what: str
+    limit: float
+    unit: str
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target and what was measured; measured and met are None where nothing was."""
+
+    what: str
+    limit: float
+    unit: str
+    measured: float | None
+    met: bool | None
+
+
+def judge(results: Results) -> list[Verdict]:
+    """Each target against the median of its figure."""
+    verdicts = []
+    for target in TARGETS:
+        values = target.figure(results)
+        median = statistics.median(values) if values else None
+        met = None if median is None else median <= target.limit
+        verdicts.append(Verdict(target.what, target.limit, target.unit, median, met))
+    return verdicts
+
+
+def _to_peer(link: str, case: str, peer: str) -> Figure:
+    return lambda results: results.ratios(link, case, peer)
+
+
+def _wall(link: str, case: str) -> Figure:
+    return lambda results: results.walls(link, case)
+
+
+def _extra(link: str, case: str, name: str) -> Figure:
+    return lambda results: results.extra(link, case, name)
+
+
+def _to_link(results: Results) -> Sequence[float]:
+    """Over the time that the stored bytes alone would take, without headers or start."""
+    stored, rate = results.facts.get("stored bytes"), LINKS["1gbit"].rate
+    if not stored or not rate:
+        return []
+    return [wall / (stored * 8 / rate) for wall in results.walls("1gbit", "cas restore")]
+
+
+def _update_wire(results: Results) -> Sequence[float]:
+    """All that the card received, manifest and headers included."""
+    changed = results.facts.get("tuned: stored bytes of changed tensors")
+    received = results.received("1gbit", "cas restore, 15 % changed")
+    return [each / changed for each in received] if changed else []
+
+
+def _highest_peak(results: Results) -> Sequence[float]:
+    peaks = [one.run.peak / MIB for (_, case), runs in results.runs.items() if case.startswith("cas ") for one in runs]
+    return [max(peaks)] if peaks else []
+
+
+def _plan_peak(results: Results) -> Sequence[float]:
+    return results.each("none", "cas restore, plan of 20,000", lambda measured: measured.run.peak / MIB)
+
+
+TARGETS = (
+    Target("restore / s5cmd, 1 Gbit/s", 0.86, "", _to_peer("1gbit", "cas restore", DOWNLOAD)),
+    Target("restore / s5cmd, 2.5 Gbit/s", 0.88, "", _to_peer("2.5gbit", "cas restore", DOWNLOAD)),
+    Target("restore / s5cmd, loopback, http", 1.15, "", _to_peer("none", "cas restore", DOWNLOAD)),
+    Target("restore / s5cmd, loopback, TLS", 1.05, "", _to_peer("tls", "cas restore", DOWNLOAD)),
+    Target(
+        "restore of float16 / s5cmd of float32, 1 Gbit/s", 0.47, "", _to_peer("1gbit", "cas restore, float16", DOWNLOAD)
+    ),
+    Target("restore / (stored bytes / link rate), 1 Gbit/s", 1.07, "", _to_link),
+    Target("update: bytes received / stored bytes of changed tensors", 1.02, "", _update_wire),
+    Target("update / full restore, 1 Gbit/s", 0.25, "", _to_peer("1gbit", "cas restore, 15 % changed", "cas restore")),
+    Target("publish / s5cmd upload, 1 Gbit/s", 0.90, "", _to_peer("1gbit", "cas publish", UPLOAD)),
+    Target("publish / s5cmd upload, loopback, http", 0.90, "", _to_peer("none", "cas publish", UPLOAD)),
+    Target("unchanged publish, hub cache", 1.0, "s", _wall("none", "cas publish, unchanged hub cache")),
+    Target("unchanged publish, folder", 1.0, "s", _wall("none", "cas publish, unchanged folder")),
+    Target("warm restore", 0.35, "s", _wall("none", "cas restore, warm")),
+    Target("highest peak of any cas run", 300, "MiB", _highest_peak),
+    Target(
+        "process start to first chunk request", 0.2, "s", _extra("none", "cas restore, to first chunk", "first chunk")
+    ),
+    Target("plan of 20,000 chunks", 0.5, "s", _wall("none", "cas restore, plan of 20,000")),
+    Target("plan of 20,000 chunks, peak", 200, "MiB", _plan_peak),
+)
