@@ -83,6 +83,7 @@ class ObjectBucket(Bucket):
         return size
 
     def _reader(self) -> DirectReader | None:
+        _loop()  # says so in a forked child, which cannot use the client that signs either
         with self._connecting:
             if self._direct is None and (address := self._address):
                 from cas.bucket.direct import DirectReader

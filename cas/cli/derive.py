@@ -29,9 +29,10 @@ def derive(
     settings: Settings, reference: str, cast: str | None, tags: tuple[str, ...], check: bool, dry_run: bool
 ) -> None:
     """Publish a variant of REF under TAG, from the store to the store, each tensor proven to be the original, cast."""
-    from cas.cli.process import keep_memory_together
+    from cas.cli.process import keep_memory_together, return_large_blocks
 
     keep_memory_together()
+    return_large_blocks()
     if check:
         if cast or tags or dry_run:
             raise InputError("--check goes alone: it proves a variant that is there, and writes nothing")
@@ -85,9 +86,10 @@ def _summary(done: Variant) -> str:
             f"each proven; uploaded {output.size(done.uploaded)} as {output.size(done.wire)} in "
             f"{done.uploaded_chunks} of {done.chunks} chunks"
         )
-    if done.pickles:
-        which = done.pickles[0] if len(done.pickles) == 1 else f"{done.pickles[0]} and {len(done.pickles) - 1} more"
-        parts.append(f"{which}: pickle, stays as it is")
+    if len(done.pickles) == 1:
+        parts.append(f"{done.pickles[0]} is a pickle and stays as it is")
+    elif done.pickles:
+        parts.append(f"{done.pickles[0]} and {len(done.pickles) - 1} more are pickles and stay as they are")
     if done.dry_run:
         return "; ".join([*parts, "nothing was written to the store"])
     if done.moved:

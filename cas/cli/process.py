@@ -6,6 +6,8 @@ import ctypes
 
 _M_ARENA_MAX = -8  # glibc, malloc.h
 _ARENAS = 2
+_M_MMAP_THRESHOLD = -3
+_LARGE = 4 * 1024 * 1024
 
 
 def keep_memory_together() -> None:
@@ -17,3 +19,14 @@ def keep_memory_together() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def return_large_blocks() -> None:
+    """Has memory of a frame's size given back as soon as it is free, where the C library is glibc.
+
+    It would keep such blocks for reuse, and the holes between them: a derivation then peaks at 250 to 300 MiB instead
+    of 190, and takes a tenth less of the processor.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGE)

@@ -14,7 +14,7 @@ from cas.deriver.work import walk
 from cas.digest import parse
 from cas.errors import IntegrityError
 from cas.manifest import Manifest
-from cas.parallel import Pool
+from cas.parallel import Pool, Room
 from cas.store import Store, open_store
 
 
@@ -64,12 +64,12 @@ def check(
             raise IntegrityError(f"{name} has {now.size} bytes in the variant, where its cast has {file.size}")
         stored[file] = chunks, now
 
-    def fill(unit: Unit, source: memoryview, target: memoryview, room: bytearray) -> None:
+    def fill(unit: Unit, source: memoryview, target: memoryview, room: Room) -> None:
         stored[unit.file][1].read([Range(unit.start, unit.size, 0)], target, room)
 
     total = sum(file.original.size + file.size for file in stored)
     on_event(events.Phase("prove", sum(file.original.size for file in stored)))
-    ledgers = walk(list(stored), fill, lambda unit, target: 0, limits, on_event)
+    ledgers = walk(list(stored), fill, lambda unit, target: lambda: 0, limits, on_event)
     made = {
         chunks: Made(file.size, ledger.blob, now_chunks[chunks])
         for ledger in ledgers

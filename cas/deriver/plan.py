@@ -16,6 +16,7 @@ from cas.deriver.ranges import Range, StoredFile
 from cas.deriver.variant import SUFFIX, Chunks
 from cas.errors import FormatError
 from cas.manifest import Manifest, PlainFile, RepoFile
+from cas.parallel import Room
 from cas.safetensors import Header, Tensor
 
 
@@ -125,7 +126,7 @@ def units(files: list[CastFile]) -> Iterator[Unit]:
 def _read_head(original: StoredFile) -> bytes:
     if original.size < 8:
         raise FormatError("it is too short for a header")
-    first, room = memoryview(bytearray(8)), bytearray()
+    first, room = memoryview(bytearray(8)), Room()
     original.read([Range(0, 8, 0)], first, room)
     head = memoryview(bytearray(safetensors.length(bytes(first), original.size)))
     original.read([Range(0, len(head), 0)], head, room)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cas.frame import Decoder, Encoder
 from cas.manifest import ChunkRef
-from cas.parallel import Pool
+from cas.parallel import Pool, Room
 from cas.store import Store
 
 
@@ -48,10 +48,10 @@ class StoredFile:
         """Bytes of the file."""
         return self._ends[-1] if self._ends else 0
 
-    def read(self, wanted: Iterable[Range], buffer: memoryview, room: bytearray) -> None:
+    def read(self, wanted: Iterable[Range], buffer: memoryview, room: Room) -> None:
         """Puts each range, which must lie within the file, where it says; raises ChunkMissing, ChunkCorrupt.
 
-        room: memory for frames, enlarged where it is too small.
+        room: memory for frames.
         """
         parts: dict[ChunkRef, list[_Part]] = {}
         for piece in wanted:
@@ -59,8 +59,8 @@ class StoredFile:
         for chunk, places in parts.items():
             self._copy(chunk, places, buffer, room)
 
-    def _copy(self, chunk: ChunkRef, places: Iterable[_Part], buffer: memoryview, room: bytearray) -> None:
-        frame = self._store.get_frame(chunk)
+    def _copy(self, chunk: ChunkRef, places: Iterable[_Part], buffer: memoryview, room: Room) -> None:
+        frame = self._store.get_frame(chunk, room)
         with self._codecs.lend() as codec:
             plain = self._store.open_frame(chunk, frame, codec.decoder)
             for start, size, at in places:

@@ -2,84 +2,90 @@
 
 from __future__ import annotations
 
-import mmap
+import queue
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 from cas import events
 from cas.cast import cast
-from cas.chunking import CHUNK
 from cas.config import MIB, Limits
 from cas.deriver import proof
 from cas.deriver.plan import CastFile, Unit, units
 from cas.deriver.proof import Ledger, Turns
 from cas.deriver.ranges import Codec
 from cas.digest import hex_of
-from cas.frame import largest_frame
 from cas.manifest import ChunkRef
-from cas.parallel import Pool, for_each
+from cas.parallel import Pool, Room, for_each
 from cas.store import Store
 
-Fill = Callable[[Unit, memoryview, memoryview, bytearray], None]
-Keep = Callable[[Unit, memoryview], int]
+Fill = Callable[[Unit, memoryview, memoryview, Room], None]
+Keep = Callable[[Unit, memoryview], Callable[[], int]]
 
-# The original of 8 MiB cast from float32; pages that are not touched take no memory.
-_SIDE = 2 * CHUNK
+# What a unit of a float32 model needs while it is worked on: both sides (24), a frame (8), and a codec's buffers (40).
+_BENCH = 72 * MIB
 
-# What a thread holds of a float32 model at 8 MiB of the variant: both sides (24), a frame that came (8), the variant's
-# frame and its copy in the client (14), a codec's buffers (24), and what the allocator wastes: 260 MiB at three.
-_THREAD = 80 * MIB
+# Units beyond those on a bench whose frames may be on their way to the store.
+_SENDING = 2
 
 
 class _Bench:
-    """A thread's memory for frames and for both sides of a unit. Fresh one each time would leave holes of all sizes."""
+    """Memory for both sides of a unit, and for a frame."""
 
     def __init__(self) -> None:
-        self._source, self._target = mmap.mmap(-1, _SIDE), mmap.mmap(-1, CHUNK)
-        self.room = bytearray(largest_frame(CHUNK))
+        self._source, self._target, self.frame = Room(), Room(), Room()
 
     def sides(self, unit: Unit) -> tuple[memoryview, memoryview]:
-        if len(self._source) < unit.source_size:
-            self._source = mmap.mmap(-1, unit.source_size)
-        return memoryview(self._source)[: unit.source_size], memoryview(self._target)[: unit.size]
+        return self._source.view(max(1, unit.source_size)), self._target.view(unit.size)
+
+
+class _Job(NamedTuple):
+    unit: Unit
+    bench: _Bench
 
 
 def walk(files: Sequence[CastFile], fill: Fill, keep: Keep, limits: Limits, listen: events.Listener) -> list[Ledger]:
     """Goes through all units of `files` and returns what became of each file.
 
     fill: puts the variant's bytes into the second buffer, given the original's in the first, and room for frames.
-    keep: does what is to be done with proven bytes, and returns how many crossed the wire for it. Raises
-    IntegrityError when a unit is not its original, cast.
+    keep: given proven bytes, makes of them what outlives the buffers, and returns what is to be done with that; this
+    returns how many bytes crossed the wire. Raises IntegrityError when a unit is not its original, cast.
     """
     ledgers = {file: Ledger(file) for file in files}
     turns = Turns()
-    threads = max(1, min(limits.uploads, limits.budget // _THREAD))
-    benches = Pool(_Bench, threads)
+    at_once = max(1, min(limits.uploads, limits.workers, limits.budget // _BENCH))
+    benches: queue.LifoQueue[_Bench] = queue.LifoQueue()
+    for _ in range(at_once):
+        benches.put(_Bench())
 
-    def work(unit: Unit) -> None:
-        with benches.lend() as bench:
-            source, target = bench.sides(unit)
-            try:
-                unit.file.original.read(unit.wanted, source, bench.room)
-                fill(unit, source, target, bench.room)
-                verdict = proof.judge(unit, source, target)
-                if not turns.wait(unit.number):
-                    return
-                ledgers[unit.file].add(unit, source, target, verdict)
-                turns.end()
-            except BaseException:
-                turns.give_up()
-                raise
-            wire = keep(unit, target)
-        listen(events.Moved(sum(piece.source_size for piece in unit.pieces), wire))
+    def prove(unit: Unit, bench: _Bench) -> Callable[[], int] | None:
+        source, target = bench.sides(unit)
+        try:
+            unit.file.original.read(unit.wanted, source, bench.frame)
+            fill(unit, source, target, bench.frame)
+            verdict = proof.judge(unit, source, target)
+            if not turns.wait(unit.number):
+                return None  # a unit before it failed, which ends the whole
+            ledgers[unit.file].add(unit, source, target, verdict)
+            turns.end()
+        except BaseException:
+            turns.give_up()
+            raise
+        return keep(unit, target)
 
-    for_each(
-        work,
-        units(list(files)),
-        threads=threads,
-        cost=lambda unit: 2 * (unit.source_size + unit.size),
-        budget=limits.budget,
-    )
+    def work(job: _Job) -> None:
+        try:
+            rest = prove(*job)
+        finally:
+            benches.put(job.bench)
+        if rest is not None:
+            wire = rest()
+            listen(events.Moved(sum(piece.source_size for piece in job.unit.pieces), wire))
+
+    # Memory is given out in the order of the units: one waits for those before it, and never they for it.
+    jobs = (_Job(unit, benches.get()) for unit in units(list(files)))
+    for_each(work, jobs, threads=at_once + _SENDING)
     return list(ledgers.values())
 
 
@@ -104,7 +110,7 @@ class Caster:
         return [(ledger, tuple(chunks[ledger.file])) for ledger in ledgers]
 
     @staticmethod
-    def _fill(unit: Unit, source: memoryview, target: memoryview, room: bytearray) -> None:
+    def _fill(unit: Unit, source: memoryview, target: memoryview, room: Room) -> None:
         target[: unit.head] = unit.file.head[unit.start : unit.start + unit.head]
         for piece in unit.pieces:
             old, new = unit.file.header.tensors[piece.tensor], unit.file.tensors[piece.tensor]
@@ -115,7 +121,7 @@ class Caster:
             else:
                 cast(before, old.dtype, new.dtype, after)
 
-    def _keep(self, unit: Unit, target: memoryview) -> int:
+    def _keep(self, unit: Unit, target: memoryview) -> Callable[[], int]:
         pieces = []
         for span in unit.spans:
             plain = target[span.offset - unit.start :][: span.size]
@@ -124,19 +130,20 @@ class Caster:
         unknown = {digest: len(plain) for digest, plain, _ in pieces if digest not in self._there}
         if unknown:
             self._there |= self._store.present(unknown, self._limits)
-        wire = 0
+        frames = []
         for digest, plain, width in pieces:
             if digest not in self._there:
-                wire += self._send(digest, plain, width)
                 self._there.add(digest)
-        return wire
+                with self._codecs.lend() as codec:
+                    frame = self._store.make_frame(digest, plain, width, codec.encoder, codec.decoder)
+                frames.append((digest, len(plain), frame))
+        return partial(self._send, frames)
 
-    def _send(self, digest: str, plain: memoryview, width: int | None) -> int:
-        with self._codecs.lend() as codec:
-            frame = self._store.make_frame(digest, plain, width, codec.encoder, codec.decoder)
-        self._store.put_frame(digest, frame)
-        with self._counting:
-            self.uploaded_chunks += 1
-            self.uploaded += len(plain)
-            self.wire += len(frame)
-        return len(frame)
+    def _send(self, frames: list[tuple[str, int, bytes]]) -> int:
+        for digest, size, frame in frames:
+            self._store.put_frame(digest, frame)
+            with self._counting:
+                self.uploaded_chunks += 1
+                self.uploaded += size
+                self.wire += len(frame)
+        return sum(len(frame) for _, _, frame in frames)

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 
 import cas
-from cas import folder, refs
+from cas import candidates, folder, refs
 from cas import seeds as seeking
 from cas.bucket import open_bucket
 from cas.config import Limits, cache_dirs
@@ -355,6 +355,13 @@ def test_the_command_takes_seeds_from_options_and_the_environment(versions: Vers
     assert read_tree(Path(ran.stdout.strip())) == versions.new
 
 
+def test_a_command_that_is_run_gets_seeds_too(versions: Versions, volume: Path) -> None:
+    words = ("--store", versions.store.url, "-v", "run", "m:new", "--cache-dir", str(versions.cache))
+    ran = run_cas(*words, "--seed", str(volume), "sh", "-c", "echo $CAS_MODEL")
+    assert ran.stdout.startswith("m@blake3:"), ran.stderr
+    assert f" taken from {volume}\n" in ran.stderr
+
+
 def warnings(seen: list[Event]) -> list[str]:
     return [event.text for event in seen if isinstance(event, Warned)]
 
@@ -394,6 +401,15 @@ def test_what_may_not_be_read_is_warned_of(versions: Versions, volume: Path) -> 
 
 def start_words(versions: Versions) -> list[str]:
     return cas_command("--store", versions.store.url, "restore", "m:new", "--cache-dir", str(versions.cache))
+
+
+def test_whoever_names_a_whole_disk_is_told(versions: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_MOST", 30)
+    seed = write_tree(versions.root / "seed", {f"{at // 10}/{at}": b"x" for at in range(100)})
+    seen: list[Event] = []
+    versions.restore(seeds=[seed], on_event=seen.append)
+    told = f"seed {seed}: it has more than 30 files, the rest is left out: name a folder nearer to the weights"
+    assert warnings(seen) == [told]
 
 
 def test_nothing_in_a_seed_makes_a_restore_hang_or_run_wild(versions: Versions, volume: Path) -> None:

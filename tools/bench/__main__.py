@@ -89,7 +89,7 @@ def _able(scene: Scene, cases: Sequence[Case], link: Link, results: Results) -> 
 
 def _leave_out(results: Results, link: Link, case: Case, why: str) -> None:
     _say(f"{link.title}: {case.name} is left out: {why}")
-    results.drop(link.name, case.name, why.splitlines()[0])
+    results.drop(link.name, case.name, why.splitlines()[-1])
 
 
 def _network(stack: contextlib.ExitStack, names: Sequence[str]) -> tuple[Network | SameHost, list[Link]]:
