@@ -60,13 +60,13 @@ def environment(dirs: CacheDirs) -> dict[str, str]:
 class Limits:
     """How much of the machine a verb may use.
 
-    budget: bytes of chunks in flight. requests: requests in flight. uploads: of them, such that carry a chunk to
-    the store, each of which is held twice while it is sent. workers: chunks coded at once.
+    budget: bytes of chunks in flight. requests: requests in flight. workers: chunks coded at once. uploads: chunks that
+    are coded or on their way to the store, each of which is held twice while it is sent.
     """
 
     budget: int = field(default_factory=lambda: default_budget())  # noqa: PLW0108 (defined below)
     requests: int = 16
-    uploads: int = 8
+    uploads: int = field(default_factory=lambda: default_workers() + 4)
     workers: int = field(default_factory=lambda: default_workers())  # noqa: PLW0108 (defined below)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _VERBS = {
+    "cast": "casting",
     "check": "checking local files",
     "commit": "writing the manifest",
     "copy": "copying local bytes",
@@ -23,6 +24,7 @@ _VERBS = {
     "link": "linking",
     "lookup": "asking the store what it has",
     "plan": "planning",
+    "prove": "proving",
     "resolve": "reading the manifest",
     "search": "looking for bytes that are here already",
     "upload": "uploading",

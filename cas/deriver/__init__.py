@@ -11,7 +11,7 @@ from cas import config, events, manifest, refs, tagging
 from cas.cast import TARGETS
 from cas.deriver import plan, proof, variant
 from cas.deriver.plan import CastFile
-from cas.deriver.ranges import Codec, StoredFile
+from cas.deriver.ranges import Codec
 from cas.deriver.variant import Chunks, Made
 from cas.deriver.work import Caster
 from cas.digest import named
@@ -128,19 +128,14 @@ class _Derivation:
     def plan(self) -> list[CastFile]:
         """The files that change; raises InputError when none does."""
         self._listen(events.Phase("plan"))
-        files = []
-        for chunks, name in plan.castable(self._original.manifest).items():
-            file = plan.plan_file(name, StoredFile(self._store, chunks, self._codecs), TARGETS[self._cast])
-            if file is not None:
-                files.append(file)
-                self._chunks[file] = chunks
-        if not files:
+        self._chunks = plan.plan_files(self._store, self._original.manifest, TARGETS[self._cast], self._codecs)
+        if not self._chunks:
             carried = variant.pickles(self._original.manifest)
             why = f" ({carried[0]} is a pickle, which is not looked into)" if carried else ""
             raise InputError(
                 f"{self._original.reference} has no safetensors file with floating tensors to cast to {self._cast}{why}"
             )
-        return files
+        return list(self._chunks)
 
     def make(self, files: list[CastFile], parent: str | None) -> tuple[str, Manifest]:
         """Casts and stores the files, and then the manifest; returns it with its digest."""

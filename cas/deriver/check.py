@@ -55,13 +55,10 @@ def check(
     now_chunks = _counterparts(original, new)
     stored: dict[CastFile, tuple[Chunks, StoredFile]] = {}
     on_event(events.Phase("plan"))
-    for chunks, name in plan.castable(original).items():
-        file = plan.plan_file(name, StoredFile(held, chunks, codecs), target)
-        if file is None:
-            continue
+    for file, chunks in plan.plan_files(held, original, target, codecs).items():
         now = StoredFile(held, now_chunks[chunks], codecs)
         if now.size != file.size:
-            raise IntegrityError(f"{name} has {now.size} bytes in the variant, where its cast has {file.size}")
+            raise IntegrityError(f"{file.name} has {now.size} bytes in the variant, where its cast has {file.size}")
         stored[file] = chunks, now
 
     def fill(unit: Unit, source: memoryview, target: memoryview, room: Room) -> None:

@@ -12,12 +12,16 @@ from typing import NamedTuple
 from cas import chunking, safetensors
 from cas.cast import FLOATS
 from cas.chunking import CHUNK, Span
-from cas.deriver.ranges import Range, StoredFile
+from cas.deriver.ranges import Codec, Range, StoredFile
 from cas.deriver.variant import SUFFIX, Chunks
 from cas.errors import FormatError
 from cas.manifest import Manifest, PlainFile, RepoFile
-from cas.parallel import Room
+from cas.parallel import Pool, Room
 from cas.safetensors import Header, Tensor
+from cas.store import Store
+
+# Of all files together: each takes some 500 bytes of memory.
+_MAX_TENSORS = 1 << 19
 
 
 class Piece(NamedTuple):
@@ -77,11 +81,25 @@ class CastFile:
         return sum(old.dtype != new.dtype for old, new in zip(self.header.tensors, self.tensors, strict=True))
 
 
-def plan_file(name: str, original: StoredFile, target: str) -> CastFile | None:
-    """How a stored safetensors file is cast to `target` (F16 or BF16); None when nothing in it changes.
+def plan_files(store: Store, manifest: Manifest, target: str, codecs: Pool[Codec]) -> dict[CastFile, Chunks]:
+    """The files that change when a model is cast to `target` (F16 or BF16), each content once, with its chunks.
 
-    Raises FormatError when its header is malformed.
+    Raises FormatError when a file's header is malformed, or there are more tensors than any model has.
     """
+    found: dict[CastFile, Chunks] = {}
+    tensors = 0
+    for chunks, name in _castable(manifest).items():
+        file = _plan_file(name, StoredFile(store, chunks, codecs), target)
+        if file is not None:
+            found[file] = chunks
+            tensors += len(file.tensors)
+        if tensors > _MAX_TENSORS:
+            raise FormatError(f"the model has more than {_MAX_TENSORS} tensors, which is more than are cast at once")
+    return found
+
+
+def _plan_file(name: str, original: StoredFile, target: str) -> CastFile | None:
+    """How one is cast; None when nothing in it changes."""
     try:
         head = _read_head(original)
         header = safetensors.parse(head, original.size)
@@ -96,7 +114,7 @@ def plan_file(name: str, original: StoredFile, target: str) -> CastFile | None:
     return CastFile(name, original, header, new_head, tensors, size)
 
 
-def castable(manifest: Manifest) -> dict[Chunks, str]:
+def _castable(manifest: Manifest) -> dict[Chunks, str]:
     """The model's safetensors files by their chunks, each content once, with the name of its first file."""
     found: dict[Chunks, str] = {}
     for name, file in named_files(manifest):
@@ -195,7 +213,9 @@ class _Cutter:
         """The part of a tensor from byte `first` of the new data to `last`."""
         old, new = self._file.header.tensors[index], self._file.tensors[index]
         begin, end = max(first, new.start), min(last, new.end)
-        # An element cannot lie in two chunks: they begin at tensors, or 8 MiB and its multiples from there.
+        # Chunks begin at tensors, or 8 MiB and its multiples from there, unless `spans` takes the file for another.
+        if old.dtype != new.dtype and ((begin - new.start) % 2 or (end - new.start) % 2):
+            raise FormatError(f"{self._file.name} cannot be cast: its header is read as another format's")
         start, size = ((begin - new.start) * old.size // new.size, (end - begin) * old.size // new.size)
         return Piece(index, self._file.header.data + old.start + start, source, size, target + begin, end - begin)
 

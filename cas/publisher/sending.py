@@ -11,7 +11,7 @@ from cas import events
 from cas.config import Limits
 from cas.digest import hex_of
 from cas.errors import CacheError, IntegrityError
-from cas.parallel import Pool, for_each
+from cas.parallel import Pool, Room, for_each
 from cas.publisher.reading import Reading, Slice
 from cas.store import Store
 
@@ -28,25 +28,13 @@ class _Codec:
         self.encoder, self.decoder = Encoder(), Decoder()
 
 
-class _Room:
-    """Memory for one chunk."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def of(self, size: int) -> memoryview:
-        if len(self._buffer) < size:
-            self._buffer = bytearray(size)
-        return memoryview(self._buffer)[:size]
-
-
 class _Piece(NamedTuple):
     """One chunk to be of a file, and where to read it into."""
 
     reading: Reading
     number: int
     slice: Slice
-    room: _Room
+    room: Room
 
 
 class Sender:
@@ -75,9 +63,9 @@ class Sender:
         """
         chunks = [(reading, *chunk) for reading in readings for chunk in enumerate(reading.slices)]
         threads = min(self._limits.uploads, len(chunks))
-        rooms: queue.LifoQueue[_Room] = queue.LifoQueue()
+        rooms: queue.LifoQueue[Room] = queue.LifoQueue()
         for _ in range(min(threads, self._limits.workers + _ASKED)):
-            rooms.put(_Room())
+            rooms.put(Room())
         # Memory is given out in the order of the files: a chunk waits for those before it, and never they for it.
         pieces = (_Piece(*chunk, rooms.get()) for chunk in chunks)
 
@@ -97,7 +85,7 @@ class Sender:
     def _made(self, piece: _Piece, expected: Set[str]) -> tuple[str, str, bytes | None]:
         """Digest of a chunk, where it is (as events.Moved says it), and its frame if it is to be sent."""
         reading, number, where, room = piece
-        plain = reading.read(number, room.of(where.size))
+        plain = reading.read(number, room.view(where.size))
         digest = hex_of(plain)
         if not reading.add(number, digest, plain):
             return digest, "local", None  # a chunk before it failed, which ends the publish
@@ -111,8 +99,15 @@ class Sender:
         self._miss(digest)
         if not self._write:
             return digest, "local", None
-        with self._codecs.lend() as codec:
-            return digest, "store", self._store.make_frame(digest, plain, where.width, codec.encoder, codec.decoder)
+        try:
+            with self._codecs.lend() as codec:
+                frame = self._store.make_frame(digest, plain, where.width, codec.encoder, codec.decoder)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"a chunk of {where.path} does not come out of its frame as it went in ({error}): "
+                "publish again, and do not trust this machine's memory if it happens twice"
+            ) from error
+        return digest, "store", frame
 
     def settle(self) -> None:
         """Asks the store for every chunk that was not sent, and sends those it has lost, until it has them all."""
@@ -130,7 +125,7 @@ class Sender:
 
     def _send_again(self, gone: Mapping[str, Slice]) -> None:
         self._listen(events.Phase("upload", sum(where.size for where in gone.values())))
-        rooms = Pool(_Room, self._limits.workers)
+        rooms = Pool(Room, self._limits.workers)
 
         def send(chunk: tuple[str, Slice]) -> None:
             digest, where = chunk
@@ -142,9 +137,9 @@ class Sender:
         threads = min(self._limits.uploads, len(gone))
         for_each(send, gone.items(), threads=threads, cost=lambda chunk: chunk[1].size, budget=self._limits.budget)
 
-    def _remade(self, digest: str, where: Slice, room: _Room, codec: _Codec) -> bytes:
+    def _remade(self, digest: str, where: Slice, room: Room, codec: _Codec) -> bytes:
         try:
-            plain = where.read(room.of(where.size))
+            plain = where.read(room.view(where.size))
             if plain is None:
                 raise IntegrityError("the file became shorter")
             return self._store.make_frame(digest, plain, where.width, codec.encoder, codec.decoder)

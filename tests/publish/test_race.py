@@ -97,7 +97,7 @@ def test_the_loser_is_told_which_version_is_his_and_how_to_win(directory_store: 
     assert done.returncode == 6, done.stderr
     assert done.stdout == ""
     mine = next(digest for digest in store.versions("m") if digest != first.reference[-64:])
-    assert f"published as m@blake3:{mine}, but latest names another" in done.stderr
+    assert f"m@blake3:{mine} is in the store, but latest names another" in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"cas: m:latest was moved to {first.reference[2:]} by somebody else at the same moment")
 

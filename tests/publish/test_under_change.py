@@ -110,7 +110,7 @@ def test_a_blob_that_is_not_what_its_name_says_is_never_published(site: Site, na
     assert done.returncode == 4, done.stderr
     assert "it is damaged; remove it and download it again" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert not site.store.exists()
+    assert_nothing_published(open_store(str(site.store)))
 
 
 def test_a_damaged_blob_next_to_an_older_version_moves_no_tag(full: Site, directory_store: Store) -> None:
@@ -169,7 +169,7 @@ def test_a_file_that_changes_while_it_is_hashed(
             WRITERS[change](tree / "w.bin")
         return done
 
-    monkeypatch.setattr(sys.modules["cas.publisher.index"], "read_at", changing)
+    monkeypatch.setattr("cas.publisher.reading.read_at", changing)
     with pytest.raises(CacheError, match=r"w.bin changed while it was read: publish again"):
         publish_tree(directory_store, tree)
     assert_nothing_published(directory_store)

@@ -15,7 +15,7 @@ from tools.bench.first_chunk import FirstChunk
 from tools.bench.link import LINKS, Link
 from tools.bench.measure import Failed
 from tools.bench.plans import plan_large
-from tools.bench.scene import BUCKET, MODEL, REPOS, Client, Measured, Scene, program
+from tools.bench.scene import BUCKET, MODEL, REPOS, WIDE_MODEL, Client, Measured, Scene, program
 from tools.models.f5tts import MODEL_FILE
 
 ALL = frozenset(LINKS)
@@ -115,6 +115,19 @@ def _unchanged_folder(client: Client) -> Measured:
     return client.cas("publish", *client.scene.folder_words())
 
 
+def _publish_wide(client: Client) -> Measured:
+    with client.scene.fresh_bucket() as bucket:
+        return client.cas("publish", *client.scene.wide_words(), store=f"s3://{bucket}/cas")
+
+
+def _restore_wide(client: Client, store: str | None = None) -> Measured:
+    return client.cas("restore", WIDE_MODEL, "--cache-dir", client.empty("wide-cache"), store=store)
+
+
+def _restore_from_directory(client: Client) -> Measured:
+    return _restore_wide(client, client.scene.directory)
+
+
 def _first_chunk(client: Client) -> Measured:
     """Through a relay that notes when the first request for a chunk arrives, counted from the start of the process."""
     with client.scene.network.server(), FirstChunk(client.scene.server.port) as relay:
@@ -178,6 +191,9 @@ CASES = (
     Case("cas restore, 15 % changed", functools.partial(_update, "tuned"), {"1gbit", "none"}, ("tuned",)),
     Case("cas restore, all nudged", functools.partial(_update, "nudged"), {"none"}, ("nudged",)),
     Case("cas restore, warm", _warm, {"none"}),
+    Case("cas restore, 8 MiB chunks", _restore_wide, {"none"}, ("wide",)),
+    Case("cas restore, 8 MiB, directory", _restore_from_directory, {"none"}, ("wide",)),
+    Case("cas publish, 8 MiB chunks", _publish_wide, {"none"}, ("wide",)),
     Case("cas restore, to first chunk", _first_chunk, {"none"}),
     Case("cas restore, plan of 20,000", _plan, {"none"}, ()),
     Case("cas publish", _publish, {"1gbit", "none"}, peer=UPLOAD),

@@ -18,6 +18,7 @@ from tools.bench.link import Link, Network, SameHost, Traffic
 from tools.bench.measure import Run, run, settle
 from tools.hub import Hub
 from tools.models.f5tts import MODEL_FILE, VOCOS_FOLDER, f5_tts_shapes, hub_folder, shrunk
+from tools.models.safetensors import trained_like
 from tools.models.weights import Recipe, Weights, nbytes
 from tools.seaweed import Certificate, SeaweedFS
 from tools.sigv4 import s3_request
@@ -25,6 +26,7 @@ from tools.sigv4 import s3_request
 BUCKET = "bench"
 MODEL = "f5-tts"
 FOLDER_MODEL = "f5-tts-folder"
+WIDE_MODEL = "wide"
 REPOS = (MODEL_FILE.rsplit("/", 2)[0], VOCOS_FOLDER)
 CHANGED = 0.15
 NUDGE = 1e-3
@@ -73,7 +75,7 @@ class Scene:
         return Client(self, link)
 
     def prepare(self, what: str) -> None:
-        """Makes what a case needs, once: `version`, `files`, `folder`, `tuned`, `nudged` or `float16`."""
+        """Makes what a case needs, once: `version`, `files`, `folder`, `tuned`, `nudged`, `float16`, `wide`."""
         if what not in self._made:
             getattr(self, f"_make_{what}")(self.at(Link("preparation", "preparation")))
             self._made.add(what)
@@ -88,6 +90,13 @@ class Scene:
 
     def _make_folder(self, client: Client) -> None:
         client.document("publish", *self.folder_words())
+
+    def _make_wide(self, client: Client) -> None:
+        """Nothing but chunks of the largest size, which take the most memory; in a directory store, too."""
+        shapes = shrunk({f"layer.{number}.weight": ("F32", (1024, 2048)) for number in range(64)}, self.shrink)
+        trained_like(shapes, self.work / "wide" / "model.safetensors", seed=1)
+        client.document("publish", *self.wide_words())
+        client.document("publish", *self.wide_words(), "--store", self.directory)
 
     def _make_float16(self, client: Client) -> None:
         self.prepare("version")
@@ -128,6 +137,15 @@ class Scene:
     def folder_words(self) -> list[str]:
         """Arguments of a publish from a plain folder."""
         return [FOLDER_MODEL, "--dir", str(self.models / REPOS[0]), "--as", REPOS[0]]
+
+    def wide_words(self) -> list[str]:
+        """Arguments of a publish of large chunks only."""
+        return [WIDE_MODEL, "--dir", str(self.work / "wide"), "--as", "org/wide"]
+
+    @property
+    def directory(self) -> str:
+        """The URL of a store in a directory."""
+        return str(self.work / "store")
 
     @contextlib.contextmanager
     def fresh_bucket(self) -> Iterator[str]:
