@@ -10,7 +10,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -134,7 +133,7 @@ class Folder:
     @contextlib.contextmanager
     def private(self) -> Iterator[str]:
         """A name nobody else uses; what still bears it in the end is removed."""
-        name = f"{secrets.token_hex(8)}.tmp"
+        name = f"{os.urandom(8).hex()}.tmp"
         try:
             yield name
         finally:

@@ -9,10 +9,8 @@ conditional writes, and two writers at once both leave their entry and both see 
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
-import secrets
 import socket
 from dataclasses import dataclass
 
@@ -191,7 +189,7 @@ class RefLog:
         """Moves the ref to a manifest (64 hex); raises RefMoved when somebody else's move of the same moment won."""
         names = self.names()
         sequence = _order(names[-1])[0] + 1 if names else 1
-        mine = f"{sequence:08d}-{secrets.token_hex(8)}.json"
+        mine = f"{sequence:08d}-{os.urandom(8).hex()}.json"
         entry = RefEntry(named(digest), now(), _text(by or whoami()), _text(reason))
         self._store.bucket.put(f"{self._prefix}/{mine}", msgspec.json.encode(entry), Kind.DOCUMENT)
         siblings = [name for name in self.names() if _order(name)[0] == sequence]
@@ -212,6 +210,8 @@ def _text(given: str) -> str:
 
 def whoami() -> str:
     """user@host, for the record of who moved a ref."""
+    import getpass
+
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

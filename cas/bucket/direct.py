@@ -24,7 +24,8 @@ from cas.bucket.patience import Patience
 # A server closes idle connections; a request sent into one that is closing is lost.
 _IDLE = 15.0
 
-# A body that takes so many times as long as usual is left and asked for again, on another connection.
+# A connection that is silent for so many times as long as a whole body usually takes is left, and the object asked for
+# again. (One that is only slow is not: where many share a link, some get little of it for a while.)
 _UNUSUAL = 8.0
 _SHORTEST = 3.0
 
@@ -77,7 +78,8 @@ class DirectReader:
             connection = self._take(url, fresh=fresh)
             begun = time.monotonic()
             try:
-                with self._watch.until(connection, begun + self._allowed(len(into))):
+                connection.sock.settimeout(self._silence())
+                with self._watch.until(connection, begun + self._patience.body(len(into), 1)):
                     connection.request("GET", f"{url.path}?{url.query}" if url.query else url.path)
                     answer = connection.getresponse()
                     size = _body(answer, into)
@@ -96,8 +98,8 @@ class DirectReader:
             return size
         return None
 
-    def _allowed(self, size: int) -> float:
-        longest = self._patience.body(size, 1)
+    def _silence(self) -> float:
+        longest = self._patience.silence
         return min(longest, max(_SHORTEST, _UNUSUAL * self._pace)) if self._pace else longest
 
     def _take(self, url: SplitResult, *, fresh: bool) -> _Connection:
@@ -107,14 +109,12 @@ class DirectReader:
                 if not fresh and time.monotonic() - since < _IDLE:
                     return connection
                 connection.close()
-        host, silence = url.hostname or "", self._patience.silence
+        host, wait = url.hostname or "", self._patience.connect
         if url.scheme == "https":
-            connection = http.client.HTTPSConnection(host, url.port, timeout=silence, context=self._tls())
+            connection = http.client.HTTPSConnection(host, url.port, timeout=wait, context=self._tls())
         else:
-            connection = _Connection(host, url.port, timeout=silence)
-        connection.timeout = self._patience.connect
+            connection = _Connection(host, url.port, timeout=wait)
         connection.connect()
-        connection.sock.settimeout(silence)
         return connection
 
     def _tls(self) -> ssl.SSLContext:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -60,6 +59,8 @@ async def persist(patience: Patience, attempt: Callable[[float], Awaitable[T]]) 
                 raise type(error)(f"{error} (gave up after {tried} tries in {spent:.0f} s)") from error
             if isinstance(error, Stalled):
                 stretch = min(stretch * 2, 8)
+            import random
+
             pause = min(patience.backoff * 2 ** (tried - 1), patience.backoff_cap)
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (jitter, no secret)
     raise AssertionError("unreachable: attempts is at least 1")

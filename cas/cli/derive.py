@@ -29,9 +29,10 @@ def derive(
     settings: Settings, reference: str, cast: str | None, tags: tuple[str, ...], check: bool, dry_run: bool
 ) -> None:
     """Publish a variant of REF under TAG, from the store to the store, each tensor proven to be the original, cast."""
-    from cas.cli.process import keep_memory_together, return_large_blocks
+    from cas.cli.process import keep_memory_together, leave_cores_alone, return_large_blocks
 
     keep_memory_together()
+    leave_cores_alone()
     return_large_blocks()
     if check:
         if cast or tags or dry_run:

@@ -46,10 +46,11 @@ def publish(
 ) -> None:
     """Publish MODEL: download what is missing, upload what is new, move the tags, print the reference."""
     from cas import publisher
-    from cas.cli.process import keep_memory_together
+    from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.progress import Reporter
 
     keep_memory_together()
+    leave_cores_alone()
     if settings.quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:

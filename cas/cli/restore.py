@@ -95,13 +95,14 @@ def run(
     program = shutil.which(command[0])
     if program is None:
         raise InputError(f"command {command[0]} is not found: check its name and PATH")
+    given = dict(os.environ)
     done = _restored(settings, reference, cache_dir, seeds, verify=verify)
     variables = {**environment(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}
     sys.stdout.flush()
     # Python ignores SIGPIPE, and the command would inherit that.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        os.execve(program, command, {**os.environ, **variables})  # noqa: S606 (the user's own command)
+        os.execve(program, command, {**given, **variables})  # noqa: S606 (the user's own command)
     except OSError as error:
         raise InputError(f"{program} cannot be run: {error.strerror}") from error
 
@@ -142,10 +143,11 @@ def _restored(
     dry_run: bool = False,
 ) -> Restored:
     from cas import restorer
-    from cas.cli.process import keep_memory_together
+    from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.progress import Reporter
 
     keep_memory_together()
+    leave_cores_alone()
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = restorer.restore(
             reference,

@@ -79,7 +79,7 @@ class Index:
                 found[place] = _Content(reading.size, reading.blob, tuple(reading.chunks))
             else:
                 chunks = tuple(ChunkRef(next(made_up), piece.size) for piece in reading.slices)
-                found[place] = _Content(reading.size, place[1] or next(made_up), chunks)
+                found[place] = _Content(reading.size, next(made_up), chunks)
         plain = ((file.path, found[_place(file)]) for file in self._gathered.plain)
         return (
             tuple(_repo(repo, found) for repo in self._gathered.repos),

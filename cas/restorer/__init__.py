@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import secrets
+import heapq
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from cas import config, events, locks, refs, trust
 from cas.errors import CacheError, DiskFull, FormatError
 from cas.hfcache import PRIVATE, RepoCache
 from cas.manifest import ChunkRef, Manifest
-from cas.parallel import Pool, Room, for_each
+from cas.parallel import Pool, Room, Workers, for_each
 from cas.plan import PARTS, Fetch, Plan, Spot, Target, make_plan, targets
 from cas.restorer.bloblocks import BlobLocks
 from cas.restorer.copying import Copying
@@ -130,7 +131,7 @@ class _Restore:
         self.reused: dict[Path, int] = {}
         self.changed = False
         self._counting = threading.Lock()
-        self._owner = secrets.token_hex(8)
+        self._owner = os.urandom(8).hex()
 
     def run(self, *, dry_run: bool) -> None:
         found = self._traces()
@@ -196,19 +197,19 @@ class _Restore:
         if not fetches:
             return
         threads = min(self._limits.requests, len(fetches))
-        rooms, decoders = Pool(Room, threads), Pool(Decoder, self._limits.workers)
+        rooms, decoders = Pool(Room, threads), Workers(Decoder, self._limits.workers)
 
         def fetch_one(fetch: Fetch) -> None:
             with rooms.lend() as room:
                 frame = self._store.get_frame(fetch.chunk, room)
-                with decoders.lend() as decoder:
-                    plain = self._store.open_frame(fetch.chunk, frame, decoder)
-                    parts.write(fetch.places, plain)
+                decoders.run(
+                    lambda decoder: parts.write(fetch.places, self._store.open_frame(fetch.chunk, frame, decoder))
+                )
                 self._count(fetch.chunk.size, len(frame))
 
         for_each(
             fetch_one,
-            fetches,
+            _small_last(fetches, 2 * threads),
             threads=threads,
             cost=lambda fetch: fetch.chunk.size,
             budget=budget,
@@ -257,6 +258,13 @@ class _Restore:
 
     def _traces(self) -> list[object]:
         return [_trace(root) for root in sorted({target.root for target in self._targets})]
+
+
+def _small_last(fetches: Sequence[Fetch], count: int) -> list[Fetch]:
+    """The same, with the `count` smallest at the end: what arrives together at last is then soon decoded."""
+    last = heapq.nsmallest(count, fetches, key=lambda fetch: fetch.chunk.size)
+    late = set(map(id, last))
+    return [fetch for fetch in fetches if id(fetch) not in late] + last[::-1]
 
 
 def _trace(root: Path) -> object:

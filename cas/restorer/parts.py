@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 import time
 from collections.abc import Sequence
@@ -130,7 +129,7 @@ class _PartFile:
         self._parts, self._locks, self._disk = parts, locks, disk
         self._adopt, self._base = work.part, work.base
         self._cloned = False
-        self._name = part_name(work.target.content, owner, secrets.token_hex(4))
+        self._name = part_name(work.target.content, owner, os.urandom(4).hex())
         self._pending = work.pending
         self._begun = False
         self._guard = threading.Lock()

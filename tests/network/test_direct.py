@@ -82,7 +82,7 @@ class TestOutOfTheOrdinary:
     def test_obstore_asks_again(self, bucket: Bucket, proxy: FaultProxy, fault: Fault) -> None:
         proxy.inject(replace(fault, path_contains="X-Amz-Signature="))
         assert read(bucket) == CONTENT
-        assert direct(proxy) == [True, False]
+        assert direct(proxy)[:2] == [True, False]
 
     def test_refusals_are_explained_by_obstore(self, bucket: Bucket, proxy: FaultProxy) -> None:
         proxy.inject(Fault(Faulty.STATUS, status=403, code="AccessDenied", times=None))

@@ -31,6 +31,7 @@ def main() -> int:
     """Measures, prints medians and draws them."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.phases", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="restores over each link (default 3)")
+    parser.add_argument("--links", default=",".join(LINKS), help=f"of {','.join(LINKS)} (default: all)")
     parser.add_argument("--png", type=Path, default=_PICTURE, help="default: docs/phases.png")
     options = parser.parse_args()
     medians: dict[str, dict[str, float]] = {}
@@ -44,7 +45,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-phases-")))
         scene = stack.enter_context(Scene(folder, network))
         scene.prepare("version")
-        for link in LINKS.values():
+        for link in (LINKS[name] for name in options.links.split(",")):
             if (link.rate and isinstance(network, SameHost)) or (link.tls and not scene.tls):
                 continue
             if link.rate:
