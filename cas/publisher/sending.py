@@ -11,7 +11,7 @@ from cas import events
 from cas.config import Limits
 from cas.digest import hex_of
 from cas.errors import CacheError, IntegrityError
-from cas.parallel import Pool, Room, for_each
+from cas.parallel import Pool, Room, Workers, for_each
 from cas.publisher.reading import Reading, Slice
 from cas.store import Store
 
@@ -50,7 +50,7 @@ class Sender:
         """anew: send what the store has, too. ask: False for a store known to be empty. write: False only asks."""
         self._store, self._limits, self._listen = store, limits, listen
         self._anew, self._ask, self._write = anew, ask and not anew, write
-        self._codecs = Pool(_Codec, limits.workers)
+        self._codecs = Workers(_Codec, limits.workers)
         self._lock = threading.Lock()
         self.slices: dict[str, Slice] = {}
         self.missing: set[str] = set()
@@ -100,8 +100,9 @@ class Sender:
         if not self._write:
             return digest, "local", None
         try:
-            with self._codecs.lend() as codec:
-                frame = self._store.make_frame(digest, plain, where.width, codec.encoder, codec.decoder)
+            frame = self._codecs.run(
+                lambda codec: self._store.make_frame(digest, plain, where.width, codec.encoder, codec.decoder)
+            )
         except IntegrityError as error:
             raise IntegrityError(
                 f"a chunk of {where.path} does not come out of its frame as it went in ({error}): "
@@ -129,8 +130,8 @@ class Sender:
 
         def send(chunk: tuple[str, Slice]) -> None:
             digest, where = chunk
-            with rooms.lend() as room, self._codecs.lend() as codec:
-                frame = self._remade(digest, where, room, codec)
+            with rooms.lend() as room:
+                frame = self._codecs.run(lambda codec: self._remade(digest, where, room, codec))
             self._put(digest, frame)
             self._listen(events.Moved(where.size, len(frame)))
 
