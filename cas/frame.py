@@ -20,6 +20,12 @@ MAX_CHUNK = 64 * 1024 * 1024
 LEVEL = 1
 """Default zstd level: higher ones gain under 1 % on planed weights and cost several times the time."""
 
+# Planes of floats hold no matches worth having: the few that chance brings cost more to write down than they save, and
+# to look for them takes longer than the rest. So little is remembered of what came before: smaller and twice as fast
+# (docs/decisions/0013-zstd-for-planes.md).
+_FOR_PLANES = {"strategy": zstandard.STRATEGY_FAST, "min_match": 7, "hash_log": 6}
+_from_level = zstandard.ZstdCompressionParameters.from_level
+
 _HEADER = struct.Struct("<II4sBBHQ")
 _MAGIC = 0x184D2A5C
 _TAG = b"CAS1"
@@ -28,6 +34,7 @@ _NO_FILTER, _BYTE_PLANES = 0, 1
 
 _SAMPLE = 256 * 1024  # a 64 KiB sample misleads zstd: it chose 0.88 where 0.84 was to be had
 _TOLERANCE = 1.005
+_ZSTD_BLOCK = 128 * 1024  # RFC 8878, section 3.1.1.2.4
 
 
 class FrameDamaged(IntegrityError):
@@ -43,10 +50,10 @@ class Encoder:
     """Makes frames, reusing its buffers from chunk to chunk; not safe to share between threads."""
 
     def __init__(self, level: int = LEVEL) -> None:
-        self._level = level
-        self._compressor = zstandard.ZstdCompressor(
-            level=level, write_content_size=True, write_checksum=False, write_dict_id=False
-        )
+        options: dict[str, int] = {"write_content_size": 1, "write_checksum": 0, "write_dict_id": 0}
+        self._compressor = zstandard.ZstdCompressor(compression_params=_from_level(level, **options))
+        tuned = _FOR_PLANES if level == LEVEL else {}
+        self._planes_compressor = zstandard.ZstdCompressor(compression_params=_from_level(level, **options, **tuned))
         self._scratch = bytearray()
 
     def encode(self, plain: Buffer, width: int | None = None) -> bytes:
@@ -63,14 +70,7 @@ class Encoder:
             width = self._sampled_width(plain)
         kind = _BYTE_PLANES if width > 1 else _NO_FILTER
         header = _HEADER.pack(_MAGIC, _PAYLOAD, _TAG, kind, width, 0, len(plain))
-        return b"".join((header, self._packed(plain, width) or self._compressor.compress(self._planed(plain, width))))
-
-    def _packed(self, plain: Buffer, width: int) -> memoryview | None:
-        if width == 1 or self._level != LEVEL or not plain:
-            return None
-        from cas import planes
-
-        return planes.pack(plain, width)
+        return header + self._compressor_for(width, len(plain)).compress(self._planed(plain, width))
 
     def _planed(self, plain: Buffer, width: int) -> Buffer:
         if width == 1:
@@ -84,18 +84,20 @@ class Encoder:
     def _sampled_width(self, plain: Buffer) -> int:
         middle = max(0, len(plain) - _SAMPLE) // 2 // 8 * 8
         sample = memoryview(plain)[middle : middle + _SAMPLE]
-        # A chunk's planes fill whole blocks of zstd (128 KiB) with one kind of byte. Those of a sample are shorter and
-        # would share blocks, which hides what they gain: each is compressed by itself.
-        apart = len(sample) < len(plain)
-        sizes = {
-            width: self._compressed(self._planed(sample, width), pieces=width if apart else 1) for width in (1, 2, 4, 8)
-        }
+        sizes = {width: self._compressed(sample, width, len(plain)) for width in (1, 2, 4, 8)}
         good_enough = min(sizes.values()) * _TOLERANCE
         return next(width for width, size in sizes.items() if size <= good_enough)
 
-    def _compressed(self, data: Buffer, pieces: int) -> int:
-        step = max(1, len(data) // pieces)
-        return sum(len(self._compressor.compress(data[at : at + step])) for at in range(0, len(data), step))
+    def _compressed(self, sample: memoryview, width: int, size: int) -> int:
+        data, compressor = self._planed(sample, width), self._compressor_for(width, size)
+        # A chunk's planes fill whole blocks of zstd with one kind of byte. Those of a sample are shorter and would share
+        # blocks, which hides what they gain: each is compressed by itself.
+        step = max(1, len(data) // (width if len(data) < size else 1))
+        return sum(len(compressor.compress(data[at : at + step])) for at in range(0, len(data), step))
+
+    def _compressor_for(self, width: int, size: int) -> zstandard.ZstdCompressor:
+        # Smaller planes share zstd's blocks, where one kind of byte is told from another by matches alone.
+        return self._planes_compressor if width > 1 and size >= width * _ZSTD_BLOCK else self._compressor
 
 
 class Decoder:
