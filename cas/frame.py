@@ -90,8 +90,8 @@ class Encoder:
 
     def _compressed(self, sample: memoryview, width: int, size: int) -> int:
         data, compressor = self._planed(sample, width), self._compressor_for(width, size)
-        # A chunk's planes fill whole blocks of zstd with one kind of byte. Those of a sample are shorter and would share
-        # blocks, which hides what they gain: each is compressed by itself.
+        # A chunk's planes fill whole blocks of zstd with one kind of byte. Those of a sample are shorter and would
+        # share blocks, which hides what they gain: each is compressed by itself.
         step = max(1, len(data) // (width if len(data) < size else 1))
         return sum(len(compressor.compress(data[at : at + step])) for at in range(0, len(data), step))
 
