@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import heapq
 import os
 import threading
 import time
@@ -209,7 +208,7 @@ class _Restore:
 
         for_each(
             fetch_one,
-            _small_last(fetches, 2 * threads),
+            fetches,
             threads=threads,
             cost=lambda fetch: fetch.chunk.size,
             budget=budget,
@@ -258,13 +257,6 @@ class _Restore:
 
     def _traces(self) -> list[object]:
         return [_trace(root) for root in sorted({target.root for target in self._targets})]
-
-
-def _small_last(fetches: Sequence[Fetch], count: int) -> list[Fetch]:
-    """The same, with the `count` smallest at the end: what arrives together at last is then soon decoded."""
-    last = heapq.nsmallest(count, fetches, key=lambda fetch: fetch.chunk.size)
-    late = set(map(id, last))
-    return [fetch for fetch in fetches if id(fetch) not in late] + last[::-1]
 
 
 def _trace(root: Path) -> object:
