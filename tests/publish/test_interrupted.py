@@ -105,7 +105,7 @@ def test_a_publish_killed_at_any_moment_leaves_the_old_version(store: Store, kil
         if process.returncode == 0:
             moved += 1
             write_tree(tree, {"w.bin": weights(1 + moved)})
-    assert killed >= kills // 2
+    assert killed, "every publish was faster than its kill"
     last = publish_tree(store, tree)
     check_restorable(store, last.reference)
     assert read_tree(snapshot(cas.restore("m", store, cache_dir=tmp_path / "hub"))) == read_tree(tree)
