@@ -87,6 +87,7 @@ def test_a_publish_killed_at_any_moment_leaves_the_old_version(store: Store, kil
     killed = moved = 0
     write_tree(tree, {"w.bin": weights(1)})
     for _ in range(kills):
+        begun = time.monotonic()
         process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
         try:
             process.wait(usual * rng.uniform(0.2, 1.0))
@@ -104,8 +105,10 @@ def test_a_publish_killed_at_any_moment_leaves_the_old_version(store: Store, kil
         check_restorable(store, now)
         if process.returncode == 0:
             moved += 1
+            # The first one may have been slow for reasons of its own: kills aim at the fastest seen.
+            usual = min(usual, time.monotonic() - begun)
             write_tree(tree, {"w.bin": weights(1 + moved)})
-    assert killed, "every publish was faster than its kill"
+    assert killed >= kills // 2
     last = publish_tree(store, tree)
     check_restorable(store, last.reference)
     assert read_tree(snapshot(cas.restore("m", store, cache_dir=tmp_path / "hub"))) == read_tree(tree)
