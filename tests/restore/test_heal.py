@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas import folder
 from cas.hfcache import RepoCache
 from cas.store import Store
 from cas.verify import verify
@@ -28,20 +27,6 @@ def cache(directory_store: Store, tmp_path: Path) -> Path:
     put_model(directory_store, {REPO: FILES}, PLAIN)
     cas.restore("m", directory_store, cache_dir=tmp_path / "home/hub")
     return tmp_path / "home/hub"
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The size of every read of a model's bytes."""
-    seen: list[int] = []
-    real = folder.read_at
-
-    def read_at(fd: int, view: memoryview, offset: int) -> int:
-        seen.append(len(view))
-        return real(fd, view, offset)
-
-    monkeypatch.setattr("cas.survey.read_at", read_at)
-    return seen
 
 
 @pytest.fixture

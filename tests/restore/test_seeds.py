@@ -101,20 +101,6 @@ def versions(tmp_path: Path) -> Versions:
     return Versions(tmp_path, old, {**old, "model.safetensors": model(0.4), "config.json": b"{1}"})
 
 
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The size of every read made to find out what is where."""
-    seen: list[int] = []
-    real = folder.read_at
-
-    def read_at(fd: int, view: memoryview, offset: int) -> int:
-        seen.append(len(view))
-        return real(fd, view, offset)
-
-    monkeypatch.setattr("cas.survey.read_at", read_at)
-    return seen
-
-
 # --- Older snapshots of the same repo -------------------------------------------------------------------------------
 
 
