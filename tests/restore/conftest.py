@@ -1,13 +1,21 @@
-"""Nothing outlives its test."""
+"""What the tests of restore are given; nothing of it outlives its test, no process and no mount."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from cas import folder
-from tests.restore.helpers import end_started
+from tests.restore.helpers import KIB, end_started, noise
+from tests.restore.versions import Versions, model
+
+Mount = Callable[..., Path]
+"""Called with a folder and words for mount(8): mounts there, and returns the folder."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,3 +37,34 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr("cas.survey.read_at", read_at)
     return seen
+
+
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """Mounts file systems until the test ends; skips it where that may not be done."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+
+    def mount_at(where: Path, *words: str | Path) -> Path:
+        mounted = subprocess.run(["mount", *words, where], capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"this root may not mount: {mounted.stderr}")
+        ending.callback(lambda: subprocess.run(["umount", "--lazy", where], check=True))
+        return where
+
+    with contextlib.ExitStack() as ending:
+        yield mount_at
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Versions:
+    """A model of which two tensors of seven changed."""
+    old = {"model.safetensors": model(), "sub/vocab.txt": noise(3 * KIB, 5), "config.json": b"{}"}
+    return Versions(tmp_path, old, {**old, "model.safetensors": model(0.4), "config.json": b"{1}"})
+
+
+@pytest.fixture
+def volume(versions: Versions) -> Path:
+    """Another HF_HOME, with the old version."""
+    versions.restore("old", cache_dir=versions.root / "volume/hf/hub")
+    return versions.root / "volume/hf/hub"

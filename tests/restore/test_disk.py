@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,26 +14,18 @@ from cas.errors import CacheError, DiskFull
 from cas.events import Warned
 from cas.store import Store
 from tests.conftest import REPO, run_cas
+from tests.restore.conftest import Mount
 from tests.restore.helpers import KIB, check, check_blobs, noise, put_model, slow_store, start_cas, until
 
 FILES = {"a.bin": noise(600 * KIB, 1), "b.bin": noise(600 * KIB, 2), "c.bin": noise(1500 * KIB, 3)}
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
+def small(mount: Mount, tmp_path: Path) -> Path:
     """A real file system of 4 MiB."""
-    mount = tmp_path / "small"
-    mount.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount)]
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    mounted = subprocess.run(words, capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"this root may not mount: {mounted.stderr.decode()}")
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "--lazy", str(mount)], check=True)
+    where = tmp_path / "small"
+    where.mkdir()
+    return mount(where, "-t", "tmpfs", "-o", "size=4m", "tmpfs")
 
 
 def parts(cache: Path) -> list[str]:

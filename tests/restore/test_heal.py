@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from cas.hfcache import RepoCache
 from cas.store import Store
 from cas.verify import verify
 from tests.conftest import REPO, run_cas
+from tests.restore.conftest import Mount
 from tests.restore.helpers import COMMIT, HUBS, KIB, ask_hub, cas_command, check, check_offline, noise, put_model
 
 FILES = {"sub/model.bin": noise(300 * KIB, 1), "config.json": b"{}", "copy.json": b"{}", "empty": b""}
@@ -30,18 +31,11 @@ def cache(directory_store: Store, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def frozen(cache: Path) -> Iterator[Path]:
+def frozen(mount: Mount, cache: Path) -> Path:
     """The cache on a file system that cannot be written to."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount")
-    mounted = subprocess.run(["mount", "--bind", cache.parent, cache.parent], capture_output=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"this root may not mount: {mounted.stderr.decode()}")
-    try:
-        subprocess.run(["mount", "-o", "remount,bind,ro", cache.parent], check=True)
-        yield cache
-    finally:
-        subprocess.run(["umount", "--lazy", cache.parent], check=True)
+    home = mount(cache.parent, "--bind", cache.parent)
+    subprocess.run(["mount", "-o", "remount,bind,ro", home], check=True)
+    return cache
 
 
 def everything(folder: Path) -> dict[Path, tuple[int, int]]:
