@@ -56,8 +56,8 @@ class Encoder:
         self._planes_compressor = zstandard.ZstdCompressor(compression_params=_from_level(level, **options, **tuned))
         self._scratch = bytearray()
 
-    def encode(self, plain: Buffer, width: int | None = None) -> bytes:
-        """The frame of `plain`.
+    def encode(self, plain: Buffer, width: int | None = None) -> bytearray:
+        """The frame of `plain`, in memory that a Decoder may use in place.
 
         width: bytes per element where the file's format tells it (1: no planes), None to pick by sample.
         Raises ValueError for a width outside 1..255 or a chunk over MAX_CHUNK.
@@ -69,8 +69,9 @@ class Encoder:
         if width is None:
             width = self._sampled_width(plain)
         kind = _BYTE_PLANES if width > 1 else _NO_FILTER
-        header = _HEADER.pack(_MAGIC, _PAYLOAD, _TAG, kind, width, 0, len(plain))
-        return header + self._compressor_for(width, len(plain)).compress(self._planed(plain, width))
+        frame = bytearray(_HEADER.pack(_MAGIC, _PAYLOAD, _TAG, kind, width, 0, len(plain)))
+        frame += self._compressor_for(width, len(plain)).compress(self._planed(plain, width))
+        return frame
 
     def _planed(self, plain: Buffer, width: int) -> Buffer:
         if width == 1:

@@ -150,7 +150,7 @@ class Store:
         raise AssertionError("unreachable: the last fetch returns or raises")
 
     @staticmethod
-    def make_frame(digest: str, plain: Buffer, width: int | None, encoder: Encoder, decoder: Decoder) -> bytes:
+    def make_frame(digest: str, plain: Buffer, width: int | None, encoder: Encoder, decoder: Decoder) -> bytearray:
         """The frame of a chunk, proven to decode to what `digest` names before anybody sends it.
 
         Raises IntegrityError when `plain` is not that chunk: its file changed since it was hashed.
@@ -160,7 +160,7 @@ class Store:
             raise IntegrityError(f"bytes of digest {named(got)} were given for chunk {named(digest)}")
         return frame
 
-    def put_frame(self, digest: str, frame: bytes, *, overwrite: bool = False) -> None:
+    def put_frame(self, digest: str, frame: Buffer, *, overwrite: bool = False) -> None:
         """Stores a chunk's frame. overwrite: replace a damaged one."""
         self.bucket.put(chunk_key(digest), frame, Kind.CHUNK, overwrite=overwrite)
 

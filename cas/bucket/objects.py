@@ -195,7 +195,7 @@ class ObjectBucket(Bucket):
         request = obstore.put_async(
             self._client(False),
             key,
-            data if isinstance(data, bytes) else bytes(data),
+            data,
             attributes=attributes,
             mode="create" if verb == "create" else "overwrite",
             use_multipart=False,

@@ -139,7 +139,7 @@ class Caster:
                 frames.append((digest, len(plain), frame))
         return partial(self._send, frames)
 
-    def _send(self, frames: list[tuple[str, int, bytes]]) -> int:
+    def _send(self, frames: list[tuple[str, int, bytearray]]) -> int:
         for digest, size, frame in frames:
             self._store.put_frame(digest, frame)
             with self._counting:

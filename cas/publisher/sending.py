@@ -82,7 +82,7 @@ class Sender:
 
         for_each(move, pieces, threads=threads, cost=_cost, budget=self._limits.budget)
 
-    def _made(self, piece: _Piece, expected: Set[str]) -> tuple[str, str, bytes | None]:
+    def _made(self, piece: _Piece, expected: Set[str]) -> tuple[str, str, bytearray | None]:
         """Digest of a chunk, where it is (as events.Moved says it), and its frame if it is to be sent."""
         reading, number, where, room = piece
         plain = reading.read(number, room.view(where.size))
@@ -138,7 +138,7 @@ class Sender:
         threads = min(self._limits.uploads, len(gone))
         for_each(send, gone.items(), threads=threads, cost=lambda chunk: chunk[1].size, budget=self._limits.budget)
 
-    def _remade(self, digest: str, where: Slice, room: Room, codec: _Codec) -> bytes:
+    def _remade(self, digest: str, where: Slice, room: Room, codec: _Codec) -> bytearray:
         try:
             plain = where.read(room.view(where.size))
             if plain is None:
@@ -155,7 +155,7 @@ class Sender:
             self.missing.add(digest)
             self.plain += self.slices[digest].size
 
-    def _put(self, digest: str, frame: bytes | None) -> None:
+    def _put(self, digest: str, frame: bytearray | None) -> None:
         if frame is None:
             return
         self._store.put_frame(digest, frame, overwrite=self._anew)
