@@ -27,7 +27,7 @@ child = os.posix_spawn(command[0], command, os.environ, file_actions=files)
 _, status, usage = os.wait4(child, 0)
 wall = time.monotonic() - begun
 code = os.waitstatus_to_exitcode(status)
-print(json.dumps([begun, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, code]))
+print(json.dumps([begun, wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss, code]))
 """
 
 
@@ -36,13 +36,14 @@ class Run:
     """One run of a command.
 
     wall, cpu: seconds, the latter of the whole process tree. peak: bytes resident at most, of its largest process.
-    begun: when it started, on the clock of `time.monotonic`.
+    begun: when it started, on the clock of `time.monotonic`. kernel: seconds of cpu that the kernel took.
     """
 
     wall: float
     cpu: float
     peak: int
     begun: float = 0.0
+    kernel: float = 0.0
 
 
 class Failed(RuntimeError):
@@ -60,11 +61,11 @@ def run(command: Sequence[str], environment: Mapping[str, str], out: Path | None
     with tempfile.NamedTemporaryFile(prefix="errors-") as errors:
         between = [sys.executable, "-I", "-S", "-c", _BETWEEN, str(out or os.devnull), errors.name]
         measured = _output_of([*between, program, *command[1:]], environment)
-        begun, wall, cpu, peak, code = json.loads(measured)
+        begun, wall, user, kernel, peak, code = json.loads(measured)
         if code:
             said = Path(errors.name).read_text(errors="replace").strip()[-2000:]
             raise Failed(f"{' '.join(command)} ended with exit code {code}:\n{said}")
-    return Run(wall, cpu, peak * (1 if sys.platform == "darwin" else 1024), begun)
+    return Run(wall, user + kernel, peak * (1 if sys.platform == "darwin" else 1024), begun, kernel)
 
 
 def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> bytes:

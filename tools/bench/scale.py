@@ -35,12 +35,15 @@ def main(words: Sequence[str] | None = None) -> None:
         moves = {size: _move(Path(folder), round(size * _GB), options.rounds) for size in options.sizes}
         settle(Path(folder))
         plan = plan_large(Path(folder), os.environ)
-    print(f"{'GB':>5}  {'':8}{'wall s':>8}{'s/GB':>7}{'CPU s':>8}{'s/GB':>7}{'peak MiB':>10}")
+    print(f"{'GB':>5}  {'':8}{'wall s':>8}{'s/GB':>7}{'CPU s':>8}{'s/GB':>7}{'kernel':>8}{'peak MiB':>10}")
     for size, verbs in moves.items():
         for verb, runs in verbs.items():
-            wall, cpu = (statistics.median(getattr(one, name) for one in runs) for name in ("wall", "cpu"))
+            wall, cpu, kernel = (
+                statistics.median(getattr(one, of) for one in runs) for of in ("wall", "cpu", "kernel")
+            )
             peak = max(one.peak for one in runs) / MIB
-            print(f"{size:>5}  {verb:8}{wall:>8.2f}{wall / size:>7.2f}{cpu:>8.2f}{cpu / size:>7.2f}{peak:>10.0f}")
+            costs = f"{wall:>8.2f}{wall / size:>7.2f}{cpu:>8.2f}{cpu / size:>7.2f}{kernel / size:>8.2f}"
+            print(f"{size:>5}  {verb:8}{costs}{peak:>10.0f}")
     print(f"plan of {CHUNKS:,} chunks: {plan.wall:.2f} s, {plan.peak / MIB:.0f} MiB")
     document = {
         "machine": machine.facts(),
@@ -70,7 +73,8 @@ def _move(work: Path, size: int, rounds: int) -> dict[str, list[Run]]:
     for _ in range(rounds):
         for verb, (command, target) in verbs.items():
             shutil.rmtree(target, ignore_errors=True)
-            settle(work)
+            # Less than it writes, and the rest is memory that the machine gave back and must ask for again.
+            settle(work, size + (1 << 31))
             runs[verb].append(run(command, os.environ))
     for folder in (source, store, cache):
         shutil.rmtree(folder)
