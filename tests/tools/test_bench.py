@@ -204,7 +204,7 @@ def test_a_small_run_against_a_real_server(
 def test_scale_measures_both_ways_and_a_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(scale, "settle", lambda folder, size: None)
+    monkeypatch.setattr(scale, "settle", lambda folder, size=0: None)
     scale.main(["--sizes", "0.02", "--json", str(tmp_path / "scale.json")])
     document = json.loads((tmp_path / "scale.json").read_text())
     assert [move["verb"] for move in document["moves"]] == ["publish", "restore"]
