@@ -27,7 +27,7 @@ _seed = click.option(
     metavar="DIR",
     help="Take from here what it holds: another cache, or any folder of weights. Repeatable. Also: CAS_SEEDS.",
 )
-_verify = click.option("--verify", is_flag=True, help="Hash what is there instead of trusting its receipt.")
+_verify = click.option("--verify", is_flag=True, help="Hash what is there instead of trusting its record.")
 
 
 @click.command(short_help="Put a version into the Hugging Face cache.")

@@ -74,7 +74,7 @@ def restore(
     reference: `model`, `model:tag`, `model@<8+ hex>` or `model@blake3:<64 hex>`. store: an open one, a URL, or None for
     the default. cache_dir: the hub cache (HF_HUB_CACHE). seeds: folders that may hold some of it (another cache, a
     volume), looked through before those that CAS_SEEDS names. verify: hash what is there instead of
-    trusting its receipt. refuse_pickle: raise FormatError for a version with pickle files. dry_run: change nothing.
+    trusting its record. refuse_pickle: raise FormatError for a version with pickle files. dry_run: change nothing.
     Raises InputError, NotFoundError, IntegrityError, FormatError, StoreError or CacheError; what was fetched by
     then is kept for the next call.
     """
