@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from cas import refs
+from cas import reflog
 from cas.config import Limits
 from cas.digest import named
 from cas.errors import CasError, NotFoundError
@@ -43,7 +43,7 @@ def versions(store: Store, model: str | None = None, limits: Limits | None = Non
         check_name(model, "model")
     tagged: dict[tuple[str, str], list[str]] = {}
     found: list[Version] = []
-    for owner, current in refs.tags(store, model).items():
+    for owner, current in reflog.tags(store, model).items():
         for tag, digest in current.items():
             if digest is None:
                 found.append(Version(owner, "", (tag,), "unreadable: its last entry is malformed", 0, 0))

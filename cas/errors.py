@@ -149,14 +149,16 @@ class ManifestCorrupt(IntegrityError):
 
 
 class RefMoved(StoreError):
-    """Somebody else moved the same ref at the same moment, and their entry won."""
+    """Somebody else moved the same ref: meanwhile, or at the same moment, and their entry won."""
 
-    def __init__(self, ref: str, winner: str) -> None:
-        super().__init__(
-            f"{ref} was moved to {winner} by somebody else at the same moment: "
-            "look at it with `cas show`, and tag again if yours should win"
+    def __init__(self, ref: str, winner: str, expected: str | None = None) -> None:
+        what = (
+            f"{ref} was moved to {winner} by somebody else at the same moment"
+            if expected is None
+            else f"{ref} was moved to {winner} and is not {expected} any more"
         )
-        self.ref, self.winner = ref, winner
+        super().__init__(f"{what}: look at it with `cas history {ref}`, and move it again if yours should win")
+        self.ref, self.winner, self.expected = ref, winner, expected
 
 
 class DiskFull(CacheError):

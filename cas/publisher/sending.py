@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from cas import events
@@ -45,10 +45,21 @@ class Sender:
     """
 
     def __init__(
-        self, store: Store, limits: Limits, listen: events.Listener, *, anew: bool, ask: bool, write: bool
+        self,
+        store: Store,
+        limits: Limits,
+        listen: events.Listener,
+        doomed: Callable[[str], bool],
+        *,
+        anew: bool,
+        ask: bool,
+        write: bool,
     ) -> None:
-        """anew: send what the store has, too. ask: False for a store known to be empty. write: False only asks."""
-        self._store, self._limits, self._listen = store, limits, listen
+        """doomed: tells chunks (64 hex) that count as absent, as a collector has condemned them.
+
+        anew: send what the store has, too. ask: False for a store known to be empty. write: False only asks.
+        """
+        self._store, self._limits, self._listen, self._doomed = store, limits, listen, doomed
         self._anew, self._ask, self._write = anew, ask and not anew, write
         self._codecs = Workers(_Codec, limits.workers)
         self._lock = threading.Lock()
@@ -92,10 +103,13 @@ class Sender:
         with self._lock:
             known = digest in self.slices
             self.slices.setdefault(digest, where)
-        if known or digest in expected:
+        if known:
             return digest, "local", None
-        if self._ask and self._store.has_chunk(digest):
-            return digest, "present", None
+        if not self._doomed(digest):
+            if digest in expected:
+                return digest, "local", None
+            if self._ask and self._store.has_chunk(digest):
+                return digest, "present", None
         self._miss(digest)
         if not self._write:
             return digest, "local", None
@@ -115,6 +129,7 @@ class Sender:
         while not self._anew and (rest := self._not_missing()):
             self._listen(events.Phase("lookup"))
             gone = rest.keys() - self._store.present(rest, self._limits)
+            gone |= {digest for digest in rest if self._doomed(digest)}
             for digest in gone:
                 self._miss(digest)
             if not gone or not self._write:
@@ -158,7 +173,7 @@ class Sender:
     def _put(self, digest: str, frame: bytearray | None) -> None:
         if frame is None:
             return
-        self._store.put_frame(digest, frame, overwrite=self._anew)
+        self._store.put_frame(digest, frame, overwrite=self._anew or self._doomed(digest))
         with self._lock:
             self.sent += 1
             self.wire += len(frame)
