@@ -221,6 +221,17 @@ def holders(store: Store, listed: Iterable[Entry], now: Callable[[], datetime.da
     return [one for one in held if one.until > time_now]
 
 
+def stale(store: Store, folder: str, now: datetime.datetime) -> list[str]:
+    """Keys of the entries in `leases/` or `gc/` that say nothing any more: ended, not renewed, or followed by another.
+
+    now: the server's time.
+    """
+    listed = [entry for entry in store.bucket.list(folder) if _ENTRY.fullmatch(entry.key)]
+    live = {one.id for one in holders(store, listed, lambda: now)}
+    last = {entry.key.rpartition("-")[0]: entry.key for entry in listed}  # as they are in order
+    return [entry.key for entry in listed if entry.key.rpartition("-")[0] not in live or entry.key not in last.values()]
+
+
 def _holder(store: Store, identity: str, entry: Entry) -> Holder:
     def read(data: bytes) -> _Document:
         try:

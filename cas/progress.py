@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _VERBS = {
     "cast": "casting",
     "check": "checking local files",
+    "clear": "clearing away old entries",
+    "condemn": "looking for what nothing needs",
     "commit": "writing the manifest",
     "copy": "copying local bytes",
     "download": "downloading from the hub",
@@ -23,11 +25,14 @@ _VERBS = {
     "hash": "hashing",
     "link": "linking",
     "lookup": "asking the store what it has",
+    "mark": "reading the versions that are kept",
     "plan": "planning",
     "prove": "proving",
     "resolve": "reading the manifest",
     "search": "looking for bytes that are here already",
+    "sweep": "deleting",
     "upload": "uploading",
+    "wait": "waiting for those who publish or collect",
 }
 
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FORMAT_KEY = "format.json"
+CHUNK_KEY = re.compile(r"chunks/[0-9a-f]{2}/[0-9a-f]{64}")
 LAYOUT_VERSION = 1
 
 # A flipped bit on the way is cured by asking again; one in the store is not.
