@@ -157,6 +157,7 @@ class _Run:
             if (at := versions.get(version)) and self._live.manifests[version].modified < at - self._tolerance
         ]  # fmt: skip
         garbage = self._garbage([*ripe, *pending], now)
+        garbage = garbage._replace(waiting=garbage.waiting - len(gone))
         freed = sum(entry.size for entry in (*gone, *manifests))
         return self._told((len(manifests), len(gone)), freed, garbage, pending, 0, "", begun, dry_run=True)
 

@@ -65,6 +65,9 @@ def sweep(
         eraser.erase(f"manifests/{model}", [manifest_key(*one) for one in some], before=before, allowed=mark.check)
         for model, some in by_model.items()
     )
+    for version in [one for some in by_model.values() for one in some]:
+        if version in live.manifests and live.manifests[version].modified < before:
+            del live.manifests[version]
     folders: dict[str, list[str]] = {}
     for digest in condemned.chunks_of(store, condemnation):
         if digest not in live.chunks:
