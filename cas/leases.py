@@ -23,6 +23,7 @@ import msgspec
 
 from cas import condemned, events
 from cas.bucket import Entry, Kind
+from cas.config import lease_seconds
 from cas.errors import CasError, FormatError, ObjectMissing, StoreError
 from cas.manifest import Text
 from cas.parallel import Later
@@ -31,10 +32,9 @@ from cas.store import Store
 
 FOLDER = "leases"
 
-SECONDS = 600
-"""How long others believe an entry. Its owner trusts it for half of that, and renews it after an eighth."""
-
+# An entry's owner trusts it for this share of the time for which others do, and renews it after that one.
 _OWN_SHARE, _RENEWAL_SHARE = 0.5, 0.125
+_UNREADABLE = 600  # seconds
 _POLL = 2.0  # seconds
 
 _ENTRY = re.compile(r"(?P<id>leases/[0-9a-f]{16}|gc/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-sweep)-(?P<seq>[0-9]{6,})\.json")
@@ -68,9 +68,10 @@ class Holder(NamedTuple):
 class Lease:
     """One lease, or the mark of one sweep, renewed by a thread of its own; use as a context manager."""
 
-    def __init__(self, store: Store, identity: str, purpose: str, seconds: int = SECONDS) -> None:
-        """identity: what its entries' keys begin with."""
-        self._store, self.id, self._purpose, self._seconds = store, identity, purpose, seconds
+    def __init__(self, store: Store, identity: str, purpose: str, seconds: int | None = None) -> None:
+        """identity: what its entries' keys begin with. seconds: how long others believe each, if not the setting."""
+        self._store, self.id, self._purpose = store, identity, purpose
+        self._seconds = seconds or lease_seconds()
         self._by = whoami()
         self._waits = False
         self._sequence = 0
@@ -134,14 +135,12 @@ class Held(NamedTuple):
 
 
 @contextlib.contextmanager
-def hold(
-    store: Store, purpose: str, listen: events.Listener = events.ignore, *, seconds: int = SECONDS
-) -> Iterator[Held]:
+def hold(store: Store, purpose: str, listen: events.Listener = events.ignore) -> Iterator[Held]:
     """A lease for as long as the context lasts; waits for a sweep that is under way.
 
-    purpose: what it is for, to be shown to a collector's user. seconds: for how long a dead holder is believed.
+    purpose: what it is for, to be shown to a collector's user.
     """
-    with Lease(store, f"{FOLDER}/{os.urandom(8).hex()}", purpose, seconds) as lease:
+    with Lease(store, f"{FOLDER}/{os.urandom(8).hex()}", purpose) as lease:
         listed = _without_a_sweep(store, lease, listen)
         doomed = (digest for one in condemned.condemnations(listed) for digest in condemned.chunks_of(store, one))
         yield Held(lease, frozenset(doomed))
@@ -248,6 +247,6 @@ def _holder(store: Store, identity: str, entry: Entry) -> Holder:
     except ObjectMissing:
         document = _Document("", "", 0)
     except FormatError:
-        document = _Document("somebody", f"what {entry.key} stands for", SECONDS)
+        document = _Document("somebody", f"what {entry.key} stands for", _UNREADABLE)
     until = entry.modified + datetime.timedelta(seconds=document.seconds)
     return Holder(identity, entry.modified, until, document.by, document.purpose, document.waits)
