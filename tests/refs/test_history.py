@@ -86,18 +86,18 @@ def test_entries_that_cannot_be_read_are_shown_and_passed_over(desk: Desk) -> No
 
 
 def test_a_move_that_lost_to_another_of_its_number_is_not_on_the_way_back(desk: Desk) -> None:
-    written(desk, f"00000004-{'0' * 16}.json", 0)
-    written(desk, f"00000004-{'f' * 16}.json", 1)
+    written(desk, f"00000004-{'0' * 16}.json", 1)
+    written(desk, f"00000004-{'f' * 16}.json", 0)
     shown = desk.json("history", "m")
     assert [(one["entry"], one["lost"], one["in_force"]) for one in shown[:3]] == [
         (4, False, True),
         (4, True, False),
         (3, False, False),
     ]
-    assert f"{desk.versions[0][:12]} (lost)" in desk.done("history", "m").splitlines()[2]
-    # 0, 1, 2, and 1 again, which was a step back.
+    assert f"{desk.versions[1][:12]} (lost)" in desk.done("history", "m").splitlines()[2]
+    # 0, 1, 2, 0. With the lost one it would be two steps back from 2: the end of the way.
     desk.done("rollback", "m")
-    assert desk.names("m") == desk.versions[0]
+    assert desk.names("m") == desk.versions[2]
 
 
 def test_rollbacks_walk_back_and_end_at_the_first_version(desk: Desk) -> None:
