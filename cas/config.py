@@ -65,7 +65,7 @@ class Limits:
     """
 
     budget: int = field(default_factory=lambda: default_budget())  # noqa: PLW0108 (defined below)
-    requests: int = 16
+    requests: int = 14
     uploads: int = field(default_factory=lambda: default_workers() + 4)
     workers: int = field(default_factory=lambda: default_workers())  # noqa: PLW0108 (defined below)
 

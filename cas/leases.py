@@ -148,11 +148,12 @@ def hold(
 
 
 class Taken:
-    """A lease that is taken while its owner does other things; use as a context manager."""
+    """A lease that is taken when something depends on it, which an unchanged publish does not; a context manager."""
 
     def __init__(self, store: Store, purpose: str, listen: events.Listener) -> None:
         """As for `hold`."""
         self._holding = hold(store, purpose, listen)
+        self._beginning = threading.Lock()
         self._later: Later[Held] | None = None
 
     def __enter__(self) -> Taken:
@@ -165,15 +166,18 @@ class Taken:
                 self._holding.__exit__(None, None, None)
 
     def begin(self) -> None:
-        """Begins to take it, unless that is done: from now on the store is written to."""
-        self._later = self._later or Later(self._holding.__enter__)
+        """Begins to take it in a thread of its own, unless that was done."""
+        with self._beginning:
+            self._later = self._later or Later(self._holding.__enter__)
 
     def doomed(self, digest: str) -> bool:
-        """As Held.doomed; False for who never began, and writes nothing. Waits until the lease is taken."""
-        return self._later is not None and self._later.result().doomed(digest)
+        """As Held.doomed; takes the lease, and waits until it is taken."""
+        self.begin()
+        assert self._later is not None
+        return self._later.result().doomed(digest)
 
     def check(self) -> None:
-        """As Held.check."""
+        """As Held.check; who took none depends on nothing that could be swept."""
         if self._later is not None:
             self._later.result().check()
 

@@ -90,8 +90,8 @@ class RefLog:
     def listed(self) -> list[Entry]:
         """Its entries as the bucket shows them, oldest first; empty when the ref was never set."""
         found = self._store.bucket.list(self.ref.prefix) if self._listed is None else self._listed
-        own = (one for one in found if _ENTRY.fullmatch(one.key.removeprefix(f"{self.ref.prefix}/")))
-        return sorted(own, key=lambda one: _order(_name(one)))
+        mine = [one for one in found if one.key == f"{self.ref.prefix}/{_name(one)}" and _ENTRY.fullmatch(_name(one))]
+        return sorted(mine, key=lambda one: _order(_name(one)))
 
     def names(self) -> list[str]:
         """Entry names, oldest first; empty when the ref was never set."""
