@@ -17,6 +17,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -119,19 +120,25 @@ class Lease:
                 self.write()
 
 
-class Held(NamedTuple):
-    """A lease to publish under. condemned: digests (32 bytes) of chunks to take for absent."""
+class Held:
+    """A lease to publish under."""
 
-    lease: Lease
-    condemned: frozenset[bytes]
+    def __init__(self, store: Store, lease: Lease) -> None:
+        self._store, self._lease = store, lease
+        self._reading = threading.Lock()
+        self._condemned: frozenset[bytes] | None = None
 
     def check(self) -> None:
         """Raises LeaseLost; to be asked before a ref is written, and after."""
-        self.lease.check()
+        self._lease.check()
 
     def doomed(self, digest: str) -> bool:
-        """Whether a collector has condemned a chunk (64 hex)."""
-        return bool(self.condemned) and bytes.fromhex(digest) in self.condemned
+        """Whether a collector has condemned a chunk (64 hex), which then counts as absent; reads the lists once."""
+        with self._reading:
+            if self._condemned is None:
+                lists = condemned.condemnations(self._store.bucket.list(condemned.FOLDER))
+                self._condemned = frozenset(one for each in lists for one in condemned.chunks_of(self._store, each))
+        return bool(self._condemned) and bytes.fromhex(digest) in self._condemned
 
 
 @contextlib.contextmanager
@@ -141,9 +148,8 @@ def hold(store: Store, purpose: str, listen: events.Listener = events.ignore) ->
     purpose: what it is for, to be shown to a collector's user.
     """
     with Lease(store, f"{FOLDER}/{os.urandom(8).hex()}", purpose) as lease:
-        listed = _without_a_sweep(store, lease, listen)
-        doomed = (digest for one in condemned.condemnations(listed) for digest in condemned.chunks_of(store, one))
-        yield Held(lease, frozenset(doomed))
+        _wait_for_sweeps(store, lease, listen)
+        yield Held(store, lease)
 
 
 class Taken:
@@ -181,24 +187,18 @@ class Taken:
             self._later.result().check()
 
 
-def _without_a_sweep(store: Store, lease: Lease, listen: events.Listener) -> list[Entry]:
-    """The listing of gc/ at a moment when this lease was there to be seen, and no sweep."""
+def _wait_for_sweeps(store: Store, lease: Lease, listen: events.Listener) -> None:
+    """Returns when this lease was there to be seen at a moment without a sweep."""
+    now = partial(_server_time, store, lease)
     told = False
-    while True:
-        listed = store.bucket.list(condemned.FOLDER)
-        sweeps = holders(store, listed, lambda: _server_time(store, lease))
-        if not sweeps:
-            return listed
+    while sweeps := holders(store, store.bucket.list(condemned.FOLDER), now):
         if not told:
             listen(events.Phase("wait"))
-            listen(
-                events.Noted(
-                    f"waiting for {sweeps[0].purpose} by {sweeps[0].by}, at work since {sweeps[0].at:%H:%M:%S} UTC"
-                )
-            )
+            by, since = sweeps[0].by, f"{sweeps[0].at:%H:%M:%S} UTC"
+            listen(events.Noted(f"waiting for {sweeps[0].purpose} by {by}, at work since {since}"))
             told = True
         lease.write(waits=True)
-        while holders(store, store.bucket.list(condemned.FOLDER), lambda: _server_time(store, lease)):
+        while holders(store, store.bucket.list(condemned.FOLDER), now):
             time.sleep(_POLL)
         lease.write(waits=False)
 
