@@ -27,6 +27,11 @@ def seed_dirs(given: Iterable[str | Path] = ()) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def receipt_wanted() -> bool:
+    """Whether CAS_RECEIPT asks restores for receipts: any value but empty, 0, false, no or off does."""
+    return os.environ.get("CAS_RECEIPT", "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
 @dataclass(frozen=True, slots=True)
 class CacheDirs:
     """Where Hugging Face keeps things. hub: the hub cache (HF_HUB_CACHE); home: HF_HOME."""
