@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from cas import manifest, refs
 from cas.digest import hex_of, named
 from cas.errors import CacheError, FormatError, InputError, IntegrityError, ManifestCorrupt
-from cas.folder import sync, write_all
+from cas.folder import is_file, opened, read_at, sync, write_all
 from cas.refs import Reference, Resolved
 from cas.store import Store, manifest_key, open_store
 
@@ -114,18 +113,19 @@ def _beside(file: Path) -> Path:
 def _read(file: Path, limit: int) -> bytes | None:
     """The bytes of a file; None only when the system said that there is none."""
     try:
-        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not be waited for
+        with opened(file) as fd:
+            found = os.fstat(fd)
+            if not is_file(found):
+                raise InputError(f"{file} is not a file: name one that `cas lock` wrote")
+            data = bytearray(min(found.st_size, limit) + 1)
+            size = read_at(fd, memoryview(data), 0)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise CacheError(f"{file} cannot be read ({error.strerror}): check its path, owner and mode") from error
-    with open(fd, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise InputError(f"{file} is not a file: name one that `cas lock` wrote")
-        data = opened.read(limit + 1)
-    if len(data) > limit:
+    if size > limit:
         raise FormatError(f"{file} is over the limit of {limit} bytes: `cas lock` did not write it")
-    return data
+    return bytes(data[:size])
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -30,8 +30,6 @@ from cas.store import Store
 if TYPE_CHECKING:
     from cas.restorer import Restored
 
-VERSION = 1
-
 _WRITING = 10.0
 _MOVING = ("fetch", "copy")
 _LONGEST = 2000
@@ -73,7 +71,7 @@ class Failure(msgspec.Struct, frozen=True, rename={"kind": "class"}):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """One restore. when: its begin, UTC. seconds: wall time. rate: bytes a second on the wire while fetching."""
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
     manifest: DigestName
     model: Name
     deployment: Name
