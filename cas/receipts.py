@@ -156,7 +156,9 @@ class Recorder:
                 writing.result()
             else:
                 self._listen(events.Warned(f"no receipt was written: the store did not take it in {self._within:g} s"))
-        except Exception as failure:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failure:  # a panic inside obstore is no Exception
             self._listen(events.Warned(f"no receipt was written: {_told(failure)}"))
 
     def _put(self, resolved: events.Resolved, error: Exception | None, end: float) -> None:
@@ -166,7 +168,7 @@ class Recorder:
     def _receipt(self, resolved: events.Resolved, error: Exception | None, end: float) -> Receipt:
         model, _, manifest = resolved.reference.partition("@")
         done = self.restored
-        ends = [*(begun for _, begun in self._phases[1:]), end]
+        ends = [*(begun for _, begun in self._phases), end][1:]
         steps = [Step(name, round(last - begun, 6)) for (name, begun), last in zip(self._phases, ends, strict=True)]
         fetching = sum(step.seconds for step in steps if step.name == "fetch")
         return Receipt(
@@ -199,7 +201,7 @@ class Recorder:
         )
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """An error's message. Those of other people's code may hold anything: of them, the class alone."""
     if isinstance(error, CasError):
         return _without_secrets(str(error))

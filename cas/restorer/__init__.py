@@ -74,8 +74,8 @@ def restore(
 
     reference: `model`, `model:tag`, `model@<8+ hex>`, `model@blake3:<64 hex>` or `pin:deployment/model`; or a version
     at hand, such as `read_lock` returns, for which the store is asked for chunks alone. store: an open one, a URL, or
-    None for the default. cache_dir: the hub cache (HF_HUB_CACHE). seeds: folders that may hold some of it (another cache, a
-    volume), looked through before those that CAS_SEEDS names. verify: hash what is there instead of
+    None for the default. cache_dir: the hub cache (HF_HUB_CACHE). seeds: folders that may hold some of it (another
+    cache, a volume), looked through before those that CAS_SEEDS names. verify: hash what is there instead of
     trusting its record. refuse_pickle: raise FormatError for a version with pickle files. dry_run: change nothing.
     Raises InputError, NotFoundError, IntegrityError, FormatError, StoreError or CacheError; what was fetched by
     then is kept for the next call.

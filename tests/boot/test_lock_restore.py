@@ -14,7 +14,7 @@ import pytest
 import cas
 from cas.bucket import Kind
 from cas.errors import AccessDenied
-from cas.store import Store, open_store
+from cas.store import open_store
 from tests.boot.conftest import OLD, Boot, boot_at
 from tests.conftest import read_tree, snapshot
 from tools.fault_proxy import FaultProxy
@@ -36,8 +36,6 @@ class _Files(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         self.asked.append(self.path)
         super().do_GET()
-
-    do_HEAD = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -132,6 +130,5 @@ def test_a_reference_and_a_lock_exclude_each_other(boot: Boot) -> None:
 
 
 def test_the_store_of_a_lock_must_still_be_one_that_may_be_read(boot: Boot) -> None:
-    with pytest.raises(AccessDenied, match="no S3 credentials|AWS_ACCESS_KEY_ID"):
+    with pytest.raises(AccessDenied, match="no S3 credentials"):
         cas.restore(cas.read_lock(boot.lock), "s3://bucket/cas", cache_dir=boot.cache)
-    assert isinstance(boot.store, Store)

@@ -202,3 +202,14 @@ def test_a_receipt_of_two_models_is_of_one_version_each(boot: Boot) -> None:
     boot.cas("restore", "m", "--receipt")
     boot.cas("restore", "other", "--receipt")
     assert [receipt.model for receipt in receipts(boot.store).values()] == ["m", "other"]
+
+
+def test_nothing_of_it_is_loaded_where_none_is_wanted(boot: Boot) -> None:
+    def loaded(*words: str) -> str:
+        done = boot.cas(*words, PYTHONPROFILEIMPORTTIME="1")
+        assert done.returncode == 0
+        return str(done.stderr)
+
+    modules = ("cas.receipts", "cas.host", "importlib.metadata")
+    assert not [name for name in modules if f" {name}\n" in loaded("restore", "m")]
+    assert all(f" {name}\n" in loaded("restore", "m", "--receipt") for name in modules)
