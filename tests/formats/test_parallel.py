@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas.parallel import Pool, for_each
+from cas.parallel import Later, Pool, for_each
 
 
 class Gauge:
