@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cas.errors import InputError
+
 MIB = 1024 * 1024
+_DAY = 86_400
 
 
 def store_url(given: str | None = None) -> str:
@@ -25,6 +29,17 @@ def seed_dirs(given: Iterable[str | Path] = ()) -> tuple[Path, ...]:
     named = [*given, *os.environ.get("CAS_SEEDS", "").split(os.pathsep)]
     found = (Path(os.path.expandvars(name)).expanduser().absolute() for name in named if str(name))
     return tuple(dict.fromkeys(found))
+
+
+def lease_seconds() -> int:
+    """How long others believe that somebody is at work who has stopped saying so: CAS_LEASE_SECONDS, else 600.
+
+    Raises InputError unless it is a number from 2 to 86,400.
+    """
+    given = os.environ.get("CAS_LEASE_SECONDS") or "600"
+    if not re.fullmatch(r"[0-9]{1,5}", given) or not 2 <= int(given) <= _DAY:
+        raise InputError(f"CAS_LEASE_SECONDS is {given!a}: write a number of seconds from 2 to {_DAY}")
+    return int(given)
 
 
 def receipt_wanted() -> bool:
@@ -70,7 +85,7 @@ class Limits:
     """
 
     budget: int = field(default_factory=lambda: default_budget())  # noqa: PLW0108 (defined below)
-    requests: int = 16
+    requests: int = 14
     uploads: int = field(default_factory=lambda: default_workers() + 4)
     workers: int = field(default_factory=lambda: default_workers())  # noqa: PLW0108 (defined below)
 

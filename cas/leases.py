@@ -23,6 +23,7 @@ import msgspec
 
 from cas import condemned, events
 from cas.bucket import Entry, Kind
+from cas.config import lease_seconds
 from cas.errors import CasError, FormatError, ObjectMissing, StoreError
 from cas.manifest import Text
 from cas.parallel import Later
@@ -31,10 +32,9 @@ from cas.store import Store
 
 FOLDER = "leases"
 
-SECONDS = 600
-"""How long others believe an entry. Its owner trusts it for half of that, and renews it after an eighth."""
-
+# An entry's owner trusts it for this share of the time for which others do, and renews it after that one.
 _OWN_SHARE, _RENEWAL_SHARE = 0.5, 0.125
+_UNREADABLE = 600  # seconds
 _POLL = 2.0  # seconds
 
 _ENTRY = re.compile(r"(?P<id>leases/[0-9a-f]{16}|gc/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-sweep)-(?P<seq>[0-9]{6,})\.json")
@@ -68,9 +68,10 @@ class Holder(NamedTuple):
 class Lease:
     """One lease, or the mark of one sweep, renewed by a thread of its own; use as a context manager."""
 
-    def __init__(self, store: Store, identity: str, purpose: str, seconds: int = SECONDS) -> None:
-        """identity: what its entries' keys begin with."""
-        self._store, self.id, self._purpose, self._seconds = store, identity, purpose, seconds
+    def __init__(self, store: Store, identity: str, purpose: str, seconds: int | None = None) -> None:
+        """identity: what its entries' keys begin with. seconds: how long others believe each, if not the setting."""
+        self._store, self.id, self._purpose = store, identity, purpose
+        self._seconds = seconds or lease_seconds()
         self._by = whoami()
         self._waits = False
         self._sequence = 0
@@ -134,25 +135,24 @@ class Held(NamedTuple):
 
 
 @contextlib.contextmanager
-def hold(
-    store: Store, purpose: str, listen: events.Listener = events.ignore, *, seconds: int = SECONDS
-) -> Iterator[Held]:
+def hold(store: Store, purpose: str, listen: events.Listener = events.ignore) -> Iterator[Held]:
     """A lease for as long as the context lasts; waits for a sweep that is under way.
 
-    purpose: what it is for, to be shown to a collector's user. seconds: for how long a dead holder is believed.
+    purpose: what it is for, to be shown to a collector's user.
     """
-    with Lease(store, f"{FOLDER}/{os.urandom(8).hex()}", purpose, seconds) as lease:
+    with Lease(store, f"{FOLDER}/{os.urandom(8).hex()}", purpose) as lease:
         listed = _without_a_sweep(store, lease, listen)
         doomed = (digest for one in condemned.condemnations(listed) for digest in condemned.chunks_of(store, one))
         yield Held(lease, frozenset(doomed))
 
 
 class Taken:
-    """A lease that is taken while its owner does other things; use as a context manager."""
+    """A lease that is taken when something depends on it, which an unchanged publish does not; a context manager."""
 
     def __init__(self, store: Store, purpose: str, listen: events.Listener) -> None:
         """As for `hold`."""
         self._holding = hold(store, purpose, listen)
+        self._beginning = threading.Lock()
         self._later: Later[Held] | None = None
 
     def __enter__(self) -> Taken:
@@ -165,15 +165,18 @@ class Taken:
                 self._holding.__exit__(None, None, None)
 
     def begin(self) -> None:
-        """Begins to take it, unless that is done: from now on the store is written to."""
-        self._later = self._later or Later(self._holding.__enter__)
+        """Begins to take it in a thread of its own, unless that was done."""
+        with self._beginning:
+            self._later = self._later or Later(self._holding.__enter__)
 
     def doomed(self, digest: str) -> bool:
-        """As Held.doomed; False for who never began, and writes nothing. Waits until the lease is taken."""
-        return self._later is not None and self._later.result().doomed(digest)
+        """As Held.doomed; takes the lease, and waits until it is taken."""
+        self.begin()
+        assert self._later is not None
+        return self._later.result().doomed(digest)
 
     def check(self) -> None:
-        """As Held.check."""
+        """As Held.check; who took none depends on nothing that could be swept."""
         if self._later is not None:
             self._later.result().check()
 
@@ -244,6 +247,6 @@ def _holder(store: Store, identity: str, entry: Entry) -> Holder:
     except ObjectMissing:
         document = _Document("", "", 0)
     except FormatError:
-        document = _Document("somebody", f"what {entry.key} stands for", SECONDS)
+        document = _Document("somebody", f"what {entry.key} stands for", _UNREADABLE)
     until = entry.modified + datetime.timedelta(seconds=document.seconds)
     return Holder(identity, entry.modified, until, document.by, document.purpose, document.waits)

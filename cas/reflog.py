@@ -55,6 +55,10 @@ class Move(NamedTuple):
     entry: RefEntry
 
 
+UNSET = Move("", datetime.datetime.min.replace(tzinfo=datetime.UTC), RefEntry(None, "0001-01-01T00:00:00Z", "", ""))
+"""What to expect of a ref that was never set: no move at all."""
+
+
 class Ref(NamedTuple):
     """Which ref: the tag `second` of the model `first`, or the pin of the model `second` by the deployment `first`."""
 
@@ -86,7 +90,8 @@ class RefLog:
     def listed(self) -> list[Entry]:
         """Its entries as the bucket shows them, oldest first; empty when the ref was never set."""
         found = self._store.bucket.list(self.ref.prefix) if self._listed is None else self._listed
-        return sorted((one for one in found if _ENTRY.fullmatch(_name(one))), key=lambda one: _order(_name(one)))
+        mine = [one for one in found if one.key == f"{self.ref.prefix}/{_name(one)}" and _ENTRY.fullmatch(_name(one))]
+        return sorted(mine, key=lambda one: _order(_name(one)))
 
     def names(self) -> list[str]:
         """Entry names, oldest first; empty when the ref was never set."""
@@ -137,15 +142,15 @@ class RefLog:
     def append(self, digest: str | None, reason: str, by: str | None = None, *, expect: Move | None = None) -> RefEntry:
         """Moves the ref to a manifest (64 hex), or removes it (None).
 
-        expect: the move that must still be the last one. Raises RefMoved when it is not, or when somebody else's move
-        of the same moment won.
+        expect: the move that must still be the last one, UNSET for none. Raises RefMoved when it is not, or when
+        somebody else's move of the same moment won.
         """
         self._listed = None
         names = self.names()
         sequence = _order(names[-1])[0] + 1 if names else 1
         mine = f"{sequence:08d}-{os.urandom(8).hex()}.json"
         if expect is not None:
-            if names[-1:] != [expect.name]:
+            if (names or [UNSET.name])[-1] != expect.name:
                 raise RefMoved(str(self.ref), self._now_named(names), expected=_shown(expect.entry))
             # Whoever expects the same writes under the same name, of which a store that honours conditional
             # writes has one.

@@ -93,12 +93,10 @@ def log_of(store: Store, reference: Reference) -> RefLog:
     return RefLog(store, Ref("tags", reference.model, reference.tag or DEFAULT_TAG))
 
 
-def _current(store: Store, log: RefLog) -> str:
-    digest = log.current_digest()
-    if digest is not None:
-        return digest
-    kind, first, second = log.ref
-    others = sorted(other for other in reflog.current(store, kind, first) if other != log.ref)
+def absent(store: Store, ref: Ref) -> NotFoundError:
+    """The error that says that a tag or pin is not set, and what is."""
+    kind, first, second = ref
+    others = sorted(other for other in reflog.current(store, kind, first) if other != ref)
     if others:
         names = ", ".join(other.second for other in others[:8])
         hint = f"its tags are {names}" if kind == "tags" else f"{first} has pins of {names}"
@@ -108,4 +106,16 @@ def _current(store: Store, log: RefLog) -> str:
         hint = f"the store's models are {', '.join(models[:8])}"
     else:
         hint = "the store is empty: publish a model with `cas publish`"
-    raise NotFoundError(f"{log.ref} is not in {store.url}: {hint}")
+    return NotFoundError(f"{ref} is not in {store.url}: {hint}")
+
+
+def _current(store: Store, log: RefLog) -> str:
+    entry = log.current()
+    if entry is None:
+        raise absent(store, log.ref)
+    if entry.digest is None:
+        raise NotFoundError(
+            f"{log.ref} was removed from {store.url} by {entry.by} ({entry.reason}): see `cas history {log.ref}`, and "
+            f"`cas rollback {log.ref}` puts it back"
+        )
+    return entry.digest

@@ -31,10 +31,10 @@ class Administration:
         self._endpoint, self._region, self._options = endpoint, region, options
         self._made: Any = None
 
-    def keeps_versions(self, witness: str) -> bool:
-        """Whether the object `witness`, which must be there, was stored as a version of several."""
+    def keeps_versions(self, key: str) -> bool:
+        """Whether the object `key` was stored as a version of several."""
         try:
-            return any(one.version not in ("", NO_VERSION) for one in self.stored(witness, folder=False))
+            return any(one.version not in ("", NO_VERSION) for one in self.stored(key, folder=False))
         except Unsupported:
             return False
 

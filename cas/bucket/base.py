@@ -107,8 +107,11 @@ class Bucket(ABC):
             return False
         return True
 
-    def keeps_versions(self) -> bool:
-        """Whether a deleted object, or one that is written over, goes on taking room until `erase`."""
+    def keeps_versions(self, key: str) -> bool:
+        """Whether a deleted object, or one that is written over, goes on taking room until `erase`.
+
+        key: an object that was written just now, and tells.
+        """
         return False
 
     def stored(self, prefix: str) -> Versions:

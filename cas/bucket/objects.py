@@ -144,8 +144,8 @@ class ObjectBucket(Bucket):
         except ObjectMissing:
             return
 
-    def keeps_versions(self) -> bool:
-        return bool(self._administration and self._witness and self._administration.keeps_versions(self._witness))
+    def keeps_versions(self, key: str) -> bool:
+        return bool(self._administration and self._administration.keeps_versions(key))
 
     def stored(self, prefix: str) -> Versions:
         return self._administration.stored(prefix) if self._administration else super().stored(prefix)

@@ -29,13 +29,20 @@ _COMMANDS = {
     "verify": ("cas.cli.verify:verify", "Re-hash a model on this machine."),
     "derive": ("cas.cli.derive:derive", "Publish a variant: the same model, cast to float16."),
     "tag": ("cas.cli.tag:tag", "Give a version tags."),
+    "untag": ("cas.cli.tag:untag", "Remove tags."),
+    "pin": ("cas.cli.pin:pin", "Fix the version that a deployment restores."),
+    "pins": ("cas.cli.pin:pins", "List what deployments have pinned."),
+    "unpin": ("cas.cli.pin:unpin", "Remove a deployment's pin."),
+    "history": ("cas.cli.history:history", "Show what a tag or pin named, and who moved it."),
+    "rollback": ("cas.cli.history:rollback", "Move a tag or pin back to an earlier version."),
     "lock": ("cas.cli.lock:lock", "Write a version's manifest to a file to restore by."),
     "gc": ("cas.cli.gc:gc", "Free what nothing uses."),
     "completion": ("cas.cli.completion:completion", "Print a shell's completion script."),
 }
 
 _EPILOG = """\b
-References:  model, model:tag, model@<8+ hex>, model@blake3:<64 hex>
+References:  model, model:tag, model@<8+ hex>, model@blake3:<64 hex>,
+             pin:deployment/model
 The store:   --store, CAS_STORE, s3://$S3_BUCKET/cas, or a folder in your data home
 Exit codes:  2 wrong call, 3 not found, 4 corrupt, 5 unknown format, 6 store,
              7 disk or cache, 8 signature

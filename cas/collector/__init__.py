@@ -22,7 +22,7 @@ from cas.collector.sweep import PutOff, alone, sweep
 from cas.condemned import Condemnation
 from cas.config import Limits
 from cas.errors import InputError, StoreError
-from cas.leases import SECONDS, Lease
+from cas.leases import Lease
 from cas.parallel import for_each
 from cas.reflog import KEPT
 from cas.store import CHUNK_KEY, Store, open_store
@@ -69,7 +69,6 @@ def gc(
     keep: int = KEPT,
     dry_run: bool = False,
     wait: float = 60.0,
-    lease_seconds: int = SECONDS,
     limits: Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Collected:
@@ -77,17 +76,16 @@ def gc(
 
     store: an open one, a URL, or None for the default. grace: how long anything is left alone after it was written, and
     after it was condemned. keep: how many versions each tag and pin keeps, the current one among them. dry_run:
-    change nothing. wait: seconds to wait for publishers before the sweep is put off. lease_seconds: how long a sweep
-    that died is believed to go on. Raises InputError; StoreError beside another collector, without permission to
-    delete, or when clocks differ; IntegrityError or FormatError for anything kept that cannot be read. Nothing has
-    been deleted then.
+    change nothing. wait: seconds to wait for publishers before the sweep is put off. Raises InputError; StoreError
+    beside another collector, without permission to delete, or when clocks differ; IntegrityError or FormatError for
+    anything kept that cannot be read. Nothing has been deleted then.
     """
     begun = time.monotonic()
     if keep < 1 or grace < datetime.timedelta(0):
         raise InputError("keep at least 1 version, and give a grace period that is not negative")
     held = store if isinstance(store, Store) else open_store(store)
     held.check_format()
-    run = _Run(held, grace, keep, lease_seconds, limits or Limits(), on_event)
+    run = _Run(held, grace, keep, limits or Limits(), on_event)
     return run.dry(begun) if dry_run else run.collect(wait, begun)
 
 
@@ -108,20 +106,17 @@ class _Run:
         store: Store,
         grace: datetime.timedelta,
         keep: int,
-        lease_seconds: int,
         limits: Limits,
         listen: events.Listener,
     ) -> None:
         self._store, self._grace, self._limits, self._listen = store, grace, limits, listen
-        self._lease_seconds = lease_seconds
         self._tolerance = min(_TOLERANCE, grace / 20)
         self._name = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"
         self._live = Live(store, grace=grace, keep=keep, limits=limits)
 
     def collect(self, wait: float, begun: float) -> Collected:
         """Sweeps, condemns and clears away."""
-        eraser = Eraser(self._store, self._limits, self._listen)
-        now = self._probe(eraser)
+        now, eraser = self._probe()
         ripe, pending = self._condemnations(now)
         put_off, swept = "", (0, 0)
         try:
@@ -161,11 +156,12 @@ class _Run:
         freed = sum(entry.size for entry in (*gone, *manifests))
         return self._told((len(manifests), len(gone)), freed, garbage, pending, 0, "", begun, dry_run=True)
 
-    def _probe(self, eraser: Eraser) -> datetime.datetime:
-        """The server's time; raises AccessDenied when this key may not delete, StoreError when clocks differ."""
+    def _probe(self) -> tuple[datetime.datetime, Eraser]:
+        """The server's time, and what erases; raises AccessDenied without permission, StoreError when clocks differ."""
         key = f"{condemned.FOLDER}/{self._name}-probe.json"
         self._store.bucket.put(key, b"{}", Kind.DOCUMENT)
         now = self._store.bucket.head(key).modified
+        eraser = Eraser(self._store, key, self._limits, self._listen)
         eraser.erase(condemned.FOLDER, [key])
         eraser.freed = 0
         here = datetime.datetime.now(datetime.UTC)
@@ -174,7 +170,7 @@ class _Run:
                 f"the clock of {self._store.url} says {now:%Y-%m-%dT%H:%M:%SZ}, this machine's "
                 f"{here:%Y-%m-%dT%H:%M:%SZ}: set the one that is wrong; nothing was deleted"
             )
-        return now
+        return now, eraser
 
     def _condemnations(self, now: datetime.datetime) -> tuple[list[Condemnation], list[Condemnation]]:
         """Those that may be swept now, and those that may not yet."""
@@ -191,7 +187,7 @@ class _Run:
         self, ripe: Sequence[Condemnation], now: datetime.datetime, wait: float, eraser: Eraser
     ) -> tuple[int, int]:
         """How many versions and chunks were deleted; raises PutOff."""
-        with Lease(self._store, f"{condemned.FOLDER}/{self._name}-sweep", "cas gc", self._lease_seconds) as mark:
+        with Lease(self._store, f"{condemned.FOLDER}/{self._name}-sweep", "cas gc") as mark:
             alone(self._store, mark, now, wait, self._listen)
             self._look(now)
             self._listen(events.Phase("sweep"))
@@ -233,6 +229,8 @@ class _Run:
             if log.current_digest() is None and listed[-1].modified < now - self._grace:
                 gone = listed
             count += eraser.erase(log.ref.prefix, [entry.key for entry in gone])
+        probes = [one.key for one in bucket.list(condemned.FOLDER) if one.key.endswith("-probe.json")]
+        count += eraser.erase(condemned.FOLDER, probes)  # of runs that might not delete
         for folder in (leases.FOLDER, condemned.FOLDER):
             count += eraser.erase(folder, leases.stale(self._store, folder, now))
         old = [entry.key for entry in bucket.list("receipts") if entry.modified < now - _RECEIPTS_STAY]

@@ -16,9 +16,10 @@ from cas.store import Store
 class Eraser:
     """Erases objects, and counts them. objects, freed: how many stored versions, and their bytes."""
 
-    def __init__(self, store: Store, limits: Limits, listen: events.Listener = events.ignore) -> None:
+    def __init__(self, store: Store, witness: str, limits: Limits, listen: events.Listener = events.ignore) -> None:
+        """witness: the key of an object that was written just now."""
         self._store, self._limits, self._listen = store, limits, listen
-        self._versions = store.bucket.keeps_versions()
+        self._versions = store.bucket.keeps_versions(witness)
         self._counting = threading.Lock()
         self.objects = self.freed = 0
 

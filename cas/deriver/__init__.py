@@ -89,8 +89,6 @@ def derive(
     original = refs.resolve(held, reference)
     variant.check_original(original)
     with leases.Taken(held, f"derive {original.exact}", on_event) as lease:
-        if not dry_run:
-            lease.begin()
         job = _Derivation(held, original, transform, limits or config.Limits(), on_event, lease)
         parent, _ = tagging.version(held, original.manifest.model, names[0], on_event)
         found = job.existing()
@@ -150,6 +148,7 @@ class _Derivation:
 
     def make(self, files: list[CastFile], parent: str | None) -> tuple[str, Manifest]:
         """Casts and stores the files, and then the manifest; returns it with its digest."""
+        self._lease.begin()
         carried = self._carried()
         if gone := carried.keys() - self._store.present(carried, self._limits):
             raise ChunkMissing(named(min(gone)), self._store.url)

@@ -71,8 +71,6 @@ def publish(
     held = store if isinstance(store, Store) else open_store(store)
     exists = _exists(held)
     with leases.Taken(held, f"publish {model}", on_event) as lease:
-        if exists and not dry_run:
-            lease.begin()
         parent_digest, parent = tagging.version(held, model, names[0], on_event)
         gathered = gather(source, config.cache_dirs(cache_dir), on_event, download=download)
         # A forced publish takes nobody's word: it reads every file, and checks it against its blob's name.
@@ -82,20 +80,22 @@ def publish(
         _manifest(model, index.listed(read=False), parent_digest)
         if not dry_run:
             held.create()
-            lease.begin()
-        sender = Sender(held, limits, on_event, lease.doomed, anew=force, ask=exists, write=not dry_run)
+            if force or (index.unread and not index.seems_known):
+                lease.begin()
+        doomed = (lambda digest: False) if dry_run else lease.doomed
+        sender = Sender(held, limits, on_event, doomed, anew=force, ask=exists, write=not dry_run)
         sender.slices.update(index.slices)
         on_event(events.Phase("hash" if dry_run or index.seems_known else "upload", index.unread))
         sender.read(index.readings, trusted.chunks().keys() if trusted else frozenset())
-        sender.settle()
         new = _manifest(model, index.listed(), parent_digest)
         created = parent is None or parent.content() != new.content()
+        sender.settle(depended_on=created)
         digest = manifest.digest_of(new) if created or parent_digest is None else parent_digest
         moved: tuple[str, ...] = ()
         if not dry_run:
             on_event(events.Phase("commit"))
-            lease.check()
             if created:
+                lease.check()
                 held.put_manifest(new)
                 # A damaged one of the same name would have stayed; no tag may ever name it.
                 held.get_manifest(model, digest)

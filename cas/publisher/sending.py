@@ -103,13 +103,10 @@ class Sender:
         with self._lock:
             known = digest in self.slices
             self.slices.setdefault(digest, where)
-        if known:
+        if known or digest in expected:
             return digest, "local", None
-        if not self._doomed(digest):
-            if digest in expected:
-                return digest, "local", None
-            if self._ask and self._store.has_chunk(digest):
-                return digest, "present", None
+        if self._ask and not self._doomed(digest) and self._store.has_chunk(digest):
+            return digest, "present", None
         self._miss(digest)
         if not self._write:
             return digest, "local", None
@@ -124,12 +121,15 @@ class Sender:
             ) from error
         return digest, "store", frame
 
-    def settle(self) -> None:
-        """Asks the store for every chunk that was not sent, and sends those it has lost, until it has them all."""
+    def settle(self, *, depended_on: bool) -> None:
+        """Asks the store for every chunk that was not sent, and sends those it has lost, until it has them all.
+
+        depended_on: by a manifest to be written, so that chunks that are doomed count as lost.
+        """
         while not self._anew and (rest := self._not_missing()):
             self._listen(events.Phase("lookup"))
-            gone = rest.keys() - self._store.present(rest, self._limits)
-            gone |= {digest for digest in rest if self._doomed(digest)}
+            doomed = {digest for digest in rest if depended_on and self._doomed(digest)}
+            gone = rest.keys() - self._store.present(rest, self._limits) | doomed
             for digest in gone:
                 self._miss(digest)
             if not gone or not self._write:

@@ -30,7 +30,7 @@ WIDE_MODEL = "wide"
 REPOS = (MODEL_FILE.rsplit("/", 2)[0], VOCOS_FOLDER)
 CHANGED = 0.15
 NUDGE = 1e-3
-_OURS = ("AWS_", "CAS_", "HF_", "HUGGINGFACE_", "RCLONE_", "S3_", "RUNAI_", "SSL_CERT_")
+_OURS = ("AWS_", "CAS_", "HF_", "HUGGINGFACE_", "PYTHONPATH", "RCLONE_", "S3_", "RUNAI_", "SSL_CERT_")
 
 
 class Scene:
@@ -201,9 +201,10 @@ class Client:
         """Measures one `s5cmd` command."""
         return self.run([program("s5cmd"), "--endpoint-url", self.endpoint, *words])
 
-    def python(self, script: str, *words: str) -> Measured:
-        """Measures one of `tools.bench.clients`."""
-        return self.run([sys.executable, str(Path(__file__).parent / "clients" / f"{script}.py"), *words])
+    def python(self, script: str, *words: str, packages: str | None = None) -> Measured:
+        """Measures one of `tools.bench.clients`. packages: a PYTHONPATH, which none has otherwise."""
+        command = [sys.executable, str(Path(__file__).parent / "clients" / f"{script}.py"), *words]
+        return self.run(command, {"PYTHONPATH": packages} if packages else None)
 
     def run(self, command: list[str], environment: dict[str, str] | None = None) -> Measured:
         """Measures any command, all of whose outputs are gone or emptied by now."""

@@ -30,7 +30,7 @@ from cas.frame import Decoder, Encoder
 from tools.seaweed import SeaweedFS
 
 _CHUNKS = 96
-_IN_FLIGHT = 16
+_IN_FLIGHT = 14
 _BUCKET = "steps"
 
 
