@@ -42,6 +42,11 @@ def lease_seconds() -> int:
     return int(given)
 
 
+def receipt_wanted() -> bool:
+    """Whether CAS_RECEIPT asks restores for receipts: any value but empty, 0, false, no or off does."""
+    return os.environ.get("CAS_RECEIPT", "").strip().lower() not in ("", "0", "false", "no", "off")
+
+
 @dataclass(frozen=True, slots=True)
 class CacheDirs:
     """Where Hugging Face keeps things. hub: the hub cache (HF_HUB_CACHE); home: HF_HOME."""

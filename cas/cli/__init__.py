@@ -35,6 +35,7 @@ _COMMANDS = {
     "unpin": ("cas.cli.pin:unpin", "Remove a deployment's pin."),
     "history": ("cas.cli.history:history", "Show what a tag or pin named, and who moved it."),
     "rollback": ("cas.cli.history:rollback", "Move a tag or pin back to an earlier version."),
+    "lock": ("cas.cli.lock:lock", "Write a version's manifest to a file to restore by."),
     "gc": ("cas.cli.gc:gc", "Free what nothing uses."),
     "completion": ("cas.cli.completion:completion", "Print a shell's completion script."),
 }
