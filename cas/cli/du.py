@@ -62,12 +62,11 @@ def du(settings: Settings, model: str | None) -> None:
 def _document(found: Usage) -> dict[str, object]:
     from cas.digest import named
 
-    versions = [
-        {**asdict(version), "digest": named(version.digest), "names": None, **version.names._asdict()}
-        for version in found.versions
-    ]
-    for version in versions:
-        del version["names"]
+    versions = []
+    for version in found.versions:
+        given = asdict(version)
+        del given["names"]
+        versions.append({**given, "digest": named(version.digest), **version.names._asdict()})
     return {**asdict(found), "versions": versions, "ratio": found.ratio}
 
 

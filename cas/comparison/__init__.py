@@ -8,7 +8,7 @@ from cas import config, events, refs
 from cas.comparison.files import FilePair, RepoPair, pair
 from cas.comparison.tensors import TensorComparison, Tensors
 from cas.errors import FormatError
-from cas.manifest import Manifest
+from cas.manifest import Manifest, PlainFile, RepoFile
 from cas.refs import Resolved
 from cas.store import Store, open_store
 
@@ -17,7 +17,10 @@ _TENSOR_FILE = ".safetensors"
 
 @dataclass(frozen=True, slots=True)
 class ComparedFile:
-    """A file that differs. tensors: which of them do, None when it is not looked into. note: why it is not."""
+    """A file that differs. tensors: which of them do, None when it is not looked into.
+
+    note: why it is not, or what else there is to say.
+    """
 
     pair: FilePair
     tensors: Tensors | None = None
@@ -98,6 +101,8 @@ def _compared(
     for number, one in enumerate(pairs):
         if one.change != "changed" or one.before is None or one.after is None:
             continue
+        if _blob(one.before.file) and _blob(one.before.file) == _blob(one.after.file):
+            notes[number] = "the same blob, in other chunks"
         if one.after.file.path.endswith(_TENSOR_FILE):
             try:
                 comparison.add(number, one.before.file.chunks, one.after.file.chunks)
@@ -109,6 +114,10 @@ def _compared(
         ComparedFile(one, comparison.result(number) if number in looked_into else None, notes.get(number, ""))
         for number, one in enumerate(pairs)
     ]
+
+
+def _blob(file: RepoFile | PlainFile) -> str | None:
+    return file.blob if isinstance(file, RepoFile) else None
 
 
 def _download(store: Store, before: Manifest, after: Manifest, limits: config.Limits) -> Download:

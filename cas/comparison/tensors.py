@@ -42,7 +42,7 @@ class TensorPair:
 
 @dataclass(frozen=True, slots=True)
 class Tensors:
-    """What differs in a file. pairs: in the order of its data. metadata: whether `__metadata__` in the header differs."""
+    """What differs in a file. pairs: in the order of its data. metadata: whether the header's `__metadata__` does."""
 
     pairs: tuple[TensorPair, ...]
     unchanged: int

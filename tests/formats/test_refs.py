@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas import catalogue, reflog
+from cas import catalogue, reflog, refs
 from cas.bucket import Kind, open_bucket
 from cas.digest import hex_of, named
 from cas.errors import FormatError, InputError, ManifestCorrupt, NotFoundError, RefMoved
