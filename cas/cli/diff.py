@@ -85,10 +85,9 @@ def _print(lines: list[_Line], room: int | None) -> None:
 def _heading(version: Resolved) -> str:
     from cas.digest import named
 
-    model = version.manifest.model
-    return (
-        f"{version.reference}  {model}@{named(version.digest)[: len('blake3:') + _SHORT]}  {version.manifest.created}"
-    )
+    exact = f"{version.manifest.model}@{named(version.digest)[: len('blake3:') + _SHORT]}"
+    asked = "" if version.reference.digest else f"{version.reference}  "
+    return f"{asked}{exact}  {version.manifest.created}"
 
 
 def _repo(repo: ComparedRepo, *, every: bool) -> Iterator[_Line]:

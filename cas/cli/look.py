@@ -83,7 +83,7 @@ def show(settings: Settings, reference: str) -> None:
         output.document(document)
         return
     print(f"reference  {resolved.exact}")
-    print(f"named by   {names.shown or '-' if names else 'not known: refs cannot be listed over https'}")
+    print(f"named by   {names.shown or '-' if names else '?'}")
     print(f"created    {found.created} by {found.created_by}")
     print(f"parent     {found.parent or '-'}")
     if derived:
@@ -106,13 +106,14 @@ def show(settings: Settings, reference: str) -> None:
 
 
 def _names(store: Store, model: str, digest: str) -> Names | None:
-    """What names a version now; None where the store cannot be asked."""
+    """What names a version now; None, with a warning, for a reader who may not list refs."""
     from cas import naming
-    from cas.errors import Unsupported
+    from cas.errors import AccessDenied, Unsupported
 
     try:
         return naming.named(store, model).of(model, digest)
-    except Unsupported:
+    except (Unsupported, AccessDenied) as error:
+        print(f"warning: which tags and pins name this version is not known: {error}", file=sys.stderr)
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,21 @@ def test_show_tells_which_refs_name_the_version(directory_store: Store) -> None:
     assert "named by   -" in cas_lines(directory_store, "show", f"m@{named(made['one'])}")
     document = cas_json(directory_store, "show", "pin:eu-prod/m")
     assert (document["tags"], document["pins"]) == ([], ["eu-prod"])
+
+
+def test_show_goes_on_where_refs_may_not_be_listed(directory_store: Store, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may list everything")
+    made = family(directory_store)
+    refs = tmp_path / "store/refs"
+    refs.chmod(0)
+    try:
+        done = run_cas("--store", directory_store.url, "show", f"m@{named(made['one'])}")
+    finally:
+        refs.chmod(0o755)
+    assert done.returncode == 0
+    assert "named by   ?" in done.stdout.splitlines()
+    assert "warning: which tags and pins name this version is not known" in done.stderr
 
 
 def test_a_pin_that_cannot_be_read_is_listed_as_such(directory_store: Store, tmp_path: Path) -> None:

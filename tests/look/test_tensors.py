@@ -94,6 +94,17 @@ def test_every_tensor_that_differs_is_named_and_no_other(
             assert shown(tensors_of(found)) == wanted(before, after)
 
 
+def test_tensors_that_change_places_in_the_same_chunk_differ(directory_store: Store) -> None:
+    s = directory_store
+    parts = {"a": Tensor("U8", (3,), b"abc"), "b": Tensor("U8", (3,), b"xyz"), "c": Tensor("U8", (3,), b"abc")}
+    swapped = {"a": parts["b"], "b": parts["a"], "c": parts["c"]}
+    before, after = safetensors(parts), safetensors(swapped, order=["b", "a", "c"])
+    assert before[-9:] == after[-9:]
+    versions = [version(s, [repo("o/r", {"m.safetensors": put(s, data, [len(data) - 9])})]) for data in (before, after)]
+    found = tensors_of(compare(*versions, s))
+    assert shown(found) == ({"a": "changed", "b": "changed"}, 1, False) == wanted(before, after)
+
+
 @pytest.fixture
 def large(tmp_path: Path) -> dict[str, Tensor]:
     """Two large tensors, one of them in several chunks, and small ones that share a chunk."""
