@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import functools
+import http.server
+import threading
 from pathlib import Path
 
 import pytest
@@ -138,19 +140,25 @@ def test_show_tells_which_refs_name_the_version(directory_store: Store) -> None:
     assert (document["tags"], document["pins"]) == ([], ["eu-prod"])
 
 
-def test_show_goes_on_where_refs_may_not_be_listed(directory_store: Store, tmp_path: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may list everything")
+def test_show_and_diff_go_on_where_refs_cannot_be_listed(directory_store: Store, tmp_path: Path) -> None:
     made = family(directory_store)
-    refs = tmp_path / "store/refs"
-    refs.chmod(0)
-    try:
-        done = run_cas("--store", directory_store.url, "show", f"m@{named(made['one'])}")
-    finally:
-        refs.chmod(0o755)
-    assert done.returncode == 0
-    assert "named by   ?" in done.stdout.splitlines()
-    assert "warning: which tags and pins name this version is not known" in done.stderr
+    one, two = (f"m@{named(made[name])}" for name in ("one", "two"))
+    handler = functools.partial(_Quiet, directory=str(tmp_path / "store"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        shown = run_cas("--store", url, "show", one)
+        differs = run_cas("--store", url, "diff", one, two)
+        server.shutdown()
+    assert "named by   ?" in shown.stdout.splitlines()
+    assert "warning: which tags and pins name this version is not known" in shown.stderr
+    assert (shown.returncode, differs.returncode) == (0, 0)
+    assert differs.stdout.splitlines() == cas_lines(directory_store, "diff", one, two)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 def test_a_pin_that_cannot_be_read_is_listed_as_such(directory_store: Store, tmp_path: Path) -> None:
