@@ -11,7 +11,6 @@ from cas import config, events, leases, manifest, reflog, refs, tagging
 from cas.cast import TARGETS
 from cas.deriver import plan, proof, variant
 from cas.deriver.plan import CastFile
-from cas.deriver.ranges import Codec
 from cas.deriver.variant import Chunks, Made
 from cas.deriver.work import Caster
 from cas.digest import named
@@ -21,6 +20,7 @@ from cas.nearest import Verdict
 from cas.parallel import Pool
 from cas.refs import Resolved
 from cas.store import Store, open_store
+from cas.storedfile import Codec
 
 __all__ = ["Variant", "derive"]
 

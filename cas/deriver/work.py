@@ -14,11 +14,11 @@ from cas.config import MIB, Limits
 from cas.deriver import proof
 from cas.deriver.plan import CastFile, Unit, units
 from cas.deriver.proof import Ledger, Turns
-from cas.deriver.ranges import Codec
 from cas.digest import hex_of
 from cas.manifest import ChunkRef
 from cas.parallel import Pool, Room, for_each
 from cas.store import Store
+from cas.storedfile import Codec
 
 Fill = Callable[[Unit, memoryview, memoryview, Room], None]
 Keep = Callable[[Unit, memoryview], Callable[[], int]]
