@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from cas import naming
 from cas.config import Limits
 from cas.digest import named, parse
-from cas.errors import CasError, NotFoundError
+from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.manifest import Manifest, check_name
 from cas.naming import Names
 from cas.parallel import for_each
@@ -108,7 +108,7 @@ def versions(
         tags, pins = names.of(owner, digest)
         try:
             manifest = store.get_manifest(owner, digest)
-        except CasError as error:
+        except (IntegrityError, FormatError, NotFoundError) as error:
             found.append(Version(owner, digest, tags, f"{_UNREADABLE}: {type(error).__name__}", 0, 0, pins))
             return
         found.append(_version(digest, manifest, Names(tags, pins)))

@@ -15,7 +15,7 @@ from cas import events, reflog
 from cas.bucket import Entry
 from cas.config import Limits
 from cas.digest import named
-from cas.errors import CasError, FormatError, IntegrityError, NotFoundError
+from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.parallel import for_each
 from cas.reflog import KEPT, Move, Ref, RefLog
 from cas.store import Store
@@ -162,5 +162,5 @@ def readable(store: Store, version: Version) -> Iterable[str]:
     """Digests (64 hex) of a version's chunks; none when its manifest cannot be read."""
     try:
         return store.get_manifest(*version).chunks()
-    except CasError:
+    except (IntegrityError, FormatError, NotFoundError):
         return ()
