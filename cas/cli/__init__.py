@@ -29,6 +29,7 @@ _COMMANDS = {
     "verify": ("cas.cli.verify:verify", "Re-hash a model on this machine."),
     "derive": ("cas.cli.derive:derive", "Publish a variant: the same model, cast to float16."),
     "tag": ("cas.cli.tag:tag", "Give a version tags."),
+    "fsck": ("cas.cli.fsck:fsck", "Re-hash what the store holds, and repair it."),
     "gc": ("cas.cli.gc:gc", "Free what nothing uses."),
     "completion": ("cas.cli.completion:completion", "Print a shell's completion script."),
 }
