@@ -16,8 +16,9 @@ from cas.parallel import for_each
 def download(wanted: Collection[str], versions: Iterable[Manifest], folder: Path, listen: events.Listener) -> None:
     """Brings the files with chunks `wanted` (64 hex) into `folder`, a hub cache.
 
-    HF_ENDPOINT and HF_TOKEN are the user's: a manifest chooses neither. A file that several versions have in common is downloaded once.
-    What the hub does not have is told as a warning. Raises AccessDenied, DiskFull, or StoreError when the hub fails.
+    HF_ENDPOINT and HF_TOKEN are the user's: a manifest chooses neither. A file that several versions have in common is
+    downloaded once. What the hub does not have is told as a warning. Raises AccessDenied, DiskFull, or StoreError when
+    the hub fails.
     """
     lacking = set(wanted)
     for manifest in versions:
