@@ -37,6 +37,13 @@ def test_a_sound_store_is_sound_and_only_read(store: Store, scope: str | None) -
     assert state_of(store) == before
 
 
+def boast(frame: bytearray) -> bytearray:
+    """Its header claims a terabyte."""
+    assert int.from_bytes(frame[16:24], "little") == CHUNK
+    frame[16:24] = (1 << 40).to_bytes(8, "little")
+    return frame
+
+
 EDITS: list[tuple[str, str, Callable[[bytearray], bytes | bytearray]]] = [
     ("a flipped bit", "corrupt", flip),
     ("a short frame", "undecodable", lambda frame: frame[: len(frame) // 2]),
@@ -45,6 +52,7 @@ EDITS: list[tuple[str, str, Callable[[bytearray], bytes | bytearray]]] = [
     ("another chunk", "corrupt", lambda frame: Encoder().encode(noise(CHUNK, 5))),
     ("a shorter chunk", "corrupt", lambda frame: Encoder().encode(noise(1000, 5))),
     ("a newer frame", "undecodable", newer),
+    ("a boast", "undecodable", boast),
     ("far too much", "undecodable", lambda frame: bytes(largest_frame(CHUNK) + 1)),
 ]
 
@@ -84,11 +92,14 @@ def test_versions_without_a_tag_are_of_the_model_and_not_of_its_latest(store: St
     assert [item.name for item in fsck("m", store).corrupt.items] == [named(piece(OLD, 8))]
 
 
-def test_a_damaged_chunk_that_nothing_needs_is_no_orphan(store: Store) -> None:
-    fill(store)
-    edit(store, hex_of(ORPHAN), flip)
-    checked = fsck(None, store)
-    assert [(item.name, item.needed_by) for item in checked.corrupt.items] == [(named(hex_of(ORPHAN)), "")]
+@pytest.mark.parametrize(("kind", "change"), [pytest.param(kind, change, id=name) for name, kind, change in EDITS[:-1]])
+def test_a_damaged_chunk_that_nothing_needs_is_no_orphan(
+    directory_store: Store, kind: str, change: Callable[[bytearray], bytes | bytearray]
+) -> None:
+    fill(directory_store)
+    edit(directory_store, hex_of(ORPHAN), change)
+    checked = fsck(None, directory_store)
+    assert [(item.name, item.needed_by) for item in getattr(checked, kind).items] == [(named(hex_of(ORPHAN)), "")]
     assert checked.orphaned.count == 0
 
 

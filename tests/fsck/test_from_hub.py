@@ -92,14 +92,12 @@ def test_a_hub_that_gives_other_bytes_mends_nothing(site: Site) -> None:
     assert site.cas("fsck").returncode == 4
 
 
-@pytest.mark.parametrize("how", ["gated", "down", "offline"])
+@pytest.mark.parametrize("how", ["gated", "offline"])
 def test_a_hub_that_refuses_or_fails_is_a_store_error(site: Site, how: str) -> None:
     damage(site, "second.bin")
     assert isinstance(site.hub, WatchedHub)
     if how == "gated":
         site.hub.gated.add(REPO)
-    elif how == "down":
-        site.env["HF_ENDPOINT"] = "http://127.0.0.1:9"
     else:
         site.env["HF_HUB_OFFLINE"] = "1"
     done = site.cas("fsck", "--repair-from", "hf")

@@ -8,12 +8,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from cas.bucket import Entry
 from cas.checker import fsck
-from cas.digest import named
+from cas.config import Limits
+from cas.digest import Buffer, named
 from cas.errors import AccessDenied, Transient
-from cas.store import Store, chunk_key, open_store
+from cas.manifest import digest_of
+from cas.store import Store, chunk_key, manifest_key, open_store
 from tests.conftest import HURRIED, run_cas, write_tree
-from tests.fsck.scene import NEW, edit, fill, flip, piece, state_of
+from tests.fsck.scene import NEW, OLD, Watched, edit, fill, flip, piece, state_of
 from tools.fault_proxy import Fault, FaultProxy, Kind
 from tools.seaweed import SeaweedFS
 
@@ -99,12 +102,42 @@ def test_a_source_that_refuses_ends_the_run(proxy: FaultProxy, s3_url: str, tmp_
     assert fsck(None, broken, repair_from=[s3_url]).repaired.count == 1
 
 
-def test_a_chunk_that_is_gone_by_the_listing_is_asked_for_before_it_is_called_missing(
-    hurried: Store, proxy: FaultProxy
-) -> None:
-    gone = piece(NEW, 8)
-    hurried.bucket.delete(chunk_key(gone))
-    proxy.requests.clear()
-    checked = fsck(None, hurried, sample=0.01)
-    assert [item.name for item in checked.missing.items] == [named(gone)]
-    assert proxy.count("GET", gone) == 1
+class Hiding(Watched):
+    """A bucket whose listing leaves one object out."""
+
+    hidden = ""
+
+    def list(self, prefix: str) -> list[Entry]:
+        return [entry for entry in super().list(prefix) if entry.key != self.hidden]
+
+
+def test_what_a_listing_leaves_out_is_asked_for_before_it_is_called_missing(directory_store: Store) -> None:
+    fill(directory_store)
+    hiding = Hiding(directory_store.bucket)
+    hiding.hidden = chunk_key(piece(NEW, 8))
+    for _ in range(3):
+        assert fsck(None, Store(hiding), sample=0.01).sound
+    assert hiding.read.count(hiding.hidden) == 3
+
+
+class Collecting(Watched):
+    """A bucket from which a collector deletes, when the first chunk is read."""
+
+    doomed: tuple[str, ...] = ()
+
+    def get(self, key: str, limit: int) -> Buffer:
+        if key.startswith("chunks/"):
+            for doomed in self.doomed:
+                self.delete(doomed)
+        return super().get(key, limit)
+
+
+@pytest.mark.parametrize("needed", [False, True])
+def test_what_is_collected_meanwhile_is_missing_only_where_others_need_it(directory_store: Store, needed: bool) -> None:
+    old, _ = fill(directory_store)
+    chunk = piece(NEW, 2) if needed else piece(OLD, 8)
+    collecting = Collecting(directory_store.bucket)
+    collecting.doomed = (manifest_key("m", digest_of(old)), chunk_key(chunk))
+    checked = fsck(None, Store(collecting), limits=Limits(requests=1, workers=1))
+    assert [item.name for item in checked.missing.items] == ([named(chunk)] if needed else [])
+    assert checked.left == needed
