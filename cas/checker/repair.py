@@ -40,7 +40,7 @@ class Repair:
 
         A source that lacks something is told as a warning.
         """
-        if not damaged and not self._inventory.troubles:
+        if not damaged and not self._inventory.recovered:
             return
         with leases.hold(self._store, _PURPOSE, self._listen) as held:
             wanted = {digest: self._inventory.size(bytes.fromhex(digest)) for digest in sorted(damaged)}

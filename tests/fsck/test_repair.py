@@ -14,9 +14,10 @@ from cas.checker import Checked, fsck
 from cas.digest import hex_of
 from cas.errors import InputError
 from cas.manifest import digest_of
-from cas.store import Store, chunk_key, manifest_key
+from cas.store import Store, chunk_key, manifest_key, open_store
 from tests.conftest import publish_tree, read_tree, run_cas, snapshot, write_tree
 from tests.fsck.scene import NEW, OLD, ORPHAN, Watched, edit, fill, flip, newer, noise, piece, restored, state_of
+from tests.restore.helpers import slow_store
 
 DAMAGED = [piece(NEW, 0), piece(NEW, 4), piece(NEW, 8), piece(OLD, 9)]
 
@@ -69,6 +70,15 @@ def test_from_another_store(store: Store, tmp_path: Path) -> None:
     assert (checked.repaired.count, told) == (5, [])
     assert restored(store, tmp_path / "hub") == NEW
     assert fsck(None, store).orphaned.count == 1
+
+
+def test_from_another_store_that_is_only_to_be_read(directory_store: Store, tmp_path: Path) -> None:
+    fill(directory_store)
+    copy = copy_of(directory_store, tmp_path / "copy")
+    damage(directory_store)
+    with slow_store(open_store(copy), limit=1000) as served:
+        checked, told = repaired(directory_store, served.url)
+    assert (checked.repaired.count, told) == (4, [])
 
 
 @pytest.mark.parametrize("kind", ["cache", "home", "folder"])
@@ -177,6 +187,15 @@ def test_sources_that_are_none_are_refused_before_any_work(directory_store: Stor
     for source in (str(tmp_path / "none"), directory_store.url):
         with pytest.raises(InputError, match="--repair-from"):
             fsck(None, directory_store, repair_from=[source])
+
+
+def test_no_lease_is_taken_for_what_no_source_can_mend(directory_store: Store, tmp_path: Path) -> None:
+    _, latest = fill(directory_store)
+    directory_store.bucket.delete(manifest_key("m", digest_of(latest)))
+    watched = Watched(directory_store.bucket)
+    source = write_tree(tmp_path / "source", NEW)
+    assert fsck(None, Store(watched), repair_from=[str(source)]).missing.count == 1
+    assert watched.written == []
 
 
 def test_nothing_is_written_where_nothing_is_damaged(store: Store, tmp_path: Path) -> None:
