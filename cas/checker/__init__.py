@@ -129,7 +129,7 @@ def _look(
     try:
         examine(store, inventory, order, limits, told)
     finally:
-        progress.save()
+        progress.end()
 
 
 def _forget_deleted(store: Store, inventory: Inventory, found: dict[str, Trouble]) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from cas.checker.damage import Trouble
 from cas.digest import Hex
 from cas.errors import InputError
-from cas.folder import Folder
+from cas.folder import Folder, sync, write_all
 
 SAVE_EVERY = 5.0
 """Seconds between two writes of the file."""
@@ -72,6 +72,7 @@ class Progress:
         self._versions: tuple[str, ...] = ()
         self._before = bytes.fromhex(state.watermark)
         self._low = 0
+        self._ended = False
         self._done: dict[int, tuple[int, int]] = {}
         self._counts = (state.checked, state.size, state.wire)
         self._saved = time.monotonic()
@@ -81,7 +82,8 @@ class Progress:
         self._order, self._versions = order, tuple(versions)
         for digest in order if self.state.found else ():
             self.state.found.pop(digest.hex(), None)  # it is looked at again
-        self.save()
+        with self._guard:
+            self._save()
 
     def done(self, place: int, trouble: Trouble | None, size: int, wire: int) -> None:
         """One chunk of the order is done. size: its plain bytes. wire: what crossed the connection for it."""
@@ -97,17 +99,26 @@ class Progress:
             if time.monotonic() - self._saved >= SAVE_EVERY:
                 self._save()
 
-    def save(self) -> None:
-        """Writes the file, if there is one."""
+    def end(self) -> None:
+        """Writes the file, if there is one, for the last time: threads that an interrupt left behind do not."""
         with self._guard:
             self._save()
+            self._ended = True
 
     def remove(self) -> None:
         """Removes the file: the check is complete."""
         if self._path is not None:
-            self._path.unlink(missing_ok=True)
+            for path in (self._path, self._path.with_name(self._scratch)):
+                path.unlink(missing_ok=True)
+
+    @property
+    def _scratch(self) -> str:
+        # Always the same name: what a killed process left is written over.
+        return f"{self._path.name}.tmp" if self._path else ""
 
     def _save(self) -> None:
+        if self._ended:
+            return
         self._saved = time.monotonic()
         last = self._order[self._low - 1] if self._low else b""
         # Until what newer versions need below the old mark is done, too, the old mark is what holds.
@@ -118,4 +129,7 @@ class Progress:
         if self._path is not None:
             folder = Path(os.path.abspath(self._path)).parent
             with Folder.open(folder, create=False) as opened:
-                opened.write(self._path.name, msgspec.json.encode(self.state), opened)
+                with opened.file(self._scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+                    write_all(fd, msgspec.json.encode(self.state))
+                    sync(fd)
+                opened.rename(self._scratch, opened, self._path.name)

@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from cas.bucket import Bucket
 from cas.checker import fsck
 from cas.config import Limits
 from cas.digest import Buffer, named
@@ -34,6 +36,25 @@ class Failing(Watched):
                 raise Transient("the network is gone")
             self.left -= 1
         return super().get(key, limit)
+
+
+class Straggling(Watched):
+    """A bucket that fails for one chunk, after so many others."""
+
+    straggler, others = "", 0
+
+    def __init__(self, inner: Bucket) -> None:
+        super().__init__(inner)
+        self._enough = threading.Event()
+
+    def get(self, key: str, limit: int) -> Buffer:
+        if key == self.straggler:
+            assert self._enough.wait(30)
+            raise Transient("the network is gone")
+        data = super().get(key, limit)
+        if len(chunks_read(self)) >= self.others:
+            self._enough.set()
+        return data
 
 
 def chunks_read(watched: Watched) -> list[str]:
@@ -67,6 +88,21 @@ def test_a_check_goes_on_after_the_last_chunk_before_which_all_are_done(store: S
     assert [item.name for item in checked.missing.items] == [named(first)]
     assert (checked.left, checked.checked) == (2, 23)
     assert not state.exists()
+
+
+def test_one_chunk_that_lags_behind_is_not_forgotten(store: Store, tmp_path: Path) -> None:
+    fill(store)
+    state = tmp_path / "state.json"
+    keys = sorted(entry.key for entry in store.bucket.list("chunks"))
+    straggling = Straggling(store.bucket)
+    straggling.straggler, straggling.others = keys[4], 15
+    with pytest.raises(Transient):
+        fsck(None, Store(straggling), state=state, limits=FEW)
+    known = json.loads(state.read_bytes())
+    assert (known["watermark"], known["checked"]) == (keys[3].rpartition("/")[2], 4)
+    watched = Watched(store.bucket)
+    assert fsck(None, Store(watched), state=state, limits=FEW).checked == 23
+    assert sorted(chunks_read(watched)) == [key.rpartition("/")[2] for key in keys[4:]]
 
 
 def test_what_was_published_meanwhile_is_checked_whatever_its_digest(store: Store, tmp_path: Path) -> None:
@@ -151,11 +187,12 @@ main()
     assert done.returncode == (130 if how == signal.SIGINT else -how), done.stderr
     known = json.loads(state.read_bytes())
     assert known["checked"] >= 1
-    assert sorted(os.listdir(tmp_path)) == ["state.json", "store"]
+    left = set(os.listdir(tmp_path))
+    assert left - ({"state.json.tmp"} if how == signal.SIGKILL else set()) == {"state.json", "store"}
     watched = Watched(directory_store.bucket)
     checked = fsck(None, Store(watched), state=state)
     assert all(digest > known["watermark"] for digest in chunks_read(watched))
     assert (checked.corrupt.count, checked.checked) == (1, 23)
-    assert not state.exists()
+    assert os.listdir(tmp_path) == ["store"]
     again = run_cas(*words, "--repair-from", str(write_tree(tmp_path / "source", {"model.bin": OLD["model.bin"]})))
     assert again.returncode == 0, again.stderr
