@@ -122,7 +122,10 @@ class ChunkMissing(NotFoundError):
     """A manifest names a chunk that the store does not hold."""
 
     def __init__(self, digest: str, where: str) -> None:
-        super().__init__(f"chunk {digest} is not in {where}: publish the model again with `cas publish --force`")
+        super().__init__(
+            f"chunk {digest} is not in {where}: heal it with `cas fsck --repair-from`, or publish the model again with "
+            "`cas publish --force`"
+        )
         self.digest, self.where = digest, where
 
 
@@ -132,7 +135,7 @@ class ChunkCorrupt(IntegrityError):
     def __init__(self, digest: str, where: str, reason: str) -> None:
         super().__init__(
             f"chunk {digest} in {where} is corrupt ({reason}): "
-            "publish the model again with `cas publish --force`, or restore from another store"
+            "heal it with `cas fsck --repair-from`, or publish the model again with `cas publish --force`"
         )
         self.digest, self.where, self.reason = digest, where, reason
 
