@@ -1,7 +1,8 @@
 # Every target sets up what it needs below .venv; nothing is installed by hand.
 #   make demo    publish and restore a real model on a directory store
 #   make test    all tests          make check   linters, types, layers, schema
-#   make bench   timings            make clean   remove everything made here
+#   make bench   timings            make soak    two minutes of everything at once, with kills
+#   make clean   remove everything made here
 
 PYTHON ?= python3
 VENV := .venv
@@ -11,7 +12,7 @@ HUBS := 0.36 1.33 2.4
 HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
 
-.PHONY: demo test check bench schema lock clean
+.PHONY: demo test check bench soak schema lock clean
 
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
@@ -29,6 +30,10 @@ check: $(VENV)/dev-ready
 # make bench BENCH="--links 1gbit --only 'cas*' --rounds 1" runs a part.
 bench: $(VENV)/bench-ready
 	$(BIN)/python -m tools.bench $(BENCH)
+
+# Workers, publishers and a collector, killed at random, for two minutes.
+soak: $(VENV)/dev-ready
+	CAS_SOAK_SECONDS=120 $(BIN)/python -m pytest -s tests/gc/test_soak.py
 
 schema: $(VENV)/runtime-ready
 	$(BIN)/python -m tools.schema

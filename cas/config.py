@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cas.errors import InputError
+
 MIB = 1024 * 1024
+_DAY = 86_400
 
 
 def store_url(given: str | None = None) -> str:
@@ -25,6 +29,22 @@ def seed_dirs(given: Iterable[str | Path] = ()) -> tuple[Path, ...]:
     named = [*given, *os.environ.get("CAS_SEEDS", "").split(os.pathsep)]
     found = (Path(os.path.expandvars(name)).expanduser().absolute() for name in named if str(name))
     return tuple(dict.fromkeys(found))
+
+
+def lease_seconds() -> int:
+    """How long others believe that somebody is at work who has stopped saying so: CAS_LEASE_SECONDS, else 600.
+
+    Raises InputError unless it is a number from 2 to 86,400.
+    """
+    given = os.environ.get("CAS_LEASE_SECONDS") or "600"
+    if not re.fullmatch(r"[0-9]{1,5}", given) or not 2 <= int(given) <= _DAY:
+        raise InputError(f"CAS_LEASE_SECONDS is {given!a}: write a number of seconds from 2 to {_DAY}")
+    return int(given)
+
+
+def receipt_wanted() -> bool:
+    """Whether CAS_RECEIPT asks restores for receipts: any value but empty, 0, false, no or off does."""
+    return os.environ.get("CAS_RECEIPT", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,10 @@ class ChunkMissing(NotFoundError):
     """A manifest names a chunk that the store does not hold."""
 
     def __init__(self, digest: str, where: str) -> None:
-        super().__init__(f"chunk {digest} is not in {where}: publish the model again with `cas publish --force`")
+        super().__init__(
+            f"chunk {digest} is not in {where}: heal it with `cas fsck --repair-from`, or publish the model again with "
+            "`cas publish --force`"
+        )
         self.digest, self.where = digest, where
 
 
@@ -132,7 +135,7 @@ class ChunkCorrupt(IntegrityError):
     def __init__(self, digest: str, where: str, reason: str) -> None:
         super().__init__(
             f"chunk {digest} in {where} is corrupt ({reason}): "
-            "publish the model again with `cas publish --force`, or restore from another store"
+            "heal it with `cas fsck --repair-from`, or publish the model again with `cas publish --force`"
         )
         self.digest, self.where, self.reason = digest, where, reason
 
@@ -149,14 +152,16 @@ class ManifestCorrupt(IntegrityError):
 
 
 class RefMoved(StoreError):
-    """Somebody else moved the same ref at the same moment, and their entry won."""
+    """Somebody else moved the same ref: meanwhile, or at the same moment, and their entry won."""
 
-    def __init__(self, ref: str, winner: str) -> None:
-        super().__init__(
-            f"{ref} was moved to {winner} by somebody else at the same moment: "
-            "look at it with `cas show`, and tag again if yours should win"
+    def __init__(self, ref: str, winner: str, expected: str | None = None) -> None:
+        what = (
+            f"{ref} was moved to {winner} by somebody else at the same moment"
+            if expected is None
+            else f"{ref} was moved to {winner} and is not {expected} any more"
         )
-        self.ref, self.winner = ref, winner
+        super().__init__(f"{what}: look at it with `cas history {ref}`, and move it again if yours should win")
+        self.ref, self.winner, self.expected = ref, winner, expected
 
 
 class DiskFull(CacheError):

@@ -24,6 +24,17 @@ class Phase(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Resolved(Event):
+    """It is known which version a verb works on.
+
+    reference: names it for ever. total: plain bytes of its files.
+    """
+
+    reference: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
 class Moved(Event):
     """Bytes of one chunk are done.
 

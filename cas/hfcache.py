@@ -4,7 +4,7 @@
                                 snapshots/<commit>/<path>     symlinks to ../../blobs/<etag>
                                 refs/<branch>                 a commit, without a newline
                                 trees/<commit>.json           what the commit consists of (hub >= 1.33)
-                                .cas/…                        ours: part files and receipts
+                                .cas/…                        ours: part files and records
     <hub>/.locks/models--<org>--<name>/<etag>.lock
 
 Sources: huggingface_hub 0.36, 1.33 and 2.4 (file_download.py, _snapshot_download.py, _tree_cache.py).

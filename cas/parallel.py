@@ -88,6 +88,11 @@ class Later(Generic[T]):
             raise self._error
         return self._outcome[0]
 
+    def ends_within(self, seconds: float) -> bool:
+        """Whether the call has ended, waiting for it so long at most; one that has not goes on."""
+        self._thread.join(timeout=seconds)
+        return not self._thread.is_alive()
+
     def _run(self) -> None:
         try:
             self._outcome.append(self._call())

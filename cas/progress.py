@@ -16,18 +16,27 @@ if TYPE_CHECKING:
 _VERBS = {
     "cast": "casting",
     "check": "checking local files",
+    "clear": "clearing away old entries",
+    "compare": "comparing what differs",
+    "condemn": "looking for what nothing needs",
     "commit": "writing the manifest",
     "copy": "copying local bytes",
+    "count": "counting what versions need",
     "download": "downloading from the hub",
     "fetch": "fetching",
+    "fsck": "checking what the store holds",
     "hash": "hashing",
     "link": "linking",
     "lookup": "asking the store what it has",
+    "mark": "reading the versions that are kept",
     "plan": "planning",
     "prove": "proving",
+    "repair": "repairing",
     "resolve": "reading the manifest",
     "search": "looking for bytes that are here already",
+    "sweep": "deleting",
     "upload": "uploading",
+    "wait": "waiting for those who publish or collect",
 }
 
 

@@ -1,42 +1,21 @@
-"""Mutable names for manifests: append-only logs, so that no update is ever lost and history comes free.
-
-    refs/tags/<model>/<tag>/<seq:08d>-<id>.json
-    refs/pins/<deployment>/<model>/<seq:08d>-<id>.json
-
-The last entry in name order is the current one. Appending never overwrites: correct on storage without
-conditional writes, and two writers at once both leave their entry and both see who won.
-"""
+"""References: how people name a version, and what a name stands for now."""
 
 from __future__ import annotations
 
-import os
 import re
-import socket
 from dataclasses import dataclass
 
-import msgspec
-
-from cas.bucket import Kind
+from cas import reflog
 from cas.digest import PREFIX, named, parse
-from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing, RefMoved
-from cas.manifest import DigestName, Manifest, Text, Time, check_name, now
+from cas.errors import InputError, NotFoundError
+from cas.manifest import Manifest, check_name
 from cas.parallel import Later
+from cas.reflog import Ref, RefLog
 from cas.store import Store
 
 DEFAULT_TAG = "latest"
 
-_ENTRY = re.compile(r"[0-9]{8,}-[0-9a-f]{16}\.json")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SHORTEST_PREFIX = 8
-
-
-class RefEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One move of a ref: to which manifest, when, by whom and why."""
-
-    manifest: DigestName
-    created: Time
-    by: Text
-    reason: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +78,7 @@ def resolve(store: Store, text: str) -> Resolved:
     try:
         digest = reference.digest
         if digest is None:
-            digest = log_of(store, reference).current_digest()
+            digest = _current(store, log_of(store, reference))
         elif len(digest) < 64:
             digest = store.find_version(reference.model, digest)
         return Resolved(reference, digest, store.get_manifest(reference.model, digest))
@@ -110,110 +89,33 @@ def resolve(store: Store, text: str) -> Resolved:
 def log_of(store: Store, reference: Reference) -> RefLog:
     """The log behind a tag or pin."""
     if reference.deployment is not None:
-        return RefLog(store, f"refs/pins/{reference.deployment}/{reference.model}", str(reference))
-    return RefLog(store, f"refs/tags/{reference.model}/{reference.tag}", str(reference))
+        return RefLog(store, Ref("pins", reference.deployment, reference.model))
+    return RefLog(store, Ref("tags", reference.model, reference.tag or DEFAULT_TAG))
 
 
-def tags(store: Store, model: str | None = None) -> dict[str, dict[str, str | None]]:
-    """The current digest (64 hex) of every tag, by model and tag name; None where its entry cannot be read."""
-    last: dict[tuple[str, str], tuple[int, str]] = {}
-    for entry in store.bucket.list(f"refs/tags/{model}" if model else "refs/tags"):
-        parts = entry.key.split("/")
-        if len(parts) == 5 and _ENTRY.fullmatch(parts[4]):
-            place = (parts[2], parts[3])
-            last[place] = max(last.get(place, (0, "")), _order(parts[4]))
-    found: dict[str, dict[str, str | None]] = {}
-    for (owner, tag), (_, name) in sorted(last.items()):
-        log = RefLog(store, f"refs/tags/{owner}/{tag}", f"{owner}:{tag}")
-        try:
-            digest: str | None = parse(log.read(name).manifest)
-        except FormatError:
-            digest = None
-        found.setdefault(owner, {})[tag] = digest
-    return found
+def absent(store: Store, ref: Ref) -> NotFoundError:
+    """The error that says that a tag or pin is not set, and what is."""
+    kind, first, second = ref
+    others = sorted(other for other in reflog.current(store, kind, first) if other != ref)
+    if others:
+        names = ", ".join(other.second for other in others[:8])
+        hint = f"its tags are {names}" if kind == "tags" else f"{first} has pins of {names}"
+    elif kind == "pins":
+        hint = f"set it with `cas pin {first} {second}`"
+    elif models := store.models():
+        hint = f"the store's models are {', '.join(models[:8])}"
+    else:
+        hint = "the store is empty: publish a model with `cas publish`"
+    return NotFoundError(f"{ref} is not in {store.url}: {hint}")
 
 
-class RefLog:
-    """The history of one ref."""
-
-    def __init__(self, store: Store, prefix: str, name: str) -> None:
-        self._store, self._prefix, self._name = store, prefix, name
-
-    def names(self) -> list[str]:
-        """Entry names, oldest first; empty when the ref was never set."""
-        listed = (entry.key.removeprefix(f"{self._prefix}/") for entry in self._store.bucket.list(self._prefix))
-        return sorted((name for name in listed if _ENTRY.fullmatch(name)), key=_order)
-
-    def read(self, name: str) -> RefEntry:
-        """One entry; raises FormatError when it is not one."""
-        key = f"{self._prefix}/{name}"
-
-        def read(data: bytes) -> RefEntry:
-            try:
-                return msgspec.json.decode(data, type=RefEntry)
-            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-                raise FormatError(
-                    f"{key} in {self._store.url} is malformed ({error}): set {self._name} again"
-                ) from None
-
-        return self._store.document(key, 64 * 1024, read)
-
-    def current(self) -> RefEntry | None:
-        """The entry in force, None when the ref was never set."""
-        for _ in range(3):
-            names = self.names()
-            if not names:
-                return None
-            try:
-                return self.read(names[-1])
-            except ObjectMissing:
-                continue  # trimmed between listing and reading: list again
-        raise NotFoundError(f"{self._name} in {self._store.url}: its entries vanish while they are read")
-
-    def current_digest(self) -> str:
-        """The digest (64 hex) in force; raises NotFoundError when the ref was never set."""
-        entry = self.current()
-        if entry is None:
-            model = self._prefix.split("/")[2]
-            known = sorted(tags(self._store, model).get(model, {})) if self._prefix.startswith("refs/tags/") else []
-            if known:
-                hint = f"its tags are {', '.join(known[:8])}"
-            elif others := self._store.models():
-                hint = f"the store's models are {', '.join(others[:8])}"
-            else:
-                hint = "the store is empty: publish a model with `cas publish`"
-            raise NotFoundError(f"{self._name} is not in {self._store.url}: {hint}")
-        return parse(entry.manifest)
-
-    def append(self, digest: str, reason: str, by: str | None = None) -> RefEntry:
-        """Moves the ref to a manifest (64 hex); raises RefMoved when somebody else's move of the same moment won."""
-        names = self.names()
-        sequence = _order(names[-1])[0] + 1 if names else 1
-        mine = f"{sequence:08d}-{os.urandom(8).hex()}.json"
-        entry = RefEntry(named(digest), now(), _text(by or whoami()), _text(reason))
-        self._store.bucket.put(f"{self._prefix}/{mine}", msgspec.json.encode(entry), Kind.DOCUMENT)
-        siblings = [name for name in self.names() if _order(name)[0] == sequence]
-        if siblings and max(siblings) > mine:
-            raise RefMoved(self._name, self.read(max(siblings)).manifest)
-        return entry
-
-
-def _order(name: str) -> tuple[int, str]:
-    """What entries are ordered by: their names, were the numbers all of one length."""
-    return int(name.partition("-")[0]), name
-
-
-def _text(given: str) -> str:
-    """`given` as an entry may hold it, whatever a host or a caller is called."""
-    return _CONTROL.sub(" ", given.encode(errors="replace").decode())[:4096]
-
-
-def whoami() -> str:
-    """user@host, for the record of who moved a ref."""
-    import getpass
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+def _current(store: Store, log: RefLog) -> str:
+    entry = log.current()
+    if entry is None:
+        raise absent(store, log.ref)
+    if entry.digest is None:
+        raise NotFoundError(
+            f"{log.ref} was removed from {store.url} by {entry.by} ({entry.reason}): see `cas history {log.ref}`, and "
+            f"`cas rollback {log.ref}` puts it back"
+        )
+    return entry.digest

@@ -1,8 +1,8 @@
 """Seeds: folders on this machine that may already hold what a restore lacks.
 
 Those of the wanted repos, with their older snapshots, are looked through always; others (another cache, a volume) when
-they are named. Of the cache's other repos only what their receipts tell is used. Nothing found here is believed: a
-receipt, a name or a hash only says where to look, and whatever is copied is hashed again on the way. Seeds are read,
+they are named. Of the cache's other repos only what their records tell is used. Nothing found here is believed: a
+record, a name or a hash only says where to look, and whatever is copied is hashed again on the way. Seeds are read,
 never written.
 """
 

@@ -8,9 +8,10 @@ refs/…                               mutable names (refs.py)
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -27,6 +28,7 @@ from cas.errors import (
     ManifestCorrupt,
     NotFoundError,
     ObjectMissing,
+    Unsupported,
 )
 from cas.manifest import ChunkRef, Manifest
 from cas.parallel import Room, for_each
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FORMAT_KEY = "format.json"
+CHUNK_KEY = re.compile(r"chunks/[0-9a-f]{2}/[0-9a-f]{64}")
 LAYOUT_VERSION = 1
 
 # A flipped bit on the way is cured by asking again; one in the store is not.
@@ -180,6 +183,38 @@ class Store:
 
         for_each(look, sorted({digest[:2] for digest in digests}), threads=limits.requests)
         return found & digests.keys()
+
+    def stored_sizes(self, digests: Collection[str], limits: config.Limits) -> dict[str, int]:
+        """Bytes that each chunk takes in the store, as the server says now; what it does not hold is left out."""
+        found: dict[str, int] = {}
+        if len(digests) > _LISTING_PAYS:
+            with contextlib.suppress(Unsupported):
+                return self._listed_sizes(digests, limits)
+
+        def look(digest: str) -> None:
+            with contextlib.suppress(ObjectMissing):
+                found[digest] = self.bucket.head(chunk_key(digest)).size
+
+        for_each(look, digests, threads=min(limits.requests * 2, max(1, len(digests))))
+        return found
+
+    def _listed_sizes(self, digests: Collection[str], limits: config.Limits) -> dict[str, int]:
+        wanted = set(digests)
+        found: dict[str, int] = {}
+
+        def look(folder: str) -> None:
+            for digest, size in self.chunks_in(folder):
+                if digest in wanted:
+                    found[digest] = size
+
+        for_each(look, sorted({digest[:2] for digest in wanted}), threads=limits.requests)
+        return found
+
+    def chunks_in(self, folder: str) -> Iterator[tuple[str, int]]:
+        """Digests (64 hex) and stored bytes of the chunks in a folder, which two hex digits name."""
+        for entry in self.bucket.list(f"chunks/{folder}"):
+            if CHUNK_KEY.fullmatch(entry.key):
+                yield entry.key.rpartition("/")[2], entry.size
 
     def get_manifest(self, model: str, digest: str) -> Manifest:
         """A verified manifest; raises NotFoundError, ManifestCorrupt, or FormatError when it is hostile or newer."""

@@ -1,4 +1,4 @@
-"""What of a model is already on this machine, told by hashing it, or by the receipt of an earlier hashing."""
+"""What of a model is already on this machine, told by hashing it, or by the record of an earlier hashing."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from cas.trust import Seen, Trust
 def survey(targets: Sequence[Target], limits: Limits, listen: events.Listener, *, rehash: bool = False) -> list[Local]:
     """What is here of each target.
 
-    rehash: read every file, whatever the receipt says. Unreadable files count as absent.
+    rehash: read every file, whatever the record says. Unreadable files count as absent.
     """
-    receipts = {root: Trust(root) for root in {target.root for target in targets}}
-    parts = {root: _part_names(root) for root in receipts}
-    states = [_State(target, receipts[target.root], parts[target.root], rehash) for target in targets]
+    records = {root: Trust(root) for root in {target.root for target in targets}}
+    parts = {root: _part_names(root) for root in records}
+    states = [_State(target, records[target.root], parts[target.root], rehash) for target in targets]
     looks: dict[Extent, list[_Look]] = {}
     for state in states:
         for look in state.unread():
@@ -87,12 +87,12 @@ class _File:
 class _State:
     """The candidates for one target."""
 
-    def __init__(self, target: Target, receipt: Trust, parts: list[str], rehash: bool) -> None:
+    def __init__(self, target: Target, record: Trust, parts: list[str], rehash: bool) -> None:
         self.target = target
         self.trusted: dict[tuple[str, ...], Seen] = {}
         self.files: list[_File] = []
         for place in _candidates(target):
-            seen = None if rehash else receipt.find(place, target.content)
+            seen = None if rehash else record.find(place, target.content)
             if seen:
                 self.trusted[place] = seen
             else:

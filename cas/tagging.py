@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from cas import events, refs
 from cas.digest import named
-from cas.digest import parse as digest_in
 from cas.errors import FormatError, IntegrityError, NotFoundError, RefMoved
 from cas.manifest import Manifest
 from cas.refs import Reference
@@ -16,11 +15,10 @@ from cas.store import Store
 def current(store: Store, model: str, tag: str, listen: events.Listener) -> str | None:
     """The digest that a tag names now; None when it names none, or its last entry cannot be read."""
     try:
-        entry = refs.log_of(store, Reference(model, tag=tag)).current()
+        return refs.log_of(store, Reference(model, tag=tag)).current_digest()
     except FormatError as error:
         listen(events.Warned(str(error)))
         return None
-    return None if entry is None else digest_in(entry.manifest)
 
 
 def version(store: Store, model: str, tag: str, listen: events.Listener) -> tuple[str | None, Manifest | None]:

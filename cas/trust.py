@@ -1,4 +1,4 @@
-"""The local receipt: which files were verified, so that a warm restore reads none of them again.
+"""The record beside a model on this machine: which files were verified, so that a warm restore reads none again.
 
 One document per repo folder, `.cas/verified.json`: a file whose content name, size and modification time are
 as they were when it was hashed is taken as verified. An edit that keeps size and time passes; `--verify` finds it.
@@ -48,7 +48,7 @@ class _Lists(msgspec.Struct, frozen=True):
 
 
 class Trust:
-    """The receipt of one root folder."""
+    """The record of one root folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -56,12 +56,12 @@ class Trust:
         self._seen = document.files if document and document.version == 1 else {}
 
     def find(self, parts: tuple[str, ...], content: str) -> Seen | None:
-        """What the receipt says of the file `parts`, if it was verified to be `content` and is as it was."""
+        """What the record says of the file `parts`, if it was verified to be `content` and is as it was."""
         seen = self._seen.get("/".join(parts))
         return seen if seen and seen == look(self._root.joinpath(*parts), content) else None
 
     def knows(self, parts: tuple[str, ...], seen: Seen) -> bool:
-        """Whether the receipt already says this."""
+        """Whether the record already says this."""
         return self._seen.get("/".join(parts)) == seen
 
     def hints(self) -> Iterator[tuple[Path, Chunks]]:
@@ -74,7 +74,7 @@ class Trust:
                 yield self._root / path, chunks
 
     def keep(self, files: Mapping[tuple[str, ...], Seen], chunks: Mapping[str, Chunks]) -> None:
-        """Writes the next receipt: this one and `files`, without files that are gone.
+        """Writes the next record: this one and `files`, without files that are gone.
 
         chunks: of each content in `files`. Raises CacheError when the folder cannot be written.
         """
@@ -95,10 +95,10 @@ class Trust:
 
 
 def look(path: Path, content: str) -> Seen | None:
-    """What the receipt would say about a file now; None when it is absent or no ordinary file."""
+    """What the record would say about a file now; None when it is absent or no ordinary file."""
     try:
         found = os.stat(path)
-    except (OSError, ValueError):  # ValueError: a name with a NUL, in a receipt of somebody else's
+    except (OSError, ValueError):  # ValueError: a name with a NUL, in a record of somebody else's
         return None
     if not is_file(found):
         return None
@@ -106,7 +106,7 @@ def look(path: Path, content: str) -> Seen | None:
 
 
 def _read(path: Path, kind: type[T], limit: int) -> T | None:
-    """Without a receipt everything is hashed again: slower, never wrong."""
+    """Without a record everything is hashed again: slower, never wrong."""
     try:
         if not is_file(os.stat(path)):
             return None

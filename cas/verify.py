@@ -9,6 +9,7 @@ from pathlib import Path
 from cas import config, events, refs
 from cas.hfcache import RepoCache, is_commit
 from cas.plan import targets
+from cas.refs import Resolved
 from cas.store import Store, open_store
 from cas.survey import survey
 
@@ -35,7 +36,7 @@ class Report:
 
 
 def verify(
-    reference: str,
+    reference: str | Resolved,
     store: Store | str | None = None,
     *,
     cache_dir: str | Path | None = None,
@@ -44,11 +45,14 @@ def verify(
 ) -> Report:
     """Hashes every file of the version `reference` where clients would find it; changes nothing.
 
+    reference: as for a restore; for a version at hand no store is asked, nor opened.
     A ref that names another commit is no damage: another version was put beside this one. store: an open one,
     a URL, or None for the default. cache_dir: the hub cache. Raises what resolving raises.
     """
-    held = store if isinstance(store, Store) else open_store(store)
-    resolved = refs.resolve(held, reference)
+    if isinstance(reference, Resolved):
+        resolved = reference
+    else:
+        resolved = refs.resolve(store if isinstance(store, Store) else open_store(store), reference)
     dirs = config.cache_dirs(cache_dir)
     wanted = targets(resolved.manifest, dirs)
     found = survey(wanted, limits or config.Limits(), on_event, rehash=True)

@@ -31,7 +31,7 @@ def shell_lines(document: Path, command: str) -> list[str]:
     """Lines of the document's sh blocks that call `command`, without their comments."""
     blocks = re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
     lines = (line.split("  #")[0].strip() for block in blocks for line in block.splitlines())
-    return [line for line in lines if re.search(rf"(^|\(){command}\b", line)]
+    return [line for line in lines if re.search(rf"(^|\(|^[A-Z_]+=\S+ ){command}\b", line)]
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from unittest import mock
 import numpy as np
 
 import cas
-from cas import refs
+from cas import reflog, refs
 from cas.digest import parse
 from cas.publisher.source import RepoSource
 from cas.refs import Reference
@@ -50,7 +51,7 @@ def make(folder: Path) -> None:
     source = cas.Source((RepoSource("org/tiny"), RepoSource("other/vocoder", revision="v1.0")), files=("torch/*",))
     expected: dict[str, object] = {}
     # Nobody's name belongs into a repository.
-    with mock.patch.object(refs, "whoami", lambda: "golden"):
+    with mock.patch.object(reflog, "whoami", lambda: "golden"):
         for version in (1, 2):
             with tempfile.TemporaryDirectory() as name:
                 home = Path(name)
@@ -64,6 +65,7 @@ def make(folder: Path) -> None:
                 refs.log_of(store, pin).append(parse(published.reference.split("@")[1]), "the first version")
                 names.append(str(pin))
             expected |= dict.fromkeys(names, files)
+    shutil.rmtree(folder / "store" / "leases")
     text = json.dumps(expected, indent=1, ensure_ascii=False)
     (folder / "expected.json").write_text(text + "\n", encoding="utf-8")
 

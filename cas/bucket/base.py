@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from cas.digest import Buffer
-from cas.errors import ObjectMissing
+from cas.errors import ObjectMissing, Unsupported
 
 
 class Entry(NamedTuple):
@@ -17,6 +17,31 @@ class Entry(NamedTuple):
     key: str
     size: int
     modified: datetime.datetime
+
+
+class Stored(NamedTuple):
+    """One stored version of an object; what a deletion hides is one, and its mark is another.
+
+    version: its id, empty where the bucket keeps none. current: whether it is what readers of the key get.
+    """
+
+    key: str
+    size: int
+    modified: datetime.datetime
+    version: str = ""
+    current: bool = True
+
+
+class Upload(NamedTuple):
+    """An upload in parts that was begun and not ended. begun: the server's clock."""
+
+    key: str
+    id: str
+    begun: datetime.datetime
+
+
+Versions: TypeAlias = list[Stored]  # inside a bucket, `list` is its method
+Uploads: TypeAlias = list[Upload]
 
 
 class Kind(Enum):
@@ -81,3 +106,26 @@ class Bucket(ABC):
         except ObjectMissing:
             return False
         return True
+
+    def keeps_versions(self, key: str) -> bool:
+        """Whether a deleted object, or one that is written over, goes on taking room until `erase`.
+
+        key: an object that was written just now, and tells.
+        """
+        return False
+
+    def stored(self, prefix: str) -> Versions:
+        """Every stored version of the objects below the folder `prefix`, by key."""
+        return [Stored(entry.key, entry.size, entry.modified) for entry in self.list(prefix)]
+
+    def erase(self, stored: Stored) -> None:
+        """Frees the room of one stored version."""
+        self.delete(stored.key)
+
+    def uploads(self) -> Uploads:
+        """Uploads in parts that somebody began here and did not end."""
+        return []
+
+    def abort(self, upload: Upload) -> None:
+        """Frees the parts of an upload; one that is gone is no error."""
+        raise Unsupported(f"abort the upload of {upload.key}: {self.url} has none")

@@ -7,26 +7,24 @@ calls move twice as many bytes as its blocking ones: docs/decisions/0003-async-i
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import os
 import threading
-import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import obstore
 from obstore.store import ObjectStore
 
 from cas.bucket.answers import translate
-from cas.bucket.base import Bucket, Entry, Kind
+from cas.bucket.base import Bucket, Entry, Kind, Stored, Upload, Uploads, Versions
+from cas.bucket.loop import loop, run
 from cas.bucket.patience import Patience, persist, within
 from cas.digest import Buffer
-from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, StoreError, Transient, Unsupported
+from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, Transient, Unsupported
 
 if TYPE_CHECKING:
     from obstore import GetResult
 
+    from cas.bucket.administration import Administration
     from cas.bucket.direct import DirectReader
 
 T = TypeVar("T")
@@ -47,6 +45,7 @@ class ObjectBucket(Bucket):
         writable: bool = True,
         endpoint: str = "",
         address: Callable[[ObjectStore, str], str] | None = None,
+        administration: Administration | None = None,
     ) -> None:
         """connect: makes a client; given True, one for reading, which leaves silent connections.
 
@@ -54,7 +53,7 @@ class ObjectBucket(Bucket):
         the first 501. remote: whether a server answers, which keeps Content-Type and Cache-Control, and whose
         word that something is absent is put to the test. writable: False refuses writes and listings
         before any request. endpoint: named in errors beside the URL. address: the URL under which a client's key
-        can be read without it, past obstore (direct.py).
+        can be read without it, past obstore (direct.py). administration: for what obstore does not offer.
         """
         self.url = url
         self._where = f"{url} at {endpoint}" if endpoint else url
@@ -67,6 +66,7 @@ class ObjectBucket(Bucket):
         self._connecting = threading.Lock()
         self._address = address
         self._direct: DirectReader | None = None
+        self._administration = administration
         self._witness = ""  # a key that has been read here, or written
 
     def get(self, key: str, limit: int) -> Buffer:
@@ -83,7 +83,7 @@ class ObjectBucket(Bucket):
         return size
 
     def _reader(self) -> DirectReader | None:
-        _loop()  # says so in a forked child, which cannot use the client that signs either
+        loop()  # says so in a forked child, which cannot use the client that signs either
         with self._connecting:
             if self._direct is None and (address := self._address):
                 from cas.bucket.direct import DirectReader
@@ -143,6 +143,25 @@ class ObjectBucket(Bucket):
             self._call("delete", key, attempt)
         except ObjectMissing:
             return
+
+    def keeps_versions(self, key: str) -> bool:
+        return bool(self._administration and self._administration.keeps_versions(key))
+
+    def stored(self, prefix: str) -> Versions:
+        return self._administration.stored(prefix) if self._administration else super().stored(prefix)
+
+    def erase(self, stored: Stored) -> None:
+        if self._administration and stored.version:
+            self._administration.erase(stored)
+        else:
+            self.delete(stored.key)
+
+    def uploads(self) -> Uploads:
+        return self._administration.uploads() if self._administration else []
+
+    def abort(self, upload: Upload) -> None:
+        if self._administration:
+            self._administration.abort(upload)
 
     async def _answer(self, key: str, what: str, stretch: float, *, head: bool = False) -> GetResult:
         request = obstore.get_async(self._client(True), key, options={"head": head})
@@ -242,49 +261,8 @@ class ObjectBucket(Bucket):
             except Exception as error:
                 raise translate(error, key, self._where, verb) from error
 
-        return _run(_loop(), persist(self._patience, translated))
+        return run(loop(), persist(self._patience, translated))
 
 
 async def _next_page(pages: Any) -> Any:
     return await anext(pages, None)
-
-
-_loops: dict[int, asyncio.AbstractEventLoop] = {}
-_starting = threading.Lock()
-_LAST_RESULTS = 0.03  # seconds
-
-
-def _run(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, run on the network loop; cancels it when the caller is interrupted."""
-    future = asyncio.run_coroutine_threadsafe(work, loop)
-    try:
-        return future.result()
-    except BaseException:
-        future.cancel()
-        raise
-
-
-def _loop() -> asyncio.AbstractEventLoop:
-    """This process's network loop; raises StoreError in a forked child, where every request would hang."""
-    with _starting:
-        if os.getpid() not in _loops:
-            if _loops:
-                # Neither the thread of the loop nor those of obstore, which cannot be started anew, survive a fork.
-                raise StoreError(
-                    "this process was forked from one that had used a store before: start it by spawn or exec "
-                    "instead, or use the store in the child only"
-                )
-            loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=loop.run_forever, name="cas-network", daemon=True)
-            thread.start()
-            atexit.register(_stop, loop, thread)
-            _loops[os.getpid()] = loop
-        return _loops[os.getpid()]
-
-
-def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(timeout=2)
-    # A thread of obstore's may still be about to let go of its last result, and needs the interpreter for that. Once
-    # Python is finalising it would be killed for asking, and take the process with it (SIGABRT, 1 run in 400).
-    time.sleep(_LAST_RESULTS)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from obstore import sign
 from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Store
 
+from cas.bucket.administration import Administration
 from cas.bucket.base import Bucket
 from cas.bucket.objects import ObjectBucket
 from cas.bucket.patience import Patience
@@ -126,8 +127,16 @@ def _s3(url: str, patience: Patience) -> Bucket:
         )
         return _made(url, make)
 
-    conditional = not host.endswith(_REFUSE_CONDITIONAL_WRITES)
-    return ObjectBucket(url.rstrip("/"), connect, patience, conditional=conditional, endpoint=endpoint, address=_signed)
+    plain = {f"aws_{name}": value for name, value in credentials.items() if name != "credential_provider"}
+    return ObjectBucket(
+        url.rstrip("/"),
+        connect,
+        patience,
+        conditional=not host.endswith(_REFUSE_CONDITIONAL_WRITES),
+        endpoint=endpoint,
+        address=_signed,
+        administration=Administration(url, parts.netloc, parts.path.strip("/"), endpoint, region, plain),
+    )
 
 
 def _signed(client: ObjectStore, key: str) -> str:

@@ -24,16 +24,29 @@ _COMMANDS = {
     "restore": ("cas.cli.restore:restore", "Put a version into the Hugging Face cache."),
     "run": ("cas.cli.restore:run", "Restore, then run a command that finds the model."),
     "env": ("cas.cli.restore:env", "Print the export lines under which clients find a model."),
-    "ls": ("cas.cli.look:ls", "List models, or the versions of one."),
-    "show": ("cas.cli.look:show", "Show what a version consists of."),
-    "verify": ("cas.cli.verify:verify", "Re-hash a model on this machine."),
     "derive": ("cas.cli.derive:derive", "Publish a variant: the same model, cast to float16."),
+    "ls": ("cas.cli.look:ls", "List models, or the versions of one."),
+    "tree": ("cas.cli.tree:tree", "Show which version came from which."),
+    "show": ("cas.cli.look:show", "Show what a version consists of."),
+    "diff": ("cas.cli.diff:diff", "Show what differs between two versions."),
+    "du": ("cas.cli.du:du", "Show what versions take up, share and would free."),
     "tag": ("cas.cli.tag:tag", "Give a version tags."),
+    "untag": ("cas.cli.tag:untag", "Remove tags."),
+    "pin": ("cas.cli.pin:pin", "Fix the version that a deployment restores."),
+    "pins": ("cas.cli.pin:pins", "List what deployments have pinned."),
+    "unpin": ("cas.cli.pin:unpin", "Remove a deployment's pin."),
+    "history": ("cas.cli.history:history", "Show what a tag or pin named, and who moved it."),
+    "rollback": ("cas.cli.history:rollback", "Move a tag or pin back to an earlier version."),
+    "lock": ("cas.cli.lock:lock", "Write a version's manifest to a file to restore by."),
+    "verify": ("cas.cli.verify:verify", "Re-hash a model on this machine."),
+    "fsck": ("cas.cli.fsck:fsck", "Re-hash what the store holds, and repair it."),
+    "gc": ("cas.cli.gc:gc", "Free what nothing uses."),
     "completion": ("cas.cli.completion:completion", "Print a shell's completion script."),
 }
 
 _EPILOG = """\b
-References:  model, model:tag, model@<8+ hex>, model@blake3:<64 hex>
+References:  model, model:tag, model@<8+ hex>, model@blake3:<64 hex>,
+             pin:deployment/model
 The store:   --store, CAS_STORE, s3://$S3_BUCKET/cas, or a folder in your data home
 Exit codes:  2 wrong call, 3 not found, 4 corrupt, 5 unknown format, 6 store,
              7 disk or cache, 8 signature

@@ -15,6 +15,8 @@ from cas.cli.settings import Settings, common
 if TYPE_CHECKING:
     from cas.deriver.variant import Record
     from cas.manifest import Manifest
+    from cas.naming import Names
+    from cas.store import Store
 
 _SHORT = 12
 
@@ -23,7 +25,7 @@ _SHORT = 12
 @click.argument("model", required=False)
 @common
 def ls(settings: Settings, model: str | None) -> None:
-    """List all models by tag, or every version of MODEL, newest first."""
+    """List all models by tag and pin, or every version of MODEL, newest first."""
     from cas import catalogue
     from cas.store import open_store
 
@@ -36,18 +38,23 @@ def ls(settings: Settings, model: str | None) -> None:
         if not settings.quiet:
             print(f"{store.url} is empty: publish a model with `cas publish`", file=sys.stderr)
         return
+    header = ["MODEL", "TAGS", "VERSION", "CREATED", "SIZE", "FILES"]
     rows = [
-        (
+        [
             version.model,
-            ", ".join(version.tags) or "-",
+            version.names.shown or "-",
             version.digest[:_SHORT],
             version.created,
             output.size(version.size),
             str(version.files),
-        )
+        ]
         for version in listed
     ]
-    output.table(("MODEL", "TAGS", "VERSION", "CREATED", "SIZE", "FILES"), rows)
+    if any(version.variant for version in listed):
+        header.append("VARIANT")
+        for row, version in zip(rows, listed, strict=True):
+            row.append(version.variant.shown(_SHORT) if version.variant else "")
+    output.table(header, rows)
 
 
 @click.command(short_help="Show what a version consists of.")
@@ -59,19 +66,24 @@ def show(settings: Settings, reference: str) -> None:
     from cas.digest import named
     from cas.store import open_store
 
-    resolved = refs.resolve(open_store(settings.store), reference)
+    store = open_store(settings.store)
+    resolved = refs.resolve(store, reference)
     found = resolved.manifest
+    names = _names(store, found.model, resolved.digest)
     derived = _record(found)
     if settings.json:
         variant = asdict(derived) if derived else None
         document = {
             "digest": named(resolved.digest),
+            "tags": names.tags if names else None,
+            "pins": names.pins if names else None,
             "variant": variant,
             "manifest": json.loads(manifest.encode(found)),
         }
         output.document(document)
         return
     print(f"reference  {resolved.exact}")
+    print(f"named by   {names.shown or '-' if names else '?'}")
     print(f"created    {found.created} by {found.created_by}")
     print(f"parent     {found.parent or '-'}")
     if derived:
@@ -91,6 +103,18 @@ def show(settings: Settings, reference: str) -> None:
             ("SIZE", "CHUNKS", "PATH"),
             [(output.size(file.size), str(len(file.chunks)), file.path) for file in found.files],
         )
+
+
+def _names(store: Store, model: str, digest: str) -> Names | None:
+    """What names a version now; None, with a warning, for a reader who may not list refs."""
+    from cas import naming
+    from cas.errors import AccessDenied, Unsupported
+
+    try:
+        return naming.named(store, model).of(model, digest)
+    except (Unsupported, AccessDenied) as error:
+        print(f"warning: which tags and pins name this version is not known: {error}", file=sys.stderr)
+        return None
 
 
 def _record(found: Manifest) -> Record | None:

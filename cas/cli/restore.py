@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
+from cas.cli.chosen import chosen_version, lock_option
 from cas.cli.settings import Settings, common
 from cas.errors import InputError
 
 if TYPE_CHECKING:
+    from cas.choice import Choice
     from cas.restorer import Restored
 
 _cache_dir = click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
@@ -27,28 +30,48 @@ _seed = click.option(
     metavar="DIR",
     help="Take from here what it holds: another cache, or any folder of weights. Repeatable. Also: CAS_SEEDS.",
 )
-_verify = click.option("--verify", is_flag=True, help="Hash what is there instead of trusting its receipt.")
+_receipt = click.option(
+    "--receipt", is_flag=True, help="Keep a receipt of this restore in the store. Also: CAS_RECEIPT=1."
+)
+_verify = click.option("--verify", is_flag=True, help="Hash what is there instead of trusting its record.")
 
 
 @click.command(short_help="Put a version into the Hugging Face cache.")
-@click.argument("reference", metavar="REF")
+@click.argument("reference", metavar="[REF]", required=False)
+@lock_option
 @_cache_dir
 @_seed
 @_verify
+@_receipt
 @click.option("--refuse-pickle", is_flag=True, help="Refuse a version that contains pickle files (.bin, .pt).")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be fetched; change nothing.")
 @common
 def restore(
     settings: Settings,
-    reference: str,
+    reference: str | None,
+    lock: str | None,
     cache_dir: str | None,
     seeds: tuple[str, ...],
     verify: bool,
+    receipt: bool,
     refuse_pickle: bool,
     dry_run: bool,
 ) -> None:
-    """Put the version REF into the Hugging Face cache and print where its snapshots are."""
-    done = _restored(settings, reference, cache_dir, seeds, verify=verify, refuse_pickle=refuse_pickle, dry_run=dry_run)
+    """Put the version REF into the Hugging Face cache and print where its snapshots are.
+
+    Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
+    """
+    chosen = chosen_version(settings, reference, lock)
+    done = _restored(
+        settings,
+        chosen,
+        cache_dir,
+        seeds,
+        verify=verify,
+        receipt=receipt,
+        refuse_pickle=refuse_pickle,
+        dry_run=dry_run,
+    )
     if settings.json:
         output.document(dataclasses.asdict(done))
         return
@@ -56,47 +79,68 @@ def restore(
         print(snapshot)
 
 
+_NO_REF = "\0"  # no word of a command line can be this
+
+
 class _Wrapper(click.Command):
-    """Takes options up to COMMAND; what follows is the command's own, with or without `--` before it."""
+    """Takes options up to COMMAND; what follows is the command's own.
+
+    `--` ends what is ours. Without it, the first word is REF, unless --lock stands before it.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         valued = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
-        words = at = 0
+        options: list[str] = []
+        reference = _NO_REF
+        at, locked = 0, False
         while at < len(args) and args[at] != "--":
             if args[at].startswith("-"):
-                at += 2 if args[at] in valued else 1
-                continue
-            words += 1
-            if words == 2:
-                args = [*args[:at], "--", *args[at:]]
+                taken = args[at : at + (2 if args[at] in valued else 1)]
+                locked |= taken[0].partition("=")[0] == "--lock"
+                options += taken
+                at += len(taken)
+                if at == len(args) and taken[0] in valued and len(taken) == 1:
+                    return super().parse_args(ctx, args)  # its value is missing: click says so
+            elif locked or reference != _NO_REF:
                 break
-            at += 1
-        return super().parse_args(ctx, args)
+            else:
+                reference = args[at]
+                at += 1
+        command = args[at + 1 :] if args[at : at + 1] == ["--"] else args[at:]
+        return super().parse_args(ctx, [*options, "--", reference, *command])
 
 
 @click.command(cls=_Wrapper, short_help="Restore, then run a command that finds the model.")
-@click.argument("reference", metavar="REF")
+@click.argument("reference", metavar="[REF]")
+@lock_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND [ARG]...")
 @_cache_dir
 @_seed
 @_verify
+@_receipt
 @common
 def run(
     settings: Settings,
     reference: str,
+    lock: str | None,
     command: tuple[str, ...],
     cache_dir: str | None,
     seeds: tuple[str, ...],
     verify: bool,
+    receipt: bool,
 ) -> None:
-    """Restore REF, set HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE, and become COMMAND."""
+    """Restore REF, set HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE, and become COMMAND.
+
+    `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
+    """
     from cas.config import cache_dirs, environment
 
     program = shutil.which(command[0])
     if program is None:
         raise InputError(f"command {command[0]} is not found: check its name and PATH")
     given = dict(os.environ)
-    done = _restored(settings, reference, cache_dir, seeds, verify=verify)
+    chosen = chosen_version(settings, None if reference == _NO_REF else reference, lock)
+    done = _restored(settings, chosen, cache_dir, seeds, verify=verify, receipt=receipt)
     variables = {**environment(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}
     sys.stdout.flush()
     # Python ignores SIGPIPE, and the command would inherit that.
@@ -108,17 +152,23 @@ def run(
 
 
 @click.command(short_help="Print the export lines under which clients find a model.")
-@click.argument("reference", metavar="REF")
+@click.argument("reference", metavar="[REF]", required=False)
+@lock_option
 @_cache_dir
 @common
-def env(settings: Settings, reference: str, cache_dir: str | None) -> None:
-    """Print the lines that make clients use the restored REF: eval "$(cas env REF)"."""
+def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: str | None) -> None:
+    """Print the lines that make clients use the restored REF: eval "$(cas env REF)".
+
+    Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
+    """
     from cas import refs
     from cas.config import cache_dirs, environment
     from cas.hfcache import RepoCache
     from cas.store import open_store
 
-    resolved = refs.resolve(open_store(settings.store), reference)
+    chosen = chosen_version(settings, reference, lock)
+    version = chosen.version()
+    resolved = version if isinstance(version, refs.Resolved) else refs.resolve(open_store(settings.store), version)
     dirs = cache_dirs(cache_dir)
     variables = {**environment(dirs), "CAS_MODEL": resolved.exact}
     if settings.json:
@@ -129,36 +179,49 @@ def env(settings: Settings, reference: str, cache_dir: str | None) -> None:
     for repo in resolved.manifest.repos:
         cache = RepoCache(dirs.hub, repo.repo_type, repo.repo_id)
         if not (cache.root / "snapshots" / repo.commit).is_dir():
-            print(f"warning: {repo.repo_id} is not in {dirs.hub} yet: run `cas restore {reference}`", file=sys.stderr)
+            print(f"warning: {repo.repo_id} is not in {dirs.hub} yet: run `cas restore {chosen}`", file=sys.stderr)
 
 
 def _restored(
     settings: Settings,
-    reference: str,
+    chosen: Choice,
     cache_dir: str | None,
     seeds: tuple[str, ...],
     *,
     verify: bool,
+    receipt: bool,
     refuse_pickle: bool = False,
     dry_run: bool = False,
 ) -> Restored:
     from cas import restorer
     from cas.cli.process import keep_memory_together, leave_cores_alone
+    from cas.config import receipt_wanted
     from cas.progress import Reporter
+    from cas.store import open_store
 
     keep_memory_together()
     leave_cores_alone()
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    store = open_store(settings.store)
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter, contextlib.ExitStack() as stack:
+        listen = reporter.listen
+        recorder = None
+        if (receipt or receipt_wanted()) and not dry_run:
+            from cas.receipts import Recorder
+
+            recorder = stack.enter_context(Recorder(store, listen, reason=chosen.reason))
+            listen = recorder.listen
         done = restorer.restore(
-            reference,
-            settings.store,
+            chosen.version(),
+            store,
             cache_dir=cache_dir,
             seeds=seeds,
             verify=verify,
             refuse_pickle=refuse_pickle,
             dry_run=dry_run,
-            on_event=reporter.listen,
+            on_event=listen,
         )
+        if recorder:
+            recorder.restored = done
     if not settings.quiet:
         print(_summary(done), file=sys.stderr)
     return done

@@ -1,45 +1,68 @@
-"""`cas tag`."""
+"""`cas tag` and `cas untag`."""
 
 from __future__ import annotations
-
-import sys
 
 import click
 
 from cas.cli import output
+from cas.cli.move import expect, point, recorded, remove
 from cas.cli.settings import Settings, common
+from cas.errors import InputError
 
 
 @click.command(short_help="Give a version tags.")
 @click.argument("reference", metavar="REF")
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
-@click.option("--by", help="Who moves the tag. Default: user@host.")
-@click.option("--reason", default="tag", help="Why, for the record.")
+@recorded("tag")
+@expect
 @common
-def tag(settings: Settings, reference: str, tags: tuple[str, ...], by: str | None, reason: str) -> None:
-    """Point each TAG of REF's model at the version REF."""
-    from cas.digest import named
-    from cas.errors import FormatError
+def tag(
+    settings: Settings, reference: str, tags: tuple[str, ...], by: str | None, reason: str, expect: str | None
+) -> None:
+    """Point each TAG of REF's model at the version REF; a TAG is a name alone, such as `prod`."""
     from cas.manifest import check_name
-    from cas.refs import Reference, log_of, resolve
+    from cas.reflog import Ref
+    from cas.refs import resolve
     from cas.store import open_store
 
     store = open_store(settings.store)
     resolved = resolve(store, reference)
-    logs = {name: log_of(store, Reference(resolved.reference.model, tag=check_name(name, "tag"))) for name in tags}
-    moved = []
-    for name, log in logs.items():
-        try:
-            before = log.current()
-        except FormatError as error:
-            print(f"warning: {error}", file=sys.stderr)
-            before = None
-        if before is None or before.manifest != named(resolved.digest):
-            log.append(resolved.digest, reason, by)
-            moved.append(name)
+    model = resolved.reference.model
+    refs = [Ref("tags", model, check_name(name, "tag")) for name in dict.fromkeys(tags)]
+    moved = point(settings, store, resolved, refs, by, reason, expect)
     if settings.json:
-        output.document({"reference": resolved.exact, "moved": moved})
+        output.document({"reference": resolved.exact, "moved": [ref.second for ref in moved]})
         return
-    for name in tags:
-        note = "" if name in moved else " (as before)"
-        print(f"{resolved.reference.model}:{name} -> {resolved.exact}{note}")
+    for ref in refs:
+        print(f"{ref} -> {resolved.exact}{'' if ref in moved else ' (as before)'}")
+
+
+@click.command(short_help="Remove tags.")
+@click.argument("tags", metavar="MODEL:TAG...", nargs=-1, required=True)
+@recorded("untag")
+@common
+def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str) -> None:
+    """Remove each MODEL:TAG; versions stay until `cas gc` finds that nothing needs them."""
+    from cas.errors import FormatError
+    from cas.refs import absent, log_of, parse_reference
+    from cas.store import open_store
+
+    store = open_store(settings.store)
+    logs = []
+    for text in dict.fromkeys(tags):
+        reference = parse_reference(text)
+        if reference.deployment is not None:
+            raise InputError(f"{text} is a pin: remove it with `cas unpin {reference.deployment} {reference.model}`")
+        if reference.digest is not None:
+            raise InputError(f"{text} is a version, not a tag: write MODEL:TAG")
+        if ":" not in text:
+            raise InputError(f"{text} is a model: name the tag to remove, as in {reference}")
+        logs.append(log_of(store, reference))
+    store.check_format()
+    for log in logs:
+        try:
+            if log.current_digest() is None:
+                raise absent(store, log.ref)
+        except FormatError:
+            continue  # one that cannot be read can be removed
+    remove(settings, store, [log.ref for log in logs], by, reason)

@@ -8,21 +8,26 @@ import sys
 import click
 
 from cas.cli import output
+from cas.cli.chosen import chosen_version, lock_option
 from cas.cli.settings import Settings, common
-from cas.errors import IntegrityError
+from cas.errors import InputError, IntegrityError
 
 
 @click.command(short_help="Re-hash a model on this machine.")
-@click.argument("reference", metavar="REF")
+@click.argument("reference", metavar="[REF]", required=False)
+@lock_option
 @click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
 @common
-def verify(settings: Settings, reference: str, cache_dir: str | None) -> None:
+def verify(settings: Settings, reference: str | None, lock: str | None, cache_dir: str | None) -> None:
     """Re-hash every file of REF on this machine; exit code 4 when one is missing or damaged."""
     from cas import verify as verb
     from cas.progress import Reporter
 
+    if reference is None and lock is None:
+        raise InputError("say which version to verify: give a REF, or --lock FILE")
+    chosen = chosen_version(settings, reference, lock)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
-        report = verb.verify(reference, settings.store, cache_dir=cache_dir, on_event=reporter.listen)
+        report = verb.verify(chosen.version(), settings.store, cache_dir=cache_dir, on_event=reporter.listen)
     if settings.json:
         output.document({**dataclasses.asdict(report), "sound": report.sound})
     else:
@@ -33,7 +38,7 @@ def verify(settings: Settings, reference: str, cache_dir: str | None) -> None:
     if not report.sound:
         raise IntegrityError(
             f"{len(report.missing)} missing and {len(report.damaged)} damaged of {report.files} files: "
-            f"heal them with `cas restore {reference}`"
+            f"heal them with `cas restore {chosen}`"
         )
     if not settings.quiet:
         print(f"{report.reference}: {report.files} files, {output.size(report.total)}, all sound", file=sys.stderr)

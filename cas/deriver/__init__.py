@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cas
-from cas import config, events, manifest, refs, tagging
+from cas import config, events, leases, manifest, reflog, refs, tagging
 from cas.cast import TARGETS
 from cas.deriver import plan, proof, variant
 from cas.deriver.plan import CastFile
-from cas.deriver.ranges import Codec
 from cas.deriver.variant import Chunks, Made
 from cas.deriver.work import Caster
 from cas.digest import named
@@ -21,6 +20,7 @@ from cas.nearest import Verdict
 from cas.parallel import Pool
 from cas.refs import Resolved
 from cas.store import Store, open_store
+from cas.storedfile import Codec
 
 __all__ = ["Variant", "derive"]
 
@@ -88,30 +88,39 @@ def derive(
     held = store if isinstance(store, Store) else open_store(store)
     original = refs.resolve(held, reference)
     variant.check_original(original)
-    job = _Derivation(held, original, transform, limits or config.Limits(), on_event)
-    parent, _ = tagging.version(held, original.manifest.model, names[0], on_event)
-    found = job.existing()
-    if found is None:
-        files = job.plan()
-        found = None if dry_run else job.make(files, parent)
-    digest, new = found or (None, None)
-    moved: tuple[str, ...] = ()
-    if digest and not dry_run:
-        moved = tagging.move(held, original.manifest.model, names, digest, parent, "derive", on_event)
-    return job.told(digest, new, moved, begun, dry_run=dry_run)
+    with leases.Taken(held, f"derive {original.exact}", on_event) as lease:
+        job = _Derivation(held, original, transform, limits or config.Limits(), on_event, lease)
+        parent, _ = tagging.version(held, original.manifest.model, names[0], on_event)
+        found = job.existing()
+        if found is None:
+            files = job.plan()
+            found = None if dry_run else job.make(files, parent)
+        digest, new = found or (None, None)
+        moved: tuple[str, ...] = ()
+        if digest and not dry_run:
+            moved = tagging.move(held, original.manifest.model, names, digest, parent, "derive", on_event)
+            lease.check()
+        return job.told(digest, new, moved, begun, dry_run=dry_run)
 
 
 class _Derivation:
     """One derivation under way."""
 
     def __init__(
-        self, store: Store, original: Resolved, transform: str, limits: config.Limits, listen: events.Listener
+        self,
+        store: Store,
+        original: Resolved,
+        transform: str,
+        limits: config.Limits,
+        listen: events.Listener,
+        lease: leases.Taken,
     ) -> None:
         self._store, self._original, self._limits, self._listen = store, original, limits, listen
+        self._lease = lease
         self._transform = transform
         self._cast = transform.removeprefix(variant.CAST)
         self._codecs = Pool(Codec, limits.workers)
-        self._caster = Caster(store, self._codecs, limits, listen)
+        self._caster = Caster(store, self._codecs, limits, listen, lease.doomed)
         self._chunks: dict[CastFile, Chunks] = {}
         self._created = False
 
@@ -139,6 +148,7 @@ class _Derivation:
 
     def make(self, files: list[CastFile], parent: str | None) -> tuple[str, Manifest]:
         """Casts and stores the files, and then the manifest; returns it with its digest."""
+        self._lease.begin()
         carried = self._carried()
         if gone := carried.keys() - self._store.present(carried, self._limits):
             raise ChunkMissing(named(min(gone)), self._store.url)
@@ -151,6 +161,7 @@ class _Derivation:
         else:
             raise ChunkMissing(named(min(missing)), self._store.url)
         self._listen(events.Phase("commit"))
+        self._lease.check()
         for digest, found in self._tagged():
             if found.content() == new.content():
                 return digest, found
@@ -227,7 +238,7 @@ class _Derivation:
     def _tagged(self) -> list[tuple[str, Manifest]]:
         """The variants that the model's tags name."""
         model = self._original.manifest.model
-        digests = {digest for digest in refs.tags(self._store, model).get(model, {}).values() if digest}
+        digests = {digest for digest in reflog.tags(self._store, model).get(model, {}).values() if digest}
         found = ((digest, tagging.readable(self._store, model, digest)) for digest in sorted(digests))
         return [(digest, version) for digest, version in found if version is not None and version.derived is not None]
 

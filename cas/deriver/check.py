@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from cas import config, events, refs
 from cas.deriver import plan, proof, variant
 from cas.deriver.plan import CastFile, Unit
-from cas.deriver.ranges import Codec, Range, StoredFile
 from cas.deriver.variant import Chunks, Made
 from cas.deriver.work import walk
 from cas.digest import parse
@@ -16,6 +15,7 @@ from cas.errors import IntegrityError
 from cas.manifest import Manifest
 from cas.parallel import Pool, Room
 from cas.store import Store, open_store
+from cas.storedfile import Codec, Range, StoredFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from typing import NamedTuple
 from cas import chunking, safetensors
 from cas.cast import FLOATS
 from cas.chunking import CHUNK, Span
-from cas.deriver.ranges import Codec, Range, StoredFile
 from cas.deriver.variant import SUFFIX, Chunks
 from cas.errors import FormatError
 from cas.manifest import Manifest, PlainFile, RepoFile
-from cas.parallel import Pool, Room
+from cas.parallel import Pool
 from cas.safetensors import Header, Tensor
 from cas.store import Store
+from cas.storedfile import Codec, Range, StoredFile
 
 # Of all files together: each takes some 500 bytes of memory.
 _MAX_TENSORS = 1 << 19
@@ -101,7 +101,7 @@ def plan_files(store: Store, manifest: Manifest, target: str, codecs: Pool[Codec
 def _plan_file(name: str, original: StoredFile, target: str) -> CastFile | None:
     """How one is cast; None when nothing in it changes."""
     try:
-        head = _read_head(original)
+        head = original.safetensors_head()
         header = safetensors.parse(head, original.size)
         tensors = _laid_out(header, target)
         if all(old.dtype == new.dtype for old, new in zip(header.tensors, tensors, strict=True)):
@@ -139,16 +139,6 @@ def units(files: list[CastFile]) -> Iterator[Unit]:
         for spans in _grouped(chunking.spans(io.BytesIO(file.head), file.size)):
             yield cutter.unit(number, spans)
             number += 1
-
-
-def _read_head(original: StoredFile) -> bytes:
-    if original.size < 8:
-        raise FormatError("it is too short for a header")
-    first, room = memoryview(bytearray(8)), Room()
-    original.read([Range(0, 8, 0)], first, room)
-    head = memoryview(bytearray(safetensors.length(bytes(first), original.size)))
-    original.read([Range(0, len(head), 0)], head, room)
-    return bytes(head)
 
 
 def _laid_out(header: Header, target: str) -> tuple[Tensor, ...]:

@@ -14,11 +14,11 @@ from cas.config import MIB, Limits
 from cas.deriver import proof
 from cas.deriver.plan import CastFile, Unit, units
 from cas.deriver.proof import Ledger, Turns
-from cas.deriver.ranges import Codec
 from cas.digest import hex_of
 from cas.manifest import ChunkRef
 from cas.parallel import Pool, Room, for_each
 from cas.store import Store
+from cas.storedfile import Codec
 
 Fill = Callable[[Unit, memoryview, memoryview, Room], None]
 Keep = Callable[[Unit, memoryview], Callable[[], int]]
@@ -92,8 +92,16 @@ def walk(files: Sequence[CastFile], fill: Fill, keep: Keep, limits: Limits, list
 class Caster:
     """Makes a variant's files in the store, and counts what was sent for them."""
 
-    def __init__(self, store: Store, codecs: Pool[Codec], limits: Limits, listen: events.Listener) -> None:
-        self._store, self._codecs, self._limits, self._listen = store, codecs, limits, listen
+    def __init__(
+        self,
+        store: Store,
+        codecs: Pool[Codec],
+        limits: Limits,
+        listen: events.Listener,
+        doomed: Callable[[str], bool],
+    ) -> None:
+        """doomed: tells chunks (64 hex) that count as absent, as a collector has condemned them."""
+        self._store, self._codecs, self._limits, self._listen, self._doomed = store, codecs, limits, listen, doomed
         self.uploaded = self.wire = self.uploaded_chunks = 0
         self._counting = threading.Lock()
         self._there: set[str] = set()
@@ -129,7 +137,8 @@ class Caster:
         self._made[unit.number] = unit.file, tuple(ChunkRef(digest, len(plain)) for digest, plain, _ in pieces)
         unknown = {digest: len(plain) for digest, plain, _ in pieces if digest not in self._there}
         if unknown:
-            self._there |= self._store.present(unknown, self._limits)
+            present = self._store.present(unknown, self._limits)
+            self._there.update(digest for digest in present if not self._doomed(digest))
         frames = []
         for digest, plain, width in pieces:
             if digest not in self._there:
@@ -141,7 +150,7 @@ class Caster:
 
     def _send(self, frames: list[tuple[str, int, bytearray]]) -> int:
         for digest, size, frame in frames:
-            self._store.put_frame(digest, frame)
+            self._store.put_frame(digest, frame, overwrite=self._doomed(digest))
             with self._counting:
                 self.uploaded_chunks += 1
                 self.uploaded += size

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cas
-from cas import config, events, manifest, tagging
+from cas import config, events, leases, manifest, tagging
 from cas.digest import named
 from cas.errors import FormatError, InputError, NotFoundError
 from cas.manifest import Manifest, PlainFile, Repo, check_name
@@ -70,30 +70,37 @@ def publish(
     limits = limits or config.Limits()
     held = store if isinstance(store, Store) else open_store(store)
     exists = _exists(held)
-    parent_digest, parent = tagging.version(held, model, names[0], on_event)
-    gathered = gather(source, config.cache_dirs(cache_dir), on_event, download=download)
-    # A forced publish takes nobody's word: it reads every file, and checks it against its blob's name.
-    trusted = None if force else parent
-    index = Index(gathered, trusted)
-    _manifest(model, index.listed(read=False), parent_digest)  # what no reader would accept is refused before any work
-    if not dry_run:
-        held.create()
-    sender = Sender(held, limits, on_event, anew=force, ask=exists, write=not dry_run)
-    sender.slices.update(index.slices)
-    on_event(events.Phase("hash" if dry_run or index.seems_known else "upload", index.unread))
-    sender.read(index.readings, trusted.chunks().keys() if trusted else frozenset())
-    sender.settle()
-    new = _manifest(model, index.listed(), parent_digest)
-    created = parent is None or parent.content() != new.content()
-    digest = manifest.digest_of(new) if created or parent_digest is None else parent_digest
-    moved: tuple[str, ...] = ()
-    if not dry_run:
-        on_event(events.Phase("commit"))
-        if created:
-            held.put_manifest(new)
-            # A damaged one of the same name would have stayed; no tag may ever name it.
-            held.get_manifest(model, digest)
-        moved = tagging.move(held, model, names, digest, parent_digest, "publish", on_event)
+    with leases.Taken(held, f"publish {model}", on_event) as lease:
+        parent_digest, parent = tagging.version(held, model, names[0], on_event)
+        gathered = gather(source, config.cache_dirs(cache_dir), on_event, download=download)
+        # A forced publish takes nobody's word: it reads every file, and checks it against its blob's name.
+        trusted = None if force else parent
+        index = Index(gathered, trusted)
+        # What no reader would accept is refused before any work.
+        _manifest(model, index.listed(read=False), parent_digest)
+        if not dry_run:
+            held.create()
+            if force or (index.unread and not index.seems_known):
+                lease.begin()
+        doomed = (lambda digest: False) if dry_run else lease.doomed
+        sender = Sender(held, limits, on_event, doomed, anew=force, ask=exists, write=not dry_run)
+        sender.slices.update(index.slices)
+        on_event(events.Phase("hash" if dry_run or index.seems_known else "upload", index.unread))
+        sender.read(index.readings, trusted.chunks().keys() if trusted else frozenset())
+        new = _manifest(model, index.listed(), parent_digest)
+        created = parent is None or parent.content() != new.content()
+        sender.settle(depended_on=created)
+        digest = manifest.digest_of(new) if created or parent_digest is None else parent_digest
+        moved: tuple[str, ...] = ()
+        if not dry_run:
+            on_event(events.Phase("commit"))
+            if created:
+                lease.check()
+                held.put_manifest(new)
+                # A damaged one of the same name would have stayed; no tag may ever name it.
+                held.get_manifest(model, digest)
+            moved = tagging.move(held, model, names, digest, parent_digest, "publish", on_event)
+            lease.check()
     return Published(
         reference="" if dry_run and created else f"{model}@{named(digest)}",
         total=new.plain_size,

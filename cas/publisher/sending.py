@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from cas import events
@@ -45,10 +45,21 @@ class Sender:
     """
 
     def __init__(
-        self, store: Store, limits: Limits, listen: events.Listener, *, anew: bool, ask: bool, write: bool
+        self,
+        store: Store,
+        limits: Limits,
+        listen: events.Listener,
+        doomed: Callable[[str], bool],
+        *,
+        anew: bool,
+        ask: bool,
+        write: bool,
     ) -> None:
-        """anew: send what the store has, too. ask: False for a store known to be empty. write: False only asks."""
-        self._store, self._limits, self._listen = store, limits, listen
+        """doomed: tells chunks (64 hex) that count as absent, as a collector has condemned them.
+
+        anew: send what the store has, too. ask: False for a store known to be empty. write: False only asks.
+        """
+        self._store, self._limits, self._listen, self._doomed = store, limits, listen, doomed
         self._anew, self._ask, self._write = anew, ask and not anew, write
         self._codecs = Workers(_Codec, limits.workers)
         self._lock = threading.Lock()
@@ -94,7 +105,7 @@ class Sender:
             self.slices.setdefault(digest, where)
         if known or digest in expected:
             return digest, "local", None
-        if self._ask and self._store.has_chunk(digest):
+        if self._ask and not self._doomed(digest) and self._store.has_chunk(digest):
             return digest, "present", None
         self._miss(digest)
         if not self._write:
@@ -110,11 +121,15 @@ class Sender:
             ) from error
         return digest, "store", frame
 
-    def settle(self) -> None:
-        """Asks the store for every chunk that was not sent, and sends those it has lost, until it has them all."""
+    def settle(self, *, depended_on: bool) -> None:
+        """Asks the store for every chunk that was not sent, and sends those it has lost, until it has them all.
+
+        depended_on: by a manifest to be written, so that chunks that are doomed count as lost.
+        """
         while not self._anew and (rest := self._not_missing()):
             self._listen(events.Phase("lookup"))
-            gone = rest.keys() - self._store.present(rest, self._limits)
+            doomed = {digest for digest in rest if depended_on and self._doomed(digest)}
+            gone = rest.keys() - self._store.present(rest, self._limits) | doomed
             for digest in gone:
                 self._miss(digest)
             if not gone or not self._write:
@@ -158,7 +173,7 @@ class Sender:
     def _put(self, digest: str, frame: bytearray | None) -> None:
         if frame is None:
             return
-        self._store.put_frame(digest, frame, overwrite=self._anew)
+        self._store.put_frame(digest, frame, overwrite=self._anew or self._doomed(digest))
         with self._lock:
             self.sent += 1
             self.wire += len(frame)

@@ -17,6 +17,7 @@ from cas.hfcache import PRIVATE, RepoCache
 from cas.manifest import ChunkRef, Manifest
 from cas.parallel import Pool, Room, Workers, for_each
 from cas.plan import PARTS, Fetch, Plan, Spot, Target, make_plan, targets
+from cas.refs import Resolved
 from cas.restorer.bloblocks import BlobLocks
 from cas.restorer.copying import Copying
 from cas.restorer.finish import Whole, finish
@@ -58,7 +59,7 @@ class Restored:
 
 
 def restore(
-    reference: str,
+    reference: str | Resolved,
     store: Store | str | None = None,
     *,
     cache_dir: str | Path | None = None,
@@ -71,10 +72,11 @@ def restore(
 ) -> Restored:
     """Materialises the version that `reference` names in a Hugging Face cache.
 
-    reference: `model`, `model:tag`, `model@<8+ hex>` or `model@blake3:<64 hex>`. store: an open one, a URL, or None for
-    the default. cache_dir: the hub cache (HF_HUB_CACHE). seeds: folders that may hold some of it (another cache, a
-    volume), looked through before those that CAS_SEEDS names. verify: hash what is there instead of
-    trusting its receipt. refuse_pickle: raise FormatError for a version with pickle files. dry_run: change nothing.
+    reference: `model`, `model:tag`, `model@<8+ hex>`, `model@blake3:<64 hex>` or `pin:deployment/model`; or a version
+    at hand, such as `read_lock` returns, for which the store is asked for chunks alone. store: an open one, a URL, or
+    None for the default. cache_dir: the hub cache (HF_HUB_CACHE). seeds: folders that may hold some of it (another
+    cache, a volume), looked through before those that CAS_SEEDS names. verify: hash what is there instead of
+    trusting its record. refuse_pickle: raise FormatError for a version with pickle files. dry_run: change nothing.
     Raises InputError, NotFoundError, IntegrityError, FormatError, StoreError or CacheError; what was fetched by
     then is kept for the next call.
     """
@@ -83,7 +85,8 @@ def restore(
     held = store if isinstance(store, Store) else open_store(store)
     dirs = config.cache_dirs(cache_dir)
     on_event(events.Phase("resolve"))
-    resolved = refs.resolve(held, reference)
+    resolved = reference if isinstance(reference, Resolved) else refs.resolve(held, reference)
+    on_event(events.Resolved(resolved.exact, resolved.manifest.plain_size))
     if refuse_pickle:
         _refuse_pickles(resolved.manifest)
     job = _Restore(held, resolved.manifest, dirs, limits, on_event, rehash=verify, seeds=config.seed_dirs(seeds))

@@ -1,4 +1,4 @@
-"""The last steps of a restore, in the order in which a reader may trust them: links, trees, refs, receipt."""
+"""The last steps of a restore, in the order in which a reader may trust them: links, trees, refs, record."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def finish(manifest: Manifest, hub: Path, whole: Mapping[Target, Whole], listen:
         _write_tree(cache, repo)
         for ref in repo.refs:
             _write_ref(cache, ref, repo.commit, listen)
-    _write_receipts(whole, listen)
+    _write_records(whole, listen)
 
 
 def _link(target: Target, name: tuple[str, ...]) -> str:
@@ -135,15 +135,15 @@ def _write_ref(cache: RepoCache, ref: str, commit: str, listen: events.Listener)
         listen(events.Noted(f"{cache.repo_id}: {ref} moved from {moved} to {commit[:12]}"))
 
 
-def _write_receipts(whole: Mapping[Target, Whole], listen: events.Listener) -> None:
+def _write_records(whole: Mapping[Target, Whole], listen: events.Listener) -> None:
     for root in {target.root for target in whole}:
-        receipt = Trust(root)
+        record = Trust(root)
         files = {parts: seen for target, held in whole.items() if target.root == root for parts, seen in held.items()}
-        if all(receipt.knows(parts, seen) for parts, seen in files.items()):
+        if all(record.knows(parts, seen) for parts, seen in files.items()):
             continue
         chunks = {target.content: target.chunks for target in whole if target.root == root}
         try:
-            receipt.keep(files, chunks)
+            record.keep(files, chunks)
         except CacheError as error:
             # The model is there and right; only the next restore will hash it again.
-            listen(events.Warned(f"no receipt was written: {error}"))
+            listen(events.Warned(f"no record was written: {error}"))

@@ -166,7 +166,7 @@ def test_run_becomes_the_command_with_its_arguments_environment_and_exit_code(sh
 
 
 @pytest.mark.parametrize(
-    "words", [["m", "--", "printf", "%s", "-q"], ["m", "printf", "%s", "-q"], ["--", "m", "printf", "%s", "-q"]]
+    "words", [["m", "--", "printf", "%s", "-q"], ["m", "printf", "%s", "-q"], ["m", "-q", "printf", "%s", "-q"]]
 )
 def test_run_leaves_the_options_behind_the_command_to_it(shop: Shop, words: list[str]) -> None:
     done = shop.cas("run", *words)

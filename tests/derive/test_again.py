@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import cas
-from cas import refs
+from cas import reflog, refs
 from cas.config import MIB, Limits
 from cas.errors import ChunkCorrupt, ChunkMissing
 from cas.store import Store, chunk_key
@@ -81,7 +81,7 @@ def test_a_dry_run_writes_nothing(directory_store: Store, tmp_path: Path) -> Non
     assert (dry.cast, dry.tensors, dry.total, dry.before) == (done.cast, done.tensors, done.total, done.before)
     again = cas.derive("m", directory_store, cast="float16", tags=["other"], dry_run=True)
     assert (again.reference, again.created, again.moved) == (done.reference, False, ())
-    assert list(refs.tags(directory_store, "m")["m"]) == ["fp16", "latest"]
+    assert list(reflog.tags(directory_store, "m")["m"]) == ["fp16", "latest"]
 
 
 @pytest.mark.parametrize("store", ["directory", "s3"], indirect=True)
@@ -97,7 +97,7 @@ def test_a_derivation_killed_at_any_event_is_gone_on_with(store: Store, tmp_path
             assert uploaded <= 4
             break
         assert done.returncode == -signal.SIGKILL, done.stderr
-        assert "fp16" not in refs.tags(store, "m")["m"]
+        assert "fp16" not in reflog.tags(store, "m")["m"]
         survived += 1
     assert survived >= 5
     restored = snapshot(cas.restore("m:fp16", store, cache_dir=tmp_path / "hub"))
@@ -132,7 +132,7 @@ def test_a_store_that_lacks_part_of_the_original_is_told_of(directory_store: Sto
     stored.write_bytes(data[:-9] + b"otherwise")
     with pytest.raises(ChunkCorrupt, match=cast):
         cas.derive("m", directory_store, cast="float16", tags=["fp16"])
-    assert "fp16" not in refs.tags(directory_store, "m")["m"]
+    assert "fp16" not in reflog.tags(directory_store, "m")["m"]
 
 
 def test_an_upload_that_fails_ends_the_derivation(
@@ -143,7 +143,7 @@ def test_an_upload_that_fails_ends_the_derivation(
         patch.setattr(Store, "put_frame", lambda *words, **options: (_ for _ in ()).throw(OSError(28, "full")))
         with pytest.raises(OSError, match="full"):
             cas.derive("m", directory_store, cast="float16", tags=["fp16"])
-    assert "fp16" not in refs.tags(directory_store, "m")["m"]
+    assert "fp16" not in reflog.tags(directory_store, "m")["m"]
     assert cas.derive("m", directory_store, cast="float16", tags=["fp16"]).created
 
 

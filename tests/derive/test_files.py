@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cas
-from cas import chunking, refs
+from cas import chunking, reflog, refs
 from cas.errors import FormatError, InputError
 from cas.store import Store
 from tests.conftest import publish_tree, run_cas, snapshot, write_tree
@@ -169,7 +169,7 @@ def test_a_malformed_file_is_refused_in_one_line(case: str, directory_store: Sto
     assert len(str(caught.value)) < 500
     with pytest.raises(FormatError):
         cas.derive("m", directory_store, cast="float16", tags=["x"], dry_run=True)
-    assert "x" not in refs.tags(directory_store, "m")["m"]
+    assert "x" not in reflog.tags(directory_store, "m")["m"]
 
 
 def test_the_command_ends_with_the_format_exit_code(directory_store: Store, tmp_path: Path) -> None:

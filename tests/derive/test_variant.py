@@ -11,7 +11,7 @@ import pytest
 from blake3 import blake3
 
 import cas
-from cas import refs
+from cas import reflog, refs
 from cas.errors import InputError
 from cas.manifest import Manifest
 from cas.store import Store
@@ -203,7 +203,7 @@ def test_nothing_to_cast_is_a_wrong_call(directory_store: Store, tmp_path: Path)
     publish_tree(directory_store, write_tree(tmp_path / "bin", {"pytorch_model.bin": b"1" * 100}), model="b")
     with pytest.raises(InputError, match=r"pytorch_model\.bin is a pickle, which is not looked into"):
         cas.derive("b", directory_store, cast="float16", tags=["x"])
-    assert list(refs.tags(directory_store, "m")["m"]) == ["latest"]
+    assert list(reflog.tags(directory_store, "m")["m"]) == ["latest"]
 
 
 def test_sharded_models_are_cast_shard_by_shard(store: Store, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas.parallel import Pool, for_each
+from cas.parallel import Later, Pool, for_each
 
 
 class Gauge:
@@ -218,3 +218,12 @@ def test_a_worker_that_cannot_be_made_or_fails_leaves_its_place() -> None:
     with pool.lend() as worker:
         assert worker == "worker"
     assert len(attempts) == 2
+
+
+def test_a_call_made_later_says_whether_it_has_ended() -> None:
+    go = threading.Event()
+    later = Later(go.wait)
+    assert not later.ends_within(0.01)
+    go.set()
+    assert later.ends_within(30)
+    assert later.result() is True

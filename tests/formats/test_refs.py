@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas import catalogue, refs
+from cas import catalogue, reflog
 from cas.bucket import Kind, open_bucket
 from cas.digest import hex_of, named
 from cas.errors import FormatError, InputError, ManifestCorrupt, NotFoundError, RefMoved
 from cas.manifest import Manifest
-from cas.refs import Reference, RefLog, log_of, parse_reference, resolve
+from cas.reflog import RefLog
+from cas.refs import Reference, log_of, parse_reference, resolve
 from cas.store import FORMAT_KEY, Store, manifest_key
 from tests.conftest import run_cas
 
@@ -120,14 +121,14 @@ def test_a_log_keeps_every_entry_and_the_last_is_in_force(store: Store) -> None:
     ]
     assert [name[:9] for name in log.names()] == ["00000001-", "00000002-", "00000003-"]
     assert log.current_digest() == A
-    assert entries[0].by == refs.whoami()
+    assert entries[0].by == reflog.whoami()
 
 
 def test_of_two_entries_with_one_number_the_greater_name_is_in_force(store: Store) -> None:
     for name, digest in (("00000001-ffffffffffffffff.json", A), ("00000001-0000000000000000.json", B)):
         written(store, name, digest)
     assert latest(store).current_digest() == A
-    assert refs.tags(store) == {"m": {"latest": A}}
+    assert reflog.tags(store) == {"m": {"latest": A}}
     written(store, "00000002-0000000000000000.json", B)
     assert latest(store).current_digest() == B
 
@@ -138,7 +139,7 @@ def test_who_loses_a_race_is_told_who_won(
 ) -> None:
     log = latest(store)
     log.append(A, "publish")
-    monkeypatch.setattr(refs.os, "urandom", lambda size: b"\x88" * size)
+    monkeypatch.setattr(reflog.os, "urandom", lambda size: b"\x88" * size)
     put = store.bucket.put
 
     def racing(key: str, data: bytes, kind: Kind) -> bool:
@@ -160,7 +161,7 @@ def test_numbers_beyond_eight_digits_stay_in_order(store: Store) -> None:
     written(store, f"99999999-{'f' * 16}.json", A)
     latest(store).append(B, "publish")
     assert latest(store).current_digest() == B
-    assert refs.tags(store) == {"m": {"latest": B}}
+    assert reflog.tags(store) == {"m": {"latest": B}}
 
 
 @pytest.mark.parametrize(
@@ -178,7 +179,7 @@ def test_what_is_no_entry_is_overlooked(store: Store, name: str) -> None:
     latest(store).append(A, "publish")
     written(store, name, B)
     assert latest(store).current_digest() == A
-    assert refs.tags(store) == {"m": {"latest": A}}
+    assert reflog.tags(store) == {"m": {"latest": A}}
 
 
 ENTRY = {"manifest": named(A), "created": "2026-11-23T03:00:00Z", "by": "x", "reason": "y"}
@@ -237,7 +238,7 @@ def test_references_resolve_to_the_manifest_they_name(store: Store) -> None:
         found = resolve(store, text)
         assert (found.digest, found.exact) == (digest, f"m@{named(digest)}")
         assert found.manifest.annotations == {"note": "1" if digest == first else "2"}
-    assert refs.tags(store) == {"m": {"latest": second, "v1": first}}
+    assert reflog.tags(store) == {"m": {"latest": second, "v1": first}}
 
 
 @pytest.mark.parametrize(
@@ -245,7 +246,7 @@ def test_references_resolve_to_the_manifest_they_name(store: Store) -> None:
     [
         ("m:v9", "its tags are latest"),
         ("other", "models are m"),
-        ("pin:eu-prod/m", "models are m"),
+        ("pin:eu-prod/m", "set it with `cas pin eu-prod m`"),
         (f"m@{A[:8]}", "cas ls m"),
         (f"m@{named(A)}", "cas ls m"),
         (f"other@{A[:8]}", "cas ls other"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import cas
-from cas import folder, refs
+from cas import folder, reflog, refs
 from cas.bucket import Kind
 from cas.errors import ChunkMissing, IntegrityError, NotFoundError
 from cas.events import Warned
@@ -190,7 +190,7 @@ def test_no_tag_moves_to_a_manifest_whose_name_is_taken_by_damaged_bytes(
     directory_store.bucket.put(key, b"damaged", Kind.MANIFEST, overwrite=True)
     with pytest.raises(IntegrityError, match="was altered"):
         from_cache(full, directory_store)
-    assert refs.tags(directory_store)["m"].keys() == {"other"}
+    assert reflog.tags(directory_store)["m"].keys() == {"other"}
 
 
 def test_a_ref_entry_that_cannot_be_read_is_superseded(full: Site, directory_store: Store) -> None:

@@ -15,7 +15,8 @@ from cas import refs
 from cas.bucket import open_bucket
 from cas.errors import RefMoved
 from cas.events import Warned
-from cas.refs import Reference, RefLog
+from cas.reflog import Ref, RefLog
+from cas.refs import Reference
 from cas.store import Store
 from tests.conftest import publish_tree, write_tree
 from tests.publish.conftest import REPO
@@ -89,7 +90,7 @@ def test_the_loser_is_told_which_version_is_his_and_how_to_win(directory_store: 
     store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
     first = publish_tree(store, tree)
     write_tree(tree, {"w.bin": b"2"})
-    (name,) = RefLog(store, "refs/tags/m/latest", "m:latest").names()
+    (name,) = RefLog(store, Ref("tags", "m", "latest")).names()
     entry = bytes(store.bucket.get(f"refs/tags/m/latest/{name}", limit=4096))
     script = LOSER.replace("ENTRY", repr(entry))
     words = ["publish", "m", "--dir", str(tree), "--as", REPO, "--store", store.url]

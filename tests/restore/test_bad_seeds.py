@@ -97,15 +97,15 @@ def test_a_seeds_receipt_that_lies_costs_a_fetch(path: str, versions: Versions, 
     os.mkfifo(root / "pipe")
     for outside in (versions.root / "outside", volume.parent / "outside"):
         outside.write_bytes(bytes(len(versions.new["model.safetensors"])))
-    receipt, lists = (json.loads((root / ".cas" / name).read_bytes()) for name in ("verified.json", "chunks.json"))
+    record, lists = (json.loads((root / ".cas" / name).read_bytes()) for name in ("verified.json", "chunks.json"))
     file = path.format(root=versions.root)
     (target, *_) = (
         target for target in targets(manifest_of(versions, "new"), cache_dirs(versions.cache)) if target.size > MIB
     )
     lie = [target.content, target.size, 0 if "\0" in file else (root / file).stat().st_mtime_ns]
-    receipt["files"] = {file: lie}
+    record["files"] = {file: lie}
     lists["contents"] = {target.content: [[chunk.digest, chunk.size] for chunk in target.chunks]}
-    (root / ".cas/verified.json").write_text(json.dumps(receipt))
+    (root / ".cas/verified.json").write_text(json.dumps(record))
     (root / ".cas/chunks.json").write_text(json.dumps(lists))
     restored = versions.restore(seeds=[volume])
     check(restored, versions.new)
@@ -115,12 +115,12 @@ def manifest_of(versions: Versions, tag: str) -> Manifest:
     return refs.resolve(versions.store, f"m:{tag}").manifest
 
 
-@pytest.mark.parametrize("receipt", [True, False])
-def test_a_flipped_bit_in_a_seed_is_fetched(receipt: bool, versions: Versions) -> None:
+@pytest.mark.parametrize("record", [True, False])
+def test_a_flipped_bit_in_a_seed_is_fetched(record: bool, versions: Versions) -> None:
     volume = versions.root / "volume"
     versions.restore("new", cache_dir=volume)
     blob = big_file(volume)
-    if not receipt:
+    if not record:
         shutil.rmtree(volume / "models--org--model/.cas")
     before = blob.stat()
     flip(blob, 2 * MIB)

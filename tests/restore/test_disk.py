@@ -149,5 +149,5 @@ def test_a_receipt_that_cannot_be_written_is_no_failure(directory_store: Store, 
     seen: list[cas.Event] = []
     check(cas.restore("m", directory_store, cache_dir=tmp_path, on_event=seen.append), FILES)
     (warned,) = [event for event in seen if isinstance(event, Warned)]
-    assert "no receipt was written" in warned.text
+    assert "no record was written" in warned.text
     assert cas.restore("m", directory_store, cache_dir=tmp_path).fetched == 0

@@ -215,9 +215,9 @@ def test_verify_minds_no_ref_that_another_version_moved(cache: Path, directory_s
 def test_without_its_receipt_a_cache_is_hashed_and_believed(
     cache: Path, reads: list[int], directory_store: Store
 ) -> None:
-    receipt = cache / "models--org--model/.cas/verified.json"
+    record = cache / "models--org--model/.cas/verified.json"
     for text in ("", "{", '{"version": 2, "files": {}}', '{"version": 1, "files": {"blobs": 1}}'):
-        receipt.write_text(text)
+        record.write_text(text)
         reads.clear()
         assert not cas.restore("m", directory_store, cache_dir=cache).changed
         assert sum(reads) == 300 * KIB + len(b"{}")

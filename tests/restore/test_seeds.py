@@ -31,12 +31,12 @@ def stamped(folder: Path) -> dict[Path, tuple[int, int, int]]:
     return {path: (path.lstat().st_ino, path.lstat().st_mtime_ns, path.lstat().st_mode) for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("receipt", [True, False])
+@pytest.mark.parametrize("record", [True, False])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_seed_of_any_shape_is_used_and_not_written_to(
-    shape: str, receipt: bool, versions: Versions, volume: Path
+    shape: str, record: bool, versions: Versions, volume: Path
 ) -> None:
-    if not receipt:
+    if not record:
         shutil.rmtree(volume / "models--org--model/.cas")
     seed = SHAPES[shape](versions)
     before = stamped(volume)
@@ -68,7 +68,7 @@ def test_another_repo_of_the_same_cache_is_used_if_its_receipt_tells_or_when_nam
     cache = tmp_path / "cache"
     cas.restore("base", directory_store, cache_dir=cache)
     told = cas.restore("tuned", directory_store, cache_dir=cache, dry_run=True).reused
-    assert told > 4 * MIB, "the receipt says so"
+    assert told > 4 * MIB, "the record says so"
     shutil.rmtree(cache / "models--org--model/.cas")
     assert cas.restore("tuned", directory_store, cache_dir=cache, dry_run=True).reused == 0
     restored = cas.restore("tuned", directory_store, cache_dir=cache, seeds=[cache])

@@ -35,7 +35,7 @@ def test_an_update_fetches_what_changed_and_reads_nothing_to_know(versions: Vers
     assert read_tree(here / "snapshots" / old_commit(versions)) == versions.old
 
 
-@pytest.mark.parametrize("lost", ["receipt", "lists", "times"])
+@pytest.mark.parametrize("lost", ["record", "lists", "times"])
 def test_without_its_receipt_an_older_snapshot_is_hashed(lost: str, versions: Versions, reads: list[int]) -> None:
     versions.restore("old")
     root = versions.cache / "models--org--model"
@@ -43,7 +43,7 @@ def test_without_its_receipt_an_older_snapshot_is_hashed(lost: str, versions: Ve
         for blob in (root / "blobs").iterdir():
             os.utime(blob)
     else:
-        (root / ".cas" / {"receipt": "verified.json", "lists": "chunks.json"}[lost]).write_bytes(b'{"version": 2}')
+        (root / ".cas" / {"record": "verified.json", "lists": "chunks.json"}[lost]).write_bytes(b'{"version": 2}')
     restored = versions.restore()
     assert sum(reads) > 4 * MIB
     versions.check(restored)
@@ -51,9 +51,9 @@ def test_without_its_receipt_an_older_snapshot_is_hashed(lost: str, versions: Ve
 
 def test_a_longer_header_moves_everything_and_costs_nothing(tmp_path: Path) -> None:
     versions = Versions(tmp_path, {"m.safetensors": model()}, {"m.safetensors": model(note="x" * 1000)})
-    for receipt in (True, False):
+    for record in (True, False):
         versions.restore("old")
-        if not receipt:
+        if not record:
             shutil.rmtree(versions.cache / "models--org--model/.cas")
         restored = versions.restore()
         assert restored.fetched < 4 * KIB, "the header"
@@ -165,11 +165,11 @@ SHAPE = st.tuples(st.sampled_from(["F32", "F16", "BF16"]), st.sampled_from([(700
     added=st.dictionaries(st.sampled_from("ghi"), SHAPE, max_size=1),
     changed=st.floats(0, 1),
     note=st.sampled_from([None, "n", "n" * 500]),
-    receipt=st.booleans(),
+    record=st.booleans(),
     elsewhere=st.booleans(),
 )
 def test_whatever_changes_only_that_is_fetched(
-    shapes: Shapes, added: Shapes, changed: float, note: str | None, receipt: bool, elsewhere: bool
+    shapes: Shapes, added: Shapes, changed: float, note: str | None, record: bool, elsewhere: bool
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
@@ -179,6 +179,6 @@ def test_whatever_changes_only_that_is_fetched(
         versions = Versions(root, old, new)
         first = root / "first" if elsewhere else versions.cache
         versions.restore("old", cache_dir=first)
-        if not receipt:
+        if not record:
             shutil.rmtree(first / "models--org--model/.cas")
         versions.check(versions.restore(seeds=[first] if elsewhere else []))

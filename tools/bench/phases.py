@@ -20,7 +20,7 @@ PHASES = {
     "plan": ("plan", "fetch"),
     "wait for the first chunk": ("fetch", "first chunk"),
     "fetch, decode, hash, write": ("first chunk", "last chunk"),
-    "sync, link, receipt": ("last chunk", "done"),
+    "sync, link, record": ("last chunk", "done"),
     "end": ("done", "ended"),
 }
 _COLOURS = ("#999999", "#E69F00", "#F0E442", "#CC79A7", "#0072B2", "#009E73", "#000000")  # Okabe and Ito

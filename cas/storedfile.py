@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
+from cas import safetensors
+from cas.errors import FormatError
 from cas.frame import Decoder, Encoder
 from cas.manifest import ChunkRef
 from cas.parallel import Pool, Room
@@ -21,8 +23,16 @@ class Range(NamedTuple):
     at: int
 
 
+class Piece(NamedTuple):
+    """A run of a file's bytes that lies within one chunk. start: in the chunk."""
+
+    chunk: ChunkRef
+    start: int
+    size: int
+
+
 class _Part(NamedTuple):
-    """The same in one chunk. start: in the chunk."""
+    """What is wanted of one chunk. start: in the chunk."""
 
     start: int
     size: int
@@ -48,6 +58,26 @@ class StoredFile:
         """Bytes of the file."""
         return self._ends[-1] if self._ends else 0
 
+    def pieces(self, start: int, size: int) -> Iterator[Piece]:
+        """Where the bytes from `start` on, which must lie within the file, are."""
+        index = bisect_right(self._ends, start)
+        while size:
+            chunk = self._chunks[index]
+            inside = start - (self._ends[index] - chunk.size)
+            part = min(size, chunk.size - inside)
+            yield Piece(chunk, inside, part)
+            start, size, index = start + part, size - part, index + 1
+
+    def safetensors_head(self) -> bytes:
+        """The bytes before the data, as `safetensors.parse` takes them; raises FormatError when the file has none."""
+        if self.size < 8:
+            raise FormatError("it is too short for a header")
+        first, room = memoryview(bytearray(8)), Room()
+        self.read([Range(0, 8, 0)], first, room)
+        head = memoryview(bytearray(safetensors.length(bytes(first), self.size)))
+        self.read([Range(0, len(head), 0)], head, room)
+        return bytes(head)
+
     def read(self, wanted: Iterable[Range], buffer: memoryview, room: Room) -> None:
         """Puts each range, which must lie within the file, where it says; raises ChunkMissing, ChunkCorrupt.
 
@@ -66,12 +96,8 @@ class StoredFile:
             for start, size, at in places:
                 buffer[at : at + size] = plain[start : start + size]
 
-    def _find(self, piece: Range, parts: dict[ChunkRef, list[_Part]]) -> None:
-        start, left, at = piece
-        index = bisect_right(self._ends, start)
-        while left:
-            chunk = self._chunks[index]
-            inside = start - (self._ends[index] - chunk.size)
-            size = min(left, chunk.size - inside)
-            parts.setdefault(chunk, []).append(_Part(inside, size, at))
-            start, left, at, index = start + size, left - size, at + size, index + 1
+    def _find(self, wanted: Range, parts: dict[ChunkRef, list[_Part]]) -> None:
+        at = wanted.at
+        for chunk, start, size in self.pieces(wanted.start, wanted.size):
+            parts.setdefault(chunk, []).append(_Part(start, size, at))
+            at += size

@@ -1,0 +1,237 @@
+"""`cas diff`."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from cas.cli import output, terminal
+from cas.cli.settings import Settings, common
+
+if TYPE_CHECKING:
+    from cas.comparison import ComparedFile, ComparedRepo, Comparison
+    from cas.refs import Resolved
+    from cas.safetensors import Tensor
+
+_SHORT = 12
+_TENSORS = 40  # lines of a file's tensors, without -v
+
+
+class _Line(NamedTuple):
+    """A line of the tree: `name` may lose its middle where the terminal is narrow."""
+
+    depth: int
+    before: str
+    name: str = ""
+    after: str = ""
+
+
+@click.command(short_help="Show what differs between two versions.")
+@click.argument("a", metavar="A")
+@click.argument("b", metavar="B")
+@common
+def diff(settings: Settings, a: str, b: str) -> None:
+    """Show what differs from version A to B by repo, file and tensor, and what a restore of B downloads where A is.
+
+    A and B may be of different models. -v shows every tensor, however many differ.
+    """
+    from cas.comparison import compare
+    from cas.progress import Reporter
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        found = compare(a, b, settings.store, on_event=reporter.listen)
+    if found.download.missing:
+        print(
+            f"warning: {found.download.missing} chunks of {found.b.exact} are not in the store: "
+            "publish it again with `cas publish --force`",
+            file=sys.stderr,
+        )
+    if settings.json:
+        output.document(_document(found))
+        return
+    room = terminal.width()
+    for name, version in (("a", found.a), ("b", found.b)):
+        terminal.show(terminal.fitted(f"{name}  ", _heading(version), room=room))
+    if found.same:
+        totals = "no difference"
+    else:
+        lines = [line for repo in found.repos for line in _repo(repo, every=settings.verbose)]
+        _print(lines, room)
+        for name in found.other:
+            terminal.show(terminal.fitted("", _other(found, name), room=room))
+        totals = _totals(found)
+    for text in terminal.wrapped(totals, room):
+        terminal.show(text)
+
+
+def _print(lines: list[_Line], room: int | None) -> None:
+    # A repo's name is no line of the tree: what follows it would else hang from the repo before.
+    depths: list[list[int]] = []
+    for line in lines:
+        if line.depth:
+            depths[-1].append(line.depth - 1)
+        else:
+            depths.append([])
+    branches = (branch for tree in depths for branch in terminal.branches(tree))
+    for line in lines:
+        before = f"{next(branches)}{line.before}" if line.depth else line.before
+        terminal.show(terminal.fitted(before, line.name, line.after, room))
+
+
+def _heading(version: Resolved) -> str:
+    from cas.digest import named
+
+    exact = f"{version.manifest.model}@{named(version.digest)[: len('blake3:') + _SHORT]}"
+    asked = "" if version.reference.digest else f"{version.reference}  "
+    return f"{asked}{exact}  {version.manifest.created}"
+
+
+def _repo(repo: ComparedRepo, *, every: bool) -> Iterator[_Line]:
+    change, before, after = repo.pair.change, repo.pair.before, repo.pair.after
+    if change is None:
+        return
+    either = after or before
+    if either is None:
+        yield _Line(0, "", "below HF_HOME")
+    elif before and after:
+        commits = "" if before.commit == after.commit else f"  {before.commit[:_SHORT]} -> {after.commit[:_SHORT]}"
+        refs = "" if before.refs == after.refs else f"  refs {_refs(before.refs)} -> {_refs(after.refs)}"
+        yield _Line(0, "", either.repo_id, f"{commits}{refs}")
+    else:
+        yield _Line(0, f"{change} ", either.repo_id, f"  {either.commit[:_SHORT]}")
+    for file in repo.files:
+        yield from _file(file, every=every)
+    if repo.pair.unchanged:
+        yield _Line(1, _count(repo.pair.unchanged, "file", "unchanged"))
+
+
+def _refs(refs: tuple[str, ...]) -> str:
+    return ", ".join(refs) or "none"
+
+
+def _file(file: ComparedFile, *, every: bool) -> Iterator[_Line]:
+    before, after, change = file.pair.before, file.pair.after, file.pair.change
+    either = after or before
+    assert either is not None, "a pair has a side"
+    sizes = [output.size(place.file.size) for place in (before, after) if place]
+    name = either.file.path
+    if change == "renamed" and before and after:
+        origin = f"{before.repo}/{before.file.path}" if before.repo != after.repo else before.file.path
+        name = f"{origin} -> {name}"
+    yield _Line(1, f"{change:<8} ", name, f"  {' -> '.join(dict.fromkeys(sizes))}")
+    if file.note:
+        yield _Line(2, terminal.printable(file.note))
+    if not file.tensors:
+        return
+    pairs = file.tensors.pairs
+    shown = pairs if every or len(pairs) <= _TENSORS else pairs[: _TENSORS - 1]
+    for pair in shown:
+        forms = [_form(tensor) for tensor in (pair.before, pair.after) if tensor]
+        yield _Line(2, f"{pair.change:<8} ", terminal.printable(pair.name), f"  {' -> '.join(dict.fromkeys(forms))}")
+    if len(shown) < len(pairs):
+        counts = Counter(pair.change for pair in pairs[len(shown) :])
+        yield _Line(2, f"{', '.join(f'{count} more {what}' for what, count in counts.items())}: see them with -v")
+    if file.tensors.metadata:
+        yield _Line(2, "changed  __metadata__ of the header")
+    if file.tensors.unchanged:
+        yield _Line(2, _count(file.tensors.unchanged, "tensor", "unchanged"))
+
+
+def _form(tensor: Tensor) -> str:
+    return f"{terminal.printable(tensor.dtype)} {list(tensor.shape)}"
+
+
+def _count(count: int, noun: str, what: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'} {what}"
+
+
+def _other(found: Comparison, name: str) -> str:
+    derived = [version.manifest.derived for version in (found.a, found.b)]
+    if name != "derived":
+        return f"{name} differ"
+    shown = [f"{one.transform} of {one.parent[: len('blake3:') + _SHORT]}…" if one else "no variant" for one in derived]
+    return " -> ".join(shown)
+
+
+def _totals(found: Comparison) -> str:
+    files = Counter(file.pair.change for repo in found.repos for file in repo.files)
+    tensors = Counter(
+        pair.change for repo in found.repos for file in repo.files if file.tensors for pair in file.tensors.pairs
+    )
+    parts = [
+        f"{noun}s: {', '.join(f'{count} {what}' for what, count in sorted(counts.items()))}"
+        for noun, counts in (("file", files), ("tensor", tensors))
+        if counts
+    ]
+    download = found.download
+    parts.append(
+        f"to download: {output.size(download.plain)} in {_count(download.chunks, 'chunk', '').rstrip()}, "
+        f"stored as {output.size(download.stored)}"
+        if download.chunks
+        else "nothing to download"
+    )
+    return "; ".join(parts)
+
+
+def _document(found: Comparison) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "a": found.a.exact,
+        "b": found.b.exact,
+        "same": found.same,
+        "repos": [_repo_document(repo) for repo in found.repos],
+        "other": list(found.other),
+        "download": asdict(found.download),
+    }
+
+
+def _repo_document(repo: ComparedRepo) -> dict[str, Any]:
+    before, after = repo.pair.before, repo.pair.after
+    either = after or before
+    return {
+        "repo_id": either.repo_id if either else None,
+        "repo_type": either.repo_type if either else None,
+        "change": repo.pair.change,
+        "commit": [one.commit if one else None for one in (before, after)],
+        "refs": [one.refs if one else None for one in (before, after)],
+        "files": [_file_document(file) for file in repo.files],
+        "unchanged": repo.pair.unchanged,
+    }
+
+
+def _file_document(file: ComparedFile) -> dict[str, Any]:
+    sides = [
+        {"repo_id": place.repo or None, "path": place.file.path, "size": place.file.size} if place else None
+        for place in (file.pair.before, file.pair.after)
+    ]
+    found = file.tensors
+    return {
+        "change": file.pair.change,
+        "before": sides[0],
+        "after": sides[1],
+        "note": file.note or None,
+        "tensors": None
+        if found is None
+        else {
+            "changes": [
+                {
+                    "name": pair.name,
+                    "change": pair.change,
+                    "before": _tensor_document(pair.before),
+                    "after": _tensor_document(pair.after),
+                }
+                for pair in found.pairs
+            ],
+            "unchanged": found.unchanged,
+            "metadata": found.metadata,
+        },
+    }
+
+
+def _tensor_document(tensor: Tensor | None) -> dict[str, Any] | None:
+    return tensor and {"dtype": tensor.dtype, "shape": list(tensor.shape), "size": tensor.size}

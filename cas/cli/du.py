@@ -1,0 +1,84 @@
+"""`cas du`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli import output
+from cas.cli.settings import Settings, common
+
+if TYPE_CHECKING:
+    from cas.usage import Usage
+
+_SHORT = 12
+
+
+@click.command(short_help="Show what versions take up, share and would free.")
+@click.argument("model", required=False)
+@common
+def du(settings: Settings, model: str | None) -> None:
+    """Show what each version of MODEL, or of all models, takes up in the store, newest first, and the store's totals.
+
+    STORED is what its chunks take; SHARED, what other versions need, too; FREED, what removing it would free.
+    """
+    from cas.progress import Reporter
+    from cas.usage import usage
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        found = usage(settings.store, model, on_event=reporter.listen)
+    if found.unreadable:
+        print(
+            f"warning: {found.unreadable} versions cannot be read; what only they need is shown as needed by none",
+            file=sys.stderr,
+        )
+    if found.missing:
+        print(f"warning: {found.missing} chunks that versions need are not in the store", file=sys.stderr)
+    if settings.json:
+        output.document(_document(found))
+        return
+    if found.versions:
+        output.table(
+            ("MODEL", "VERSION", "CREATED", "PLAIN", "STORED", "SHARED", "FREED", "TAGS"),
+            [
+                (
+                    version.model,
+                    version.digest[:_SHORT],
+                    version.created,
+                    *(output.size(size) for size in (version.plain, version.stored, version.shared, version.freed)),
+                    version.names.shown or "-",
+                )
+                for version in found.versions
+            ],
+        )
+        print()
+    for line in _totals(found):
+        print(line)
+
+
+def _document(found: Usage) -> dict[str, object]:
+    from cas.digest import named
+
+    versions = []
+    for version in found.versions:
+        given = asdict(version)
+        del given["names"]
+        versions.append({**given, "digest": named(version.digest), **version.names._asdict()})
+    return {**asdict(found), "versions": versions, "ratio": found.ratio}
+
+
+def _totals(found: Usage) -> list[str]:
+    lines = [f"plain     {output.size(found.plain)} in {found.count} versions"]
+    if found.ratio is None or not found.distinct:
+        lines.append("stored    nothing")
+    else:
+        shares = f"{found.plain / found.distinct:.2f} by sharing, {found.distinct / found.stored:.2f} by compression"
+        lines.append(
+            f"stored    {output.size(found.stored)} in {found.chunks} chunks: "
+            f"{found.ratio:.2f} times smaller ({shares})"
+        )
+    lines.append(f"unneeded  {output.size(found.unneeded)} in {found.unneeded_chunks} chunks that no version needs")
+    return lines

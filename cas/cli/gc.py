@@ -1,0 +1,118 @@
+"""`cas gc`."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli import output
+from cas.cli.settings import Settings, common
+
+if TYPE_CHECKING:
+    from cas.collector import Collected
+    from cas.collector.explain import Explained
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def _duration(ctx: click.Context, param: click.Parameter, given: str) -> datetime.timedelta:
+    """A time span such as 90s, 30m, 24h or 7d."""
+    match = re.fullmatch(r"([0-9]{1,7})([smhdw]?)", given)
+    if match is None:
+        raise click.BadParameter(f"{given!r} is no time span: write 90s, 30m, 24h or 7d", ctx, param)
+    return datetime.timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+@click.command(short_help="Free what nothing uses.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be condemned and deleted; change nothing.")
+@click.option(
+    "--grace", callback=_duration, default="24h", show_default=True, metavar="TIME", help="Leave alone what is younger."
+)
+@click.option(
+    "--keep", type=click.IntRange(1), default=20, show_default=True, help="Versions that each tag and pin keeps."
+)
+@click.option(
+    "--wait", callback=_duration, default="60s", show_default=True, metavar="TIME", help="Wait for those who publish."
+)
+@click.option("--explain", metavar="DIGEST", help="Say what keeps a chunk or a version, and do nothing.")
+@common
+def gc(
+    settings: Settings,
+    dry_run: bool,
+    grace: datetime.timedelta,
+    keep: int,
+    wait: datetime.timedelta,
+    explain: str | None,
+) -> None:
+    """Free what no tag, pin or recent receipt needs, in two steps.
+
+    A run condemns what nothing needs; a later one, at least the grace period on, deletes what still is not needed. Run
+    it once a day, from one place.
+    """
+    from cas import collector
+    from cas.progress import Reporter
+    from cas.store import open_store
+
+    if explain:
+        from cas.collector.explain import explain as explained
+
+        _explain(settings, explained(open_store(settings.store), explain, grace=grace, keep=keep))
+        return
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        done = collector.gc(
+            settings.store,
+            grace=grace,
+            keep=keep,
+            dry_run=dry_run,
+            wait=wait.total_seconds(),
+            on_event=reporter.listen,
+        )
+    if done.put_off:
+        print(
+            f"warning: nothing was deleted, as somebody is publishing; run again later ({done.put_off})",
+            file=sys.stderr,
+        )
+    if settings.json:
+        output.document(dataclasses.asdict(done))
+    elif not settings.quiet:
+        for line in _summary(done):
+            print(line)
+
+
+def _summary(done: Collected) -> list[str]:
+    would = "would be " if done.dry_run else ""
+    chunks = f"{done.kept_chunks} chunks of {done.kept_versions} versions"
+    lines = [f"kept       {chunks}"]
+    if done.swept_chunks or done.swept_versions:
+        what = f"{done.swept_chunks} chunks and {done.swept_versions} versions"
+        lines.append(f"{would}deleted    {what}, {output.size(done.freed)}, condemned before and still unused")
+    if done.condemned_chunks or done.condemned_versions:
+        what = f"{done.condemned_chunks} chunks and {done.condemned_versions} versions"
+        lines.append(f"{would}condemned  {what}, {output.size(done.condemned)}")
+    if done.waiting:
+        lines.append(f"waiting    {done.waiting} chunks condemned before")
+    if done.cleared:
+        lines.append(f"cleared    {done.cleared} old entries, leases and uploads")
+    if done.due:
+        lines.append(f"next       `cas gc` after {done.due} deletes what is condemned and still unused")
+    if len(lines) == 1:
+        lines.append("nothing to free")
+    return lines
+
+
+def _explain(settings: Settings, found: Explained) -> None:
+    if settings.json:
+        output.document(dataclasses.asdict(found))
+        return
+    print(f"{found.kind} {found.name}")
+    for words in (*found.kept_by, *(f"{version}, which nothing keeps" for version in found.needed_by)):
+        print(f"  {'kept by' if words in found.kept_by else 'needed by'} {words}")
+    if not found.kept_by:
+        print("  nothing keeps it")
+    for words in found.condemned:
+        print(f"  {words}")

@@ -1,0 +1,76 @@
+"""`cas pin`, `cas pins` and `cas unpin`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cas.cli import output
+from cas.cli.move import expect, point, recorded, remove
+from cas.cli.settings import Settings, common
+
+_SHORT = 12
+
+
+@click.command(short_help="Fix the version that a deployment restores.")
+@click.argument("deployment")
+@click.argument("reference", metavar="REF")
+@recorded("pin")
+@expect
+@common
+def pin(settings: Settings, deployment: str, reference: str, by: str | None, reason: str, expect: str | None) -> None:
+    """Pin the version REF for DEPLOYMENT, which restores it as pin:DEPLOYMENT/MODEL until it is pinned anew."""
+    from cas.manifest import check_name
+    from cas.reflog import Ref
+    from cas.refs import resolve
+    from cas.store import open_store
+
+    check_name(deployment, "deployment")
+    store = open_store(settings.store)
+    resolved = resolve(store, reference)
+    ref = Ref("pins", deployment, resolved.reference.model)
+    moved = point(settings, store, resolved, [ref], by, reason, expect)
+    if settings.json:
+        output.document({"reference": resolved.exact, "moved": [str(one) for one in moved]})
+        return
+    print(f"{ref} -> {resolved.exact}{'' if moved else ' (as before)'}")
+
+
+@click.command(short_help="List what deployments have pinned.")
+@click.argument("deployment", required=False)
+@common
+def pins(settings: Settings, deployment: str | None) -> None:
+    """List what every deployment, or DEPLOYMENT, has pinned, and which tags name the same version."""
+    from cas import pins as pinning
+    from cas.store import open_store
+
+    store = open_store(settings.store)
+    found = pinning.pins(store, deployment)
+    if settings.json:
+        output.document([pin.document() for pin in found])
+        return
+    if not found:
+        if not settings.quiet:
+            print(f"{store.url} has no pins: pin a version with `cas pin DEPLOYMENT REF`", file=sys.stderr)
+        return
+    rows = [
+        (pin.deployment, pin.model, pin.digest[:_SHORT] or "-", ", ".join(pin.tags) or "-", pin.since, pin.by or "-",
+         pin.reason)
+        for pin in found
+    ]  # fmt: skip
+    output.table(("DEPLOYMENT", "MODEL", "VERSION", "TAGS", "SINCE", "BY", "REASON"), rows)
+
+
+@click.command(short_help="Remove a deployment's pin.")
+@click.argument("deployment")
+@click.argument("model", required=False)
+@recorded("unpin")
+@common
+def unpin(settings: Settings, deployment: str, model: str | None, by: str | None, reason: str) -> None:
+    """Remove the pin of MODEL, which may be left out when DEPLOYMENT has pinned one model only."""
+    from cas.pins import pinned
+    from cas.store import open_store
+
+    store = open_store(settings.store)
+    remove(settings, store, [pinned(store, deployment, model)], by, reason)

@@ -1,0 +1,69 @@
+"""`cas tree`."""
+
+from __future__ import annotations
+
+import sys
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli import output, terminal
+from cas.cli.settings import Settings, common
+
+if TYPE_CHECKING:
+    from cas.catalogue import Line
+
+_SHORT = 8
+
+
+@click.command(short_help="Show which version came from which.")
+@click.argument("model", required=False)
+@common
+def tree(settings: Settings, model: str | None) -> None:
+    """Show every version of MODEL, or of all models, below the one that it came from, the newest last.
+
+    A version goes on where its parent stands; variants and other branches are indented.
+    """
+    from cas import catalogue
+    from cas.store import open_store
+
+    store = open_store(settings.store)
+    listed = catalogue.versions(store, model, every=True)
+    trees = {name: catalogue.lineage(list(found)) for name, found in groupby(listed, key=lambda one: one.model)}
+    if settings.json:
+        output.document([{"model": name, "versions": list(map(_document, lines))} for name, lines in trees.items()])
+        return
+    if not trees and not settings.quiet:
+        print(f"{store.url} is empty: publish a model with `cas publish`", file=sys.stderr)
+    room = terminal.width()
+    for name, lines in trees.items():
+        terminal.show(terminal.fitted("", name, room=room))
+        for branch, line in zip(terminal.branches([one.depth for one in lines]), lines, strict=True):
+            terminal.show(terminal.fitted(branch, _shown(line, first=line is lines[0]), room=room))
+
+
+def _document(line: Line) -> dict[str, object]:
+    from cas.digest import named
+
+    return {
+        **line.version.document(),
+        "below": named(line.parent) if line.parent else None,
+        "depth": line.depth,
+        "readable": line.version.readable,
+    }
+
+
+def _shown(line: Line, *, first: bool) -> str:
+    version = line.version
+    parts = [version.digest[:_SHORT] or "?" * _SHORT, version.names.shown]
+    parts.append(version.variant.shown(_SHORT) if version.variant else "")
+    if version.readable:
+        parts += [version.created, output.size(version.size)]
+    else:
+        parts.append(version.created)
+    if line.parent is None and version.parent:
+        parts.append(f"(after {version.parent[:_SHORT]}…, which is not here)")
+    elif line.parent is None and not first and version.readable:
+        parts.append("(without a parent)")
+    return "  ".join(part for part in parts if part)

@@ -1,0 +1,79 @@
+"""Facts of the machine that a restore ran on: what its speed may depend on, and nothing that is secret."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import socket
+from pathlib import Path
+
+import msgspec
+
+import cas
+from cas import config
+from cas.manifest import NAME_PATTERN
+
+_GPUS = Path("/proc/driver/nvidia/gpus")
+_PACKAGES = ("obstore", "huggingface_hub")
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """One machine or container. memory: bytes that its control group allows. gpus: names; without a driver none.
+
+    pod, datacenter: RUNPOD_POD_ID and RUNPOD_DC_ID where they are set.
+    """
+
+    hostname: str
+    cores: int
+    memory: int | None
+    kernel: str
+    python: str
+    gpus: tuple[str, ...] = ()
+    pod: str | None = None
+    datacenter: str | None = None
+
+
+def facts(gpus: Path = _GPUS) -> Host:
+    """What this machine says of itself. gpus: where the NVIDIA driver lists its devices."""
+    return Host(
+        hostname=socket.gethostname(),
+        cores=config.usable_cores(),
+        memory=config.memory_limit(),
+        kernel=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        gpus=_gpu_names(gpus),
+        pod=os.environ.get("RUNPOD_POD_ID") or None,
+        datacenter=os.environ.get("RUNPOD_DC_ID") or None,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of this program and of the packages that its speed depends on, where they are installed; imports none of them."""
+    from importlib import metadata
+
+    found = {"model-cas": cas.__version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def deployment() -> str:
+    """CAS_DEPLOYMENT, else RUNPOD_ENDPOINT_ID, else the host's name, as a valid name."""
+    named = os.environ.get("CAS_DEPLOYMENT") or os.environ.get("RUNPOD_ENDPOINT_ID") or socket.gethostname()
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", named).lstrip("._-")[:96]
+    return name if re.match(NAME_PATTERN, name) else "unnamed"
+
+
+def _gpu_names(folder: Path) -> tuple[str, ...]:
+    found = []
+    try:
+        for file in sorted(folder.glob("*/information")):
+            if match := re.search(r"^Model:\s*(.+?)\s*$", file.read_text(errors="replace"), re.MULTILINE):
+                found.append(match[1])
+    except OSError:
+        return ()
+    return tuple(found)

@@ -1,0 +1,100 @@
+"""What deployments have pinned."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from cas import reflog
+from cas.digest import named
+from cas.errors import FormatError, InputError, NotFoundError
+from cas.manifest import check_name
+from cas.parallel import for_each
+from cas.reflog import Ref, RefLog
+from cas.store import Store
+
+_REQUESTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One model that a deployment has pinned.
+
+    digest: 64 hex, empty when the pin's last entry cannot be read. tags: those of the model that name the same
+    version. since: when it was pinned, by the server's clock.
+    """
+
+    deployment: str
+    model: str
+    digest: str
+    tags: tuple[str, ...]
+    since: str
+    by: str
+    reason: str
+
+    @property
+    def ref(self) -> Ref:
+        """The pin itself."""
+        return Ref("pins", self.deployment, self.model)
+
+    def document(self) -> dict[str, object]:
+        """As `cas pins --json` shows it."""
+        return {**asdict(self), "digest": named(self.digest) if self.digest else None}
+
+
+def pins(store: Store, deployment: str | None = None) -> list[Pin]:
+    """What every deployment has pinned, or one of them, by deployment and model.
+
+    Raises NotFoundError for a deployment that has pinned nothing.
+    """
+    store.check_format()
+    if deployment is not None:
+        check_name(deployment, "deployment")
+    found: dict[Ref, Pin] = {}
+    tags = reflog.tags(store)
+
+    def read(log: RefLog) -> None:
+        _, owner, model = log.ref
+        listed = log.listed()
+        since = f"{listed[-1].modified:%Y-%m-%dT%H:%M:%SZ}"
+        try:
+            entry = log.current()
+        except FormatError:
+            found[log.ref] = Pin(owner, model, "", (), since, "", "unreadable: its last entry is malformed")
+            return
+        if entry is not None and entry.digest is not None:
+            same = tuple(tag for tag, digest in tags.get(model, {}).items() if digest == entry.digest)
+            found[log.ref] = Pin(owner, model, entry.digest, same, since, entry.by, entry.reason)
+
+    if logs := reflog.logs(store, "pins", deployment or ""):
+        for_each(read, logs, threads=min(_REQUESTS, len(logs)))
+    if deployment is not None and not found:
+        raise _unknown(store, deployment)
+    return [pin for _, pin in sorted(found.items())]
+
+
+def pinned(store: Store, deployment: str, model: str | None = None) -> Ref:
+    """The pin of a model by a deployment, or the only one it has.
+
+    Raises NotFoundError, InputError when it has several.
+    """
+    if model is not None:
+        check_name(model, "model")
+    models = {pin.model: pin.ref for pin in pins(store, deployment)}
+    names = ", ".join(models)
+    if model is None and len(models) > 1:
+        raise InputError(f"{deployment} has pins of {names}: say which, as in `cas unpin {deployment} {min(models)}`")
+    if model is None:
+        return next(iter(models.values()))
+    if model not in models:
+        raise NotFoundError(f"pin:{deployment}/{model} is not set in {store.url}: {deployment} has pins of {names}")
+    return models[model]
+
+
+def _unknown(store: Store, deployment: str) -> NotFoundError:
+    known = sorted({ref.first for ref in reflog.current(store, "pins")})
+    hint = (
+        f"deployments with pins are {', '.join(known[:8])}"
+        if known
+        else f"no deployment has; pin a version with `cas pin {deployment} MODEL`"
+    )
+    return NotFoundError(f"{deployment} has pinned nothing in {store.url}: {hint}")

@@ -1,0 +1,93 @@
+"""What the tests of fsck share: a store of many small chunks, ways to damage it, and what requests it saw."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cas
+from cas.bucket import Bucket, Entry, Kind
+from cas.digest import Buffer, hex_of
+from cas.frame import Encoder
+from cas.manifest import Manifest
+from cas.store import Store, chunk_key
+from tests.conftest import read_tree, snapshot
+from tests.restore.helpers import KIB, noise, put_model
+
+CHUNK = 64 * KIB
+OLD = {"model.bin": noise(12 * CHUNK, 1), "config.json": b"{}"}
+NEW = {"model.bin": noise(6 * CHUNK, 1) + noise(6 * CHUNK, 2), "config.json": b"{1}"}
+ORPHAN = noise(CHUNK, 99)
+
+
+def fill(store: Store) -> tuple[Manifest, Manifest]:
+    """Stores two versions of `m`, of which the second is tagged, another model, and a chunk that nothing needs."""
+    first = put_model(store, {"org/model": OLD})
+    second = put_model(store, {"org/model": NEW})
+    put_model(store, {"org/other": {"other.bin": noise(2 * CHUNK, 7)}}, model="other")
+    store.put_frame(hex_of(ORPHAN), Encoder().encode(ORPHAN))
+    return first, second
+
+
+def piece(files: dict[str, bytes], at: int) -> str:
+    """The digest (64 hex) of a chunk of model.bin."""
+    return hex_of(files["model.bin"][at * CHUNK : (at + 1) * CHUNK])
+
+
+def edit(store: Store, digest: str, change: Callable[[bytearray], bytes | bytearray]) -> None:
+    """Changes a chunk's frame behind the store's back."""
+    key = chunk_key(digest)
+    store.bucket.put(key, bytes(change(bytearray(store.bucket.get(key, 1 << 30)))), Kind.CHUNK, overwrite=True)
+
+
+def flip(frame: bytearray) -> bytearray:
+    """A bit in the middle is another."""
+    frame[len(frame) // 2] ^= 1
+    return frame
+
+
+def newer(frame: bytearray) -> bytearray:
+    """As a later version might write it."""
+    assert frame[8:12] == b"CAS1"
+    frame[8:12] = b"CAS2"
+    return frame
+
+
+def restored(store: Store, cache: Path, reference: str = "m") -> dict[str, bytes]:
+    """The files that a restore gives."""
+    return read_tree(snapshot(cas.restore(reference, store, cache_dir=cache)))
+
+
+def state_of(store: Store) -> dict[str, tuple[int, object]]:
+    """What lies in the store, and since when, but for leases."""
+    return {
+        entry.key: (entry.size, entry.modified)
+        for entry in store.bucket.list("")
+        if not entry.key.startswith("leases/")
+    }
+
+
+class Watched(Bucket):
+    """A bucket that remembers what was read, by key, and what was written."""
+
+    def __init__(self, inner: Bucket) -> None:
+        self.url, self._inner = inner.url, inner
+        self.read: list[str] = []
+        self.written: list[str] = []
+
+    def get(self, key: str, limit: int) -> Buffer:
+        self.read.append(key)
+        return self._inner.get(key, limit)
+
+    def head(self, key: str) -> Entry:
+        return self._inner.head(key)
+
+    def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
+        self.written.append(key)
+        return self._inner.put(key, data, kind, overwrite=overwrite)
+
+    def list(self, prefix: str) -> list[Entry]:
+        return self._inner.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._inner.delete(key)

@@ -1,0 +1,95 @@
+"""A store with a long history: many versions of one model of 1.4 GB, each 2 % unlike the one before.
+
+Manifests, refs and the safetensors header are real; the tensors' chunks are small objects under made-up names, which
+nothing that only looks at a store will open.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cas import manifest, safetensors
+from cas.digest import hex_of, named
+from cas.frame import Encoder
+from cas.manifest import ChunkRef, Manifest, Repo, RepoFile
+from cas.reflog import RefEntry
+from cas.safetensors import Tensor
+from cas.store import Store, chunk_key, manifest_key
+
+MODEL = "many"
+CHUNKS = 250
+SIZE = 5_600_000
+CHANGED = CHUNKS * 2 // 100
+_BEGAN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+@dataclass(frozen=True)
+class Many:
+    """What was made. digests: of the versions, oldest first. tensors: the chunks of each but for the header's."""
+
+    digests: list[str]
+    tensors: list[list[ChunkRef]]
+
+
+def make_many(store: Store, versions: int = 200) -> Many:
+    """Fills a store in a directory; every tenth version has a tag, the last one is `latest` and pinned."""
+    store.create()
+    root = Path(store.url.removeprefix("file://"))
+    head = safetensors.render(
+        (Tensor(f"blocks.{n}.weight", "F32", (SIZE // 4,), n * SIZE, (n + 1) * SIZE) for n in range(CHUNKS)), None
+    )
+    header = ChunkRef(hex_of(head), len(head))
+    _write(root / chunk_key(header.digest), Encoder().encode(head))
+    current = [_chunk(root, f"0-{n}") for n in range(CHUNKS)]
+    made = Many([], [])
+    for number in range(versions):
+        if number:
+            for changed in range(CHANGED):
+                place = (number * CHANGED + changed) % CHUNKS
+                current[place] = _chunk(root, f"{number}-{place}")
+        made.tensors.append(list(current))
+        made.digests.append(_version(root, number, [header, *current], made.digests[-1] if number else None))
+        if number % 10 == 0:
+            _ref(root / f"refs/tags/{MODEL}/v{number}", made.digests[-1])
+    for folder in (f"refs/tags/{MODEL}/latest", f"refs/pins/eu-prod/{MODEL}"):
+        _ref(root / folder, made.digests[-1])
+    return made
+
+
+def _version(root: Path, number: int, chunks: list[ChunkRef], parent: str | None) -> str:
+    blob = hashlib.sha256(b"%d" % number).hexdigest()
+    file = RepoFile("model.safetensors", sum(chunk.size for chunk in chunks), blob, tuple(chunks))
+    data = manifest.encode(
+        Manifest(
+            model=MODEL,
+            created=(_BEGAN + datetime.timedelta(hours=number)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            created_by="tests",
+            parent=named(parent) if parent else None,
+            repos=(Repo("org/many", "model", blob[:40], ("main",), (file,)),),
+        )
+    )
+    digest = hex_of(data)
+    _write(root / manifest_key(MODEL, digest), data)
+    return digest
+
+
+def _chunk(root: Path, name: str) -> ChunkRef:
+    digest = hex_of(name.encode())
+    _write(root / chunk_key(digest), b"x" * (50 + int(digest[:2], 16)))
+    return ChunkRef(digest, SIZE)
+
+
+def _ref(folder: Path, digest: str) -> None:
+    entry = RefEntry(named(digest), manifest.now(), "tests", "made")
+    _write(folder / f"00000001-{os.urandom(8).hex()}.json", msgspec.json.encode(entry))
+
+
+def _write(path: Path, data: bytes | bytearray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

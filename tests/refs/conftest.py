@@ -1,0 +1,77 @@
+"""A store in which m has three versions, published one after the other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cas.bucket import open_bucket
+from cas.digest import named
+from cas.reflog import RefLog
+from cas.refs import log_of, parse_reference
+from cas.store import Store
+from tests.conftest import publish_tree, run_cas, write_tree
+
+
+@dataclass
+class Desk:
+    """m:latest has named `versions` (64 hex), oldest first; other has one."""
+
+    url: str
+    versions: tuple[str, str, str]
+    cache: Path
+
+    def cas(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return run_cas(*words, env={"CAS_STORE": self.url, "HF_HUB_CACHE": str(self.cache)})
+
+    def done(self, *words: str) -> str:
+        """What a successful call prints."""
+        done = self.cas(*words)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.done("--json", *words))
+
+    def refused(self, code: int, *words: str) -> str:
+        """The one line of a refused call."""
+        done = self.cas(*words)
+        assert (done.returncode, done.stdout) == (code, ""), done.stderr
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("cas: ")
+        return line
+
+    @property
+    def store(self) -> Store:
+        return Store(open_bucket(self.url))
+
+    def log(self, ref: str) -> RefLog:
+        return log_of(self.store, parse_reference(ref))
+
+    def names(self, ref: str) -> str | None:
+        """The digest that a ref names now."""
+        return self.log(ref).current_digest()
+
+    def exact(self, number: int) -> str:
+        return f"m@{named(self.versions[number])}"
+
+
+def stock(url: str, folder: Path) -> Desk:
+    """Publishes the versions."""
+    digests = []
+    for number in range(3):
+        tree = write_tree(folder / "tree", {"weights.bin": b"w" * 3000, "number": b"%d" % number})
+        digests.append(publish_tree(url, tree).reference[-64:])
+    publish_tree(url, write_tree(folder / "other", {"x": b"x"}), "other")
+    first, second, third = digests
+    return Desk(url, (first, second, third), folder / "cache/hub")
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return stock(str(tmp_path / "store"), tmp_path)
