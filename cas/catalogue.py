@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from cas import naming
 from cas.config import Limits
 from cas.digest import named, parse
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.manifest import Manifest, check_name
-from cas.naming import Names
 from cas.parallel import for_each
-from cas.reflog import Ref
+from cas.refs import naming
+from cas.refs.naming import Names
+from cas.refs.reflog import Ref
 from cas.store import Store
 
 

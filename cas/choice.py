@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas import reflog
 from cas.digest import named
 from cas.errors import InputError
 from cas.lockfile import read_lock
 from cas.manifest import check_name
-from cas.reflog import Ref, RefLog
-from cas.refs import DEFAULT_TAG, Resolved, parse_reference
+from cas.refs import DEFAULT_TAG, Resolved, parse_reference, reflog
+from cas.refs.reflog import Ref, RefLog
 from cas.store import Store, open_store
 
 _WAYS = "set CAS_MODEL to a reference, CAS_LOCK to a lock file, or CAS_DEPLOYMENT to a deployment with one pin"

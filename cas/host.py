@@ -1,4 +1,4 @@
-"""Facts of the machine that a restore ran on: what its speed may depend on, and nothing that is secret."""
+"""The machine and who works on it: what a speed may depend on, who moved a ref, and nothing that is secret."""
 
 from __future__ import annotations
 
@@ -77,3 +77,14 @@ def _gpu_names(folder: Path) -> tuple[str, ...]:
     except OSError:
         return ()
     return tuple(found)
+
+
+def whoami() -> str:
+    """user@host, for the record of who moved a ref."""
+    import getpass
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

@@ -26,9 +26,9 @@ from cas import condemned, events
 from cas.bucket import Entry, Kind
 from cas.config import lease_seconds
 from cas.errors import CasError, FormatError, ObjectMissing, StoreError
+from cas.host import whoami
 from cas.manifest import Text
 from cas.parallel import Later
-from cas.reflog import whoami
 from cas.store import Store
 
 FOLDER = "leases"

@@ -7,11 +7,12 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cas import config, events, naming
+from cas import config, events
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.manifest import Manifest, check_name
-from cas.naming import Names
 from cas.parallel import for_each
+from cas.refs import naming
+from cas.refs.naming import Names
 from cas.store import Store, open_store
 
 # Manifests are held while they are counted: 16 MiB of JSON at most, and several times that as objects.

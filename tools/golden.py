@@ -19,10 +19,10 @@ from unittest import mock
 import numpy as np
 
 import cas
-from cas import reflog, refs
+from cas import refs
 from cas.digest import parse
 from cas.publisher.source import RepoSource
-from cas.refs import Reference
+from cas.refs import Reference, reflog
 from tools.models.gguf import write_gguf
 from tools.models.safetensors import write_safetensors
 from tools.models.torchzip import write_torch_zip

@@ -7,13 +7,14 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from cas import events, reflog, refs
+from cas import events, refs
 from cas.checker.damage import Damage, Trouble, Version, of_document
 from cas.config import Limits
 from cas.errors import FormatError, IntegrityError, NotFoundError, ObjectMissing
 from cas.manifest import Manifest, check_name
 from cas.parallel import for_each
-from cas.reflog import RefLog
+from cas.refs import reflog
+from cas.refs.reflog import RefLog
 from cas.store import CHUNK_KEY, Store
 
 _MANIFEST = re.compile(r"manifests/([^/]+)/([0-9a-f]{64})\.json")

@@ -11,7 +11,7 @@ from cas.cli.move import recorded
 from cas.cli.settings import Settings, common
 
 if TYPE_CHECKING:
-    from cas.history import Past
+    from cas.refs.history import Past
 
 _SHORT = 12
 
@@ -21,7 +21,7 @@ _SHORT = 12
 @common
 def history(settings: Settings, reference: str) -> None:
     """Show every move of the tag or pin REF, newest first; * marks the one in force. Times are the store's."""
-    from cas import history as past
+    from cas.refs import history as past
     from cas.store import open_store
 
     found = past.history(open_store(settings.store), reference)[::-1]
@@ -46,9 +46,9 @@ def rollback(settings: Settings, reference: str, to: str | None, by: str | None,
 
     Called again it goes one step further back: what was rolled back is no longer on the way.
     """
-    from cas import history as past
     from cas.digest import named
     from cas.progress import Reporter
+    from cas.refs import history as past
     from cas.store import open_store
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:

@@ -15,7 +15,7 @@ from cas.cli.settings import Settings, common
 if TYPE_CHECKING:
     from cas.deriver.variant import Record
     from cas.manifest import Manifest
-    from cas.naming import Names
+    from cas.refs.naming import Names
     from cas.store import Store
 
 _SHORT = 12
@@ -107,8 +107,8 @@ def show(settings: Settings, reference: str) -> None:
 
 def _names(store: Store, model: str, digest: str) -> Names | None:
     """What names a version now; None, with a warning, for a reader who may not list refs."""
-    from cas import naming
     from cas.errors import AccessDenied, Unsupported
+    from cas.refs import naming
 
     try:
         return naming.named(store, model).of(model, digest)

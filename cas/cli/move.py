@@ -10,8 +10,8 @@ import click
 from cas.cli.settings import Settings
 
 if TYPE_CHECKING:
-    from cas.reflog import Ref
     from cas.refs import Resolved
+    from cas.refs.reflog import Ref
     from cas.store import Store
 
 
@@ -41,8 +41,8 @@ def point(
     seen: str | None,
 ) -> tuple[Ref, ...]:
     """Moves refs to a version, and returns those that named another. seen: what --expect said, or nothing."""
-    from cas import moving
     from cas.progress import Reporter
+    from cas.refs import moving
 
     expected = {ref: moving.seen(store, ref, seen) if seen else None for ref in refs}
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
@@ -51,9 +51,9 @@ def point(
 
 def remove(settings: Settings, store: Store, refs: Sequence[Ref], by: str | None, reason: str) -> None:
     """Removes refs, and says so."""
-    from cas import moving
     from cas.cli import output
     from cas.progress import Reporter
+    from cas.refs import moving
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         removed = moving.move(store, dict.fromkeys(refs), None, reason, by, reporter.listen)

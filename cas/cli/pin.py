@@ -22,8 +22,8 @@ _SHORT = 12
 def pin(settings: Settings, deployment: str, reference: str, by: str | None, reason: str, expect: str | None) -> None:
     """Pin the version REF for DEPLOYMENT, which restores it as pin:DEPLOYMENT/MODEL until it is pinned anew."""
     from cas.manifest import check_name
-    from cas.reflog import Ref
     from cas.refs import resolve
+    from cas.refs.reflog import Ref
     from cas.store import open_store
 
     check_name(deployment, "deployment")
@@ -42,7 +42,7 @@ def pin(settings: Settings, deployment: str, reference: str, by: str | None, rea
 @common
 def pins(settings: Settings, deployment: str | None) -> None:
     """List what every deployment, or DEPLOYMENT, has pinned, and which tags name the same version."""
-    from cas import pins as pinning
+    from cas.refs import pins as pinning
     from cas.store import open_store
 
     store = open_store(settings.store)
@@ -69,7 +69,7 @@ def pins(settings: Settings, deployment: str | None) -> None:
 @common
 def unpin(settings: Settings, deployment: str, model: str | None, by: str | None, reason: str) -> None:
     """Remove the pin of MODEL, which may be left out when DEPLOYMENT has pinned one model only."""
-    from cas.pins import pinned
+    from cas.refs.pins import pinned
     from cas.store import open_store
 
     store = open_store(settings.store)

@@ -21,8 +21,8 @@ def tag(
 ) -> None:
     """Point each TAG of REF's model at the version REF; a TAG is a name alone, such as `prod`."""
     from cas.manifest import check_name
-    from cas.reflog import Ref
     from cas.refs import resolve
+    from cas.refs.reflog import Ref
     from cas.store import open_store
 
     store = open_store(settings.store)

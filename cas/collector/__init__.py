@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cas import condemned, events, leases, reflog
+from cas import condemned, events, leases
 from cas.bucket import Entry, Kind
 from cas.collector.erasing import Eraser
 from cas.collector.live import Live, Version
@@ -24,7 +24,8 @@ from cas.config import Limits
 from cas.errors import InputError, StoreError
 from cas.leases import Lease
 from cas.parallel import for_each
-from cas.reflog import KEPT
+from cas.refs import reflog
+from cas.refs.reflog import KEPT
 from cas.store import CHUNK_KEY, Store, open_store
 
 GRACE = datetime.timedelta(hours=24)

@@ -13,7 +13,7 @@ from cas.collector.live import Live, Version, readable
 from cas.config import Limits
 from cas.digest import PREFIX, named
 from cas.errors import InputError, NotFoundError
-from cas.reflog import KEPT
+from cas.refs.reflog import KEPT
 from cas.store import Store, chunk_key
 
 _SHORTEST = 8

@@ -11,13 +11,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from cas import events, reflog
+from cas import events
 from cas.bucket import Entry
 from cas.config import Limits
 from cas.digest import named
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.parallel import for_each
-from cas.reflog import KEPT, Move, Ref, RefLog
+from cas.refs import reflog
+from cas.refs.reflog import KEPT, Move, Ref, RefLog
 from cas.store import Store
 
 RECEIPTS_KEEP = datetime.timedelta(days=30)

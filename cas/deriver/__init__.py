@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cas
-from cas import config, events, leases, manifest, reflog, refs, tagging
+from cas import config, events, leases, manifest, refs
 from cas.cast import TARGETS
 from cas.deriver import plan, proof, variant
 from cas.deriver.plan import CastFile
@@ -18,7 +18,7 @@ from cas.errors import ChunkMissing, FormatError, InputError
 from cas.manifest import Manifest, check_name
 from cas.nearest import Verdict
 from cas.parallel import Pool
-from cas.refs import Resolved
+from cas.refs import Resolved, reflog, tagging
 from cas.store import Store, open_store
 from cas.storedfile import Codec
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cas
-from cas import config, events, leases, manifest, tagging
+from cas import config, events, leases, manifest
 from cas.digest import named
 from cas.errors import FormatError, InputError, NotFoundError
 from cas.manifest import Manifest, PlainFile, Repo, check_name
@@ -16,7 +16,7 @@ from cas.publisher.gather import gather
 from cas.publisher.index import Index
 from cas.publisher.sending import Sender
 from cas.publisher.source import Source
-from cas.refs import DEFAULT_TAG
+from cas.refs import DEFAULT_TAG, tagging
 from cas.store import Store, open_store
 
 __all__ = ["Published", "Source", "publish"]

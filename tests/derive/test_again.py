@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import cas
-from cas import reflog, refs
+from cas import refs
 from cas.config import MIB, Limits
 from cas.errors import ChunkCorrupt, ChunkMissing
+from cas.refs import reflog
 from cas.store import Store, chunk_key
 from tests.conftest import snapshot
 from tests.derive.conftest import Tensor, cast_all, normal, publish_file, read_safetensors, safetensors

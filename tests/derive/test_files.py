@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cas
-from cas import chunking, reflog, refs
+from cas import chunking, refs
 from cas.errors import FormatError, InputError
+from cas.refs import reflog
 from cas.store import Store
 from tests.conftest import publish_tree, run_cas, snapshot, write_tree
 from tests.derive.conftest import (

@@ -11,9 +11,10 @@ import pytest
 from blake3 import blake3
 
 import cas
-from cas import reflog, refs
+from cas import refs
 from cas.errors import InputError
 from cas.manifest import Manifest
+from cas.refs import reflog
 from cas.store import Store
 from tests.conftest import REPO, publish_tree, read_tree, run_cas, sha256, snapshot, write_tree
 from tests.derive.conftest import TARGETS, Tensor, cast_all, normal, publish_file, read_safetensors, safetensors

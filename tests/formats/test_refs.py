@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas import catalogue, reflog
+from cas import catalogue, host
 from cas.bucket import Kind, open_bucket
 from cas.digest import hex_of, named
 from cas.errors import FormatError, InputError, ManifestCorrupt, NotFoundError, RefMoved
 from cas.manifest import Manifest
-from cas.reflog import RefLog
-from cas.refs import Reference, log_of, parse_reference, resolve
+from cas.refs import Reference, log_of, parse_reference, reflog, resolve
+from cas.refs.reflog import RefLog
 from cas.store import FORMAT_KEY, Store, manifest_key
 from tests.conftest import run_cas
 
@@ -121,7 +121,7 @@ def test_a_log_keeps_every_entry_and_the_last_is_in_force(store: Store) -> None:
     ]
     assert [name[:9] for name in log.names()] == ["00000001-", "00000002-", "00000003-"]
     assert log.current_digest() == A
-    assert entries[0].by == reflog.whoami()
+    assert entries[0].by == host.whoami()
 
 
 def test_of_two_entries_with_one_number_the_greater_name_is_in_force(store: Store) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas import collector, reflog
+from cas import collector
 from cas.collector import Collected
 from cas.frame import Decoder
 from cas.manifest import ChunkRef
+from cas.refs import reflog
 from cas.store import Store
 from tests.conftest import publish_tree, write_tree
 

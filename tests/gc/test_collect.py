@@ -9,12 +9,12 @@ import time
 import pytest
 
 import cas
-from cas import collector, reflog
+from cas import collector
 from cas.bucket import Kind
 from cas.collector.explain import explain
 from cas.digest import hex_of, named
 from cas.errors import FormatError, InputError, NotFoundError
-from cas.refs import Reference, log_of
+from cas.refs import Reference, log_of, reflog
 from cas.store import FORMAT_KEY
 from tests.conftest import run_cas
 from tests.gc.conftest import AT_ONCE, Models, dangling

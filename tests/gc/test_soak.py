@@ -18,11 +18,10 @@ from pathlib import Path
 
 import pytest
 
-from cas import reflog
 from cas.errors import CasError, NotFoundError
 from cas.frame import Decoder
 from cas.manifest import ChunkRef
-from cas.refs import resolve
+from cas.refs import reflog, resolve
 from cas.store import Store, open_store
 from tests.conftest import write_tree
 from tests.gc.conftest import AT_ONCE, Models, dangling

@@ -18,7 +18,7 @@ from cas import manifest, safetensors
 from cas.digest import hex_of, named
 from cas.frame import Encoder
 from cas.manifest import ChunkRef, Manifest, Repo, RepoFile
-from cas.reflog import RefEntry
+from cas.refs.reflog import RefEntry
 from cas.safetensors import Tensor
 from cas.store import Store, chunk_key, manifest_key
 

@@ -12,8 +12,8 @@ import pytest
 import cas
 from cas.digest import named
 from cas.manifest import Derived
-from cas.reflog import Ref, RefLog
 from cas.refs import resolve
+from cas.refs.reflog import Ref, RefLog
 from cas.store import Store, manifest_key
 from tests.conftest import publish_tree, run_cas, write_tree
 from tests.derive.conftest import Tensor, safetensors

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 import cas
-from cas import folder, reflog, refs
+from cas import folder, refs
 from cas.bucket import Kind
 from cas.errors import ChunkMissing, IntegrityError, NotFoundError
 from cas.events import Warned
-from cas.refs import Reference
+from cas.refs import Reference, reflog
 from cas.store import Store, chunk_key, manifest_key
 from tests.conftest import publish_tree, read_tree, snapshot, write_tree
 from tests.publish.conftest import REPO, Site

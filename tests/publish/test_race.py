@@ -15,8 +15,8 @@ from cas import refs
 from cas.bucket import open_bucket
 from cas.errors import RefMoved
 from cas.events import Warned
-from cas.reflog import Ref, RefLog
 from cas.refs import Reference
+from cas.refs.reflog import Ref, RefLog
 from cas.store import Store
 from tests.conftest import publish_tree, write_tree
 from tests.publish.conftest import REPO

@@ -12,8 +12,8 @@ import pytest
 
 from cas.bucket import open_bucket
 from cas.digest import named
-from cas.reflog import RefLog
 from cas.refs import log_of, parse_reference
+from cas.refs.reflog import RefLog
 from cas.store import Store
 from tests.conftest import publish_tree, run_cas, write_tree
 

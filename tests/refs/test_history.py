@@ -9,7 +9,7 @@ import pytest
 
 from cas.bucket import Kind
 from cas.digest import named
-from cas.reflog import whoami
+from cas.host import whoami
 from cas.store import manifest_key
 from tests.refs.conftest import Desk
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from cas import reflog
 from cas.bucket import Kind
 from cas.digest import named
 from cas.errors import FormatError, NotFoundError, RefMoved
 from cas.manifest import Manifest
-from cas.reflog import UNSET, RefLog
-from cas.refs import Reference, log_of, resolve
+from cas.refs import Reference, log_of, reflog, resolve
+from cas.refs.reflog import UNSET, RefLog
 from cas.store import Store
 
 A, B = "a" * 64, "b" * 64

@@ -10,8 +10,8 @@ from cas import leases
 from cas.bucket import Kind
 from cas.digest import named
 from cas.errors import NotFoundError
-from cas.moving import move
-from cas.reflog import Ref
+from cas.refs.moving import move
+from cas.refs.reflog import Ref
 from cas.store import manifest_key
 from tests.conftest import read_tree
 from tests.refs.conftest import Desk

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cas import history, moving
 from cas.errors import RefMoved
 from cas.parallel import for_each
-from cas.reflog import UNSET, Move, Ref, RefLog
+from cas.refs import history, moving
+from cas.refs.reflog import UNSET, Move, Ref, RefLog
 from tests.refs.conftest import Desk, stock
 
 OPERATORS = 16

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from cas import reflog
 from cas.digest import named
 from cas.errors import FormatError, InputError, NotFoundError
 from cas.manifest import check_name
 from cas.parallel import for_each
-from cas.reflog import Ref, RefLog
+from cas.refs import reflog
+from cas.refs.reflog import Ref, RefLog
 from cas.store import Store
 
 _REQUESTS = 16

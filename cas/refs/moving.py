@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from cas import events, leases
 from cas.digest import PREFIX, named, parse
 from cas.errors import FormatError, InputError, RefMoved
-from cas.reflog import UNSET, Move, Ref, RefLog
+from cas.refs.reflog import UNSET, Move, Ref, RefLog
 from cas.store import Store
 
 NOTHING = "none"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cas import reflog
-from cas.reflog import Ref
+from cas.refs import reflog
+from cas.refs.reflog import Ref
 from cas.store import Store
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cas import reflog
 from cas.digest import PREFIX, named, parse
 from cas.errors import InputError, NotFoundError
 from cas.manifest import Manifest, check_name
 from cas.parallel import Later
-from cas.reflog import Ref, RefLog
+from cas.refs import reflog
+from cas.refs.reflog import Ref, RefLog
 from cas.store import Store
 
 DEFAULT_TAG = "latest"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from cas import events, moving, refs
+from cas import events, refs
 from cas.digest import named
 from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing
 from cas.parallel import for_each
-from cas.reflog import Move, Ref, RefEntry, RefLog
+from cas.refs import moving
+from cas.refs.reflog import Move, Ref, RefEntry, RefLog
 from cas.store import Store
 
 _REQUESTS = 16

@@ -12,7 +12,6 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import socket
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -21,6 +20,7 @@ import msgspec
 from cas.bucket import Entry, Kind
 from cas.digest import hex_of, named, parse
 from cas.errors import FormatError, ObjectMissing, RefMoved, StoreError
+from cas.host import whoami
 from cas.manifest import DigestName, Text, Time, now
 from cas.parallel import for_each
 from cas.store import Store
@@ -202,17 +202,6 @@ def tags(store: Store, model: str | None = None) -> dict[str, dict[str, str | No
     for ref, digest in current(store, "tags", model or "").items():
         found.setdefault(ref.first, {})[ref.second] = digest
     return found
-
-
-def whoami() -> str:
-    """user@host, for the record of who moved a ref."""
-    import getpass
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 def _name(entry: Entry) -> str:
