@@ -86,16 +86,15 @@ def gc(
 
 def _summary(done: Collected) -> list[str]:
     would = "would be " if done.dry_run else ""
-    chunks = f"{done.kept_chunks} chunks of {done.kept_versions} versions"
-    lines = [f"kept       {chunks}"]
+    lines = [f"kept       {_chunks_and_versions(done.kept_chunks, done.kept_versions)}"]
     if done.swept_chunks or done.swept_versions:
-        what = f"{done.swept_chunks} chunks and {done.swept_versions} versions"
+        what = _chunks_and_versions(done.swept_chunks, done.swept_versions)
         lines.append(f"{would}deleted    {what}, {output.size(done.freed)}, condemned before and still unused")
     if done.condemned_chunks or done.condemned_versions:
-        what = f"{done.condemned_chunks} chunks and {done.condemned_versions} versions"
+        what = _chunks_and_versions(done.condemned_chunks, done.condemned_versions)
         lines.append(f"{would}condemned  {what}, {output.size(done.condemned)}")
     if done.waiting:
-        lines.append(f"waiting    {done.waiting} chunks condemned before")
+        lines.append(f"waiting    {output.count(done.waiting, 'chunk')} condemned before")
     if done.cleared:
         lines.append(f"cleared    {done.cleared} old entries, leases and uploads")
     if done.due:
@@ -103,6 +102,10 @@ def _summary(done: Collected) -> list[str]:
     if len(lines) == 1:
         lines.append("nothing to free")
     return lines
+
+
+def _chunks_and_versions(chunks: int, versions: int) -> str:
+    return f"{output.count(chunks, 'chunk')} and {output.count(versions, 'version')}"
 
 
 def _explain(settings: Settings, found: Explained) -> None:

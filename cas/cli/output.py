@@ -27,3 +27,8 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.2f} TB"
+
+
+def count(number: int, noun: str) -> str:
+    """A number of things: `1 chunk`, `2,000 chunks`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -199,7 +199,7 @@ def test_the_command(local: Models) -> None:
     local.publish("new")
     condemned = run_cas("--store", url, "gc", "--grace", "0s", "--keep", "1")
     assert condemned.returncode == 0, condemned.stderr
-    assert "condemned  1 chunks and 1 versions" in condemned.stdout
+    assert "condemned  1 chunk and 1 version," in condemned.stdout
     asked = run_cas("--store", url, "gc", "--keep", "1", "--grace", "0s", "--explain", old[:12])
     assert "nothing keeps it" in asked.stdout
     assert "condemned at" in asked.stdout
