@@ -19,10 +19,10 @@ from unittest import mock
 import numpy as np
 
 import cas
-from cas import refs
+from cas import host, refs
 from cas.digest import parse
 from cas.publisher.source import RepoSource
-from cas.refs import Reference, reflog
+from cas.refs import Reference
 from tools.models.gguf import write_gguf
 from tools.models.safetensors import write_safetensors
 from tools.models.torchzip import write_torch_zip
@@ -51,7 +51,7 @@ def make(folder: Path) -> None:
     source = cas.Source((RepoSource("org/tiny"), RepoSource("other/vocoder", revision="v1.0")), files=("torch/*",))
     expected: dict[str, object] = {}
     # Nobody's name belongs into a repository.
-    with mock.patch.object(reflog, "whoami", lambda: "golden"):
+    with mock.patch.object(host, "whoami", lambda: "golden"):
         for version in (1, 2):
             with tempfile.TemporaryDirectory() as name:
                 home = Path(name)

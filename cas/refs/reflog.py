@@ -20,7 +20,6 @@ import msgspec
 from cas.bucket import Entry, Kind
 from cas.digest import hex_of, named, parse
 from cas.errors import FormatError, ObjectMissing, RefMoved, StoreError
-from cas.host import whoami
 from cas.manifest import DigestName, Text, Time, now
 from cas.parallel import for_each
 from cas.store import Store
@@ -155,6 +154,8 @@ class RefLog:
             # Whoever expects the same writes under the same name, of which a store that honours conditional
             # writes has one.
             mine = f"{sequence:08d}-{hex_of(expect.name.encode())[:16]}.json"
+        from cas.host import whoami
+
         entry = RefEntry(None if digest is None else named(digest), now(), _text(by or whoami()), _text(reason))
         kept = self._store.bucket.put(f"{self.ref.prefix}/{mine}", msgspec.json.encode(entry), Kind.DOCUMENT)
         names = self.names()

@@ -13,7 +13,7 @@ import pytest
 from cas.bucket import open_bucket
 from cas.digest import named
 from cas.store import Store, chunk_key
-from tests.look.many import CHANGED, CHUNKS, SIZE, Many, make_many
+from tools.bench.many import CHANGED, CHUNKS, SIZE, Many, make_many
 from tools.bench.measure import run
 
 MEMORY = 200 * 1024 * 1024
@@ -79,3 +79,14 @@ def test_du_adds_up(many: tuple[Store, Many], tmp_path: Path) -> None:
         assert one["stored"] - sum(sizes.values()) == document["versions"][0]["stored"] - sum(
             50 + int(ref.digest[:2], 16) for ref in made.tensors[-1]
         )
+
+
+def test_a_collection_is_planned_in_little_memory(many: tuple[Store, Many], tmp_path: Path) -> None:
+    store, made = many
+    document = looked(store, tmp_path, "gc", "--dry-run", "--grace", "0s")
+    kept = {number for number in range(len(made.digests)) if number % 10 == 0} | {len(made.digests) - 1}
+    needed = {ref.digest for number in kept for ref in made.tensors[number]}
+    every = {ref.digest for refs in made.tensors for ref in refs}
+    assert (document["kept_versions"], document["kept_chunks"]) == (len(kept), len(needed) + 1)
+    assert document["condemned_versions"] == len(made.digests) - len(kept)
+    assert document["condemned_chunks"] == len(every - needed)

@@ -1,7 +1,7 @@
 """A store with a long history: many versions of one model of 1.4 GB, each 2 % unlike the one before.
 
 Manifests, refs and the safetensors header are real; the tensors' chunks are small objects under made-up names, which
-nothing that only looks at a store will open.
+nothing that only looks at a store will open. `python -m tools.bench.many` measures how long looking takes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
+import statistics
+import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +23,9 @@ from cas.frame import Encoder
 from cas.manifest import ChunkRef, Manifest, Repo, RepoFile
 from cas.refs.reflog import RefEntry
 from cas.safetensors import Tensor
-from cas.store import Store, chunk_key, manifest_key
+from cas.store import Store, chunk_key, manifest_key, open_store
+from tools.bench.measure import run
+from tools.bench.results import MIB
 
 MODEL = "many"
 CHUNKS = 250
@@ -93,3 +98,22 @@ def _ref(folder: Path, digest: str) -> None:
 def _write(path: Path, data: bytes | bytearray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+
+
+def main() -> None:
+    """Prints medians of five whole processes, and their highest peak."""
+    with tempfile.TemporaryDirectory(prefix="cas-many-") as folder:
+        store = open_store(f"{folder}/store")
+        made = make_many(store)
+        first, last = (f"{MODEL}@{named(digest)}" for digest in (made.digests[-2], made.digests[-1]))
+        collect = ["gc", "--dry-run", "--grace", "0s"]
+        for words in (["ls"], ["ls", MODEL], ["tree"], ["diff", first, last], ["du"], collect):
+            command = [sys.executable, "-m", "cas", "-q", "--store", store.url, *words]
+            runs = [run(command, os.environ) for _ in range(6)][1:]
+            wall, peak = statistics.median(one.wall for one in runs), max(one.peak for one in runs) / MIB
+            shown = " ".join(word if "@" not in word else "REF" for word in words)
+            print(f"cas {shown:30}{wall:6.2f} s{peak:8.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()
