@@ -37,6 +37,7 @@ FOLDER = "leases"
 _OWN_SHARE, _RENEWAL_SHARE = 0.5, 0.125
 _UNREADABLE = 600  # seconds
 _POLL = 2.0  # seconds
+_LAST_WAIT = 10.0
 
 _ENTRY = re.compile(r"(?P<id>leases/[0-9a-f]{16}|gc/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-sweep)-(?P<seq>[0-9]{6,})\.json")
 
@@ -142,13 +143,18 @@ class Held:
 
 
 @contextlib.contextmanager
-def hold(store: Store, purpose: str, listen: events.Listener = events.ignore) -> Iterator[Held]:
+def hold(
+    store: Store,
+    purpose: str,
+    listen: events.Listener = events.ignore,
+    abandoned: threading.Event | None = None,
+) -> Iterator[Held]:
     """A lease for as long as the context lasts; waits for a sweep that is under way.
 
-    purpose: what it is for, to be shown to a collector's user.
+    purpose: what it is for, to be shown to a collector's user. abandoned: ends the waiting, with LeaseLost.
     """
     with Lease(store, f"{FOLDER}/{os.urandom(8).hex()}", purpose) as lease:
-        _wait_for_sweeps(store, lease, listen)
+        _wait_for_sweeps(store, lease, listen, abandoned or threading.Event())
         yield Held(store, lease)
 
 
@@ -157,7 +163,8 @@ class Taken:
 
     def __init__(self, store: Store, purpose: str, listen: events.Listener) -> None:
         """As for `hold`."""
-        self._holding = hold(store, purpose, listen)
+        self._abandoned = threading.Event()
+        self._holding = hold(store, purpose, listen, self._abandoned)
         self._beginning = threading.Lock()
         self._later: Later[Held] | None = None
 
@@ -165,7 +172,8 @@ class Taken:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._later is not None:
+        self._abandoned.set()  # whoever interrupts a publish does not want to wait for a sweep
+        if self._later is not None and self._later.ends_within(_LAST_WAIT):
             with contextlib.suppress(CasError):
                 self._later.result()
                 self._holding.__exit__(None, None, None)
@@ -187,7 +195,7 @@ class Taken:
             self._later.result().check()
 
 
-def _wait_for_sweeps(store: Store, lease: Lease, listen: events.Listener) -> None:
+def _wait_for_sweeps(store: Store, lease: Lease, listen: events.Listener, abandoned: threading.Event) -> None:
     """Returns when this lease was there to be seen at a moment without a sweep."""
     now = partial(_server_time, store, lease)
     told = False
@@ -199,7 +207,8 @@ def _wait_for_sweeps(store: Store, lease: Lease, listen: events.Listener) -> Non
             told = True
         lease.write(waits=True)
         while holders(store, store.bucket.list(condemned.FOLDER), now):
-            time.sleep(_POLL)
+            if abandoned.wait(_POLL):
+                raise LeaseLost(f"{sweeps[0].purpose} by {sweeps[0].by} was not waited for")
         lease.write(waits=False)
 
 

@@ -152,4 +152,5 @@ def test_nothing_is_lost_whoever_is_killed(s3_url: str, tmp_path: Path, monkeypa
 
 
 def _cas(store: Store, *words: str) -> int:
-    return subprocess.run([sys.executable, "-m", "cas", "-q", "--store", store.url, *words], check=False).returncode
+    command = [sys.executable, "-m", "cas", "-q", "--store", store.url, *words]
+    return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode
