@@ -10,6 +10,7 @@ import pytest
 
 import cas
 from cas import checker, events
+from cas.bucket import Patience
 from cas.errors import StoreError
 from cas.store import Store, open_store
 from tests.conftest import HURRIED, publish_tree, read_tree, snapshot, write_tree
@@ -70,7 +71,9 @@ def test_a_server_that_comes_back_in_time_is_waited_for(server: SeaweedFS, shop:
             killed.append(event)
             server.restart()
 
-    done = publish_tree(open_store("s3://models/cas"), tree, on_event=listen)
+    # By default a server that cannot be reached is given up after some seconds, in which a busy machine starts none.
+    patient = open_store("s3://models/cas", patience=Patience(unreachable_attempts=100))
+    done = publish_tree(patient, tree, on_event=listen)
     assert killed
     assert done.moved == ("latest",)
     assert checker.fsck(store=shop).sound
