@@ -1,0 +1,35 @@
+# The RunPod worker: F5-TTS without a model inside; it comes from your bucket at boot (worker/README.md).
+#   docker build --platform linux/amd64 -t you/f5-tts-worker .
+FROM python:3.11.14-slim-bookworm
+
+# FFmpeg's libraries read and write audio for torchcodec and pydub.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ffmpeg \
+    && rm -rf /var/lib/apt/lists/*
+
+ENV PYTHONUNBUFFERED=1
+WORKDIR /app
+
+# What changes least comes first: 6 GB that no change of this project's own code builds anew. pip compiles what it
+# installs: a worker that had to do that at boot would take 26 s to start instead of 10.
+COPY requirements/worker.lock requirements/f5.lock requirements/
+RUN python -m pip install --no-cache-dir -r requirements/worker.lock \
+    && python -m pip install --no-cache-dir --no-deps -r requirements/f5.lock
+
+COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
+COPY cas cas
+RUN python -m pip install --no-cache-dir --no-deps .
+
+COPY manifests manifests
+COPY worker worker
+RUN python -m compileall -q worker
+
+# A network volume belongs to root: --build-arg RUN_AS=root where the worker is to keep its model there.
+ARG RUN_AS=worker
+RUN useradd --create-home --uid 1000 worker \
+    && mkdir -p /app/models \
+    && chown worker:worker /app/models
+USER ${RUN_AS}
+
+CMD ["python", "-m", "worker"]
