@@ -11,8 +11,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 _REQUIREMENTS = Path(__file__).parent.parent / "requirements"
 WORKER_LOCK = _REQUIREMENTS / "worker.lock"
@@ -36,9 +37,7 @@ def folder(environ: Mapping[str, str] = os.environ, steps: Sequence[Sequence[str
     Raises:
         OSError: a lock file cannot be read.
     """
-    key = hashlib.sha256()
-    for step in steps:
-        key.update(Path(step[-1]).read_bytes())
+    key = hashlib.sha256("\n".join(line for step in steps for line in _locked(Path(step[-1]))).encode())
     caches = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or Path.home(), ".cache")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return Path(caches) / "model-cas" / f"worker-{key.hexdigest()[:12]}-py{version}"
@@ -71,7 +70,7 @@ def make(place: Path, steps: Sequence[Sequence[str]] = STEPS) -> Path:
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     with place.with_name(f"{place.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # freed by the system when its holder dies
+        _wait_for(lock, place)
         if not (place / "ready").exists():
             print(f"setting up the worker's environment in {place} (6 GB, about two minutes)", flush=True)
             shutil.rmtree(place, ignore_errors=True)
@@ -94,6 +93,31 @@ def require_ffmpeg(path: str | None = None) -> None:
     """
     if shutil.which("ffmpeg", path=path) is None:
         raise EnvironmentMissing("the worker needs FFmpeg: install it (`apt install ffmpeg`, `brew install ffmpeg`)")
+
+
+def versions() -> dict[str, str]:
+    """Return what the environment holds: version by the name of the package.
+
+    Raises:
+        OSError: a lock file cannot be read.
+    """
+    pins = [line.partition(";")[0].split("==") for lock in (WORKER_LOCK, F5_LOCK) for line in _locked(lock)]
+    return {name.strip(): version.strip() for name, version in pins}
+
+
+def _locked(lock: Path) -> Iterator[str]:
+    for line in lock.read_text("utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            yield line
+
+
+def _wait_for(lock: IO[str], place: Path) -> None:
+    """The lock is freed by the system when its holder dies, so this ends when the holder does."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"another process makes {place}: waiting for it", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
 def _run(*command: str) -> None:
