@@ -3,6 +3,7 @@
 #   make test    all tests          make check   linters, types, layers, schema
 #   make bench   timings            make soak    two minutes of everything at once, with kills
 #   make clean   remove everything made here
+# Except for the RunPod worker's environment: at 6 GB it is kept in the user's cache, for all clones.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,17 +13,17 @@ HUBS := 0.36 1.33 2.4
 HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
 
-.PHONY: demo test check bench soak schema lock clean
+.PHONY: demo test check bench soak schema worker-env lock clean
 
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
 
-test: $(VENV)/dev-ready $(HUB_READY)
+test: $(VENV)/dev-ready $(HUB_READY) worker-env
 	$(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/dev-ready
-	$(BIN)/ruff format --check cas tools tests
-	$(BIN)/ruff check cas tools tests
+	$(BIN)/ruff format --check cas tools worker tests
+	$(BIN)/ruff check cas tools worker tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tools.schema --check
@@ -38,6 +39,10 @@ soak: $(VENV)/dev-ready
 schema: $(VENV)/runtime-ready
 	$(BIN)/python -m tools.schema
 
+# What the RunPod worker runs with, torch among it; its tests start it in a process of its own.
+worker-env: $(VENV)/runtime-ready
+	@$(BIN)/python -m tools.worker_env
+
 # Versions are tested together and then held: ranges are in pyproject.toml.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
@@ -48,6 +53,10 @@ lock:
 	build/lock/bin/python -m pip install --quiet -c requirements/dev.lock -r requirements/bench.in
 	build/lock/bin/python -m pip install --quiet --no-deps runai-model-streamer runai-model-streamer-s3
 	build/lock/bin/python -m pip freeze --exclude model-cas | grep -vxFf requirements/dev.lock > requirements/bench.lock
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet . -r requirements/worker.in
+	@# Those are for CUDA: torch asks for them on Linux only.
+	build/lock/bin/python -m pip freeze --exclude model-cas | sed -E 's/^((cuda-|nvidia-|triton=).*)/\1; sys_platform == "linux"/' > requirements/worker.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The RunPod worker: from a bucket to speech, without a GPU too."""
