@@ -9,10 +9,12 @@ Nothing here imports torch, f5_tts or runpod.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -125,6 +127,12 @@ class Boot:
         assert self._outcome, "wait first"
         self._end(self._outcome)
 
+    def settle(self, within: float = 10.0) -> None:
+        """Waits until what can wait until after a boot is done; a worker that goes on need not. within: seconds."""
+        for started in self._children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                started.wait(timeout=within)
+
     def stop(self) -> None:
         """Ends what still runs; what was fetched is kept for the next boot."""
         for started in self._children:
@@ -172,3 +180,20 @@ def _words(done: Restored) -> Iterator[str]:
         f"{moved.total:,} bytes: {moved.fetched:,} fetched, {moved.downloaded:,} downloaded, {moved.reused:,} reused, "
         f"{moved.present:,} here before"
     )
+
+
+def main() -> int:
+    """Brings the model here, tells how, and ends: what a worker would do, without its imports."""
+    try:
+        boot = Boot.start()
+        boot.wait()
+    except CasError as error:
+        telling.error(str(error))
+        return error.exit_code
+    boot.ready()
+    boot.settle()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
