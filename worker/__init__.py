@@ -1,1 +1,1 @@
-"""The RunPod worker: from a bucket to speech, without a GPU too."""
+"""The RunPod application: brings a model here at boot, and speaks with it."""

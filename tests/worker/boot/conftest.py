@@ -1,0 +1,141 @@
+"""A place where workers boot: a local hub, a store that is empty at first, and two cache directories."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cas
+from tests.conftest import read_tree, run_cas, write_tree
+from tests.restore.helpers import end_started, noise
+from tools.hub import Hub
+
+ROOT = Path(__file__).parent.parent.parent.parent
+SPEECH, VOCODER = "SWivid/F5-TTS", "charactr/vocos-mel-24khz"
+FILES = {
+    SPEECH: {
+        "F5TTS_v1_Base/model_1250000.safetensors": noise(600_000, 1),
+        "F5TTS_v1_Base/vocab.txt": b"a\nb\n",
+    },
+    VOCODER: {"config.yaml": b"a: 1\n", "pytorch_model.bin": noise(90_000, 2)},
+}
+TOTAL = sum(len(data) for files in FILES.values() for data in files.values())
+AWAY = "http://127.0.0.1:9"
+"""Where nobody answers."""
+
+
+@dataclass
+class Ran:
+    """A boot that has ended. receipt: its line, None when it wrote none."""
+
+    code: int
+    receipt: Any
+    out: str
+    err: str
+
+    @property
+    def warnings(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("worker: warning: ")]
+
+    @property
+    def errors(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("worker: error: ")]
+
+
+@dataclass
+class Station:
+    """A hub, the URL of a store, and the folder in which the cache directories `a` and `b` are."""
+
+    hub: Hub
+    store: str
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def directories(self) -> tuple[Path, Path]:
+        return self.folder / "a", self.folder / "b"
+
+    def variables(self, env: Mapping[str, str] | None = None) -> dict[str, str]:
+        fixed = {
+            "CAS_STORE": self.store,
+            "CAS_CACHE_DIRS": ":".join(map(str, self.directories)),
+            "CAS_LEASE_SECONDS": "5",
+            "HF_ENDPOINT": self.hub.url,
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "PYTHONPATH": str(ROOT),
+        }
+        return {**os.environ, **fixed, **self.env, **(env or {})}
+
+    def start(self, *words: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+        """Starts `python WORDS` as a worker of this station."""
+        command = [sys.executable, *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, env=self.variables(env), cwd="/", stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def boot(self, **env: str) -> Ran:
+        """Boots from somewhere else than the repository."""
+        return ended(self.start("-m", "worker.boot", env=env))
+
+    def publish(self, *tags: str, store: str | None = None, files: Mapping[str, Mapping[str, bytes]] = FILES) -> str:
+        """What the hub's repos hold, or `files` instead, as a version of f5-tts; its reference."""
+        for repo, content in files.items():
+            write_tree(self.hub.root / repo, content)
+        cache = self.folder / f"publisher-{os.urandom(4).hex()}"
+        words = [
+            "publish",
+            "f5-tts",
+            "--source",
+            str(ROOT / "manifests/sources/f5-tts.toml"),
+            "--cache-dir",
+            str(cache),
+        ]
+        words += [word for tag in tags or ("latest",) for word in ("--tag", tag)]
+        done = run_cas(*words, "--store", store or self.store, env=self.variables())
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def check(self, ran: Ran, files: Mapping[str, Mapping[str, bytes]] = FILES) -> None:
+        """The boot went well, and every file is where it says, byte for byte."""
+        assert ran.code == 0, ran.err
+        for repo, content in files.items():
+            assert read_tree(Path(ran.receipt["snapshots"][repo])) == content
+
+    def versions(self) -> list[str]:
+        return cas.open_store(self.store).versions("f5-tts")
+
+
+def ended(process: subprocess.Popen[str], timeout: float = 90) -> Ran:
+    """Waits for a boot; its receipt is the only line it writes."""
+    try:
+        out, err = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    lines = out.splitlines()
+    assert len(lines) <= 1, out
+    return Ran(process.returncode, json.loads(lines[0]) if lines else None, out, err)
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Ends what a failed test left running."""
+    yield
+    end_started()
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    """The hub runs, and there is no store yet."""
+    for repo, content in FILES.items():
+        write_tree(tmp_path / "root" / repo, content)
+    with Hub(tmp_path / "root") as hub:
+        yield Station(hub, str(tmp_path / "store"), tmp_path)

@@ -1,0 +1,253 @@
+"""From where a worker's model comes: the store, each mirror, this machine, and Hugging Face at last."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cas
+from cas.bucket import Patience
+from cas.choice import Choice, choose
+from cas.config import CacheDirs
+from cas.errors import (
+    CacheError,
+    CasError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    SignatureError,
+    StoreError,
+)
+from cas.receipts import Recorder
+from cas.refs import DEFAULT_TAG, Resolved, parse_reference, resolve
+from cas.store import Store, open_store
+from worker import directories, environment, kept
+from worker.directories import Ranked
+from worker.notebook import Notebook
+from worker.outcome import Bytes, Restored, Source
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from cas.publisher.gather import Gathered
+
+_DAMAGE = (IntegrityError, FormatError, SignatureError)
+_RECEIPT_WITHIN = 3.0
+_READ_ONLY = ("https://", "http://")
+
+# There is somebody else to ask: less patient than a command whose only hope the store is.
+_PATIENCE = Patience(give_up=60.0)
+
+Told = Callable[[Restored], None]
+
+
+class NoSource(StoreError):
+    """Neither a store nor the hub has a model for this worker."""
+
+    def __init__(self, causes: Sequence[str]) -> None:
+        super().__init__("; ".join(causes))
+        self.causes = tuple(causes)
+
+
+class Chain:
+    """One walk down the chain. paths: directories that passed the checks, in the order of CAS_CACHE_DIRS."""
+
+    def __init__(self, settings: Settings, paths: Sequence[Path], notebook: Notebook) -> None:
+        self._settings, self._paths, self._notebook = settings, paths, notebook
+        self._choice: Choice | None = None
+        self._resolved: Resolved | None = None
+        self._causes: list[str] = []
+        self._unpublished = False
+        self._damaged = False
+
+    def walk(self, tell: Told) -> None:
+        """Brings the model here, and calls `tell` as soon as it is; ends what can wait after that.
+
+        Raises InputError for settings that cannot be, NoSource when nobody has it, CacheError when no directory takes
+        it, and what reading a lock file raises.
+        """
+        if self._settings.local:
+            self._choose(None)
+            assert self._choice
+            if self._choice.lock is not None:
+                version = self._choice.version()
+                assert isinstance(version, Resolved)
+                self._resolved = version
+        if self._settings.no_store:
+            self._causes.append(self._settings.no_store)
+        for kind, url in self._sources():
+            try:
+                self._from_store(kind, open_store(url, patience=_PATIENCE), tell)
+                return
+            except (NotFoundError, StoreError, *_DAMAGE) as error:
+                self._step_down(kind, url, error)
+        if not self._from_here(tell):
+            self._from_hub(tell)
+
+    def _sources(self) -> list[tuple[Source, str]]:
+        stores: list[tuple[Source, str]] = [("store", self._settings.store)] if self._settings.store else []
+        return [*stores, *(("mirror", url) for url in self._settings.mirrors)]
+
+    def _step_down(self, kind: Source, url: str, error: CasError) -> None:
+        text = f"{kind} {url}: {error}"
+        self._causes.append(text)
+        if isinstance(error, _DAMAGE):
+            self._damaged = True
+            self._notebook.error(f"{text}; trying what comes next")
+        else:
+            self._notebook.warn(f"{text}; trying what comes next")
+        if kind == "store" and isinstance(error, NotFoundError):
+            self._unpublished = self._choice is not None and _is_latest(self._choice)
+
+    def _choose(self, store: Store | None) -> None:
+        if self._choice is None:
+            self._choice = choose(os.environ, model=self._settings.model, default_lock=self._settings.lock, store=store)
+
+    def _from_store(self, kind: Source, store: Store, tell: Told) -> None:
+        self._notebook.phase("resolve")
+        self._choose(store)
+        assert self._choice
+        if self._resolved is None:
+            self._resolved = self._known(self._choice) or resolve(store, self._choice.reference)
+        with contextlib.ExitStack() as stack:
+            listen = self._notebook.listen
+            recorder = None
+            if self._settings.receipt and not store.url.startswith(_READ_ONLY):
+                within = {"reason": self._choice.reason, "within": _RECEIPT_WITHIN}
+                recorder = stack.enter_context(Recorder(store, listen, **within))  # type: ignore[arg-type]
+                listen = recorder.listen
+            place, done = self._restore(self._resolved, store, listen)
+            if recorder:
+                recorder.restored = done
+            tell(self._outcome(kind, store.url, place, done, self._choice.reason))
+        if self._choice.lock is None:
+            with contextlib.suppress(CasError):
+                kept.keep(place.path, self._resolved, store)
+
+    def _known(self, choice: Choice) -> Resolved | None:
+        """A version named by its digest that a directory was given before: no store need be asked for it."""
+        digest = parse_reference(choice.reference).digest
+        found = (kept.recall(path, self._settings.model) for path in self._paths)
+        return next((version for version in found if version and version.digest == digest), None)
+
+    def _restore(self, version: Resolved, store: Store, listen: cas.events.Listener) -> tuple[Ranked, cas.Restored]:
+        ranked, small = directories.rank(self._paths, version.manifest)
+        problems = [f"{finding.path}: {finding.problem}" for finding in small]
+        for problem in problems:
+            self._notebook.warn(f"{problem}; trying the next directory")
+        for place in ranked:
+            environment.apply(place.path)
+            seeds = [*self._settings.seeds, *(path for path in self._paths if path != place.path and path.is_dir())]
+            try:
+                return place, cas.restore(
+                    version, store, cache_dir=environment.hub_of(place.path), seeds=seeds, on_event=listen
+                )
+            except CacheError as error:
+                problems.append(f"{place.path}: {error}")
+                self._notebook.warn(f"{problems[-1]}; trying the next directory")
+        raise CacheError(f"no directory of CAS_CACHE_DIRS takes {version.exact}: {'; '.join(problems)}")
+
+    def _from_here(self, tell: Told) -> bool:
+        """Takes a version that is here, complete and verified, when no store answered; False when there is none."""
+        found = [(path, self._resolved or kept.recall(path, self._settings.model)) for path in self._paths]
+        for path, version in found:
+            exact = parse_reference(self._choice.reference).digest if self._choice and self._choice.reference else None
+            if version is None or (exact and not version.digest.startswith(exact)):
+                continue
+            if directories.missing(version.manifest, path):
+                continue
+            try:
+                place, done = self._restore(version, open_store("memory:"), self._notebook.listen)
+            except CasError:
+                continue
+            reason = self._choice.reason if self._choice and self._resolved else "the last one that was restored here"
+            self._notebook.warn(f"no store answered: running {version.exact}, which is in {path}, verified")
+            tell(self._outcome("here", str(path), place, done, reason))
+            return True
+        return False
+
+    def _from_hub(self, tell: Told) -> None:
+        from cas.publisher.gather import gather
+        from cas.publisher.source import Source as HubSource
+
+        source = HubSource.from_file(self._settings.source)
+        instead = f" instead of {self._choice}" if self._choice else ""
+        damage = ", as what the stores hold is damaged or unknown" if self._damaged else ""
+        if self._causes:
+            self._notebook.warn(f"taking the model from Hugging Face{instead}{damage}")
+        problems: list[str] = []
+        for at, path in enumerate(self._paths):
+            environment.apply(path)
+            begun = time.time()
+            dirs = CacheDirs(environment.hub_of(path), path)
+            try:
+                gathered = gather(source, dirs, self._notebook.listen, download=True)
+            except CacheError as error:
+                problems.append(f"{path}: {error}")
+                self._notebook.warn(f"{problems[-1]}; trying the next directory")
+                continue
+            except (StoreError, NotFoundError) as error:
+                raise NoSource([*self._causes, f"Hugging Face: {error}"]) from error
+            reason = "next of CAS_CACHE_DIRS" if at else "first of CAS_CACHE_DIRS that passes the checks"
+            tell(self._downloaded(gathered, Ranked(path, reason), begun))
+            return
+        raise CacheError(f"no directory of CAS_CACHE_DIRS takes the model: {'; '.join(problems)}")
+
+    def _outcome(self, source: Source, where: str, place: Ranked, done: cas.Restored, reason: str) -> Restored:
+        return Restored(
+            source=source,
+            where=where,
+            directory=str(place.path),
+            directory_reason=place.reason,
+            version=done.reference,
+            version_reason=reason,
+            snapshots=done.snapshots,
+            complete=True,
+            publish=False,
+            bytes=Bytes(
+                total=done.total,
+                fetched=done.fetched,
+                wire=done.wire,
+                reused=done.reused,
+                present=max(0, done.total - done.fetched - done.reused),
+            ),
+            steps=self._notebook.steps(),
+            warnings=tuple(self._notebook.warnings),
+            errors=tuple(self._notebook.errors),
+        )
+
+    def _downloaded(self, gathered: Gathered, place: Ranked, begun: float) -> Restored:
+        hub = environment.hub_of(place.path)
+        sizes = [os.stat(file.real) for repo in gathered.repos for file in repo.files]
+        total = sum(found.st_size for found in sizes)
+        downloaded = sum(found.st_size for found in sizes if found.st_mtime >= begun)
+        snapshots = {
+            repo.repo_id: str(hub / f"models--{repo.repo_id.replace('/', '--')}" / "snapshots" / str(repo.commit))
+            for repo in gathered.repos
+        }
+        return Restored(
+            source="hub",
+            where=os.environ.get("HF_ENDPOINT") or "https://huggingface.co",
+            directory=str(place.path),
+            directory_reason=place.reason,
+            version="",
+            version_reason="what Hugging Face has as main",
+            snapshots=snapshots,
+            complete=False,
+            publish=self._settings.publish and self._unpublished,
+            bytes=Bytes(total=total, downloaded=downloaded, present=total - downloaded),
+            steps=self._notebook.steps(),
+            warnings=tuple(self._notebook.warnings),
+            errors=tuple(self._notebook.errors),
+        )
+
+
+def _is_latest(choice: Choice) -> bool:
+    """Whether the version is whatever is newest: a publish must not move past one that somebody has chosen."""
+    if choice.lock is not None:
+        return False
+    reference = parse_reference(choice.reference)
+    return reference.tag == DEFAULT_TAG
