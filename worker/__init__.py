@@ -1,0 +1,1 @@
+"""A RunPod worker: F5-TTS from the bucket to audio."""
