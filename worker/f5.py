@@ -30,7 +30,7 @@ from f5_tts.infer.utils_infer import (
 )
 
 from cas.errors import InputError
-from worker import architecture, modelfiles, networks, reference, sound
+from worker import architecture, modelfiles, networks, reference
 from worker.reference import Voice
 from worker.sound import Samples
 
@@ -145,8 +145,8 @@ class Speaker:
 
     def warm_up(self) -> None:
         """Speaks two words in a made-up voice, so that no job waits for what happens at the first inference only."""
-        beat = np.linspace(0, 220 * 2 * np.pi, self.rate, dtype=np.float32)
-        voice = Voice(0.1 * np.sin(beat)[None], self.rate, "A tone. ")
+        tone = 0.1 * np.sin(np.linspace(0, 220 * 2 * np.pi, self.rate))
+        voice = Voice(tone.astype(np.float32)[None], self.rate, "A tone. ")
         self.speak("Warm up, 你好.", voice, nfe_step=2, seed=0)
 
     def _parts(
@@ -178,7 +178,7 @@ class Speaker:
         for done in range(count):
             step(done, count)
             try:
-                wave, _ = next(waves)
+                wave, _ = next(waves, (np.zeros(0, np.float32), self.rate))  # F5-TTS leaves out what is empty
             finally:
                 # F5-TTS keeps the text's embedding for the thread, and forgets it only when nothing went wrong.
                 self.model.transformer.clear_cache()
@@ -246,7 +246,7 @@ def split(text: str, voice: Voice, speed: float) -> list[str]:
     """
     rate_of_speech = len(voice.text.encode()) / voice.seconds
     most = int(rate_of_speech * (_SECONDS_AT_A_TIME - voice.seconds) * speed)
-    parts = []
+    parts: list[str] = []
     for part in chunk_text(text, max_chars=most):
         parts += [part] if _frames(part, voice, speed) <= MAX_FRAMES else _between_words(part, max(most, 10))
     return [part for part in parts if part.strip()]
@@ -267,9 +267,9 @@ def faded(waves: Iterator[Any], overlap: int) -> Iterator[Samples]:
 
 def _frames(part: str, voice: Voice, speed: float) -> int:
     """Of mel spectrogram, as in f5_tts.infer.utils_infer.infer_batch_process, which speaks short parts slowly."""
-    reference = int(voice.seconds * target_sample_rate) // hop_length
+    before = int(voice.seconds * target_sample_rate) // int(hop_length)
     size = len(part.encode())
-    return reference + int(reference / len(voice.text.encode()) * size / (0.3 if size < 10 else speed))
+    return before + int(before / len(voice.text.encode()) * size / (0.3 if size < 10 else speed))
 
 
 def _between_words(part: str, most: int) -> list[str]:
@@ -285,7 +285,7 @@ def _between_words(part: str, most: int) -> list[str]:
 
 
 def _seed_everything(seed: int) -> None:
-    """As f5_tts.model.utils.seed_everything, which also sets PYTHONHASHSEED, with large seeds so that no Python starts."""
+    """As f5_tts.model.utils.seed_everything, which also sets PYTHONHASHSEED: from 2**32 on no Python starts with it."""
     random.seed(seed)
     torch.manual_seed(seed)
     torch.backends.cudnn.deterministic = True

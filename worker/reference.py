@@ -27,7 +27,7 @@ class Voice(NamedTuple):
     @property
     def seconds(self) -> float:
         """How long it is."""
-        return self.samples.shape[-1] / self.rate
+        return float(self.samples.shape[-1] / self.rate)
 
 
 def prepare(audio: bytes, text: str) -> Voice:

@@ -84,7 +84,7 @@ def _stirred(model: Any) -> dict[str, Any]:
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.numel() > 1 and parameter.max() == parameter.min():
-                parameter += 0.02 * torch.randn(parameter.shape)
+                parameter.add_(torch.randn(parameter.shape), alpha=0.02)
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
