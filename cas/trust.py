@@ -60,6 +60,12 @@ class Trust:
         seen = self._seen.get("/".join(parts))
         return seen if seen and seen == look(self._root.joinpath(*parts), content) else None
 
+    def unchanged(self, path: Path) -> bool | None:
+        """Whether the file at `path` is as it was when it was verified; None when the record does not name it."""
+        real, root = Path(os.path.realpath(path)), os.path.realpath(self._root)
+        seen = self._seen.get(real.relative_to(root).as_posix()) if real.is_relative_to(root) else None
+        return None if seen is None else look(real, seen.content) == seen
+
     def knows(self, parts: tuple[str, ...], seen: Seen) -> bool:
         """Whether the record already says this."""
         return self._seen.get("/".join(parts)) == seen

@@ -1,0 +1,109 @@
+"""Run in the worker's environment: our loading and speaking beside plain F5-TTS's, as one JSON document.
+
+Arguments: the hub cache of the published model, that of its float16 variant, and a folder of recordings.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+HUB, HALF, RECORDINGS = (Path(word) for word in sys.argv[1:])
+os.environ |= {"HF_HUB_CACHE": str(HUB), "HF_HUB_OFFLINE": "1"}
+
+import f5_tts.api  # noqa: E402 (huggingface_hub reads the environment when it is imported)
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from f5_tts.infer import utils_infer  # noqa: E402
+
+from worker import architecture, f5, modelfiles  # noqa: E402
+
+SHORT = "The sea was calm that night, and nobody spoke."
+LONG = " ".join(f"Sentence number {n} is here to be spoken, and it takes its time; so does the next!" for n in range(9))
+REFERENCE_TEXT = "Some words are said here, slowly"
+CASES: dict[str, dict[str, Any]] = {
+    "short": {"text": SHORT},
+    "slow": {"text": SHORT, "speed": 0.7},
+    "more steps": {"text": SHORT, "nfe_step": 9},
+    "no guidance": {"text": SHORT, "cfg_strength": 0.0},
+    "tiny text": {"text": "Hm."},
+    "chinese": {"text": "今天天气很好，我们去公园。"},
+    "long": {"text": LONG},
+}
+
+
+def plain() -> Any:
+    """`F5TTS()`, told of the tiny architecture where it reads its config."""
+    config = modelfiles.find(HUB).config
+    assert config
+    load = f5_tts.api.OmegaConf.load
+    f5_tts.api.OmegaConf.load = lambda path: load(str(config.path)) if "configs/" in path else load(path)
+    # Its threads share one random generator; with one thread a long text is reproducible.
+    utils_infer.ThreadPoolExecutor = functools.partial(ThreadPoolExecutor, max_workers=1)
+    return f5_tts.api.F5TTS(device="cpu")
+
+
+def named(samples: Any) -> list[object]:
+    """What tells one audio from another: length, loudness, and digest of the float32 samples."""
+    flat = np.asarray(samples, np.float32)
+    return [len(flat), float(np.abs(flat).max()), hashlib.sha256(flat.tobytes()).hexdigest()]
+
+
+def of_plain(speaker: Any, recording: Path, text: str, seed: int, **settings: Any) -> list[object]:
+    settings = {"nfe_step": 4, **settings}
+    wave, rate, _ = speaker.infer(str(recording), REFERENCE_TEXT, text, seed=seed, progress=None, **settings)
+    assert rate == 24000
+    return named(wave)
+
+
+def of_ours(speaker: f5.Speaker, recording: Path, text: str, seed: int, **settings: Any) -> list[object]:
+    spoken = speaker.speak(text, recording.read_bytes(), REFERENCE_TEXT, seed=seed, **{"nfe_step": 4, **settings})
+    assert (spoken.rate, spoken.seed, spoken.samples.dtype) == (24000, seed, np.float32)
+    return named(spoken.samples)
+
+
+def tensors(module: Any) -> dict[str, Any]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+def different(ours: Any, theirs: Any, through: Any = None) -> list[str]:
+    """Names of tensors that are not the same to the bit, or not of the same kind."""
+    left, right = tensors(ours), tensors(theirs)
+    wrong = set(left.keys() ^ right.keys())
+    for name in left.keys() & right.keys():
+        want = right[name]
+        if through and want.is_floating_point():
+            want = want.to(through).to(want.dtype)
+        same = left[name].dtype == want.dtype and left[name].device == want.device and torch.equal(left[name], want)
+        wrong |= set() if same else {name}
+    return sorted(wrong)
+
+
+def main() -> None:
+    theirs, ours, half = plain(), f5.load(HUB, "cpu", must_be_verified=True), f5.load(HALF, "cpu")
+    recordings = sorted(RECORDINGS.glob("*.wav"))
+    answer: dict[str, Any] = {"pairs": {}, "count": len(tensors(ours.model)), "arch": architecture.DEFAULT}
+    for recording in recordings:
+        for name, case in CASES.items():
+            pair = (of_plain(theirs, recording, seed=7, **case), of_ours(ours, recording, seed=7, **case))
+            answer["pairs"][f"{recording.stem}: {name}"] = pair
+    first = recordings[0]
+    answer["again"] = [of_ours(ours, first, LONG, seed) for seed in (7, 7, 8)]
+    answer["half"] = of_ours(half, first, SHORT, 7)
+    answer["no seed"] = [ours.speak("Hm.", first.read_bytes(), "Words", nfe_step=2).seed for _ in range(3)]
+    answer["different"] = different(ours.model, theirs.ema_model)
+    answer["different vocoder"] = different(ours.vocoder, theirs.vocoder)
+    answer["half different"] = different(half.model, theirs.ema_model, torch.float16)
+    answer["half as it is"] = different(half.model, theirs.ema_model)
+    print(json.dumps(answer), file=sys.__stdout__)
+
+
+if __name__ == "__main__":
+    sys.stdout = sys.stderr  # F5-TTS prints
+    main()

@@ -1,0 +1,292 @@
+"""F5-TTS, loaded and speaking.
+
+The audio is that of `f5_tts.api.F5TTS` for the same seed and settings, where that is reproducible: it makes the
+parts of a long text in several threads, which draw from one random generator in any order. Here the parts are
+made one after the other, so that one seed always gives the same audio.
+
+Importing f5_tts.infer.utils_infer looks for a device, sets PYTORCH_ENABLE_MPS_FALLBACK, appends to sys.path and
+makes matplotlib draw without a display. Nothing here depends on the device it finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from f5_tts.infer.utils_infer import (
+    chunk_text,
+    cross_fade_duration,
+    hop_length,
+    infer_batch_process,
+    target_sample_rate,
+)
+
+from cas.errors import InputError
+from worker import architecture, modelfiles, networks, reference
+from worker.reference import Voice
+from worker.sound import Samples
+
+MAX_FRAMES = 8192
+"""Of mel spectrogram, reference included: for so many F5-TTS has positions for the text (87 s)."""
+
+_SECONDS_AT_A_TIME = 22  # reference and new speech together: what F5-TTS aims at when it splits a text
+_WAIT = 600.0  # seconds for another inference to end
+Step = Callable[[int, int], None]
+"""Told before each part of a text how many are done, of how many; what it raises ends the work."""
+
+_WHOLE = 1 << 40  # samples: a part of a text is never cut
+
+
+class Stopped(Exception):
+    """The caller asked to stop in the middle of an inference."""
+
+
+class Busy(Exception):
+    """Another inference did not end in time."""
+
+
+class Spoken(NamedTuple):
+    """samples: mono, -1 to 1. rate: samples in a second. seed: gives the same samples again."""
+
+    samples: Samples
+    rate: int
+    seed: int
+
+
+class Speaker:
+    """F5-TTS with its vocoder in memory; one inference at a time, from whatever thread.
+
+    model: F5-TTS's CFM. vocoder: a Vocos. device: such as "cuda" or "cpu".
+    """
+
+    rate: int = target_sample_rate
+
+    def __init__(self, model: Any, vocoder: Any, device: str) -> None:
+        self.model, self.vocoder, self.device = model, vocoder, device
+        self._lock = threading.Lock()
+        self._stop: threading.Event | None = None
+        model.transformer.register_forward_pre_hook(self._between_steps)
+
+    def speak(
+        self,
+        text: str,
+        ref_audio: bytes | Voice,
+        ref_text: str = "",
+        *,
+        speed: float = 1.0,
+        nfe_step: int = 32,
+        cfg_strength: float = 2.0,
+        seed: int | None = None,
+        step: Step | None = None,
+        stop: threading.Event | None = None,
+    ) -> Spoken:
+        """Says `text` in the voice of the reference.
+
+        Args:
+            text: what to say; longer ones are split at punctuation, as F5-TTS does.
+            ref_audio: a recording of the voice (wav, flac, mp3, ogg), or one made ready by `reference.prepare`.
+            ref_text: what is said in the recording.
+            speed: 1 is that of the reference.
+            nfe_step: steps of the solver; more sound better and take longer.
+            cfg_strength: how closely to follow text and voice.
+            seed: 0 to 2**32 - 1; a random one is taken and told when there is none.
+            step: told about progress.
+            stop: set it from another thread to end the inference at its next step.
+
+        Raises:
+            InputError: the text is empty, or the reference cannot be used.
+            Stopped: `stop` was set.
+            Busy: another inference took longer than ten minutes.
+        """
+        seed = a_seed() if seed is None else seed
+        parts = self.stream(
+            text,
+            ref_audio,
+            ref_text,
+            speed=speed,
+            nfe_step=nfe_step,
+            cfg_strength=cfg_strength,
+            seed=seed,
+            step=step,
+            stop=stop,
+        )
+        return Spoken(np.concatenate(list(parts)), self.rate, seed)
+
+    def stream(
+        self,
+        text: str,
+        ref_audio: bytes | Voice,
+        ref_text: str = "",
+        *,
+        speed: float = 1.0,
+        nfe_step: int = 32,
+        cfg_strength: float = 2.0,
+        seed: int,
+        step: Step | None = None,
+        stop: threading.Event | None = None,
+    ) -> Iterator[Samples]:
+        """Yields the audio of `speak` part by part, each as soon as the next one has been faded into it.
+
+        Arguments and errors are those of `speak`. Other inferences wait until the iterator ends or is closed.
+        """
+        voice = ref_audio if isinstance(ref_audio, Voice) else reference.prepare(ref_audio, ref_text)
+        parts = split(text, voice, speed)
+        if not parts:
+            raise InputError("the text is empty: send what to say")
+        return self._parts(parts, voice, seed, step, stop, speed=speed, nfe_step=nfe_step, cfg_strength=cfg_strength)
+
+    def warm_up(self) -> None:
+        """Speaks two words in a made-up voice, so that no job waits for what happens at the first inference only."""
+        tone = 0.1 * np.sin(np.linspace(0, 220 * 2 * np.pi, self.rate))
+        voice = Voice(tone.astype(np.float32)[None], self.rate, "A tone. ")
+        self.speak("Warm up, 你好.", voice, nfe_step=2, seed=0)
+
+    def _parts(
+        self,
+        parts: list[str],
+        voice: Voice,
+        seed: int,
+        step: Step | None,
+        stop: threading.Event | None,
+        **settings: float,
+    ) -> Iterator[Samples]:
+        with self._alone(stop):
+            _seed_everything(seed)
+            waves = infer_batch_process(
+                (torch.from_numpy(voice.samples), voice.rate),
+                voice.text,
+                parts,
+                self.model,
+                self.vocoder,
+                progress=None,
+                device=self.device,
+                streaming=True,
+                chunk_size=_WHOLE,
+                **settings,
+            )
+            yield from faded(self._each(waves, len(parts), step or _unheard), int(cross_fade_duration * self.rate))
+
+    def _each(self, waves: Iterator[tuple[Any, int]], count: int, step: Step) -> Iterator[Any]:
+        for done in range(count):
+            step(done, count)
+            try:
+                wave, _ = next(waves, (np.zeros(0, np.float32), self.rate))  # F5-TTS leaves out what is empty
+            finally:
+                # F5-TTS keeps the text's embedding for the thread, and forgets it only when nothing went wrong.
+                self.model.transformer.clear_cache()
+            yield wave
+
+    @contextlib.contextmanager
+    def _alone(self, stop: threading.Event | None) -> Iterator[None]:
+        """The random generator, the hook and the caches are shared by all that the model does."""
+        if not self._lock.acquire(timeout=_WAIT):
+            raise Busy(f"another inference has not ended in {_WAIT:g} s: send the job again, or restart the worker")
+        try:
+            self._stop = stop
+            yield
+        finally:
+            self._stop = None
+            self._lock.release()
+
+    def _between_steps(self, *_: object) -> None:
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped("the inference was stopped")
+
+
+def load(hub: Path, device: str, *, config: Path | None = None, must_be_verified: bool = False) -> Speaker:
+    """Loads F5-TTS and Vocos from a hub cache and says two words, so that it is ready.
+
+    Args:
+        hub: a Hugging Face hub cache.
+        device: such as "cuda" or "cpu".
+        config: an architecture in the form of F5-TTS's configs; else what CAS_F5_CONFIG names, else the one beside
+            the weights, else v1 Base.
+        must_be_verified: refuse files that no restore has verified; else only what changed since then is refused.
+
+    Raises:
+        NotFoundError: a file is not in the cache.
+        IntegrityError: a file changed since it was verified.
+        FormatError: a file is damaged, or does not fit the architecture.
+    """
+    files = modelfiles.find(hub, must_be_verified=must_be_verified)
+    if config is None and os.environ.get("CAS_F5_CONFIG"):
+        config = Path(os.environ["CAS_F5_CONFIG"])
+    if config is None and files.config is not None:
+        with files.config.unchanged() as path:
+            network = architecture.read(path)
+    else:
+        network = architecture.read(config or architecture.shipped())
+    vocoder = networks.vocoder(files.vocoder_config, files.vocoder_weights, device)
+    speaker = Speaker(networks.speech_model(network, files.weights, device), vocoder, device)
+    speaker.warm_up()
+    return speaker
+
+
+def _unheard(_done: int, _count: int) -> None:
+    pass
+
+
+def a_seed() -> int:
+    """A random one, small enough for every JSON reader."""
+    return secrets.randbelow(1 << 32)
+
+
+def split(text: str, voice: Voice, speed: float) -> list[str]:
+    """Splits a text as F5-TTS does, at punctuation, so that each part and the reference take about 22 s.
+
+    What has too little punctuation for F5-TTS's longest part is split between words, or within them.
+    """
+    rate_of_speech = len(voice.text.encode()) / voice.seconds
+    most = int(rate_of_speech * (_SECONDS_AT_A_TIME - voice.seconds) * speed)
+    parts: list[str] = []
+    for part in chunk_text(text, max_chars=most):
+        parts += [part] if _frames(part, voice, speed) <= MAX_FRAMES else _between_words(part, max(most, 10))
+    return [part for part in parts if part.strip()]
+
+
+def faded(waves: Iterator[Any], overlap: int) -> Iterator[Samples]:
+    """Yields waves so that one after the other they are what F5-TTS's cross-fade over `overlap` samples makes."""
+    held = next(waves, np.zeros(0, np.float32))
+    for wave in waves:
+        count = min(overlap, len(held), len(wave))
+        fading = held[len(held) - count :] * np.linspace(1, 0, count) + wave[:count] * np.linspace(0, 1, count)
+        held = np.concatenate([held[: len(held) - count], fading, wave[count:]])
+        if len(held) > overlap:
+            yield held[:-overlap].astype(np.float32)
+            held = held[-overlap:]
+    yield held.astype(np.float32)
+
+
+def _frames(part: str, voice: Voice, speed: float) -> int:
+    """Of mel spectrogram, as in f5_tts.infer.utils_infer.infer_batch_process, which speaks short parts slowly."""
+    before = int(voice.seconds * target_sample_rate) // int(hop_length)
+    size = len(part.encode())
+    return before + int(before / len(voice.text.encode()) * size / (0.3 if size < 10 else speed))
+
+
+def _between_words(part: str, most: int) -> list[str]:
+    found = [""]
+    for word in part.split():
+        for piece in [word[at : at + most] for at in range(0, len(word), most)]:
+            joined = f"{found[-1]} {piece}".strip()
+            if len(joined.encode()) <= most:
+                found[-1] = joined
+            else:
+                found.append(piece)
+    return found
+
+
+def _seed_everything(seed: int) -> None:
+    """As f5_tts.model.utils.seed_everything, which also sets PYTHONHASHSEED: from 2**32 on no Python starts with it."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
