@@ -1,0 +1,1 @@
+"""The RunPod worker: F5-TTS from bucket to audio."""
