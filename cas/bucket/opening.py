@@ -205,6 +205,11 @@ def _region(host: str, credentials: dict[str, Any]) -> str:
         return named
     if (provider := credentials.get("credential_provider")) and (region := provider.config.get("region")):
         return str(region)
+    return region_in_host(host)
+
+
+def region_in_host(host: str) -> str:
+    """The region that an endpoint's host name tells to sign for; us-east-1 where it tells none."""
     if found := _REGION_IN_HOST.match(host):
         return found["a"] or found["b"]
     return "auto" if host.endswith(".r2.cloudflarestorage.com") else "us-east-1"

@@ -1,0 +1,25 @@
+"""What goes wrong with one job, as its sender is told."""
+
+from __future__ import annotations
+
+from cas.errors import InputError
+
+_SHOWN = 60
+
+
+class BadRequest(InputError):
+    """A job asks for what cannot be: one sentence names the field, what is wrong and what is allowed."""
+
+
+def shown(value: object) -> str:
+    """A value of a job as an error may show it: short, ASCII, on one line."""
+    if isinstance(value, str):
+        return ascii(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, int):
+        # Python refuses to write out integers of many digits.
+        return str(value) if abs(value) < 10**18 else "an integer of more than 18 digits"
+    if isinstance(value, float):
+        return repr(value)
+    return "an object" if isinstance(value, dict) else "a list" if isinstance(value, list) else "of another type"
