@@ -135,7 +135,12 @@ class Jobs:
                 if waiting and not listens():
                     break  # a worker that was killed while it waited: the job is for another
                 for job in waiting[:count]:
-                    job.status, job.worker, job.taken, job.takes = Status.IN_PROGRESS, pod, time.monotonic(), job.takes + 1
+                    job.status, job.worker, job.taken, job.takes = (
+                        Status.IN_PROGRESS,
+                        pod,
+                        time.monotonic(),
+                        job.takes + 1,
+                    )
                 if waiting:
                     self._changed.notify_all()
                     return waiting[:count]

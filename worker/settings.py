@@ -30,7 +30,7 @@ class Settings:
     may hold some of it. model: its name. local: whether the version is known without asking a store for pins. lock: the
     image's own lock file. source: what to take from Hugging Face. publish: whether a fresh download is published.
     receipt: whether the store gets a receipt, and receipt_named, whether somebody asked for it by name.
-    prometheus: the text file to write.
+    stream: whether jobs may ask for parts. prometheus: the text file to write.
     """
 
     store: str | None
@@ -45,6 +45,7 @@ class Settings:
     publish: bool
     receipt: bool
     receipt_named: bool
+    stream: bool
     prometheus: Path | None
 
     @classmethod
@@ -71,16 +72,17 @@ class Settings:
             publish=enabled and named and _switch(environ, "CAS_PUBLISH"),
             receipt=enabled and _switch(environ, "CAS_RECEIPT"),
             receipt_named=bool(environ.get("CAS_RECEIPT")),
+            stream=_switch(environ, "CAS_STREAM", on=False),
             prometheus=_absolute("CAS_PROMETHEUS_FILE", prometheus) if prometheus else None,
         )
 
 
-def _switch(environ: Mapping[str, str], name: str) -> bool:
-    """On unless switched off."""
+def _switch(environ: Mapping[str, str], name: str, *, on: bool = True) -> bool:
+    """What a variable switches. on: without it."""
     given = environ.get(name, "").strip().lower()
     if given not in ("", *_TRUE, *_FALSE):
         raise InputError(f"{name} is {environ[name]!a}: write true or false")
-    return given not in _FALSE
+    return given in _TRUE or (on and given not in _FALSE)
 
 
 def _model(environ: Mapping[str, str]) -> str:
