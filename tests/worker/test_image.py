@@ -1,0 +1,131 @@
+"""The image: its Dockerfile is linted, and its steps are done in a clean virtual environment, in their order."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools import worker_env
+from worker.schema import parse
+
+ROOT = Path(__file__).parent.parent.parent
+DOCKERFILE = ROOT / "Dockerfile"
+
+
+def instructions() -> list[tuple[str, str]]:
+    """Each instruction of the Dockerfile and what follows it, on one line."""
+    text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    lines = (line.strip().partition(" ") for line in text.splitlines() if line.strip())
+    return [(name, re.sub(r"\s+", " ", rest)) for name, _, rest in lines]
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    command = [str(Path(sys.executable).with_name("hadolint")), str(DOCKERFILE)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_it_installs_what_the_tests_run_with() -> None:
+    installs = [
+        shlex.split(step.partition("pip install --no-cache-dir ")[2])
+        for name, rest in instructions()
+        if name == "RUN" and ".lock" in rest
+        for step in rest.split("&&")
+    ]
+    assert installs == [[*step[:-1], str(Path(step[-1]).relative_to(ROOT))] for step in worker_env.STEPS]
+
+
+def test_no_model_and_no_secret_goes_into_it() -> None:
+    taken = {word for name, rest in instructions() if name == "COPY" for word in rest.split()[:-1]}
+    assert not any(name in ("ADD",) for name, _ in instructions())
+    assert taken == {"requirements/worker.lock", "requirements/f5.lock", "pyproject.toml", "README.md", "CHANGELOG.md",
+                     "LICENSE", "cas", "manifests", "worker"}  # fmt: skip
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for path in taken:
+        assert (ROOT / path).exists()
+        assert any(path == one or path.startswith(f"{one}/") for one in allowed), f"{path} is kept from the build"
+    assert not re.search("(?i)(secret|token|password|access_key)", " ".join(rest for _, rest in instructions()))
+
+
+@pytest.mark.timeout(200)
+def test_its_steps_lead_to_a_worker(worker_python: Path, tmp_path: Path) -> None:
+    app, venv = tmp_path / "app", tmp_path / "venv"
+    app.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    python = venv / "bin/python"
+    packages = subprocess.check_output(
+        [str(worker_python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
+    ).strip()
+    environment = {"PATH": f"{venv / 'bin'}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    for name, rest in instructions():
+        match name, rest:
+            case "COPY", _:
+                *sources, target = rest.split()
+                for source in sources:
+                    _copy(ROOT / source, app / target, folder=len(sources) > 1)
+            case "RUN", _ if ".lock" in rest:
+                # 6 GB, which the test above says are those of the worker's environment.
+                own = next((venv / "lib").glob("python*/site-packages"))
+                (own / "worker.pth").write_text(packages + "\n")
+            case "RUN", _ if rest.startswith("python"):
+                subprocess.run(["sh", "-ec", rest], cwd=app, env=environment, check=True, capture_output=True)
+            case "ENV", _:
+                environment |= dict(part.split("=", 1) for part in shlex.split(rest))
+    (command,) = [json.loads(rest) for name, rest in instructions() if name == "CMD"]
+    assert list((app / "worker/__pycache__").glob("boot.*.pyc")), "compiled: a worker need not do that at boot"
+    variables = {
+        "CAS_CACHE_DIRS": str(tmp_path / "models"),
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "HF_HUB_ETAG_TIMEOUT": "1",
+    }
+    ran = subprocess.run(
+        [str(venv / "bin" / command[0]), *command[1:]],
+        cwd=app,
+        env={**environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ran.returncode == 6, ran.stderr
+    receipt = json.loads(ran.stdout.splitlines()[-1])
+    assert receipt["event"] == "cold-start"
+    assert any("no store is named" in cause for cause in receipt["causes"])
+    assert python.exists()
+
+
+def _copy(source: Path, target: Path, *, folder: bool) -> None:
+    skipped = shutil.ignore_patterns("__pycache__")
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=skipped, dirs_exist_ok=True)
+    else:
+        place = target / source.name if folder or str(target).endswith("/") else target
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, place)
+
+
+def test_the_example_job_and_those_of_the_platforms_tests_are_good_ones() -> None:
+    jobs = [json.loads((ROOT / "test_input.json").read_text())]
+    jobs += json.loads((ROOT / ".runpod/tests.json").read_text())["tests"]
+    for job in jobs:
+        assert parse(job["input"]).text
+
+
+def test_every_variable_that_the_worker_reads_is_in_its_table() -> None:
+    table = (ROOT / "worker/README.md").read_text()
+    read = set()
+    for path in (ROOT / "worker").glob("*.py"):
+        read |= set(re.findall(r"\"((?:CAS|ENABLE)_[A-Z0-9_]+)\"", path.read_text()))
+    assert read, "it reads some"
+    for name in read - {"CAS_SEEDS"}:
+        assert name in table, f"{name} is not in worker/README.md"
+    assert not fnmatch.filter(os.listdir(ROOT / "worker"), "*.safetensors")

@@ -1,0 +1,30 @@
+"""F5-TTS as its authors mean it, until it has spoken: `plain_f5.py [WEIGHTS VOCAB VOCOS_FOLDER]`; prints phases."""
+
+import itertools
+import json
+import os
+import sys
+import tempfile
+import time
+
+marks = [("begun", time.monotonic())]
+import numpy as np  # noqa: E402
+import soundfile  # noqa: E402
+from f5_tts.api import F5TTS  # noqa: E402
+
+marks.append(("imports", time.monotonic()))
+if len(sys.argv) > 1:
+    weights, vocab, vocos = sys.argv[1:]
+    speech = F5TTS(ckpt_file=weights, vocab_file=vocab, vocoder_local_path=vocos, device="cpu")
+else:
+    speech = F5TTS(device="cpu")
+marks.append(("load", time.monotonic()))
+tone = 0.1 * np.sin(np.linspace(0, 220 * 2 * np.pi, 24_000))
+with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+    soundfile.write(file.name, tone, 24_000)
+    speech.infer(file.name, "A tone.", "Warm up, 你好.", nfe_step=2, seed=0, show_info=lambda _: None, progress=None)
+marks.append(("first inference", time.monotonic()))
+steps = {name: at - before for (_, before), (name, at) in itertools.pairwise(marks)}
+sys.stdout.write("\n" + json.dumps(steps) + "\n")
+sys.stdout.flush()
+os._exit(0)

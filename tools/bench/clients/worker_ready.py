@@ -1,0 +1,21 @@
+"""The worker's own start, until it could take a job: `worker_ready.py`; prints its phases and what had the model."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from worker.boot import Boot
+
+boot = Boot.start()
+with boot.phases.measure("imports"):
+    import runpod  # noqa: F401 (as the worker does)
+
+    from worker import f5
+booted = boot.wait()
+with boot.phases.measure("load"):
+    f5.load(Path(os.environ["HF_HUB_CACHE"]), "cpu", must_be_verified=True)
+steps = {step.name: step.seconds for step in boot.phases.steps()}
+sys.stdout.write("\n" + json.dumps({**steps, "source": booted.source}) + "\n")
+sys.stdout.flush()
+os._exit(0)
