@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 import cas
 from cas.bucket import Patience, open_bucket
 from cas.store import Store
+from tools import worker_env
 from tools.seaweed import SeaweedFS
 
 REPO = "org/model"
@@ -59,6 +60,16 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
     """One real S3 server for the whole run."""
     with SeaweedFS(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")  # before any test moves HOME away
+def worker_python() -> Path:
+    """The interpreter that has torch, F5-TTS and the RunPod SDK."""
+    try:
+        worker_env.require_ffmpeg()
+        return worker_env.python(worker_env.folder())
+    except worker_env.EnvironmentMissing as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture

@@ -112,10 +112,15 @@ class Jobs:
             self._changed.notify_all()
         return job
 
-    def wait(self, job: Job, seconds: float) -> bool:
-        """Wait until a job has ended, at most for so long, and say whether it has."""
+    def until(self, happened: Callable[[], bool], seconds: float) -> bool:
+        """Wait until something is so, looked at after every change; return whether it is, after so long at most."""
         with self._changed:
-            return self._changed.wait_for(lambda: job.status in FINAL or self._closed, seconds) and job.status in FINAL
+            self._changed.wait_for(lambda: self._closed or happened(), seconds)
+            return happened()
+
+    def wait(self, job: Job, seconds: float) -> bool:
+        """Wait until a job has ended, and return whether it has, after so long at most."""
+        return self.until(lambda: job.status in FINAL, seconds)
 
     def heard(self, endpoint: str, pod: str, working_on: Iterable[str] | None = None) -> None:
         """Note that a worker is alive, and with a heartbeat what it works on."""
@@ -123,6 +128,7 @@ class Jobs:
             self._heard[endpoint, pod] = time.monotonic()
             if working_on is not None:
                 self.pings.append((pod, list(working_on)))
+            self._changed.notify_all()
 
     def take(self, endpoint: str, pod: str, count: int, seconds: float, listens: Callable[[], bool]) -> list[Job]:
         """Hand out the oldest jobs of a queue, at most `count`; wait for the first as long as the worker listens."""
@@ -158,7 +164,7 @@ class Jobs:
         return []
 
     def finish(self, job: Job, pod: str, result: dict[str, Any]) -> None:
-        """Note what a worker posted: progress, or the end. What comes after the end, or from a former worker, is not heard."""
+        """Note what a worker posted: progress, or the end, unless the job has ended or is another worker's now."""
         with self._changed:
             if result.get("status") == Status.IN_PROGRESS:
                 job.progress.append(result.get("output"))
@@ -174,6 +180,7 @@ class Jobs:
         """Note one piece of a generator handler's output."""
         with self._changed:
             job.chunks.append(chunk)
+            self._changed.notify_all()
 
     def read_stream(self, job: Job) -> list[Any]:
         """Return the pieces that were not read so far."""

@@ -8,9 +8,10 @@ client. Routes and bodies are those that the SDK runpod 1.12 uses: for workers `
 import argparse
 import contextlib
 import json
-import re
 import select
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Self, cast
@@ -22,7 +23,6 @@ from tools.serving import ClosableServer
 
 __all__ = ["FINAL", "Job", "Platform", "Status"]
 
-_ROUTE = re.compile(r"/v2/(?P<endpoint>[^/]+)/(?P<what>[a-z-]+)(?:/(?P<first>[^/]+))?(?:/(?P<second>[^/]+))?")
 _LIMITS = {"run": 10_000_000, "runsync": 20_000_000}  # bytes; https://docs.runpod.io/serverless/endpoints/operations
 
 
@@ -90,7 +90,7 @@ class Platform:
         }
 
     def client_env(self) -> dict[str, str]:
-        """Return the variables for a client, which says `runpod.Endpoint(name, api_key=os.environ["RUNPOD_API_KEY"])`."""
+        """Return the variables for a client; it hands the key to `runpod.Endpoint` itself."""
         return {"RUNPOD_ENDPOINT_BASE_URL": f"{self.url}/v2", "RUNPOD_API_KEY": self.key}
 
     def submit(self, endpoint: str, given: Any) -> Job:
@@ -130,6 +130,23 @@ class _Refusal(Exception):
         self.status = status
 
 
+@dataclass(frozen=True)
+class _Call:
+    """`/v2/<endpoint>/<what>/<names>?<query>` and its body."""
+
+    endpoint: str
+    what: str
+    names: list[str]
+    query: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise _Refusal(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # headers and body are separate writes: Nagle would add 40 ms to each
@@ -157,86 +174,89 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Authorization", "").removeprefix("Bearer ") != self.platform.key:
             raise _Refusal(HTTPStatus.UNAUTHORIZED, "wrong API key")
         url = urlsplit(self.path)
-        route = _ROUTE.fullmatch(url.path)
-        answer = None if route is None else _ANSWERS.get((self.command, route["what"]))
-        if route is None or answer is None:
+        root, endpoint, what, *names = [*url.path.strip("/").split("/"), "", ""]
+        names = names[:-2]
+        answer = _ANSWERS.get((self.command, what, len(names)))
+        if root != "v2" or answer is None:
             raise _Refusal(HTTPStatus.NOT_FOUND, f"no route {self.command} {url.path}")
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        return answer(self, route, query, body)
+        return answer(self, _Call(endpoint, what, names, query, body))
 
     # What clients ask
 
-    def _run(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        what = route["what"]
-        if len(body) > _LIMITS[what]:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, f"a body of {len(body)} bytes: /{what} takes {_LIMITS[what]}")
-        given = _json(body)
+    def _run(self, call: _Call) -> Any:
+        if len(call.body) > _LIMITS[call.what]:
+            reason = f"a body of {len(call.body)} bytes: /{call.what} takes {_LIMITS[call.what]}"
+            raise _Refusal(HTTPStatus.BAD_REQUEST, reason)
+        given = call.json()
         if not isinstance(given, dict) or "input" not in given:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "input is required")
-        job = self.platform.jobs.add(route["endpoint"], given["input"], "sync-" if what == "runsync" else "")
-        if what == "runsync":
+        job = self.platform.jobs.add(call.endpoint, given["input"], "sync-" if call.what == "runsync" else "")
+        if call.what == "runsync":
             self.platform.jobs.wait(job, self.platform.sync_seconds)
         return job.view()
 
-    def _status(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        return self._job(route, "first").view()
+    def _status(self, call: _Call) -> Any:
+        return self._job(call).view()
 
-    def _stream(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        job = self._job(route, "first")
+    def _stream(self, call: _Call) -> Any:
+        job = self._job(call)
         seen = job.view()  # before the pieces: a client stops at the first final status without any
         return {**seen, "stream": self.platform.jobs.read_stream(job)}
 
-    def _cancel(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        job = self._job(route, "first")
+    def _cancel(self, call: _Call) -> Any:
+        job = self._job(call)
         self.platform.jobs.cancel(job)
         return job.view()
 
-    def _health(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        return self.platform.jobs.health(route["endpoint"])
+    def _health(self, call: _Call) -> Any:
+        return self.platform.jobs.health(call.endpoint)
 
-    def _purge(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        waiting = [job for job in self.platform.jobs.all(route["endpoint"]) if job.status is Status.IN_QUEUE]
+    def _purge(self, call: _Call) -> Any:
+        waiting = [job for job in self.platform.jobs.all(call.endpoint) if job.status is Status.IN_QUEUE]
         for job in waiting:
             self.platform.jobs.cancel(job)
         return {"removed": len(waiting), "status": "completed"}
 
     # What workers ask and tell
 
-    def _take(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        endpoint, pod, platform = route["endpoint"], route["first"], self.platform
+    def _take(self, call: _Call) -> Any:
+        endpoint, pod, platform = call.endpoint, call.names[0], self.platform
         platform.jobs.heard(endpoint, pod)
-        count = int(query.get("batch_size", "1"))
+        count = int(call.query.get("batch_size", "1"))
         taken = platform.jobs.take(endpoint, pod, count, platform.poll_seconds, self._listens)
         jobs = [{"id": job.id, "input": job.input, "webhook": None} for job in taken]
         if not jobs:
             return None
-        return jobs if route["what"] == "job-take-batch" else jobs[0]
+        return jobs if call.what == "job-take-batch" else jobs[0]
 
-    def _stop(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        self.platform.jobs.heard(route["endpoint"], route["first"])
-        stops = self.platform.jobs.stops(route["first"], self.platform.poll_seconds, self._listens)
+    def _stop(self, call: _Call) -> Any:
+        self.platform.jobs.heard(call.endpoint, call.names[0])
+        stops = self.platform.jobs.stops(call.names[0], self.platform.poll_seconds, self._listens)
         return {"jobsToStop": stops} if stops else None
 
-    def _done(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        job, told = self._job(route, "second"), _json(body)
-        if not isinstance(told, dict) or not isinstance(told.get("error", ""), str):
-            # RunPod's own answer to an error that is no string: the result is lost, and the job hangs.
-            raise _Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "`error` must be a string")
-        self.platform.jobs.finish(job, route["first"], told)
+    def _done(self, call: _Call) -> Any:
+        job, told = self._job(call), call.json()
+        if not isinstance(told, dict):
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "a result is an object")
+        if not isinstance(told.get("error", ""), str):
+            # Not every part of RunPod takes one; failing here shows the handlers that return it.
+            told = {"error": f"`error` must be a string, not {type(told['error']).__name__}"}
+        self.platform.jobs.finish(job, call.names[0], told)
         return {}
 
-    def _yield(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        self.platform.jobs.stream(self._job(route, "second"), _json(body))
+    def _yield(self, call: _Call) -> Any:
+        self.platform.jobs.stream(self._job(call), call.json())
         return {}
 
-    def _ping(self, route: re.Match[str], query: dict[str, str], body: bytes) -> Any:
-        self.platform.jobs.heard(route["endpoint"], route["first"], filter(None, query.get("job_id", "").split(",")))
+    def _ping(self, call: _Call) -> Any:
+        self.platform.jobs.heard(call.endpoint, call.names[0], filter(None, call.query.get("job_id", "").split(",")))
         return {}
 
-    def _job(self, route: re.Match[str], group: str) -> Job:
-        job = self.platform.jobs.get(route[group] or "")
-        if job is None or job.endpoint != route["endpoint"]:
-            raise _Refusal(HTTPStatus.NOT_FOUND, f"no job {route[group]} on endpoint {route['endpoint']}")
+    def _job(self, call: _Call) -> Job:
+        job = self.platform.jobs.get(call.names[-1])
+        if job is None or job.endpoint != call.endpoint:
+            raise _Refusal(HTTPStatus.NOT_FOUND, f"no job {call.names[-1]} on endpoint {call.endpoint}")
         return job
 
     def _listens(self) -> bool:
@@ -256,28 +276,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-_ANSWERS = {
-    ("POST", "run"): _Handler._run,
-    ("POST", "runsync"): _Handler._run,
-    ("GET", "status"): _Handler._status,
-    ("GET", "stream"): _Handler._stream,
-    ("POST", "cancel"): _Handler._cancel,
-    ("GET", "health"): _Handler._health,
-    ("POST", "purge-queue"): _Handler._purge,
-    ("GET", "job-take"): _Handler._take,
-    ("GET", "job-take-batch"): _Handler._take,
-    ("GET", "job-stop"): _Handler._stop,
-    ("POST", "job-done"): _Handler._done,
-    ("POST", "job-stream"): _Handler._yield,
-    ("GET", "ping"): _Handler._ping,
+# By method, what, and how many names follow: the job's, the pod's, or first the pod's and then the job's.
+_ANSWERS: dict[tuple[str, str, int], Callable[[_Handler, _Call], Any]] = {
+    ("POST", "run", 0): _Handler._run,
+    ("POST", "runsync", 0): _Handler._run,
+    ("GET", "status", 1): _Handler._status,
+    ("GET", "stream", 1): _Handler._stream,
+    ("POST", "cancel", 1): _Handler._cancel,
+    ("GET", "health", 0): _Handler._health,
+    ("POST", "purge-queue", 0): _Handler._purge,
+    ("GET", "job-take", 1): _Handler._take,
+    ("GET", "job-take-batch", 1): _Handler._take,
+    ("GET", "job-stop", 1): _Handler._stop,
+    ("POST", "job-done", 2): _Handler._done,
+    ("POST", "job-stream", 2): _Handler._yield,
+    ("GET", "ping", 1): _Handler._ping,
 }
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except ValueError as error:
-        raise _Refusal(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
 
 
 def main() -> None:

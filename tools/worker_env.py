@@ -126,9 +126,17 @@ def _run(*command: str) -> None:
         raise EnvironmentMissing(f"`{' '.join(command)}` failed with exit code {status}: see above, then run it again")
 
 
+def _install_ffmpeg() -> None:
+    """Only where nobody is there to be asked: machines of continuous integration say CI."""
+    if os.environ.get("CI") and shutil.which("ffmpeg") is None and shutil.which("apt-get") and os.geteuid() == 0:
+        _run("apt-get", "update", "-qq")
+        _run("apt-get", "install", "-qq", "--yes", "--no-install-recommends", "ffmpeg")
+
+
 def main() -> None:
     """Make the environment where it is missing, and print its interpreter."""
     try:
+        _install_ffmpeg()
         require_ffmpeg()
         print(make(folder()))
     except EnvironmentMissing as error:

@@ -49,8 +49,7 @@ class _Ways:
     def earlier(self) -> Outcome:
         folder = self._client.empty("boot")
         fetched = self._client.s5cmd("cp", f"s3://{BUCKET}/raw/*", f"{folder}/").run.wall
-        weights = Path(folder, MODEL_FILE)
-        return self._loaded(fetched, {}, str(weights), str(weights.with_name("vocab.txt")), f"{folder}/{VOCOS_FOLDER}")
+        return self._loaded(fetched, {}, f"{folder}/{MODEL_FILE}", f"{folder}/{VOCOS_FOLDER}")
 
     def worker(self, reference: str) -> Outcome:
         variables = {

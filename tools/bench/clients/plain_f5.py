@@ -1,4 +1,4 @@
-"""F5-TTS as its authors mean it, until it has spoken: `plain_f5.py [WEIGHTS VOCAB VOCOS_FOLDER]`; prints phases."""
+"""F5-TTS as its authors mean it, until it has spoken: `plain_f5.py [WEIGHTS VOCOS_FOLDER]`; prints phases."""
 
 import itertools
 import json
@@ -14,8 +14,8 @@ from f5_tts.api import F5TTS  # noqa: E402
 
 marks.append(("imports", time.monotonic()))
 if len(sys.argv) > 1:
-    weights, vocab, vocos = sys.argv[1:]
-    speech = F5TTS(ckpt_file=weights, vocab_file=vocab, vocoder_local_path=vocos, device="cpu")
+    weights, vocos = sys.argv[1:]
+    speech = F5TTS(ckpt_file=weights, vocoder_local_path=vocos, device="cpu")
 else:
     speech = F5TTS(device="cpu")
 marks.append(("load", time.monotonic()))
