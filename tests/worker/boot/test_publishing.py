@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cas.store import open_store
-from tests.restore.helpers import DIE_AT, until
+from tests.restore.helpers import DIE_AT
 from tests.worker.boot.conftest import AWAY, Station, ended
 from tests.worker.boot.test_kill import close, whole_output
 from worker import publishing
