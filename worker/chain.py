@@ -170,8 +170,9 @@ class Chain:
         return False
 
     def _from_hub(self, tell: Told) -> None:
-        from cas.publisher.gather import gather
+        # huggingface_hub takes half a second to import: only where it is needed.
         from cas.publisher.source import Source as HubSource
+        from worker.fromhub import bring
 
         source = HubSource.from_file(self._settings.source)
         instead = f" instead of {self._choice}" if self._choice else ""
@@ -184,13 +185,15 @@ class Chain:
             begun = time.time()
             dirs = CacheDirs(environment.hub_of(path), path)
             try:
-                gathered = gather(source, dirs, self._notebook.listen, download=True)
+                gathered = bring(source, dirs, self._notebook)
             except CacheError as error:
                 problems.append(f"{path}: {error}")
                 self._notebook.warn(f"{problems[-1]}; trying the next directory")
                 continue
             except (StoreError, NotFoundError) as error:
                 raise NoSource([*self._causes, f"Hugging Face: {error}"]) from error
+            except IntegrityError as error:
+                raise IntegrityError("; ".join([*self._causes, f"Hugging Face: {error}"])) from error
             reason = "next of CAS_CACHE_DIRS" if at else "first of CAS_CACHE_DIRS that passes the checks"
             tell(self._downloaded(gathered, Ranked(path, reason), begun))
             return

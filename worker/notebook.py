@@ -11,12 +11,16 @@ from worker.outcome import Step
 
 
 class Notebook:
-    """Listens to the verbs of one boot. quiet_receipts: nobody asked for receipts, so one that fails is no news."""
+    """Listens to the verbs of one boot.
+
+    quiet_receipts: nobody asked for receipts, so one that fails is no news. follow: hears how bytes move.
+    """
 
     def __init__(self, *, quiet_receipts: bool = False) -> None:
         self.quiet_receipts = quiet_receipts
         self._lock = threading.Lock()
         self._begun: list[tuple[str, float]] = []
+        self.follow: events.Listener = events.ignore
         self.warnings: list[str] = []
         self.errors: list[str] = []
 
@@ -25,6 +29,9 @@ class Notebook:
         match event:
             case events.Phase(name):
                 self.phase(name)
+                self.follow(event)
+            case events.Moved():
+                self.follow(event)
             case events.Warned(text) if self.quiet_receipts and text.startswith("no receipt was written"):
                 telling.note(text)
             case events.Warned(text):

@@ -23,6 +23,7 @@ def main(paths: list[str]) -> int:
     os.dup2(2, 1)
     keep_memory_together()
     leave_cores_alone()
+    from cas.progress import Reporter
     from worker.notebook import Notebook
 
     notebook = Notebook()
@@ -32,7 +33,9 @@ def main(paths: list[str]) -> int:
 
         settings = Settings.read()
         notebook.quiet_receipts = not settings.receipt_named
-        Chain(settings, [Path(path) for path in paths], notebook).walk(lambda done: _send(wire, done))
+        with Reporter() as reporter:
+            notebook.follow = reporter.listen
+            Chain(settings, [Path(path) for path in paths], notebook).walk(lambda done: _send(wire, done))
     except Exception as error:
         code = getattr(error, "exit_code", 1)
         causes = getattr(error, "causes", (telling.told(error),))

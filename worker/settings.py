@@ -118,7 +118,10 @@ def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def _directories(environ: Mapping[str, str]) -> tuple[Path, ...]:
     given = environ.get("CAS_CACHE_DIRS") or CACHE_DIRS
-    return tuple(dict.fromkeys(_absolute("CAS_CACHE_DIRS", name) for name in given.split(":") if name))
+    found = tuple(dict.fromkeys(_absolute("CAS_CACHE_DIRS", name) for name in given.split(":") if name))
+    if not found:
+        raise InputError(f"CAS_CACHE_DIRS is {given!a}: name a directory, or leave it unset")
+    return found
 
 
 def _absolute(variable: str, name: str) -> Path:

@@ -210,7 +210,7 @@ def test_the_environment_is_set_before_the_model_and_offline_only_after_it(stati
 
 
 def test_the_environment_is_set_although_the_store_is_empty(station: Station) -> None:
-    _, started, after, offline, found = looked(station)
+    _, _, after, offline, found = looked(station)
     assert isinstance(after, dict)
     assert after["HF_HOME"] == str(station.directories[0])
     assert "HF_HUB_OFFLINE" not in after
@@ -226,6 +226,19 @@ def test_a_wait_has_an_end(station: Station) -> None:
     )
     assert "BootFailed: no model: the model did not come in time" in done.stderr
     assert json.loads(done.stdout)["exit_code"] == 6
+
+
+def test_what_other_directories_hold_is_not_fetched(station: Station) -> None:
+    station.publish()
+    a, b = station.directories
+    station.boot(CAS_CACHE_DIRS=str(b))
+    station.publish(files=NEWER)
+    for env in ({}, {"CAS_CACHE_DIRS": str(station.folder / "c"), "CAS_SEEDS": str(b)}):
+        ran = station.boot(**env)
+        station.check(ran, NEWER)
+        assert ran.receipt["bytes_reused"] > 690_000
+        assert ran.receipt["bytes_fetched"] < 1000
+    assert (a / "hub").is_dir()
 
 
 def test_a_lock_file_that_was_changed_is_fatal(station: Station, tmp_path: Path) -> None:
@@ -255,6 +268,7 @@ def test_values_that_cannot_be_are_told_by_name(station: Station) -> None:
         ("RUNPOD_ENDPOINT_ID", "a b"),
         ("CAS_MIRRORS", "https://user:secret@host/cas"),
         ("CAS_CACHE_DIRS", "models"),
+        ("CAS_CACHE_DIRS", ":"),
         ("CAS_PROMETHEUS_FILE", "metrics.prom"),
     ):
         ran = station.boot(**{name: value})

@@ -1,0 +1,122 @@
+"""The cold-start receipt: a line that says all, that CloudWatch and Prometheus understand, and that holds no secret."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import stat
+from pathlib import Path
+
+from tests.worker.boot.conftest import AWAY, TOTAL, Ran, Station
+from tools.seaweed import SeaweedFS
+from worker import phases
+from worker.outcome import Failed, Step
+from worker.phases import Phases
+
+
+def test_every_phase_has_its_seconds_and_every_byte_its_source(station: Station) -> None:
+    station.publish()
+    receipt = station.boot(CAS_DEPLOYMENT="eu").receipt
+    names = [phase["name"] for phase in receipt["phases"]]
+    wanted = ["settings", "directories", "wait", "restore.resolve", "restore.plan", "restore.fetch", "restore.link"]
+    assert set(wanted) <= set(names)
+    assert names == [phase["name"] for phase in sorted(receipt["phases"], key=lambda phase: phase["at"])]
+    assert all(0 <= phase["at"] + phase["seconds"] <= receipt["seconds_ready"] + 0.01 for phase in receipt["phases"])
+    parts = ("bytes_fetched", "bytes_reused", "bytes_present", "bytes_downloaded")
+    assert sum(receipt[name] for name in parts) == receipt["bytes_total"] == TOTAL
+    assert receipt["rate_fetch"] > 0
+    assert set(receipt["directories"].values()) == {"usable"}
+
+
+def test_the_line_is_an_embedded_metric_document(station: Station) -> None:
+    station.publish()
+    receipt = station.boot(CAS_DEPLOYMENT="eu").receipt
+    (directive,) = receipt["_aws"]["CloudWatchMetrics"]
+    assert isinstance(receipt["_aws"]["Timestamp"], int)
+    assert directive["Namespace"] == "model-cas"
+    assert directive["Dimensions"] == [["deployment", "model"]]
+    assert (receipt["deployment"], receipt["model"]) == ("eu", "f5-tts")
+    assert 0 < len(directive["Metrics"]) <= 100
+    for metric in directive["Metrics"]:
+        assert set(metric) == {"Name", "Unit"}
+        assert metric["Unit"] in ("Seconds", "Bytes", "Bytes/Second", "Count")
+        assert math.isfinite(receipt[metric["Name"]])
+    assert {"seconds_ready", "seconds_restore_fetch", "bytes_wire"} <= {m["Name"] for m in directive["Metrics"]}
+
+
+SAMPLE = re.compile(r'[a-z_]+\{[a-z]+="[^"\n]*"(,[a-z]+="[^"\n]*")*\} [0-9.e+-]+')
+
+
+def test_a_text_file_for_prometheus_appears_whole(station: Station, tmp_path: Path) -> None:
+    station.publish()
+    file = tmp_path / "metrics/cas.prom"
+    ran = station.boot(CAS_PROMETHEUS_FILE=str(file), CAS_DEPLOYMENT="eu")
+    station.check(ran)
+    assert [path.name for path in file.parent.iterdir()] == ["cas.prom"]
+    lines = file.read_text().splitlines()
+    samples = [line for line in lines if not line.startswith("#")]
+    assert all(SAMPLE.fullmatch(line) for line in samples), samples
+    families = {line.partition("{")[0] for line in samples}
+    assert {line.split()[2] for line in lines if line.startswith("# HELP")} == families
+    assert {line.split()[2] for line in lines if line.startswith("# TYPE")} == families
+    assert f'cas_worker_bytes{{deployment="eu",model="f5-tts",source="fetched"}} {TOTAL}' in samples
+    assert len(samples) == len({line.rpartition(" ")[0] for line in samples}), "one value for each"
+
+
+def test_a_text_file_that_cannot_be_written_is_a_warning(station: Station) -> None:
+    station.publish()
+    ran = station.boot(CAS_PROMETHEUS_FILE="/proc/cas.prom")
+    station.check(ran)
+    (told,) = ran.warnings
+    assert "CAS_PROMETHEUS_FILE /proc/cas.prom cannot be written" in told
+
+
+def test_labels_are_escaped(tmp_path: Path) -> None:
+    failed = Failed(exit_code=6, causes=("x" * 5000,))
+    measured = Phases()
+    measured.add([Step('a"b\\c\nd', measured.begun, 1.0)], "x.")
+    document = phases.receipt(measured, failed, model="m", deployment="d")
+    phases.write_prometheus(document, tmp_path / "f")
+    assert 'phase="x.a\\"b\\\\c\\nd"' in (tmp_path / "f").read_text()
+    assert len(document["causes"][0]) == 1000
+    assert "\n" not in json.dumps(document)
+    assert stat.S_ISREG((tmp_path / "f").stat().st_mode)
+
+
+def without_secrets(ran: Ran, *secrets: str) -> None:
+    for secret in secrets:
+        assert secret not in ran.out + ran.err
+
+
+def test_no_secret_reaches_a_log_or_a_receipt(station: Station, seaweed: SeaweedFS, s3_url: str) -> None:
+    bucket = s3_url.split("/")[2]
+    variables = seaweed.env(bucket)
+    secrets = [value for name, value in variables.items() if "SECRET" in name]
+    assert secrets
+    station.store = s3_url
+    station.env = {**variables, "HF_TOKEN": "hf_verysecrettoken", "CAS_STORE": s3_url}
+    exact = station.publish()
+    good = station.boot(CAS_DEPLOYMENT="eu")
+    station.check(good)
+    assert good.receipt["version"] == exact
+    wrong = station.boot(AWS_SECRET_ACCESS_KEY="wrongsecretwrongsecret", CAS_CACHE_DIRS=str(station.folder / "w"))
+    away = station.boot(AWS_ENDPOINT_URL=AWAY, HF_ENDPOINT=AWAY, CAS_CACHE_DIRS=str(station.folder / "x"))
+    mirror = station.boot(
+        AWS_ENDPOINT_URL=AWAY, CAS_MIRRORS="https://127.0.0.1:9/cas", CAS_CACHE_DIRS=str(station.folder / "y")
+    )
+    assert wrong.receipt["source"] == "hub"
+    assert any("store s3://" in line for line in wrong.warnings)
+    assert away.code == 6
+    for ran in (good, wrong, away, mirror):
+        without_secrets(ran, *secrets, "hf_verysecrettoken", "wrongsecretwrongsecret")
+
+
+def test_a_bucket_of_its_own_name_is_the_store(station: Station, seaweed: SeaweedFS, s3_url: str) -> None:
+    bucket = s3_url.split("/")[2]
+    station.store = s3_url
+    station.env = seaweed.env(bucket)
+    station.publish()
+    ran = station.boot(CAS_STORE="", S3_BUCKET=bucket)
+    station.check(ran)
+    assert (ran.receipt["source"], ran.receipt["where"]) == ("store", s3_url)

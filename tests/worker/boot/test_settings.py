@@ -1,0 +1,62 @@
+"""What an environment asks of a worker, and the defaults of what it leaves open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cas.errors import InputError
+from worker.settings import Settings
+
+
+def test_four_variables_are_enough() -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "https://s3.example.com"}
+    found = Settings.read({"S3_BUCKET": "voices", **keys})
+    assert found.store == "s3://voices/cas"
+    assert (found.model, found.mirrors, found.prometheus) == ("f5-tts", (), None)
+    assert found.directories == (Path("/runpod-volume/models"), Path("/tmp/models"), Path("/app/models"))
+    assert (found.publish, found.receipt, found.receipt_named) == (True, True, False)
+    assert found.source.is_file()
+
+
+def test_without_a_bucket_there_is_no_store_and_nothing_to_publish_to() -> None:
+    found = Settings.read({})
+    assert (found.store, found.publish) == (None, False)
+    assert "set S3_BUCKET" in found.no_store
+
+
+@pytest.mark.parametrize("off", ["false", "0", "NO", " off "])
+def test_the_switch_turns_all_off_that_has_to_do_with_the_store(off: str) -> None:
+    found = Settings.read({"S3_BUCKET": "voices", "ENABLE_S3_MODEL_CACHE": off, "CAS_MIRRORS": "/m"})
+    assert (found.store, found.publish, found.receipt) == (None, False, False)
+    assert found.no_store == "ENABLE_S3_MODEL_CACHE is off"
+    assert found.mirrors == ("/m",)
+
+
+def test_mirrors_are_separated_by_spaces_or_commas() -> None:
+    found = Settings.read({"CAS_MIRRORS": " https://cdn.example.com/cas, s3://other/cas\n/mnt/cas "})
+    assert found.mirrors == ("https://cdn.example.com/cas", "s3://other/cas", "/mnt/cas")
+
+
+@pytest.mark.parametrize(
+    ("reference", "model"),
+    [("f5-tts:v1", "f5-tts"), ("other", "other"), ("m@0123456789", "m"), ("pin:eu/m2", "m2"), ("", "f5-tts")],
+)
+def test_the_model_is_that_of_the_reference(reference: str, model: str) -> None:
+    assert Settings.read({"CAS_MODEL": reference}).model == model
+
+
+def test_a_pin_has_to_be_asked_for_unless_something_nearer_decides() -> None:
+    eu = {"RUNPOD_ENDPOINT_ID": "eu"}
+    assert not Settings.read(eu).local
+    assert Settings.read({}).local
+    assert Settings.read({**eu, "CAS_LOCK": "/x.json"}).local
+    assert Settings.read({**eu, "CAS_MODEL": "m"}).local
+
+
+def test_a_mirror_with_a_secret_in_it_is_refused_without_showing_it() -> None:
+    for url in ("https://user:hunter2@host/x", "https://host/x?sig=hunter2", "ftp://hunter2"):
+        with pytest.raises(InputError, match="CAS_MIRRORS: entry 2") as caught:
+            Settings.read({"CAS_MIRRORS": f"/m {url}"})
+        assert "hunter2" not in str(caught.value)
