@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,13 @@ from worker.reference_url import Limits, checked, fetch
 
 AUDIO = b"RIFF" + bytes(range(256)) * 40
 SECRET = "?signature=hush"
+NOT_PUBLIC = """
+0.0.0.0 10.1.2.3 100.64.0.1 100.100.100.200 127.0.0.1 127.8.8.8 168.63.129.16 169.254.169.254 169.254.170.2 172.16.0.1
+172.31.255.255 192.0.0.192 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1 198.51.100.1 203.0.113.1 224.0.0.1
+239.255.255.250 240.0.0.1 255.255.255.255 :: ::1 ::127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254
+64:ff9b::10.0.0.1 64:ff9b::169.254.169.254 64:ff9b:1::1 100::1 2001::1 2001:db8::1 2002:7f00:1::1 3fff::1 5f00::1
+fc00::1 fd00:ec2::254 fe80::1 fe80::1%eth0 fec0::1 ff02::1 nonsense
+"""
 
 
 @pytest.fixture(scope="module")
@@ -152,17 +160,10 @@ class TestAddresses:
             return len(judged) == 1
 
         web.answers["/a"] = redirect("https://127.0.0.1/metadata")
-        with pytest.raises(BadRequest, match="from 127.0.0.1: its address is not a public one"):
+        with pytest.raises(BadRequest, match=r"from 127\.0\.0\.1: its address is not a public one"):
             fetch(f"{web.url}/a", allowed=lambda address: "::" in address or only_once(address), context=trusting)
 
-    @pytest.mark.parametrize(
-        "address",
-        """0.0.0.0 10.1.2.3 100.64.0.1 100.100.100.200 127.0.0.1 127.8.8.8 168.63.129.16 169.254.169.254 169.254.170.2
-        172.16.0.1 172.31.255.255 192.0.0.192 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1 198.51.100.1 203.0.113.1
-        224.0.0.1 239.255.255.250 240.0.0.1 255.255.255.255 :: ::1 ::127.0.0.1 ::ffff:10.0.0.1 ::ffff:169.254.169.254
-        64:ff9b::10.0.0.1 64:ff9b::169.254.169.254 64:ff9b:1::1 100::1 2001::1 2001:db8::1 2002:7f00:1::1 3fff::1
-        5f00::1 fc00::1 fd00:ec2::254 fe80::1 fe80::1%eth0 fec0::1 ff02::1 nonsense""".split(),
-    )
+    @pytest.mark.parametrize("address", NOT_PUBLIC.split())
     def test_these_are_not_public(self, address: str) -> None:
         assert not is_public(address)
 
@@ -203,7 +204,5 @@ class TestTexts:
 
     @given(st.one_of(st.text(), st.text().map("https://".__add__)))
     def test_any_text_is_taken_or_refused(self, url: str) -> None:
-        try:
+        with contextlib.suppress(BadRequest):
             assert checked(url).scheme == "https"
-        except BadRequest:
-            pass

@@ -32,13 +32,20 @@ class TestDefaults:
 
     def test_the_least_that_a_job_needs(self) -> None:
         request = parse({**GOOD, "seed": 1})
-        assert request == Request("Hello.", Inline(WAV, "A voice."), Manner(1, 1.0, 32, 2.0), False, "wav", "base64", False)
+        assert request == Request(
+            "Hello.", Inline(WAV, "A voice."), Manner(1, 1.0, 32, 2.0), False, "wav", "base64", False
+        )
 
     def test_everything_can_be_said(self) -> None:
         said = {"speed": 2, "nfe_step": 16, "cfg_strength": 0, "seed": MAX_SEED, "remove_silence": True}
         request = parse({**GOOD, **said, "format": "mp3", "return": "upload", "stream": True})
         assert request.manner == Manner(MAX_SEED, 2.0, 16, 0.0)
-        assert (request.remove_silence, request.format, request.deliver, request.stream) == (True, "mp3", "upload", True)
+        assert (request.remove_silence, request.format, request.deliver, request.stream) == (
+            True,
+            "mp3",
+            "upload",
+            True,
+        )
 
     def test_jobs_without_a_seed_get_different_ones(self) -> None:
         assert len({parse(GOOD).manner.seed for _ in range(8)}) == 8
