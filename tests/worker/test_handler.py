@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,9 @@ def job(**changes: Any) -> dict[str, Any]:
 
 def answer(speaking: Handler, given: dict[str, Any]) -> dict[str, Any]:
     """Of the plain handler."""
-    found = asyncio.run(_closing(speaking, given))
+    found = asyncio.run(speaking(given))
     json.dumps(found, allow_nan=False)
     return found
-
-
-async def _closing(speaking: Handler, given: dict[str, Any]) -> dict[str, Any]:
-    return await speaking(given)
 
 
 def streamed(speaking: Handler, given: dict[str, Any]) -> list[dict[str, Any]]:
@@ -53,9 +50,9 @@ def streamed(speaking: Handler, given: dict[str, Any]) -> list[dict[str, Any]]:
     return asyncio.run(collect())
 
 
-async def until(condition: asyncio.Future[Any] | Any) -> None:
-    """Waits until a threading.Event is set; fails when it never is."""
-    assert await asyncio.to_thread(condition.wait, 10)
+async def until(event: threading.Event) -> None:
+    """Waits until it is set; fails when it never is."""
+    assert await asyncio.to_thread(event.wait, 10)
 
 
 class TestAnswers:
