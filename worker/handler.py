@@ -21,11 +21,10 @@ from worker import reference_url
 from worker.audiobytes import checked
 from worker.errors import BadRequest
 from worker.schema import Inline, Linked, Named, Request, parse
-from worker.speaker import Encode, Shorten, Speaker, Step
+from worker.speaker import Encode, Samples, Shorten, Speaker, Step
 from worker.turns import Turns
 
 if TYPE_CHECKING:
-    from worker.speaker import Samples
     from worker.voices import Voices
 
 Job: TypeAlias = Mapping[str, Any]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
 
-    Samples: TypeAlias = "NDArray[numpy.float32]"
+Samples: TypeAlias = "NDArray[numpy.float32]"
 
 Step: TypeAlias = Callable[[int, int], None]
 """Told before each part of a text how many are done, of how many; what it raises ends the work."""
