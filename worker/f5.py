@@ -133,7 +133,7 @@ class Speaker:
         step: Step | None = None,
         stop: threading.Event | None = None,
     ) -> Iterator[Samples]:
-        """Yields the audio of `speak` part by part, each as soon as the next one has been faded into it.
+        """Yields the audio of `speak` part by part, each as soon as it is made.
 
         Arguments and errors are those of `speak`. Other inferences wait until the iterator ends or is closed.
         """
@@ -172,7 +172,9 @@ class Speaker:
                 chunk_size=_WHOLE,
                 **settings,
             )
-            yield from faded(self._each(waves, len(parts), step or _unheard), int(cross_fade_duration * self.rate))
+            yield from faded(
+                self._each(waves, len(parts), step or _unheard), len(parts), int(cross_fade_duration * self.rate)
+            )
 
     def _each(self, waves: Iterator[tuple[Any, int]], count: int, step: Step) -> Iterator[Any]:
         for done in range(count):
@@ -252,17 +254,19 @@ def split(text: str, voice: Voice, speed: float) -> list[str]:
     return [part for part in parts if part.strip()]
 
 
-def faded(waves: Iterator[Any], overlap: int) -> Iterator[Samples]:
-    """Yields waves so that one after the other they are what F5-TTS's cross-fade over `overlap` samples makes."""
-    held = next(waves, np.zeros(0, np.float32))
-    for wave in waves:
-        count = min(overlap, len(held), len(wave))
-        fading = held[len(held) - count :] * np.linspace(1, 0, count) + wave[:count] * np.linspace(0, 1, count)
-        held = np.concatenate([held[: len(held) - count], fading, wave[count:]])
-        if len(held) > overlap:
-            yield held[:-overlap].astype(np.float32)
-            held = held[-overlap:]
-    yield held.astype(np.float32)
+def faded(waves: Iterator[Any], count: int, overlap: int) -> Iterator[Samples]:
+    """Yields `count` waves so that one after the other they are what F5-TTS's cross-fade over `overlap` samples makes.
+
+    Each is yielded at once, but for its end, into which the next one will be faded.
+    """
+    held = np.zeros(0, np.float32)
+    for number, wave in enumerate(waves, 1):
+        size = min(overlap, len(held), len(wave))
+        fading = held[len(held) - size :] * np.linspace(1, 0, size) + wave[:size] * np.linspace(0, 1, size)
+        joined = np.concatenate([held[: len(held) - size], fading, wave[size:]])
+        end = len(joined) if number == count else max(len(joined) - overlap, 0)
+        yield joined[:end].astype(np.float32)
+        held = joined[end:]
 
 
 def _frames(part: str, voice: Voice, speed: float) -> int:

@@ -21,8 +21,8 @@ from worker import f5, reference
 
 HUB, RECORDING = (Path(word) for word in sys.argv[1:])
 SENTENCES = " ".join(f"This is the sentence with the number {n}, and it goes on for a while." for n in range(12))
-UNBROKEN = "word " * 700
-ENDLESS = "a" * 3000
+UNBROKEN = "word " * 300
+ENDLESS = "a" * 1200
 
 
 def digest(samples: Any) -> str:
