@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from cas.errors import InputError
-from worker import f5, reference
+from worker import f5, parts, reference
 
 HUB, RECORDING = (Path(word) for word in sys.argv[1:])
 SENTENCES = " ".join(f"This is the sentence with the number {n}, and it goes on for a while." for n in range(12))
@@ -37,18 +37,18 @@ class Called(Exception):
 def in_parts(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
     """The parts as they come, and what was told of progress when each one came."""
     told: list[tuple[int, int]] = []
-    parts, seen = [], []
+    waves, seen = [], []
     for part in speaker.stream(SENTENCES, voice, nfe_step=2, seed=5, step=lambda *at: told.append(at)):
-        parts.append(part)
+        waves.append(part)
         seen.append(len(told))
     whole = speaker.speak(SENTENCES, voice, nfe_step=2, seed=5).samples
     return {
-        "parts": digest(np.concatenate(parts)),
+        "parts": digest(np.concatenate(waves)),
         "whole": digest(whole),
-        "lengths": [len(part) for part in parts],
+        "lengths": [len(part) for part in waves],
         "told": told,
         "seen": seen,
-        "texts": f5.split(SENTENCES, voice, 1.0),
+        "texts": parts.split(SENTENCES, voice, 1.0),
     }
 
 
@@ -81,10 +81,10 @@ def stopped(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
         speaker.speak(SENTENCES, voice, nfe_step=2, seed=1, step=enough)
     except Called as error:
         endings["by its progress"] = [type(error).__name__]
-    parts = speaker.stream(SENTENCES, voice, nfe_step=2, seed=1)
-    next(parts)
+    stream = speaker.stream(SENTENCES, voice, nfe_step=2, seed=1)
+    next(stream)
     busy = speaker._lock.locked()
-    parts.close()  # type: ignore[attr-defined]
+    stream.close()  # type: ignore[attr-defined]
     endings["by closing"] = [busy, speaker._lock.locked()]
     after_all = digest(speaker.speak("One text.", voice, nfe_step=4, seed=1).samples)
     return {"endings": endings, "after": [before, after_event, after_all]}
@@ -136,10 +136,10 @@ def main() -> None:
         "together": together(speaker, voice),
         "refused": refused(speaker, data),
         "without punctuation": {
-            name: [len(f5.split(text, voice, 1.0)), len(speaker.speak(text, voice, nfe_step=1, seed=0).samples)]
+            name: [len(parts.split(text, voice, 1.0)), len(speaker.speak(text, voice, nfe_step=1, seed=0).samples)]
             for name, text in (("words", UNBROKEN), ("letters", ENDLESS))
         },
-        "kept": "".join(f5.split(UNBROKEN, voice, 1.0)).replace(" ", "") == UNBROKEN.replace(" ", ""),
+        "kept": "".join(parts.split(UNBROKEN, voice, 1.0)).replace(" ", "") == UNBROKEN.replace(" ", ""),
         "files": os.listdir(tempfile.tempdir),
         "hash seed": os.environ.get("PYTHONHASHSEED"),
     }
