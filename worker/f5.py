@@ -21,23 +21,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from f5_tts.infer.utils_infer import (
-    chunk_text,
-    cross_fade_duration,
-    hop_length,
-    infer_batch_process,
-    target_sample_rate,
-)
+from f5_tts.infer.utils_infer import cross_fade_duration, infer_batch_process, target_sample_rate
 
 from cas.errors import InputError
 from worker import architecture, modelfiles, networks, reference
+from worker.parts import faded, split
 from worker.reference import Voice
 from worker.sound import Samples
 
-MAX_FRAMES = 8192
-"""Of mel spectrogram, reference included: for so many F5-TTS has positions for the text (87 s)."""
-
-_SECONDS_AT_A_TIME = 22  # reference and new speech together: what F5-TTS aims at when it splits a text
 _WAIT = 600.0  # seconds for another inference to end
 Step = Callable[[int, int], None]
 """Told before each part of a text how many are done, of how many; what it raises ends the work."""
@@ -133,7 +124,7 @@ class Speaker:
         step: Step | None = None,
         stop: threading.Event | None = None,
     ) -> Iterator[Samples]:
-        """Yields the audio of `speak` part by part, each as soon as the next one has been faded into it.
+        """Yields the audio of `speak` part by part, each as soon as it is made.
 
         Arguments and errors are those of `speak`. Other inferences wait until the iterator ends or is closed.
         """
@@ -172,7 +163,9 @@ class Speaker:
                 chunk_size=_WHOLE,
                 **settings,
             )
-            yield from faded(self._each(waves, len(parts), step or _unheard), int(cross_fade_duration * self.rate))
+            yield from faded(
+                self._each(waves, len(parts), step or _unheard), len(parts), int(cross_fade_duration * self.rate)
+            )
 
     def _each(self, waves: Iterator[tuple[Any, int]], count: int, step: Step) -> Iterator[Any]:
         for done in range(count):
@@ -237,51 +230,6 @@ def _unheard(_done: int, _count: int) -> None:
 def a_seed() -> int:
     """A random one, small enough for every JSON reader."""
     return secrets.randbelow(1 << 32)
-
-
-def split(text: str, voice: Voice, speed: float) -> list[str]:
-    """Splits a text as F5-TTS does, at punctuation, so that each part and the reference take about 22 s.
-
-    What has too little punctuation for F5-TTS's longest part is split between words, or within them.
-    """
-    rate_of_speech = len(voice.text.encode()) / voice.seconds
-    most = int(rate_of_speech * (_SECONDS_AT_A_TIME - voice.seconds) * speed)
-    parts: list[str] = []
-    for part in chunk_text(text, max_chars=most):
-        parts += [part] if _frames(part, voice, speed) <= MAX_FRAMES else _between_words(part, max(most, 10))
-    return [part for part in parts if part.strip()]
-
-
-def faded(waves: Iterator[Any], overlap: int) -> Iterator[Samples]:
-    """Yields waves so that one after the other they are what F5-TTS's cross-fade over `overlap` samples makes."""
-    held = next(waves, np.zeros(0, np.float32))
-    for wave in waves:
-        count = min(overlap, len(held), len(wave))
-        fading = held[len(held) - count :] * np.linspace(1, 0, count) + wave[:count] * np.linspace(0, 1, count)
-        held = np.concatenate([held[: len(held) - count], fading, wave[count:]])
-        if len(held) > overlap:
-            yield held[:-overlap].astype(np.float32)
-            held = held[-overlap:]
-    yield held.astype(np.float32)
-
-
-def _frames(part: str, voice: Voice, speed: float) -> int:
-    """Of mel spectrogram, as in f5_tts.infer.utils_infer.infer_batch_process, which speaks short parts slowly."""
-    before = int(voice.seconds * target_sample_rate) // int(hop_length)
-    size = len(part.encode())
-    return before + int(before / len(voice.text.encode()) * size / (0.3 if size < 10 else speed))
-
-
-def _between_words(part: str, most: int) -> list[str]:
-    found = [""]
-    for word in part.split():
-        for piece in [word[at : at + most] for at in range(0, len(word), most)]:
-            joined = f"{found[-1]} {piece}".strip()
-            if len(joined.encode()) <= most:
-                found[-1] = joined
-            else:
-                found.append(piece)
-    return found
 
 
 def _seed_everything(seed: int) -> None:

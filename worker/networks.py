@@ -48,11 +48,22 @@ def speech_model(architecture: Architecture, weights: ModelFile, device: str) ->
         IntegrityError: the file changed since it was verified.
         FormatError: it does not fit the architecture, or is no safetensors file.
     """
+    model = speech_network(architecture)
+    state = _read(weights, _tensors_of, device)
+    _fill(model, _speech_state(state), weights.path)
+    return model.to(precision(device)).to(device).eval()
+
+
+def speech_network(architecture: Architecture) -> Any:
+    """Makes F5-TTS's CFM as its load_model does, with parameters that have no storage yet.
+
+    Raises FormatError when the architecture is none.
+    """
     vocabulary, size = get_tokenizer(str(files("f5_tts").joinpath("infer/examples/vocab.txt")), "custom")
     try:
         backbone = get_class(f"f5_tts.model.{architecture.backbone}")
         with init_empty_weights(include_buffers=False):
-            model = CFM(
+            return CFM(
                 transformer=backbone(
                     **architecture.arguments, text_num_embeds=size, mel_dim=utils_infer.n_mel_channels
                 ),
@@ -69,9 +80,6 @@ def speech_model(architecture: Architecture, weights: ModelFile, device: str) ->
             )
     except Exception as error:  # whatever a wrong argument leads to inside the constructor
         raise FormatError(f"{architecture.source} does not describe a network: {_line(error)}") from error
-    state = _read(weights, _tensors_of, device)
-    _fill(model, _speech_state(state), weights.path)
-    return model.to(precision(device)).to(device).eval()
 
 
 def vocoder(config: ModelFile, weights: ModelFile, device: str) -> Any:

@@ -22,10 +22,10 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from f5_tts.infer import utils_infer  # noqa: E402
 
-from worker import architecture, f5, modelfiles  # noqa: E402
+from worker import architecture, f5, modelfiles, networks  # noqa: E402
 
 SHORT = "The sea was calm that night, and nobody spoke."
-LONG = " ".join(f"Sentence number {n} is here to be spoken, and it takes its time; so does the next!" for n in range(9))
+LONG = " ".join(f"Sentence number {n} is here to be spoken, and it takes its time; so does the next!" for n in range(4))
 REFERENCE_TEXT = "Some words are said here, slowly"
 CASES: dict[str, dict[str, Any]] = {
     "short": {"text": SHORT},
@@ -33,7 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
     "more steps": {"text": SHORT, "nfe_step": 9},
     "no guidance": {"text": SHORT, "cfg_strength": 0.0},
     "tiny text": {"text": "Hm."},
-    "chinese": {"text": "今天天气很好，我们去公园。"},
+    "chinese": {"text": "今天天气很好。我们去公园。"},
     "long": {"text": LONG},
 }
 
@@ -46,7 +46,10 @@ def plain() -> Any:
     f5_tts.api.OmegaConf.load = lambda path: load(str(config.path)) if "configs/" in path else load(path)
     # Its threads share one random generator; with one thread a long text is reproducible.
     utils_infer.ThreadPoolExecutor = functools.partial(ThreadPoolExecutor, max_workers=1)
-    return f5_tts.api.F5TTS(device="cpu")
+    try:
+        return f5_tts.api.F5TTS(device="cpu")
+    finally:
+        f5_tts.api.OmegaConf.load = load
 
 
 def named(samples: Any) -> list[object]:
@@ -72,35 +75,64 @@ def tensors(module: Any) -> dict[str, Any]:
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-def different(ours: Any, theirs: Any, through: Any = None) -> list[str]:
+def different(ours: Any, theirs: Any) -> list[str]:
     """Names of tensors that are not the same to the bit, or not of the same kind."""
     left, right = tensors(ours), tensors(theirs)
     wrong = set(left.keys() ^ right.keys())
     for name in left.keys() & right.keys():
-        want = right[name]
-        if through and want.is_floating_point():
-            want = want.to(through).to(want.dtype)
-        same = left[name].dtype == want.dtype and left[name].device == want.device and torch.equal(left[name], want)
+        ours, theirs = left[name], right[name]
+        same = ours.dtype == theirs.dtype and ours.device == theirs.device and torch.equal(ours, theirs)
         wrong |= set() if same else {name}
     return sorted(wrong)
 
 
+def plain_cast() -> Any:
+    """The model of plain F5-TTS with what its file holds through float16."""
+    model = plain().ema_model
+    model.load_state_dict({name: tensor.to(torch.float16) for name, tensor in model.state_dict().items()})
+    return model
+
+
+def in_float16() -> dict[str, list[str]]:
+    """What F5-TTS's own loading makes of the published file in float16, as on CUDA, beside ours of both files."""
+    network = architecture.read(modelfiles.find(HUB).config.path)  # type: ignore[union-attr]
+    theirs = utils_infer.load_checkpoint(
+        plain().ema_model, str(modelfiles.find(HUB).weights.path), "cpu", dtype=torch.float16
+    )
+    networks.precision = lambda device: torch.float16
+    return {
+        f"{name} in float16": different(networks.speech_model(network, modelfiles.find(hub).weights, "cpu"), theirs)
+        for name, hub in (("model", HUB), ("variant", HALF))
+    }
+
+
+def shapes_of_v1_base() -> dict[str, list[int]]:
+    """Of the state of the network that is made for the published weights."""
+    model = networks.speech_network(architecture.read(architecture.shipped()))
+    return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
+
+
 def main() -> None:
     theirs, ours, half = plain(), f5.load(HUB, "cpu", must_be_verified=True), f5.load(HALF, "cpu")
-    recordings = sorted(RECORDINGS.glob("*.wav"))
-    answer: dict[str, Any] = {"pairs": {}, "count": len(tensors(ours.model)), "arch": architecture.DEFAULT}
-    for recording in recordings:
-        for name, case in CASES.items():
-            pair = (of_plain(theirs, recording, seed=7, **case), of_ours(ours, recording, seed=7, **case))
-            answer["pairs"][f"{recording.stem}: {name}"] = pair
-    first = recordings[0]
-    answer["again"] = [of_ours(ours, first, LONG, seed) for seed in (7, 7, 8)]
+    first, *others = sorted(RECORDINGS.glob("*.wav"))
+    jobs = {name: (first, case) for name, case in CASES.items()} | {
+        path.stem: (path, CASES["short"]) for path in others
+    }
+    answer: dict[str, Any] = {"audio": {}, "tensors": {}, "count": len(tensors(ours.model))}
+    for name, (recording, case) in jobs.items():
+        pair = (of_plain(theirs, recording, seed=7, **case), of_ours(ours, recording, seed=7, **case))
+        answer["audio"][name] = pair
+    answer["again"] = [of_ours(ours, first, SHORT, seed) for seed in (7, 7, 8)]
     answer["half"] = of_ours(half, first, SHORT, 7)
-    answer["no seed"] = [ours.speak("Hm.", first.read_bytes(), "Words", nfe_step=2).seed for _ in range(3)]
-    answer["different"] = different(ours.model, theirs.ema_model)
-    answer["different vocoder"] = different(ours.vocoder, theirs.vocoder)
-    answer["half different"] = different(half.model, theirs.ema_model, torch.float16)
-    answer["half as it is"] = different(half.model, theirs.ema_model)
+    answer["seeds"] = [ours.speak("Hm.", first.read_bytes(), "Words", nfe_step=1).seed for _ in range(3)]
+    answer["tensors"] = {
+        "model": different(ours.model, theirs.ema_model),
+        "vocoder": different(ours.vocoder, theirs.vocoder),
+        "variant as plain": different(half.model, theirs.ema_model),
+        "variant as plain cast": different(half.model, plain_cast()),
+        **in_float16(),
+    }
+    answer["shapes"] = shapes_of_v1_base()
     print(json.dumps(answer), file=sys.__stdout__)
 
 

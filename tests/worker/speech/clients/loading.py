@@ -1,0 +1,147 @@
+"""Run in the worker's environment: loads copies of a hub cache, each spoilt in its own way, and tells the errors.
+
+Arguments: the hub cache, and a folder for the copies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from worker import f5, modelfiles, networks
+
+HUB, COPIES = (Path(word) for word in sys.argv[1:])
+
+Spoil = Callable[[Path], None]
+
+
+def flip(path: Path) -> None:
+    """One bit in the middle; the size stays."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def weights(hub: Path) -> Path:
+    return modelfiles.find(hub).weights.path
+
+
+def config(hub: Path) -> Path:
+    found = modelfiles.find(hub).config
+    assert found
+    return found.path
+
+
+def forget(hub: Path) -> None:
+    """As a cache that huggingface_hub filled."""
+    for record in hub.glob("*/.cas"):
+        shutil.rmtree(record)
+
+
+def exchange(hub: Path) -> None:
+    """The snapshot's link goes, and a file of somebody else's comes."""
+    path = weights(hub)
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)
+
+
+def other_width(hub: Path) -> None:
+    forget(hub)
+    path = config(hub)
+    path.write_text(path.read_text().replace('"dim": 64', '"dim": 128'))
+
+
+def no_config(hub: Path) -> None:
+    forget(hub)
+    config(hub).write_text("model: {backbone: DiT}")
+
+
+def no_pickle(hub: Path) -> None:
+    forget(hub)
+    modelfiles.find(hub).vocoder_weights.path.write_bytes(b"not a zip")
+
+
+def cut(hub: Path) -> None:
+    forget(hub)
+    os.truncate(weights(hub), 1_000_000)
+
+
+CASES: dict[str, tuple[Spoil, bool]] = {
+    "as it was": (lambda hub: None, True),
+    "weights changed": (lambda hub: flip(weights(hub)), False),
+    "weights cut": (lambda hub: os.truncate(weights(hub), 1_000_000), False),
+    "weights touched": (lambda hub: os.utime(weights(hub)), False),
+    "vocoder changed": (lambda hub: flip(modelfiles.find(hub).vocoder_weights.path), False),
+    "vocoder config changed": (lambda hub: flip(modelfiles.find(hub).vocoder_config.path), False),
+    "config changed": (lambda hub: flip(config(hub)), False),
+    "no record, none wanted": (forget, False),
+    "no record": (forget, True),
+    "exchanged": (exchange, True),
+    "weights gone": (lambda hub: weights(hub).unlink(), False),
+    "model gone": (lambda hub: shutil.rmtree(hub / "models--charactr--vocos-mel-24khz"), False),
+    "of another width": (other_width, False),
+    "config without a network": (no_config, False),
+    "no pickle": (no_pickle, False),
+    "cut and unknown": (cut, False),
+}
+
+
+def attempt(hub: Path, must_be_verified: bool) -> list[str]:
+    try:
+        f5.load(hub, "cpu", must_be_verified=must_be_verified)
+    except Exception as error:
+        return [type(error).__name__, str(error)]
+    return ["loaded", ""]
+
+
+def changed_while_read(hub: Path) -> list[str]:
+    """The file is written to after it was opened."""
+    load_file = networks.load_file
+
+    def late(path: str, device: str) -> Any:
+        tensors = load_file(path, device=device)
+        flip(Path(path))
+        return tensors
+
+    networks.load_file = late
+    try:
+        return attempt(hub, True)
+    finally:
+        networks.load_file = load_file
+
+
+def named_by_the_environment(hub: Path) -> list[str]:
+    """The config is elsewhere."""
+    forget(hub)
+    elsewhere = hub.parent / "tiny.yaml"
+    shutil.move(os.path.realpath(config(hub)), elsewhere)
+    without = attempt(hub, False)
+    os.environ["CAS_F5_CONFIG"] = str(elsewhere)
+    named = attempt(hub, False)
+    del os.environ["CAS_F5_CONFIG"]
+    return [*without, *named]
+
+
+def main() -> None:
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(HUB, COPIES / name / "hub", symlinks=True))
+
+    answer = {}
+    for name, (spoil, must_be_verified) in CASES.items():
+        hub = copy(name)
+        spoil(hub)
+        answer[name] = attempt(hub, must_be_verified)
+    answer["changed while it was read"] = changed_while_read(copy("late"))
+    answer["named by the environment"] = named_by_the_environment(copy("elsewhere"))
+    print(json.dumps(answer), file=sys.__stdout__)
+
+
+if __name__ == "__main__":
+    sys.stdout = sys.stderr
+    main()

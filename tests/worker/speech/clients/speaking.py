@@ -1,0 +1,151 @@
+"""Run in the worker's environment: what a loaded model does, call by call.
+
+Arguments: the hub cache, and a recording.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cas.errors import InputError
+from worker import f5, parts, reference
+
+HUB, RECORDING = (Path(word) for word in sys.argv[1:])
+SENTENCES = " ".join(f"This is the sentence with the number {n}, and it goes on for a while." for n in range(12))
+UNBROKEN = "word " * 300
+ENDLESS = "a" * 1200
+
+
+def digest(samples: Any) -> str:
+    assert samples.dtype == np.float32
+    return hashlib.sha256(samples.tobytes()).hexdigest()
+
+
+class Called(Exception):
+    """Raised by a caller in the middle of a text."""
+
+
+def in_parts(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
+    """The parts as they come, and what was told of progress when each one came."""
+    told: list[tuple[int, int]] = []
+    waves, seen = [], []
+    for part in speaker.stream(SENTENCES, voice, nfe_step=2, seed=5, step=lambda *at: told.append(at)):
+        waves.append(part)
+        seen.append(len(told))
+    whole = speaker.speak(SENTENCES, voice, nfe_step=2, seed=5).samples
+    return {
+        "parts": digest(np.concatenate(waves)),
+        "whole": digest(whole),
+        "lengths": [len(part) for part in waves],
+        "told": told,
+        "seen": seen,
+        "texts": parts.split(SENTENCES, voice, 1.0),
+    }
+
+
+def stopped(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
+    """Speech ended in three ways, and what the same thread says afterwards."""
+    before = digest(speaker.speak("One text.", voice, nfe_step=4, seed=1).samples)
+    endings = {}
+    stop = threading.Event()
+    steps = 0
+
+    def third(*_: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            stop.set()
+
+    hook = speaker.model.transformer.register_forward_hook(third)
+    try:
+        speaker.speak("Another and much longer text.", voice, nfe_step=500, seed=1, stop=stop)
+    except f5.Stopped as error:
+        endings["by an event"] = [type(error).__name__, steps]
+    hook.remove()
+    after_event = digest(speaker.speak("One text.", voice, nfe_step=4, seed=1).samples)
+
+    def enough(done: int, _: int) -> None:
+        if done == 1:
+            raise Called
+
+    try:
+        speaker.speak(SENTENCES, voice, nfe_step=2, seed=1, step=enough)
+    except Called as error:
+        endings["by its progress"] = [type(error).__name__]
+    stream = speaker.stream(SENTENCES, voice, nfe_step=2, seed=1)
+    next(stream)
+    busy = speaker._lock.locked()
+    stream.close()  # type: ignore[attr-defined]
+    endings["by closing"] = [busy, speaker._lock.locked()]
+    after_all = digest(speaker.speak("One text.", voice, nfe_step=4, seed=1).samples)
+    return {"endings": endings, "after": [before, after_event, after_all]}
+
+
+def together(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
+    """Four threads at once, and each one's words alone."""
+    words = [f"These are the words of thread {n}." for n in range(4)]
+    found: dict[str, str] = {}
+
+    def say(text: str) -> None:
+        found[text] = digest(speaker.speak(text, voice, nfe_step=6, seed=2).samples)
+
+    threads = [threading.Thread(target=say, args=(text,)) for text in words]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    alone = {text: digest(speaker.speak(text, voice, nfe_step=6, seed=2).samples) for text in words}
+    return {"together": found, "alone": alone}
+
+
+def refused(speaker: f5.Speaker, data: bytes) -> dict[str, str]:
+    cases = {
+        "empty text": ("", data, "Words."),
+        "blank text": (" \n ", data, "Words."),
+        "no reference text": ("Hello.", data, " "),
+        "no audio": ("Hello.", b"", "Words."),
+    }
+    found = {}
+    for name, (text, audio, ref_text) in cases.items():
+        try:
+            speaker.speak(text, audio, ref_text, nfe_step=1)
+            found[name] = "spoken"
+        except InputError as error:
+            found[name] = str(error)
+    return found
+
+
+def main() -> None:
+    data = RECORDING.read_bytes()
+    tempfile.tempdir = tempfile.mkdtemp()
+    os.environ.pop("PYTHONHASHSEED", None)
+    speaker = f5.load(HUB, "cpu")
+    voice = reference.prepare(data, "Some words are said here.")
+    answer = {
+        "in parts": in_parts(speaker, voice),
+        "stopped": stopped(speaker, voice),
+        "together": together(speaker, voice),
+        "refused": refused(speaker, data),
+        "without punctuation": {
+            name: [len(parts.split(text, voice, 1.0)), len(speaker.speak(text, voice, nfe_step=1, seed=0).samples)]
+            for name, text in (("words", UNBROKEN), ("letters", ENDLESS))
+        },
+        "kept": "".join(parts.split(UNBROKEN, voice, 1.0)).replace(" ", "") == UNBROKEN.replace(" ", ""),
+        "files": os.listdir(tempfile.tempdir),
+        "hash seed": os.environ.get("PYTHONHASHSEED"),
+    }
+    print(json.dumps(answer), file=sys.__stdout__)
+
+
+if __name__ == "__main__":
+    sys.stdout = sys.stderr
+    main()

@@ -1,0 +1,64 @@
+"""A long text in parts that F5-TTS can say, and their waves faded into one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from f5_tts.infer.utils_infer import chunk_text, hop_length, target_sample_rate
+
+from worker.reference import Voice
+from worker.sound import Samples
+
+MAX_FRAMES = 8192
+"""Of mel spectrogram, reference included: for so many F5-TTS has positions for the text (87 s)."""
+
+_SECONDS_AT_A_TIME = 22  # reference and new speech together: what F5-TTS aims at when it splits a text
+
+
+def split(text: str, voice: Voice, speed: float) -> list[str]:
+    """Splits a text as F5-TTS does, at punctuation, so that each part and the reference take about 22 s.
+
+    What has too little punctuation for F5-TTS's longest part is split between words, or within them.
+    """
+    rate_of_speech = len(voice.text.encode()) / voice.seconds
+    most = int(rate_of_speech * (_SECONDS_AT_A_TIME - voice.seconds) * speed)
+    parts: list[str] = []
+    for part in chunk_text(text, max_chars=most):
+        parts += [part] if _frames(part, voice, speed) <= MAX_FRAMES else _between_words(part, max(most, 10))
+    return [part for part in parts if part.strip()]
+
+
+def faded(waves: Iterator[Any], count: int, overlap: int) -> Iterator[Samples]:
+    """Yields `count` waves so that one after the other they are what F5-TTS's cross-fade over `overlap` samples makes.
+
+    Each is yielded at once, but for its end, into which the next one will be faded.
+    """
+    held = np.zeros(0, np.float32)
+    for number, wave in enumerate(waves, 1):
+        size = min(overlap, len(held), len(wave))
+        fading = held[len(held) - size :] * np.linspace(1, 0, size) + wave[:size] * np.linspace(0, 1, size)
+        joined = np.concatenate([held[: len(held) - size], fading, wave[size:]])
+        end = len(joined) if number == count else max(len(joined) - overlap, 0)
+        yield joined[:end].astype(np.float32)
+        held = joined[end:]
+
+
+def _frames(part: str, voice: Voice, speed: float) -> int:
+    """Of mel spectrogram, as in f5_tts.infer.utils_infer.infer_batch_process, which speaks short parts slowly."""
+    before = int(voice.seconds * target_sample_rate) // int(hop_length)
+    size = len(part.encode())
+    return before + int(before / len(voice.text.encode()) * size / (0.3 if size < 10 else speed))
+
+
+def _between_words(part: str, most: int) -> list[str]:
+    found = [""]
+    for word in part.split():
+        for piece in [word[at : at + most] for at in range(0, len(word), most)]:
+            joined = f"{found[-1]} {piece}".strip()
+            if len(joined.encode()) <= most:
+                found[-1] = joined
+            else:
+                found.append(piece)
+    return found
