@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from cas.digest import Buffer
 from cas.errors import NO_PERMISSION, NO_SPACE, CacheError, DiskFull
 
 _FICLONE = 0x40049409
@@ -160,7 +161,7 @@ def sync(fd: int) -> bool:
     return True
 
 
-def write_all(fd: int, data: bytes | memoryview, offset: int | None = None) -> None:
+def write_all(fd: int, data: Buffer, offset: int | None = None) -> None:
     """Writes all of `data`, at `offset` or at the descriptor's position."""
     view = memoryview(data)
     while view:

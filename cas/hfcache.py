@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from cas.digest import Buffer
 from cas.errors import CacheError, NotFoundError
 
 PRIVATE = ".cas"
@@ -112,7 +113,7 @@ class RepoCache:
         folder = self.root / "snapshots" / commit
         if not folder.is_dir():
             raise NotFoundError(f"{self.repo_id}@{commit[:12]} is not in the hub cache {self.hub}: download it first")
-        etags = self._etags(commit)
+        etags = etags_in(self.listed(commit))
         return [
             SnapshotFile(path, real, self._etag(folder / path) or etags.get(path)) for path, real in files_below(folder)
         ]
@@ -126,20 +127,9 @@ class RepoCache:
     def listed(self, commit: str) -> dict[str, object]:
         """The entries of the commit's tree listing by path; empty when there is none that can be read."""
         try:
-            tree = json.loads(self.root.joinpath(*self.tree_parts(commit)).read_bytes())
-            files = tree["files"] if tree["format_version"] == _TREE_VERSION else {}
-            return dict(files)
-        except (OSError, ValueError, KeyError, TypeError):
+            return tree_files(self.root.joinpath(*self.tree_parts(commit)).read_bytes())
+        except OSError:
             return {}
-
-    def _etags(self, commit: str) -> dict[str, str]:
-        found = {}
-        for path, entry in self.listed(commit).items():
-            if isinstance(entry, dict):
-                etag = entry.get("lfs_sha256") or entry.get("blob_id")
-                if isinstance(etag, str) and _BLOB.fullmatch(etag):
-                    found[path] = etag
-        return found
 
     @staticmethod
     def _etag(path: Path) -> str | None:
@@ -154,6 +144,31 @@ def is_commit(ref: Path) -> bool:
         return _COMMIT.fullmatch(ref.read_text()) is not None
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def is_blob(name: str) -> bool:
+    """Whether a blob's name tells what it holds: a sha256 or a git sha1."""
+    return _BLOB.fullmatch(name) is not None
+
+
+def tree_files(document: Buffer) -> dict[str, object]:
+    """The entries of a tree listing by path; empty when it cannot be read."""
+    try:
+        tree = json.loads(bytes(document))
+        return dict(tree["files"] if tree["format_version"] == _TREE_VERSION else {})
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def etags_in(listed: Mapping[str, object]) -> dict[str, str]:
+    """What the entries of a tree listing say that each file's blob is called."""
+    found = {}
+    for path, entry in listed.items():
+        if isinstance(entry, dict):
+            etag = entry.get("lfs_sha256") or entry.get("blob_id")
+            if isinstance(etag, str) and _BLOB.fullmatch(etag):
+                found[path] = etag
+    return found
 
 
 def tree_entries(files: Mapping[str, tuple[int, str]]) -> dict[str, dict[str, object]]:

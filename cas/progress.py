@@ -26,6 +26,7 @@ _VERBS = {
     "fetch": "fetching",
     "fsck": "checking what the store holds",
     "hash": "hashing",
+    "import": "copying from where the sync left it",
     "link": "linking",
     "lookup": "asking the store what it has",
     "mark": "reading the versions that are kept",

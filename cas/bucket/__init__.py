@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cas.bucket.base import Bucket, Entry, Kind, Stored, Upload
+from cas.bucket.base import Bucket, Entry, Kind, Part, Stored, Upload
 from cas.bucket.opening import open_bucket
 from cas.bucket.patience import Patience
 
-__all__ = ["Bucket", "Entry", "Kind", "Patience", "Stored", "Upload", "open_bucket"]
+__all__ = ["Bucket", "Entry", "Kind", "Part", "Patience", "Stored", "Upload", "open_bucket"]

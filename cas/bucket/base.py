@@ -12,11 +12,23 @@ from cas.errors import ObjectMissing, Unsupported
 
 
 class Entry(NamedTuple):
-    """One object as a listing shows it. modified: the server's clock, not ours."""
+    """One object as a listing shows it.
+
+    modified: the server's clock, not ours. tag: another one after every write, empty where the server tells none.
+    """
 
     key: str
     size: int
     modified: datetime.datetime
+    tag: str = ""
+
+
+class Part(NamedTuple):
+    """Some of an object's bytes. size: of the whole object. tag: as in Entry, though perhaps written otherwise."""
+
+    data: Buffer
+    size: int
+    tag: str
 
 
 class Stored(NamedTuple):
@@ -77,6 +89,10 @@ class Bucket(ABC):
         data = self.get(key, len(into))
         into[: len(data)] = data
         return len(data)
+
+    def get_part(self, key: str, start: int, size: int) -> Part:
+        """`size` (1 or more) bytes of an object from `start` on; raises ObjectMissing, StoreError when it has fewer."""
+        raise Unsupported(f"get a part of {key}: {self.url} gives whole objects only")
 
     @abstractmethod
     def head(self, key: str) -> Entry:

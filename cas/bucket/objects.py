@@ -15,14 +15,14 @@ import obstore
 from obstore.store import ObjectStore
 
 from cas.bucket.answers import translate
-from cas.bucket.base import Bucket, Entry, Kind, Stored, Upload, Uploads, Versions
+from cas.bucket.base import Bucket, Entry, Kind, Part, Stored, Upload, Uploads, Versions
 from cas.bucket.loop import loop, run
 from cas.bucket.patience import Patience, persist, within
 from cas.digest import Buffer
-from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, Transient, Unsupported
+from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, StoreError, Transient, Unsupported
 
 if TYPE_CHECKING:
-    from obstore import GetResult
+    from obstore import GetOptions, GetResult, ObjectMeta
 
     from cas.bucket.administration import Administration
     from cas.bucket.direct import DirectReader
@@ -81,6 +81,9 @@ class ObjectBucket(Bucket):
             return super().get_into(key, into)
         self._witness = key
         return size
+
+    def get_part(self, key: str, start: int, size: int) -> Part:
+        return self._call("get", key, lambda stretch: self._get_part(key, start, size, stretch))
 
     def _reader(self) -> DirectReader | None:
         loop()  # says so in a forked child, which cannot use the client that signs either
@@ -163,14 +166,17 @@ class ObjectBucket(Bucket):
         if self._administration:
             self._administration.abort(upload)
 
-    async def _answer(self, key: str, what: str, stretch: float, *, head: bool = False) -> GetResult:
-        request = obstore.get_async(self._client(True), key, options={"head": head})
+    async def _answer(
+        self, key: str, what: str, stretch: float, *, head: bool = False, span: tuple[int, int] | None = None
+    ) -> GetResult:
+        options: GetOptions = {"head": head} if span is None else {"range": span}
+        request = obstore.get_async(self._client(True), key, options=options)
         return await within(self._patience.answer * stretch, what, request)
 
     async def _head(self, key: str, stretch: float) -> Entry:
         what = f"head {key} in {self._where}"
         answer = await self._answer(key, what, stretch, head=True)
-        entry = Entry(key, answer.meta["size"], answer.meta["last_modified"])
+        entry = Entry(key, answer.meta["size"], answer.meta["last_modified"], _tag(answer.meta))
         # obstore makes up 1970 where Last-Modified is missing, which S3 and every file server send.
         if "html" in str(answer.attributes.get("Content-Type")) or entry.modified.timestamp() == 0:
             raise Transient(f"{what}: a web page answered instead of the object: check the endpoint")
@@ -184,7 +190,7 @@ class ObjectBucket(Bucket):
             page = await within(self._patience.answer * stretch, what, _next_page(pages))
             if page is None:
                 return sorted(found)
-            found += [Entry(meta["path"], meta["size"], meta["last_modified"]) for meta in page]
+            found += [Entry(meta["path"], meta["size"], meta["last_modified"], _tag(meta)) for meta in page]
 
     async def _must_show_something(self, prefix: str, stretch: float) -> None:
         """Raises Transient when listings hide an object known to be there.
@@ -207,6 +213,17 @@ class ObjectBucket(Bucket):
         if len(body) != size:
             raise Transient(f"{what}: {len(body)} of {size} bytes came")
         return memoryview(body)
+
+    async def _get_part(self, key: str, start: int, size: int, stretch: float) -> Part:
+        what = f"get {key} in {self._where}"
+        result = await self._answer(key, what, stretch, span=(start, start + size))
+        whole = result.meta["size"]
+        if whole < start + size:
+            raise StoreError(f"{what}: it has {whole} bytes, and bytes up to {start + size} were asked for")
+        body = await within(self._patience.body(size, stretch), what, result.bytes_async())
+        if len(body) != size:
+            raise Transient(f"{what}: {len(body)} of {size} bytes came")
+        return Part(memoryview(body), whole, _tag(result.meta))
 
     async def _put(self, verb: Literal["create", "put"], key: str, data: Buffer, kind: Kind, stretch: float) -> None:
         attributes: Any = kind.headers if self._remote else None
@@ -266,3 +283,7 @@ class ObjectBucket(Bucket):
 
 async def _next_page(pages: Any) -> Any:
     return await anext(pages, None)
+
+
+def _tag(meta: ObjectMeta) -> str:
+    return (meta["e_tag"] or "").strip('"')

@@ -21,6 +21,7 @@ from cas.errors import CasError
 # Name -> (module and function, one line for the list of commands).
 _COMMANDS = {
     "publish": ("cas.cli.publish:publish", "Publish a model from Hugging Face or a folder."),
+    "import-flat": ("cas.cli.import_flat:import_flat", "Publish what a plain sync left in a bucket."),
     "restore": ("cas.cli.restore:restore", "Put a version into the Hugging Face cache."),
     "run": ("cas.cli.restore:run", "Restore, then run a command that finds the model."),
     "env": ("cas.cli.restore:env", "Print the export lines under which clients find a model."),

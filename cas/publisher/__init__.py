@@ -50,29 +50,31 @@ def publish(
     store: Store | str | None = None,
     *,
     tags: Sequence[str] = (DEFAULT_TAG,),
-    cache_dir: str | Path | None = None,
+    cache_dir: str | Path | config.CacheDirs | None = None,
     download: bool = True,
     force: bool = False,
     dry_run: bool = False,
+    by: str | None = None,
     limits: config.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Published:
     """Publishes `source` as a version of `model` and moves `tags` to it.
 
     store: an open one, a URL, or None for the default. cache_dir: the hub cache to download into and read
-    from. download: False takes what is there. force: upload every chunk anew, over a damaged store.
-    dry_run: write nothing to the store. Raises InputError, NotFoundError, IntegrityError, StoreError or
+    from, or with HF_HOME beside it. download: False takes what is there. force: upload every chunk anew, over a
+    damaged store. by: who moves the tags, by default user@host. dry_run: write nothing to the store. Raises InputError, NotFoundError, IntegrityError, StoreError or
     CacheError; chunks sent by then need not be sent again by the next call, and no tag has moved.
     """
     begun = time.monotonic()
     names = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags)) or (DEFAULT_TAG,)
     check_name(model, "model")
     limits = limits or config.Limits()
+    dirs = cache_dir if isinstance(cache_dir, config.CacheDirs) else config.cache_dirs(cache_dir)
     held = store if isinstance(store, Store) else open_store(store)
     exists = _exists(held)
     with leases.Taken(held, f"publish {model}", on_event) as lease:
         parent_digest, parent = tagging.version(held, model, names[0], on_event)
-        gathered = gather(source, config.cache_dirs(cache_dir), on_event, download=download)
+        gathered = gather(source, dirs, on_event, download=download)
         # A forced publish takes nobody's word: it reads every file, and checks it against its blob's name.
         trusted = None if force else parent
         index = Index(gathered, trusted)
@@ -99,7 +101,7 @@ def publish(
                 held.put_manifest(new)
                 # A damaged one of the same name would have stayed; no tag may ever name it.
                 held.get_manifest(model, digest)
-            moved = tagging.move(held, model, names, digest, parent_digest, "publish", on_event)
+            moved = tagging.move(held, model, names, digest, parent_digest, "publish", on_event, by=by)
             lease.check()
     return Published(
         reference="" if dry_run and created else f"{model}@{named(digest)}",

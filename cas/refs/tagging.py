@@ -42,11 +42,20 @@ def readable(store: Store, model: str, digest: str) -> Manifest | None:
 
 
 def move(
-    store: Store, model: str, tags: Sequence[str], digest: str, parent: str | None, verb: str, listen: events.Listener
+    store: Store,
+    model: str,
+    tags: Sequence[str],
+    digest: str,
+    parent: str | None,
+    verb: str,
+    listen: events.Listener,
+    *,
+    by: str | None = None,
 ) -> tuple[str, ...]:
     """Moves each tag that names something else to a version, and returns those; raises RefMoved.
 
     parent: what the first tag named when `verb` (such as `publish`) began: somebody may have moved it since.
+    by: who moves them, by default user@host.
     """
     moved = []
     for tag in tags:
@@ -61,7 +70,7 @@ def move(
                 )
             )
         try:
-            refs.log_of(store, Reference(model, tag=tag)).append(digest, reason=verb)
+            refs.log_of(store, Reference(model, tag=tag)).append(digest, reason=verb, by=by)
         except RefMoved:
             listen(events.Warned(f"{model}@{named(digest)} is in the store, but {tag} names another"))
             raise

@@ -1,0 +1,139 @@
+"""`cas import-flat`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli import output
+from cas.cli.settings import Settings, common
+
+if TYPE_CHECKING:
+    from cas.importer import Plan, Rebuilt
+    from cas.publisher import Source
+
+
+@click.command("import-flat", short_help="Publish what a plain sync left in a bucket.")
+@click.argument("source")
+@click.argument("model")
+@click.option("--repo", "repos", metavar="ORG/NAME", multiple=True, help="Only this repo; repeatable. Default: all.")
+@click.option("--revision", metavar="REV", help="The ref or commit to take. Default: main, or the only one there.")
+@click.option("--no-torch", is_flag=True, help="Leave out torch/ (TORCH_HOME).")
+@click.option("--partial", is_flag=True, help="Accept a repo of which its own listing names more files.")
+@click.option("--cache-dir", metavar="DIR", help="Rebuild the cache here and keep it: a second run goes on from it.")
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag to move; repeatable. Default: latest.")
+@click.option("--by", help="Who moves the tags. Default: user@host.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be imported; fetch and write nothing.")
+@common
+def import_flat(
+    settings: Settings,
+    source: str,
+    model: str,
+    repos: tuple[str, ...],
+    revision: str | None,
+    no_torch: bool,
+    partial: bool,
+    cache_dir: str | None,
+    tags: tuple[str, ...],
+    by: str | None,
+    dry_run: bool,
+) -> None:
+    """Publish, as MODEL, the hub/ and torch/ trees that a sync left in SOURCE as plain files.
+
+    SOURCE is s3://bucket/prefix or a folder, and is never written to.
+    """
+    from cas import importer, publisher
+    from cas.cli.process import keep_memory_together, leave_cores_alone
+    from cas.manifest import check_name
+    from cas.progress import Reporter
+    from cas.store import open_store
+
+    keep_memory_together()
+    leave_cores_alone()
+    check_name(model, "model")
+    for tag in tags:
+        check_name(tag, "tag")
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        planned = importer.plan(
+            source, repos=repos, revision=revision, torch=not no_torch, partial=partial, on_event=reporter.listen
+        )
+        done = None
+        if not dry_run:
+            # Not found out after gigabytes were fetched.
+            store = open_store(settings.store)
+            with _folder(cache_dir) as folder:
+                rebuilt = importer.fetch(source, planned, folder, on_event=reporter.listen)
+                done = publisher.publish(
+                    model,
+                    _source(rebuilt),
+                    store,
+                    tags=tags or ("latest",),
+                    cache_dir=rebuilt.dirs,
+                    download=False,
+                    by=by,
+                    on_event=reporter.listen,
+                )
+    if settings.json:
+        output.document({"imported": _document(planned), "published": dataclasses.asdict(done) if done else None})
+        return
+    if not settings.quiet:
+        _summarise(planned, fetched=done is not None)
+    if done:
+        print(done.reference)
+
+
+@contextlib.contextmanager
+def _folder(cache_dir: str | None) -> Iterator[Path]:
+    if cache_dir:
+        yield Path(cache_dir)
+        return
+    with tempfile.TemporaryDirectory(prefix="cas-import-") as made:
+        yield Path(made)
+
+
+def _source(rebuilt: Rebuilt) -> Source:
+    from cas.publisher import Source
+    from cas.publisher.source import RepoSource
+
+    repos = tuple(RepoSource(repo.repo_id, repo.repo_type, repo.revision) for repo in rebuilt.repos)
+    return Source(repos, ("torch/*",) if rebuilt.plain else ())
+
+
+def _document(planned: Plan) -> dict[str, object]:
+    return {
+        "repos": [
+            {
+                "repo_id": repo.repo_id,
+                "repo_type": repo.repo_type,
+                "commit": repo.commit,
+                "revision": repo.revision,
+                "files": {file.path: file.entry.size for file in repo.files},
+            }
+            for repo in planned.repos
+        ],
+        "files": {file.path: file.entry.size for file in planned.plain},
+        "total": planned.size,
+        "ignored": dict(planned.ignored),
+    }
+
+
+def _summarise(planned: Plan, *, fetched: bool) -> None:
+    lines = [
+        f"{repo.repo_id}@{repo.commit[:12]} ({repo.revision[:12]}): {output.count(len(repo.files), 'file')}, "
+        f"{output.size(sum(file.entry.size for file in repo.files))}"
+        for repo in planned.repos
+    ]
+    if planned.plain:
+        size = output.size(sum(file.entry.size for file in planned.plain))
+        lines.append(f"torch: {output.count(len(planned.plain), 'file')}, {size}")
+    for line in lines:
+        print(f"{'imported' if fetched else 'would import'} {line}", file=sys.stderr)
+    for name, number in planned.ignored.items():
+        print(f"ignored {name} ({output.count(number, 'object')})", file=sys.stderr)

@@ -1,0 +1,69 @@
+"""Import: what a plain sync of a cache left in a bucket, rebuilt on this machine as a cache that can be published."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas import events
+from cas.bucket import open_bucket
+from cas.config import CacheDirs
+from cas.hfcache import RepoCache
+from cas.importer.fetching import Fetcher
+from cas.importer.found import find
+from cas.importer.place import Link, Place
+from cas.importer.planning import Plan, RepoPlan, make_plan
+
+__all__ = ["Plan", "Rebuilt", "fetch", "plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A cache that was made anew. dirs: where. repos: what it holds. plain: whether it has TORCH_HOME content."""
+
+    dirs: CacheDirs
+    repos: tuple[RepoPlan, ...]
+    plain: bool
+    ignored: Mapping[str, int]
+
+
+def plan(
+    source: str,
+    *,
+    repos: Collection[str] = (),
+    revision: str | None = None,
+    torch: bool = True,
+    partial: bool = False,
+    on_event: events.Listener = events.ignore,
+) -> Plan:
+    """What would be imported from `source`, a bucket's URL or a folder.
+
+    repos: ids of those wanted, all that are there when empty. revision: a ref or commit, for one repo. torch: plain
+    files, too. partial: accept a repo whose listing names more files than are there. Raises InputError,
+    NotFoundError, IntegrityError or StoreError.
+    """
+    bucket = open_bucket(source)
+    on_event(events.Phase("plan"))
+    return make_plan(bucket, find(bucket), repos, revision, on_event, torch=torch, partial=partial)
+
+
+def fetch(source: str, planned: Plan, folder: Path, *, on_event: events.Listener = events.ignore) -> Rebuilt:
+    """Copies what was planned from `source` into a folder, verified, in the layout of a hub cache.
+
+    folder: a new one, or that of an earlier import of the same source, from which is taken what is whole. Raises
+    IntegrityError for what is damaged, DiskFull, CacheError, InputError or StoreError; `source` is never written to.
+    """
+    bucket = open_bucket(source)
+    place = Place(folder.expanduser().absolute())
+    caches = [RepoCache(place.dirs.hub, repo.repo_type, repo.repo_id) for repo in planned.repos]
+    with place.opened(bucket.url):
+        fetcher = Fetcher(bucket, place, on_event)
+        files = [(cache.name, file) for cache, repo in zip(caches, planned.repos, strict=True) for file in repo.files]
+        fetcher.fetch([*files, *(("", file) for file in planned.plain)])
+        on_event(events.Phase("link"))
+        for cache, repo in zip(caches, planned.repos, strict=True):
+            links = [Link(file.path, fetcher.names[file.entry.key]) for file in repo.files]
+            place.lay_out(cache, repo.commit, repo.revision, links)
+        place.keep_plain(file.path for file in planned.plain)
+    return Rebuilt(place.dirs, planned.repos, bool(planned.plain), planned.ignored)

@@ -1,0 +1,213 @@
+"""Which commit of each repo to import, and from which object each of its files comes: decided from names and sizes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from cas import events
+from cas.bucket import Bucket, Entry
+from cas.errors import InputError, IntegrityError, NotFoundError
+from cas.hfcache import etags_in, is_blob, tree_files
+from cas.importer.found import Found, FoundRepo
+from cas.paths import check_path, check_tree
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_REF_LIMIT = 1024
+_TREE_LIMIT = 64 * 1024 * 1024
+_SECRETS = ("token", "stored_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One file to fetch. path: in its snapshot, or below HF_HOME. names: what its blob may be called, one of them.
+
+    No names where nothing tells what the content should be.
+    """
+
+    path: str
+    entry: Entry
+    names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class RepoPlan:
+    """One repo's part. revision: the ref that names the commit, or the commit itself."""
+
+    repo_type: str
+    repo_id: str
+    commit: str
+    revision: str
+    files: tuple[Wanted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to fetch. plain: files below HF_HOME. ignored: how many objects beside, by first folder."""
+
+    repos: tuple[RepoPlan, ...]
+    plain: tuple[Wanted, ...]
+    ignored: Mapping[str, int]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.entry.size for file in self.files)
+
+    @property
+    def files(self) -> list[Wanted]:
+        """Of all repos, and the plain ones."""
+        return [*(file for repo in self.repos for file in repo.files), *self.plain]
+
+
+def make_plan(
+    bucket: Bucket,
+    found: Found,
+    repos: Collection[str],
+    revision: str | None,
+    listen: events.Listener,
+    *,
+    torch: bool,
+    partial: bool,
+) -> Plan:
+    """The plan for `repos` (all when empty); raises InputError, NotFoundError, IntegrityError, FormatError.
+
+    torch: plain files, too. partial: accept a repo whose listing names more files than are there.
+    """
+    chosen = [repo for repo in found.repos if not repos or repo.repo_id in repos]
+    if missing := sorted(set(repos) - {repo.repo_id for repo in chosen}):
+        there = ", ".join(repo.repo_id for repo in found.repos) or "none"
+        raise NotFoundError(f"{missing[0]} is not in {bucket.url}: the repos there are {there}")
+    if revision and len(chosen) != 1:
+        raise InputError(f"--revision is for one repo, and {len(chosen)} are to be imported: choose it with --repo")
+    plain = tuple(Wanted(path, entry) for path, entry in found.plain.items()) if torch else ()
+    check_tree(file.path for file in plain)
+    if not chosen and not plain:
+        raise NotFoundError(f"{bucket.url} holds no repo of a hub, and torch/ was left out: there is nothing to import")
+    for name in (name for name in _SECRETS if name in found.ignored):
+        listen(
+            events.Warned(
+                f"{bucket.url}/{name} looks like an access token of Hugging Face: revoke it and delete it there"
+            )
+        )
+    planned = tuple(_Planner(bucket, repo, listen).plan(revision, partial=partial) for repo in chosen)
+    return Plan(planned, plain, found.ignored)
+
+
+class _Planner:
+    def __init__(self, bucket: Bucket, repo: FoundRepo, listen: events.Listener) -> None:
+        self._bucket, self._repo, self._listen = bucket, repo, listen
+        self._where = f"{bucket.url}/{repo.folder}"
+
+    def plan(self, revision: str | None, *, partial: bool) -> RepoPlan:
+        name, commit = self._choose(revision)
+        listed = self._listed(commit)
+        files = self._from_listing(commit, listed) | self._from_snapshot(commit, listed)
+        if missing := sorted(listed.keys() - files.keys()):
+            text = (
+                f"{self._where}: the listing of {commit[:12]} names {len(listed)} files, and {missing[0]} is missing "
+                f"({len(missing)} in all)"
+            )
+            if not partial:
+                raise NotFoundError(f"{text}: publish the repo from the hub, or what is there with --partial")
+            self._listen(events.Warned(text))
+        if not files:
+            raise NotFoundError(
+                f"{self._where} holds neither a snapshot of {commit[:12]} nor a listing that says what its blobs are "
+                f"called: publish it from the hub with `cas publish --repo {self._repo.repo_id}`"
+            )
+        if not listed and (broken := sorted(self._repo.unfinished - self._repo.blobs.keys())):
+            self._listen(
+                events.Warned(
+                    f"{self._where} holds a download of blob {broken[0][:16]}… that was broken off, and no listing to "
+                    "compare with: importing the files that are there"
+                )
+            )
+        check_tree(files)
+        return RepoPlan(
+            self._repo.repo_type, self._repo.repo_id, commit, name, tuple(files[path] for path in sorted(files))
+        )
+
+    def _choose(self, revision: str | None) -> tuple[str, str]:
+        """The ref or commit asked for, or the only one that can be meant, and its commit."""
+        repo = self._repo
+        if revision and _COMMIT.fullmatch(revision):
+            return revision, revision
+        if revision:
+            if revision not in repo.refs:
+                raise NotFoundError(f"{self._where} has no ref {revision}: it has {self._known()}")
+            return revision, self._commit_of(revision)
+        if "main" in repo.refs or len(repo.refs) == 1:
+            (name,) = ["main"] if "main" in repo.refs else repo.refs
+            return name, self._commit_of(name)
+        commits = sorted(repo.snapshots.keys() | repo.trees.keys())
+        if repo.refs or len(commits) > 1:
+            raise InputError(
+                f"{self._where} does not say which commit is meant: choose with --revision; {self._known()}"
+            )
+        if not commits:
+            raise NotFoundError(
+                f"{self._where} has no refs and no snapshots, so nothing says what its {len(repo.blobs)} blobs are: "
+                f"publish it from the hub with `cas publish --repo {repo.repo_id}`"
+            )
+        return commits[0], commits[0]
+
+    def _commit_of(self, ref: str) -> str:
+        check_path(ref)
+        entry = self._repo.refs[ref]
+        text = bytes(self._bucket.get(entry.key, _REF_LIMIT)).strip().decode("ascii", "replace")
+        if not _COMMIT.fullmatch(text):
+            raise IntegrityError(
+                f"{self._bucket.url}/{entry.key} holds {text!a:.60}, not a commit: choose one with --revision; "
+                f"{self._known()}"
+            )
+        return text
+
+    def _known(self) -> str:
+        commits = sorted(self._repo.snapshots.keys() | self._repo.trees.keys())
+        return f"refs {', '.join(sorted(self._repo.refs)) or 'none'}; commits {', '.join(commits) or 'none'}"
+
+    def _listed(self, commit: str) -> Mapping[str, object]:
+        tree = self._repo.trees.get(commit)
+        return tree_files(self._bucket.get(tree.key, _TREE_LIMIT)) if tree else {}
+
+    def _from_listing(self, commit: str, listed: Mapping[str, object]) -> dict[str, Wanted]:
+        """Files whose content the commit's listing names: from their blobs, or else from the snapshot."""
+        files = {}
+        copies = self._repo.snapshots.get(commit, {})
+        for path, etag in etags_in(listed).items():
+            if (entry := self._repo.blobs.get(etag) or copies.get(path)) is not None:
+                self._check_size(entry, listed[path])
+                files[path] = Wanted(path, entry, frozenset({etag}))
+        return files
+
+    def _check_size(self, entry: Entry, listed: object) -> None:
+        size = listed.get("size") if isinstance(listed, dict) else None
+        if isinstance(size, int) and size != entry.size:
+            raise _damaged(self._bucket, entry, f"has {entry.size:,} bytes where the listing says {size:,}")
+
+    def _from_snapshot(self, commit: str, listed: Mapping[str, object]) -> dict[str, Wanted]:
+        """Files that no listing tells of: their content must be that of a blob, where there are blobs."""
+        named = etags_in(listed)
+        blobs = self._repo.blobs
+        complete = bool(blobs) and all(map(is_blob, blobs))
+        files = {}
+        for path, entry in self._repo.snapshots.get(commit, {}).items():
+            if path in named:
+                continue
+            names = _of_size(blobs.values(), entry.size) if complete else frozenset[str]()
+            if complete and not names:
+                raise _damaged(self._bucket, entry, f"has {entry.size:,} bytes, as none of the repo's blobs has")
+            files[path] = Wanted(path, entry, names)
+        return files
+
+
+def _of_size(blobs: Iterable[Entry], size: int) -> frozenset[str]:
+    return frozenset(blob.key.rpartition("/")[2] for blob in blobs if blob.size == size)
+
+
+def _damaged(bucket: Bucket, entry: Entry, how: str) -> IntegrityError:
+    return IntegrityError(
+        f"{bucket.url}/{entry.key} {how}: it is damaged, or its upload was broken off; nothing was published"
+    )
