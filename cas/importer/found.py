@@ -65,7 +65,7 @@ class Found:
 
 
 def find(bucket: Bucket) -> Found:
-    """Everything below the bucket's prefix; raises NotFoundError when there is no model, InputError for a repo twice."""
+    """Everything below the bucket's prefix; raises NotFoundError for no model, InputError for a repo twice."""
     entries = _files(bucket.list(""))
     repos: dict[tuple[str, str], FoundRepo] = {}
     plain: dict[str, Entry] = {}

@@ -62,8 +62,9 @@ def publish(
 
     store: an open one, a URL, or None for the default. cache_dir: the hub cache to download into and read
     from, or with HF_HOME beside it. download: False takes what is there. force: upload every chunk anew, over a
-    damaged store. by: who moves the tags, by default user@host. dry_run: write nothing to the store. Raises InputError, NotFoundError, IntegrityError, StoreError or
-    CacheError; chunks sent by then need not be sent again by the next call, and no tag has moved.
+    damaged store. by: who moves the tags, by default user@host. dry_run: write nothing to the store. Raises
+    InputError, NotFoundError, IntegrityError, StoreError or CacheError; chunks sent by then need not be sent again by
+    the next call, and no tag has moved.
     """
     begun = time.monotonic()
     names = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags)) or (DEFAULT_TAG,)
