@@ -87,7 +87,7 @@ def translate(error: Exception, key: str, where: str, verb: str) -> CasError:  #
     return _broken(what, text)
 
 
-def _broken(what: str, text: str) -> CasError:
+def _broken(what: str, text: str) -> CasError:  # noqa: PLR0911 (a table, in order)
     """What an error without an answer of the server stands for."""
     if "redirect" in text:
         return StoreError(f"{what}: the store redirects elsewhere: check AWS_ENDPOINT_URL and AWS_REGION")
@@ -100,6 +100,8 @@ def _broken(what: str, text: str) -> CasError:
         return Unreachable(f"{what}: no connection could be made: check the endpoint and the network")
     if "kind: Timeout" in text or "TimedOut" in text:
         return Stalled(f"{what}: no byte came for too long and the request was cut")
+    if "non-partial response" in text:  # an error page's, or a server's that has no ranges
+        return Transient(f"{what}: the store sent something else than the part that was asked for")
     if "error sending request" in text or "response body error" in text:
         return Transient(f"{what}: the connection broke before the whole answer had come")
     return Transient(f"{what}: {_plain(text)}")

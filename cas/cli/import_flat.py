@@ -14,6 +14,7 @@ import click
 
 from cas.cli import output
 from cas.cli.settings import Settings, common
+from cas.errors import NotFoundError
 
 if TYPE_CHECKING:
     from cas.importer import Plan, Rebuilt
@@ -66,8 +67,9 @@ def import_flat(
         )
         done = None
         if not dry_run:
-            # Not found out after gigabytes were fetched.
             store = open_store(settings.store)
+            with contextlib.suppress(NotFoundError):
+                store.check_format()  # a store that cannot be read is found out before gigabytes are fetched
             with _folder(cache_dir) as folder:
                 rebuilt = importer.fetch(source, planned, folder, on_event=reporter.listen)
                 done = publisher.publish(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,6 @@ class Rebuilt:
     dirs: CacheDirs
     repos: tuple[RepoPlan, ...]
     plain: bool
-    ignored: Mapping[str, int]
 
 
 def plan(
@@ -66,4 +65,4 @@ def fetch(source: str, planned: Plan, folder: Path, *, on_event: events.Listener
             links = [Link(file.path, fetcher.names[file.entry.key]) for file in repo.files]
             place.lay_out(cache, repo.commit, repo.revision, links)
         place.keep_plain(file.path for file in planned.plain)
-    return Rebuilt(place.dirs, planned.repos, bool(planned.plain), planned.ignored)
+    return Rebuilt(place.dirs, planned.repos, bool(planned.plain))

@@ -106,17 +106,39 @@ class Fetcher:
 
     def _piece(self, piece: tuple[_Task, int]) -> None:
         task, start = piece
-        entry = task.wanted.entry
-        if entry.size:
-            size = min(_PIECE, entry.size - start)
-            task.take(self._bucket.get_part(entry.key, start, size), start, self._bucket.url)
-            self._listen(events.Moved(size, size))
-        else:
-            task.part.touch()
+        size = self._take(task, start)
+        self._listen(events.Moved(size, size))
         if task.ended():
             self._finish(task)
 
+    def _take(self, task: _Task, start: int) -> int:
+        entry = task.wanted.entry
+        size = min(_PIECE, entry.size - start)
+        if size:
+            task.take(self._bucket.get_part(entry.key, start, size), start, self._bucket.url)
+        else:
+            task.part.touch()
+        return size
+
     def _finish(self, task: _Task) -> None:
+        wanted = task.wanted
+        try:
+            name = self._checked(task)
+        except IntegrityError:
+            # Damaged where it lies, or on its way here: asked for once more, which tells.
+            for _, start in _pieces([task]):
+                self._take(task, start)
+            name = self._checked(task)
+        path = self._target(task.folder, wanted, name)
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            task.part.replace(path)
+        with self._recording:
+            self.names[wanted.entry.key] = name
+            self._place.record(wanted.entry, name)
+
+    def _checked(self, task: _Task) -> str:
+        """The name of what was fetched; raises IntegrityError when it is not what was wanted."""
         wanted = task.wanted
         name = name_of(task.part, wanted.names)
         where = f"{self._bucket.url}/{wanted.entry.key}"
@@ -128,13 +150,7 @@ class Fetcher:
                 check_whole(task.part, wanted.path)
             except FormatError as error:
                 raise IntegrityError(f"{where} is damaged or cut short: {error}; nothing was published") from None
-        path = self._target(task.folder, wanted, name)
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            task.part.replace(path)
-        with self._recording:
-            self.names[wanted.entry.key] = name
-            self._place.record(wanted.entry, name)
+        return name
 
     def _target(self, folder: str, wanted: Wanted, name: str) -> Path:
         return self._place.blob(folder, name) if folder else self._place.root / wanted.path

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from cas import events
 from cas.bucket import Bucket, Entry
-from cas.errors import InputError, IntegrityError, NotFoundError
+from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
 from cas.hfcache import etags_in, is_blob, tree_files
 from cas.importer.found import Found, FoundRepo
-from cas.paths import check_path, check_tree
+from cas.paths import check_tree
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REF_LIMIT = 1024
@@ -71,7 +71,7 @@ def make_plan(
     torch: bool,
     partial: bool,
 ) -> Plan:
-    """The plan for `repos` (all when empty); raises InputError, NotFoundError, IntegrityError, FormatError.
+    """The plan for `repos` (all when empty); raises InputError, NotFoundError, IntegrityError, StoreError.
 
     torch: plain files, too. partial: accept a repo whose listing names more files than are there.
     """
@@ -82,7 +82,7 @@ def make_plan(
     if revision and len(chosen) != 1:
         raise InputError(f"--revision is for one repo, and {len(chosen)} are to be imported: choose it with --repo")
     plain = tuple(Wanted(path, entry) for path, entry in found.plain.items()) if torch else ()
-    check_tree(file.path for file in plain)
+    _check_paths(bucket.url, (file.path for file in plain))
     if not chosen and not plain:
         raise NotFoundError(f"{bucket.url} holds no repo of a hub, and torch/ was left out: there is nothing to import")
     for name in (name for name in _SECRETS if name in found.ignored):
@@ -124,7 +124,7 @@ class _Planner:
                     "compare with: importing the files that are there"
                 )
             )
-        check_tree(files)
+        _check_paths(f"{self._where}/snapshots/{commit[:12]}…", files)
         return RepoPlan(
             self._repo.repo_type, self._repo.repo_id, commit, name, tuple(files[path] for path in sorted(files))
         )
@@ -154,7 +154,7 @@ class _Planner:
         return commits[0], commits[0]
 
     def _commit_of(self, ref: str) -> str:
-        check_path(ref)
+        _check_paths(f"{self._where}/refs", [ref])
         entry = self._repo.refs[ref]
         text = bytes(self._bucket.get(entry.key, _REF_LIMIT)).strip().decode("ascii", "replace")
         if not _COMMIT.fullmatch(text):
@@ -201,6 +201,13 @@ class _Planner:
                 raise _damaged(self._bucket, entry, f"has {entry.size:,} bytes, as none of the repo's blobs has")
             files[path] = Wanted(path, entry, names)
         return files
+
+
+def _check_paths(where: str, names: Iterable[str]) -> None:
+    try:
+        check_tree(names)
+    except FormatError as error:
+        raise InputError(f"what is in {where} cannot be published: {error}") from None
 
 
 def _of_size(blobs: Iterable[Entry], size: int) -> frozenset[str]:

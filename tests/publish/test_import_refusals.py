@@ -167,7 +167,7 @@ def test_files_that_the_listing_names_are_missing(flat: Flat, objects: Files) ->
 @pytest.mark.parametrize("path", ["con.txt", "a\\b", "A.txt"])
 def test_paths_that_no_manifest_may_name(flat: Flat, path: str) -> None:
     flat.put({f"{AT}/a.txt": b"one", f"{AT}/{path}": b"two"})
-    refused(flat, 5, "refusing")
+    refused(flat, 2, f"{flat.source}/{FOLDER}", "cannot be published")
 
 
 def test_a_folder_that_is_somebody_elses(flat: Flat, tmp_path: Path) -> None:
