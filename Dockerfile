@@ -8,7 +8,8 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends ffmpeg \
     && rm -rf /var/lib/apt/lists/*
 
-ENV PYTHONUNBUFFERED=1
+# At its default level the SDK logs whole answers: audio, and signed URLs.
+ENV PYTHONUNBUFFERED=1 RUNPOD_DEBUG_LEVEL=INFO
 WORKDIR /app
 
 # What changes least comes first: 6 GB that no change of this project's own code builds anew. pip compiles what it

@@ -99,6 +99,11 @@ def publish(
             on_event(events.Phase("commit"))
             if created:
                 lease.check()
+                # Several workers may publish the same at once: who comes later finds it done.
+                theirs, same = tagging.version(held, model, names[0], on_event)
+                if theirs is not None and same is not None and same.content() == new.content():
+                    digest, created = theirs, False
+            if created:
                 held.put_manifest(new)
                 # A damaged one of the same name would have stayed; no tag may ever name it.
                 held.get_manifest(model, digest)
