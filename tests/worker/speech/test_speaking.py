@@ -66,7 +66,7 @@ def test_what_cannot_be_said_is_refused(answer: Any, case: str, told: str) -> No
 @pytest.mark.parametrize("case", ["words", "letters"])
 def test_a_long_text_without_punctuation_is_spoken(answer: Any, case: str) -> None:
     parts, samples = answer["without punctuation"][case]
-    assert parts > 5
+    assert parts >= 5
     assert samples > parts * 24_000
     assert answer["kept"]
 

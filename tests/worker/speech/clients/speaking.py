@@ -20,9 +20,9 @@ from cas.errors import InputError
 from worker import f5, parts, reference
 
 HUB, RECORDING = (Path(word) for word in sys.argv[1:])
-SENTENCES = " ".join(f"This is the sentence with the number {n}, and it goes on for a while." for n in range(12))
-UNBROKEN = "word " * 300
-ENDLESS = "a" * 1200
+SENTENCES = " ".join(f"This is the sentence with the number {n}, and it goes on for a while." for n in range(8))
+UNBROKEN = "word " * 160
+ENDLESS = "a" * 800
 
 
 def digest(samples: Any) -> str:
