@@ -2,7 +2,7 @@
 #   make demo    publish and restore a real model on a directory store
 #   make test    all tests          make check   linters, types, layers, schema
 #   make bench   timings            make soak    two minutes of everything at once, with kills
-#   make clean   remove everything made here
+#   make bench-boot  the worker's cold start   make clean   remove everything made here
 # Except for the RunPod worker's environment: at 6 GB it is kept in the user's cache, for all clones.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ HUBS := 0.36 1.33 2.4
 HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
 
-.PHONY: demo test check bench soak schema worker-env lock clean
+.PHONY: demo test check bench bench-boot soak schema worker-env lock clean
 
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
@@ -31,6 +31,10 @@ check: $(VENV)/dev-ready
 # make bench BENCH="--links 1gbit --only 'cas*' --rounds 1" runs a part.
 bench: $(VENV)/bench-ready
 	$(BIN)/python -m tools.bench $(BENCH)
+
+# How long until F5-TTS can speak: the worker, the raw files and plain F5-TTS, the hub; part of the benchmark.
+bench-boot: $(VENV)/bench-ready worker-env
+	$(BIN)/python -m tools.bench.boot $(BENCH)
 
 # Workers, publishers and a collector, killed at random, for two minutes.
 soak: $(VENV)/dev-ready

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from cas.store import Store, open_store
+from tests.worker.deployment import Deployment, tiny
+from tools.hub import Hub
+from tools.runpod_platform import Platform
+from tools.seaweed import SeaweedFS
 
 
 @pytest.fixture(autouse=True)
 def this_clone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes that a test starts import this clone: the worker's environment is shared, so it holds none."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent.parent))
+
+
+@pytest.fixture
+def shop(s3_url: str, seaweed: SeaweedFS) -> Store:
+    """The store in the deployment's bucket."""
+    return open_store(s3_url)
+
+
+@pytest.fixture
+def deployment(worker_python: Path, s3_url: str, seaweed: SeaweedFS, tmp_path: Path) -> Iterator[Deployment]:
+    tiny(worker_python, tmp_path / "hub", 1)
+    bucket = s3_url.split("/")[2]
+    environment = {**seaweed.env(bucket, "publisher"), "S3_BUCKET": bucket}
+    del environment["CAS_STORE"]
+    with Platform() as platform, Hub(tmp_path / "hub") as hub:
+        made = Deployment(worker_python, tmp_path, platform, hub, environment)
+        try:
+            yield made
+        finally:
+            made.kill()

@@ -3,120 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+import urllib.request
 
 import pytest
 
 import cas
 from cas.refs.reflog import Ref, RefLog
-from cas.store import Store, open_store
+from cas.store import Store
+from tests.worker.deployment import ENDPOINT, JOB, Deployment, tiny
 from tools.child import free_ports, spawn
-from tools.hub import Hub
-from tools.runpod_platform import Platform
-from tools.seaweed import SeaweedFS
-
-ROOT = Path(__file__).parent.parent.parent
-ENDPOINT = "f5-endpoint"
-JOB = {**json.loads((ROOT / "test_input.json").read_text())["input"], "nfe_step": 2, "format": "wav"}
-
-# The real client, in a process of its own: it prints what the endpoint answered.
-_CLIENT = """
-import json, os, sys, runpod
-endpoint = runpod.Endpoint(sys.argv[1], api_key=os.environ["RUNPOD_API_KEY"])
-print(json.dumps(endpoint.run_sync(json.loads(sys.argv[2]), timeout=120)))
-"""
-
-
-@dataclass
-class Deployment:
-    """An endpoint, its bucket and a hub. workers: those that were started."""
-
-    python: Path
-    folder: Path
-    platform: Platform
-    hub: Hub
-    environment: dict[str, str]
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    @property
-    def models(self) -> Path:
-        """The cache directory of every worker, as workers of one machine have it."""
-        return self.folder / "models"
-
-    def start(self, **variables: str) -> subprocess.Popen[bytes]:
-        """A worker; its log is `log(…)`."""
-        number = len(self.workers)
-        environment = {
-            **self.environment,
-            **self.platform.env(f"pod{number}", ENDPOINT),
-            "HF_ENDPOINT": self.hub.url,
-            "CAS_CACHE_DIRS": str(self.models),
-            "CAS_F5_CONFIG": str(self.hub.root / "SWivid/F5-TTS/F5TTS_v1_Base/config.yaml"),
-            "HOME": str(self.folder),
-            **variables,
-        }
-        command = [str(self.python), "-m", "worker"]
-        self.workers.append(spawn(command, self.folder / f"worker{number}.log", environment))
-        return self.workers[-1]
-
-    def log(self, number: int = -1) -> str:
-        """What a worker wrote."""
-        return (self.folder / f"worker{range(len(self.workers))[number]}.log").read_text()
-
-    def receipt(self, number: int = -1) -> dict[str, Any]:
-        """The cold-start receipt in a worker's log."""
-        lines = [line for line in self.log(number).splitlines() if line.startswith('{"event": "cold-start"')]
-        document: dict[str, Any] = json.loads(lines[-1])
-        return document
-
-    def ask(self, **changes: object) -> dict[str, Any]:
-        """The answer to a job, by the real client."""
-        job = json.dumps({"input": {**JOB, **changes}})
-        environment = {**os.environ, **self.platform.client_env()}
-        command = [str(self.python), "-c", _CLIENT, ENDPOINT, job]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
-        assert done.returncode == 0, done.stderr + self.log()
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return answer
-
-    def kill(self) -> None:
-        """Ends all workers as the platform does, without a word."""
-        for worker in self.workers:
-            if worker.poll() is None:
-                worker.kill()
-                worker.wait()
-
-
-@pytest.fixture
-def shop(s3_url: str, seaweed: SeaweedFS) -> Store:
-    """The store in the deployment's bucket."""
-    return open_store(s3_url)
-
-
-@pytest.fixture
-def deployment(worker_python: Path, s3_url: str, seaweed: SeaweedFS, tmp_path: Path) -> Iterator[Deployment]:
-    _tiny(worker_python, tmp_path / "hub", 1)
-    bucket = s3_url.split("/")[2]
-    environment = {**seaweed.env(bucket, "publisher"), "S3_BUCKET": bucket}
-    del environment["CAS_STORE"]
-    with Platform() as platform, Hub(tmp_path / "hub") as hub:
-        made = Deployment(worker_python, tmp_path, platform, hub, environment)
-        try:
-            yield made
-        finally:
-            made.kill()
-
-
-def _tiny(python: Path, root: Path, seed: int) -> None:
-    command = [str(python), "-m", "tools.models.tiny_f5", str(root), "--seed", str(seed)]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
 
 
 def _published(store: Store, seconds: float = 120) -> str:
@@ -153,7 +50,7 @@ def test_from_an_empty_bucket_to_a_pinned_version(deployment: Deployment, shop: 
     # A newer version is published, and the endpoint is pinned to the older one.
     shutil.rmtree(deployment.models)
     root = deployment.folder / "newer"
-    _tiny(deployment.python, root, 2)
+    tiny(deployment.python, root, 2)
     newer = root / "SWivid/F5-TTS"
     (newer / "F5TTS_v1_Base/config.yaml").unlink()
     two = cas.publish("f5-tts", cas.Source.from_folder(newer, "SWivid/F5-TTS"), shop).reference
@@ -189,8 +86,6 @@ def test_without_the_bucket_it_starts_from_the_hub_and_without_both_it_says_so(d
 
 @pytest.mark.timeout(200)
 def test_the_sdks_own_server_answers(deployment: Deployment) -> None:
-    import urllib.request
-
     (port,) = free_ports(1)
     environment = {
         **deployment.environment,

@@ -1,0 +1,91 @@
+"""An endpoint on this machine: the real worker, SDK and F5-TTS (a tiny one), a bucket, a hub and the real client."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.child import spawn
+from tools.hub import Hub
+from tools.runpod_platform import Platform
+
+ROOT = Path(__file__).parent.parent.parent
+ENDPOINT = "f5-endpoint"
+JOB = {**json.loads((ROOT / "test_input.json").read_text())["input"], "nfe_step": 2, "format": "wav"}
+
+# The real client, in a process of its own: it prints what the endpoint answered.
+_CLIENT = """
+import json, os, sys, runpod
+endpoint = runpod.Endpoint(sys.argv[1], api_key=os.environ["RUNPOD_API_KEY"])
+print(json.dumps(endpoint.run_sync(json.loads(sys.argv[2]), timeout=120)))
+"""
+
+
+@dataclass
+class Deployment:
+    """An endpoint, its bucket and a hub. workers: those that were started."""
+
+    python: Path
+    folder: Path
+    platform: Platform
+    hub: Hub
+    environment: dict[str, str]
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def models(self) -> Path:
+        """The cache directory of every worker, as workers of one machine have it."""
+        return self.folder / "models"
+
+    def start(self, **variables: str) -> subprocess.Popen[bytes]:
+        """A worker; its log is `log(…)`."""
+        number = len(self.workers)
+        environment = {
+            **self.environment,
+            **self.platform.env(f"pod{number}", ENDPOINT),
+            "HF_ENDPOINT": self.hub.url,
+            "CAS_CACHE_DIRS": str(self.models),
+            "CAS_F5_CONFIG": str(self.hub.root / "SWivid/F5-TTS/F5TTS_v1_Base/config.yaml"),
+            "HOME": str(self.folder),
+            **variables,
+        }
+        command = [str(self.python), "-m", "worker"]
+        self.workers.append(spawn(command, self.folder / f"worker{number}.log", environment))
+        return self.workers[-1]
+
+    def log(self, number: int = -1) -> str:
+        """What a worker wrote."""
+        return (self.folder / f"worker{range(len(self.workers))[number]}.log").read_text()
+
+    def receipt(self, number: int = -1) -> dict[str, Any]:
+        """The cold-start receipt in a worker's log."""
+        lines = [line for line in self.log(number).splitlines() if line.startswith('{"event": "cold-start"')]
+        document: dict[str, Any] = json.loads(lines[-1])
+        return document
+
+    def ask(self, **changes: object) -> dict[str, Any]:
+        """The answer to a job, by the real client."""
+        job = json.dumps({"input": {**JOB, **changes}})
+        environment = {**os.environ, **self.platform.client_env()}
+        command = [str(self.python), "-c", _CLIENT, ENDPOINT, job]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode == 0, done.stderr + self.log()
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return answer
+
+    def kill(self) -> None:
+        """Ends all workers as the platform does, without a word."""
+        for worker in self.workers:
+            if worker.poll() is None:
+                worker.kill()
+                worker.wait()
+
+
+def tiny(python: Path, root: Path, seed: int) -> None:
+    """Writes a tiny F5-TTS and its vocoder; one seed, one content."""
+    command = [str(python), "-m", "tools.models.tiny_f5", str(root), "--seed", str(seed)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
