@@ -89,10 +89,10 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 def test_files_and_targets_named_in_documents_exist() -> None:
     text = "".join(document.read_text() for document in DOCUMENTS)
-    for path in set(re.findall(r"`((?:cas|tools|tests|manifests|docs)/[\w./-]+\w/?)`", text)):
+    for path in set(re.findall(r"`((?:cas|tools|tests|manifests|docs|worker)/[\w./-]+\w/?)`", text)):
         assert (ROOT / path).exists(), path
     makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"`make (\w+)", text)):
+    for target in set(re.findall(r"`make ([\w-]+)", text)):
         assert f"\n{target}:" in makefile, target
 
 
