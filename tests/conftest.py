@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +20,7 @@ import cas
 from cas.bucket import Patience, open_bucket
 from cas.store import Store
 from tools import worker_env
+from tools.fault_proxy import FaultProxy
 from tools.seaweed import SeaweedFS
 
 REPO = "org/model"
@@ -81,6 +84,16 @@ def s3_url(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
     return f"s3://{bucket}/cas"
+
+
+@contextlib.contextmanager
+def proxied(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A proxy in front of the real server: clients opened from now on go through it."""
+    address = urlsplit(seaweed.endpoint)
+    assert address.hostname and address.port
+    with FaultProxy(address.hostname, address.port, credentials=seaweed.credentials()) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy
 
 
 @pytest.fixture(params=["directory", "s3"])

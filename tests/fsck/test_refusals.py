@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -15,7 +14,7 @@ from cas.digest import Buffer, named
 from cas.errors import AccessDenied, Transient
 from cas.manifest import digest_of
 from cas.store import Store, chunk_key, manifest_key, open_store
-from tests.conftest import HURRIED, run_cas, write_tree
+from tests.conftest import HURRIED, proxied, run_cas, write_tree
 from tests.fsck.scene import NEW, OLD, Watched, edit, fill, flip, piece, state_of
 from tools.fault_proxy import Fault, FaultProxy, Kind
 from tools.seaweed import SeaweedFS
@@ -27,10 +26,7 @@ CHUNKS = "/chunks/"
 def proxy(seaweed: SeaweedFS, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     """Stands in front of a bucket with the models of the scene."""
     fill(open_store(s3_url))
-    address = urlsplit(seaweed.endpoint)
-    assert address.hostname and address.port
-    with FaultProxy(address.hostname, address.port, credentials=seaweed.credentials()) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    with proxied(seaweed, monkeypatch) as proxy:
         yield proxy
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from cas.bucket import Bucket, Kind, open_bucket
 from cas.store import Store, open_store
-from tests.conftest import HURRIED, publish_tree, write_tree
+from tests.conftest import HURRIED, proxied, publish_tree, write_tree
 from tests.network.scene import FILES, Mute
 from tools.fault_proxy import FaultProxy
 from tools.seaweed import SeaweedFS
@@ -19,10 +18,7 @@ from tools.seaweed import SeaweedFS
 @pytest.fixture
 def proxy(seaweed: SeaweedFS, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
     """Stands in front of the bucket of `s3_url`: clients opened from now on go through it."""
-    address = urlsplit(seaweed.endpoint)
-    assert address.hostname and address.port
-    with FaultProxy(address.hostname, address.port, credentials=seaweed.credentials()) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+    with proxied(seaweed, monkeypatch) as proxy:
         yield proxy
 
 
