@@ -149,10 +149,14 @@ class Handler:
         turn = asyncio.ensure_future(self._turns.take(work))
         turn.add_done_callback(lambda _: spoken.put_nowait(None))
         turn.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits
-        count, seconds = 0, 0.0
+        count, seconds, payload = 0, 0.0, 0
         try:
             while (samples := await spoken.get()) is not None:
                 part = await asyncio.to_thread(self._delivered, job, request, samples, f"-{count}")
+                # At the end the SDK sends all parts once more, as the job's output.
+                payload += len(part.get("audio", ""))
+                if payload > MAX_PAYLOAD:
+                    raise _too_much(payload)
                 yield {"part": count, **part, **self._about(request)}
                 count, seconds = count + 1, seconds + part["seconds"]
             await turn
@@ -195,15 +199,20 @@ class Handler:
             assert self._upload is not None
             name = f"{_safe(job)}-{secrets.token_hex(8)}{suffix}"  # nobody guesses it, no other job writes it
             return {"url": self._upload(name, encoded, request.format), **about}
-        if len(encoded) * 4 // 3 > MAX_PAYLOAD:
-            raise BadRequest(
-                f"return is base64, but {len(encoded)} bytes of audio are more than RunPod sends back: ask for upload, "
-                "for the format mp3, or for less text"
-            )
-        return {"audio": base64.b64encode(encoded).decode(), **about}
+        audio = base64.b64encode(encoded).decode()
+        if len(audio) > MAX_PAYLOAD:
+            raise _too_much(len(audio))
+        return {"audio": audio, **about}
 
     def _about(self, request: Request) -> Output:
         return {"format": request.format, "seed": request.manner.seed, "model": self._digest}
+
+
+def _too_much(payload: int) -> BadRequest:
+    return BadRequest(
+        f"return is base64, but {payload:,} characters of audio are more than RunPod sends back ({MAX_PAYLOAD:,}): "
+        "ask for upload, for the format mp3, or for less text"
+    )
 
 
 class _Clock:

@@ -19,10 +19,11 @@ JOB = {**json.loads((ROOT / "test_input.json").read_text())["input"], "nfe_step"
 
 # The real client, in a process of its own: it prints what the endpoint answered.
 _CLIENT = """
-import json, os, sys, runpod
+import json, os, sys, time, runpod
 endpoint = runpod.Endpoint(sys.argv[1], api_key=os.environ["RUNPOD_API_KEY"])
-print(json.dumps(endpoint.run_sync(json.loads(sys.argv[2]), timeout=120)))
+request = json.loads(sys.argv[2])
 """
+_ASK = "answer = endpoint.run_sync(request, timeout=120)"
 
 
 @dataclass
@@ -69,13 +70,17 @@ class Deployment:
 
     def ask(self, **changes: object) -> dict[str, Any]:
         """The answer to a job, by the real client."""
+        found: dict[str, Any] = self.client(_ASK, **changes)
+        return found
+
+    def client(self, code: str, **changes: object) -> Any:
+        """What the real client's `code`, which has an `endpoint` and a `request`, leaves as its `answer`."""
         job = json.dumps({"input": {**JOB, **changes}})
         environment = {**os.environ, **self.platform.client_env()}
-        command = [str(self.python), "-c", _CLIENT, ENDPOINT, job]
+        command = [str(self.python), "-c", f"{_CLIENT}{code}\nprint(json.dumps(answer))", ENDPOINT, job]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr + self.log()
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return answer
+        return json.loads(done.stdout.splitlines()[-1])
 
     def kill(self) -> None:
         """Ends all workers as the platform does, without a word."""

@@ -17,7 +17,7 @@ from cas.bucket import Kind, open_bucket
 from cas.errors import StoreError
 from tests.worker.tone import RATE, WAV, Tone, encode, frames_of, shorten
 from worker.errors import BadRequest
-from worker.handler import Handler
+from worker.handler import MAX_PAYLOAD, Handler
 from worker.voices import Voices
 
 GOOD: dict[str, Any] = {"text": "Two words.", "ref_audio": base64.b64encode(WAV).decode(), "ref_text": "A voice."}
@@ -220,6 +220,12 @@ class TestStreaming:
         first, last = streamed(handler(Tone()), job(text=text, stream=True))
         assert first["part"] == 0
         assert list(last) == ["error"]
+
+    def test_parts_that_together_are_more_than_the_platform_takes_end_with_the_ways_out(self) -> None:
+        *parts, last = streamed(handler(Tone()), job(text=("a " * 249 + "a. ") * 9, speed=0.3, stream=True))
+        assert 0 < len(parts) < 9
+        assert sum(len(part["audio"]) for part in parts) <= MAX_PAYLOAD
+        assert "ask for upload" in last["error"]
 
     def test_a_wrong_job_is_one_error(self) -> None:
         (only,) = streamed(handler(Tone()), job(text="", stream=True))
