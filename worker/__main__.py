@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cas.errors import CasError
-from worker import publishing, telling
+from worker import imports, publishing, telling
 from worker.boot import Boot, BootFailed
 from worker.outcome import Restored
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 def _ready(boot: Boot) -> Callable[[], None]:
     """Imports, loads and warms up; returns what serves."""
-    with boot.phases.measure("imports"):
+    with boot.phases.measure("imports"), imports.hurried():
         import runpod
         import torch
 

@@ -5,10 +5,11 @@ import os
 import sys
 from pathlib import Path
 
+from worker import imports
 from worker.boot import Boot
 
 boot = Boot.start()
-with boot.phases.measure("imports"):
+with boot.phases.measure("imports"), imports.hurried():
     import runpod  # noqa: F401 (as the worker does)
 
     from worker import f5
