@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cas.store import Store, open_store
-from tests.worker.deployment import Deployment, tiny
+from tools.deployment import Deployment, tiny
 from tools.hub import Hub
 from tools.runpod_platform import Platform
 from tools.seaweed import SeaweedFS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.worker.deployment import ENDPOINT, JOB, Deployment
+from tools.deployment import ENDPOINT, JOB, Deployment
 from tools.runpod_platform import Job, Platform
 
 MIB = 1 << 20

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.deployment import ENDPOINT, Deployment
+from tools.deployment import ENDPOINT, Deployment
 from tools.runpod_platform import Status
 
 LONG = "The first sentence is here. And this is the second one, a little longer. " * 4

@@ -10,7 +10,7 @@ import pytest
 
 from cas.bucket import Kind, open_bucket
 from cas.store import Store
-from tests.worker.deployment import JOB, Deployment
+from tools.deployment import JOB, Deployment
 
 
 @pytest.mark.timeout(300)

@@ -79,4 +79,3 @@ def test_a_publish_that_was_frozen_goes_on(swept: bool, fresh: Station, seaweed:
 def publishing(station: Station, endpoint: str) -> subprocess.Popen[str]:
     """The background publish alone, with its bucket at `endpoint`."""
     return station.start("-c", PUBLISHING, str(station.directories[0]), env={"AWS_ENDPOINT_URL": endpoint})
-

@@ -1,19 +1,23 @@
-"""An endpoint on this machine: the real worker, SDK and F5-TTS (a tiny one), a bucket, a hub and the real client."""
+"""An endpoint on this machine: the real worker, SDK, F5-TTS and client; the platform, bucket and hub are local."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cas.refs.reflog import Ref, RefLog
+from cas.store import Store
 from tools.child import spawn
 from tools.hub import Hub
 from tools.runpod_platform import Platform
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 ENDPOINT = "f5-endpoint"
 JOB = {**json.loads((ROOT / "test_input.json").read_text())["input"], "nfe_step": 2, "format": "wav"}
 
@@ -28,7 +32,16 @@ _ASK = "answer = endpoint.run_sync(request, timeout=120)"
 
 @dataclass
 class Deployment:
-    """An endpoint, its bucket and a hub. workers: those that were started."""
+    """An endpoint, its bucket and a hub.
+
+    Args:
+        python: interpreter of the worker's environment.
+        folder: an empty one, for the workers' disk and logs.
+        platform: takes the jobs.
+        hub: has the model.
+        environment: the variables that name the bucket and its keys.
+        workers: those that were started.
+    """
 
     python: Path
     folder: Path
@@ -39,23 +52,29 @@ class Deployment:
 
     @property
     def models(self) -> Path:
-        """The cache directory of every worker, as workers of one machine have it."""
+        """The cache directory of every worker."""
         return self.folder / "models"
 
-    def start(self, **variables: str) -> subprocess.Popen[bytes]:
-        """A worker; its log is `log(…)`."""
-        number = len(self.workers)
-        environment = {
+    def variables(self) -> dict[str, str]:
+        """What every worker here is told, but for its platform."""
+        config = self.hub.root / "SWivid/F5-TTS/F5TTS_v1_Base/config.yaml"  # of a model that is not v1 Base
+        return {
             **self.environment,
-            **self.platform.env(f"pod{number}", ENDPOINT),
             "HF_ENDPOINT": self.hub.url,
             "CAS_CACHE_DIRS": str(self.models),
-            "CAS_F5_CONFIG": str(self.hub.root / "SWivid/F5-TTS/F5TTS_v1_Base/config.yaml"),
             "HOME": str(self.folder),
-            **variables,
+            **({"CAS_F5_CONFIG": str(config)} if config.exists() else {}),
         }
-        command = [str(self.python), "-m", "worker"]
-        self.workers.append(spawn(command, self.folder / f"worker{number}.log", environment))
+
+    def start(self, **variables: str) -> subprocess.Popen[bytes]:
+        """A worker that takes the endpoint's jobs; its log is `log(…)`."""
+        number = len(self.workers)
+        told = {**self.variables(), **self.platform.env(f"pod{number}", ENDPOINT), **variables}
+        return self.run(f"worker{number}.log", told)
+
+    def run(self, log: str, variables: dict[str, str], *words: str) -> subprocess.Popen[bytes]:
+        """A worker with exactly these variables and arguments; its output goes to a file of the folder."""
+        self.workers.append(spawn([str(self.python), "-m", "worker", *words], self.folder / log, variables))
         return self.workers[-1]
 
     def log(self, number: int = -1) -> str:
@@ -81,6 +100,20 @@ class Deployment:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr + self.log()
         return json.loads(done.stdout.splitlines()[-1])
+
+    def published(self, store: Store, seconds: float = 120) -> str:
+        """The digest of f5-tts:latest, once there is one; raises TimeoutError when none comes."""
+        log, deadline = RefLog(store, Ref("tags", "f5-tts", "latest")), time.monotonic() + seconds
+        while (digest := log.current_digest()) is None:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"nothing was published in the background:\n{self.log()}")
+            time.sleep(0.2)
+        return digest
+
+    def lose_machine(self) -> None:
+        """Ends all workers and empties their disk: the next one is on a machine that never had the model."""
+        self.kill()
+        shutil.rmtree(self.models)
 
     def kill(self) -> None:
         """Ends all workers as the platform does, without a word."""
