@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,18 +14,9 @@ from cas.bucket import Kind
 from cas.errors import AccessDenied
 from cas.store import open_store
 from tests.boot.conftest import OLD, Boot, boot_at
-from tests.conftest import read_tree, snapshot
-from tools.fault_proxy import FaultProxy
+from tests.conftest import proxied, read_tree, snapshot
 from tools.seaweed import SeaweedFS
 from tools.serving import ClosableServer
-
-
-@pytest.fixture
-def proxy(seaweed: SeaweedFS) -> Iterator[FaultProxy]:
-    address = urlsplit(seaweed.endpoint)
-    assert address.hostname and address.port
-    with FaultProxy(address.hostname, address.port, credentials=seaweed.credentials()) as proxy:
-        yield proxy
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):
@@ -42,23 +31,23 @@ class _Files(http.server.SimpleHTTPRequestHandler):
 
 
 def test_only_chunks_are_asked_of_a_real_server(
-    s3_url: str, proxy: FaultProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s3_url: str, seaweed: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boot = boot_at(open_store(s3_url), tmp_path)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
     words = ["--store", s3_url, "restore", "--cache-dir", str(boot.cache)]
-    assert boot.cas(*words, "--lock", str(boot.lock)).returncode == 0
-    asked = [exchange.path for exchange in proxy.requests]
-    assert len(asked) == len(cas.read_lock(boot.lock).manifest.chunks())
-    assert all("/cas/chunks/" in path for path in asked), asked
-    proxy.requests.clear()
-    # The same by name asks for more, so that the count above could have failed; warm by lock asks for nothing.
-    assert boot.cas(*words, "m:v1").returncode == 0
-    assert proxy.count(path_contains="format.json") == 1
-    proxy.requests.clear()
-    for word in ("restore", "verify", "env"):
-        done = boot.cas("--store", s3_url, word, "--cache-dir", str(boot.cache), "--lock", str(boot.lock))
-        assert (done.returncode, proxy.requests) == (0, []), done.stderr
+    with proxied(seaweed, monkeypatch) as proxy:
+        assert boot.cas(*words, "--lock", str(boot.lock)).returncode == 0
+        asked = [exchange.path for exchange in proxy.requests]
+        assert len(asked) == len(cas.read_lock(boot.lock).manifest.chunks())
+        assert all("/cas/chunks/" in path for path in asked), asked
+        proxy.requests.clear()
+        # The same by name asks for more, so that the count above could have failed; warm by lock asks for nothing.
+        assert boot.cas(*words, "m:v1").returncode == 0
+        assert proxy.count(path_contains="format.json") == 1
+        proxy.requests.clear()
+        for word in ("restore", "verify", "env"):
+            done = boot.cas("--store", s3_url, word, "--cache-dir", str(boot.cache), "--lock", str(boot.lock))
+            assert (done.returncode, proxy.requests) == (0, []), done.stderr
 
 
 def test_a_store_over_http_is_restored_from_by_a_lock(boot: Boot) -> None:

@@ -6,7 +6,6 @@ import datetime
 import os
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,9 +16,9 @@ from cas.errors import AccessDenied, CasError, FormatError, IntegrityError, Stor
 from cas.leases import Lease
 from cas.refs import Reference, log_of
 from cas.store import Store, manifest_key
-from tests.conftest import HURRIED, run_cas
+from tests.conftest import HURRIED, proxied, run_cas
 from tests.gc.conftest import AT_ONCE, Models
-from tools.fault_proxy import Fault, FaultProxy
+from tools.fault_proxy import Fault
 from tools.fault_proxy import Kind as Faulty
 from tools.seaweed import SeaweedFS
 
@@ -157,12 +156,9 @@ def test_a_refused_deletion_stops_it_before_it_condemns(
     models.publish("new")
     models.settle()
     before = models.objects()
-    address = urlsplit(seaweed.endpoint)
-    assert address.hostname and address.port
-    with FaultProxy(address.hostname, address.port, credentials=seaweed.credentials()) as proxy:
+    with proxied(seaweed, monkeypatch) as proxy:
         for method in ("DELETE", "POST"):  # of one object, or of several
             proxy.inject(Fault(Faulty.STATUS, method=method, status=403, code="AccessDenied", times=None))
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         with pytest.raises(AccessDenied, match="DeleteObject"):
             collector.gc(Store(open_bucket(s3_url, HURRIED)), grace=AT_ONCE, keep=1)
     assert models.objects() == before
