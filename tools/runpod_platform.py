@@ -1,8 +1,6 @@
 """A local RunPod: what its serverless workers and its clients talk to, for one machine.
 
-Run `python -m tools.runpod_platform` and export the variables that it prints, for a worker and for a
-client. Routes and bodies are those that the SDK runpod 1.12 uses: for workers `serverless/modules/rp_job.py`,
-`rp_http.py` and `rp_ping.py`, for clients `endpoint/runner.py`.
+Run `python -m tools.runpod_platform` and export the variables that it prints, for a worker and for a client.
 """
 
 import argparse
@@ -10,20 +8,16 @@ import contextlib
 import json
 import select
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Self, cast
-from urllib.parse import parse_qs, urlsplit
 
 from tools.child import run_until_interrupted
 from tools.runpod_jobs import FINAL, Job, Jobs, Status
+from tools.runpod_routes import Refusal, Routes
 from tools.serving import ClosableServer
 
 __all__ = ["FINAL", "Job", "Platform", "Status"]
-
-_LIMITS = {"run": 10_000_000, "runsync": 20_000_000}  # bytes; https://docs.runpod.io/serverless/endpoints/operations
 
 
 class Platform:
@@ -40,6 +34,7 @@ class Platform:
 
     Attributes:
         jobs: every job, with its progress, stream and outcome, and the heartbeats.
+        routes: what answers the requests.
         requests: (method, path with query) of every request so far, oldest first.
 
     Raises:
@@ -56,9 +51,8 @@ class Platform:
         sync_seconds: float = 90,
     ) -> None:
         self.key = key
-        self.poll_seconds = poll_seconds
-        self.sync_seconds = sync_seconds
         self.jobs = Jobs()
+        self.routes = Routes(self.jobs, poll_seconds, sync_seconds)
         self.requests: list[tuple[str, str]] = []
         self._server = _PlatformServer((host, port), self)
 
@@ -124,29 +118,6 @@ class _PlatformServer(ClosableServer):
         self.platform = platform
 
 
-class _Refusal(Exception):
-    def __init__(self, status: HTTPStatus, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-
-
-@dataclass(frozen=True)
-class _Call:
-    """`/v2/<endpoint>/<what>/<names>?<query>` and its body."""
-
-    endpoint: str
-    what: str
-    names: list[str]
-    query: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except ValueError as error:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, f"the body is not JSON: {error}") from None
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # headers and body are separate writes: Nagle would add 40 ms to each
@@ -160,7 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         try:
             answer = self._answer(body)
-        except _Refusal as refusal:
+        except Refusal as refusal:
             self._reply(refusal.status, {"error": str(refusal)})
         else:
             self._reply(HTTPStatus.NO_CONTENT if answer is None else HTTPStatus.OK, answer)
@@ -172,92 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, body: bytes) -> Any:
         if self.headers.get("Authorization", "").removeprefix("Bearer ") != self.platform.key:
-            raise _Refusal(HTTPStatus.UNAUTHORIZED, "wrong API key")
-        url = urlsplit(self.path)
-        root, endpoint, what, *names = [*url.path.strip("/").split("/"), "", ""]
-        names = names[:-2]
-        answer = _ANSWERS.get((self.command, what, len(names)))
-        if root != "v2" or answer is None:
-            raise _Refusal(HTTPStatus.NOT_FOUND, f"no route {self.command} {url.path}")
-        query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        return answer(self, _Call(endpoint, what, names, query, body))
-
-    # What clients ask
-
-    def _run(self, call: _Call) -> Any:
-        if len(call.body) > _LIMITS[call.what]:
-            reason = f"a body of {len(call.body)} bytes: /{call.what} takes {_LIMITS[call.what]}"
-            raise _Refusal(HTTPStatus.BAD_REQUEST, reason)
-        given = call.json()
-        if not isinstance(given, dict) or "input" not in given:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "input is required")
-        job = self.platform.jobs.add(call.endpoint, given["input"], "sync-" if call.what == "runsync" else "")
-        if call.what == "runsync":
-            self.platform.jobs.wait(job, self.platform.sync_seconds)
-        return job.view()
-
-    def _status(self, call: _Call) -> Any:
-        return self._job(call).view()
-
-    def _stream(self, call: _Call) -> Any:
-        job = self._job(call)
-        seen = job.view()  # before the pieces: a client stops at the first final status without any
-        return {**seen, "stream": self.platform.jobs.read_stream(job)}
-
-    def _cancel(self, call: _Call) -> Any:
-        job = self._job(call)
-        self.platform.jobs.cancel(job)
-        return job.view()
-
-    def _health(self, call: _Call) -> Any:
-        return self.platform.jobs.health(call.endpoint)
-
-    def _purge(self, call: _Call) -> Any:
-        waiting = [job for job in self.platform.jobs.all(call.endpoint) if job.status is Status.IN_QUEUE]
-        for job in waiting:
-            self.platform.jobs.cancel(job)
-        return {"removed": len(waiting), "status": "completed"}
-
-    # What workers ask and tell
-
-    def _take(self, call: _Call) -> Any:
-        endpoint, pod, platform = call.endpoint, call.names[0], self.platform
-        platform.jobs.heard(endpoint, pod)
-        count = int(call.query.get("batch_size", "1"))
-        taken = platform.jobs.take(endpoint, pod, count, platform.poll_seconds, self._listens)
-        jobs = [{"id": job.id, "input": job.input, "webhook": None} for job in taken]
-        if not jobs:
-            return None
-        return jobs if call.what == "job-take-batch" else jobs[0]
-
-    def _stop(self, call: _Call) -> Any:
-        self.platform.jobs.heard(call.endpoint, call.names[0])
-        stops = self.platform.jobs.stops(call.names[0], self.platform.poll_seconds, self._listens)
-        return {"jobsToStop": stops} if stops else None
-
-    def _done(self, call: _Call) -> Any:
-        job, told = self._job(call), call.json()
-        if not isinstance(told, dict):
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "a result is an object")
-        if not isinstance(told.get("error", ""), str):
-            # Not every part of RunPod takes one; failing here shows the handlers that return it.
-            told = {"error": f"`error` must be a string, not {type(told['error']).__name__}"}
-        self.platform.jobs.finish(job, call.names[0], told)
-        return {}
-
-    def _yield(self, call: _Call) -> Any:
-        self.platform.jobs.stream(self._job(call), call.json())
-        return {}
-
-    def _ping(self, call: _Call) -> Any:
-        self.platform.jobs.heard(call.endpoint, call.names[0], filter(None, call.query.get("job_id", "").split(",")))
-        return {}
-
-    def _job(self, call: _Call) -> Job:
-        job = self.platform.jobs.get(call.names[-1])
-        if job is None or job.endpoint != call.endpoint:
-            raise _Refusal(HTTPStatus.NOT_FOUND, f"no job {call.names[-1]} on endpoint {call.endpoint}")
-        return job
+            raise Refusal(HTTPStatus.UNAUTHORIZED, "wrong API key")
+        return self.platform.routes.answer(self.command, self.path, body, self._listens)
 
     def _listens(self) -> bool:
         """Whoever waits for an answer sends nothing, so what can be read is the end of the connection."""
@@ -274,24 +161,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-
-# By method, what, and how many names follow: the job's, the pod's, or first the pod's and then the job's.
-_ANSWERS: dict[tuple[str, str, int], Callable[[_Handler, _Call], Any]] = {
-    ("POST", "run", 0): _Handler._run,
-    ("POST", "runsync", 0): _Handler._run,
-    ("GET", "status", 1): _Handler._status,
-    ("GET", "stream", 1): _Handler._stream,
-    ("POST", "cancel", 1): _Handler._cancel,
-    ("GET", "health", 0): _Handler._health,
-    ("POST", "purge-queue", 0): _Handler._purge,
-    ("GET", "job-take", 1): _Handler._take,
-    ("GET", "job-take-batch", 1): _Handler._take,
-    ("GET", "job-stop", 1): _Handler._stop,
-    ("POST", "job-done", 2): _Handler._done,
-    ("POST", "job-stream", 2): _Handler._yield,
-    ("GET", "ping", 1): _Handler._ping,
-}
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from tools import seaweed_identities
 from tools.child import free_ports, run_until_interrupted, spawn
 from tools.sigv4 import Answer, s3_request
 
@@ -24,43 +25,11 @@ START_TIMEOUT = 60.0
 _ROLES = ("master", "volume", "filer", "s3")
 
 
-class Credentials(NamedTuple):
-    """A pair of S3 keys."""
-
-    access: str
-    secret: str
-
-
 class Certificate(NamedTuple):
     """What a server shows over TLS: files with its certificate chain and its private key, both PEM."""
 
     chain: Path
     key: Path
-
-
-_ACTIONS = {
-    "admin": ["Admin", "Read", "Write", "List", "Tagging"],
-    "publisher": ["Read", "Write", "List"],
-    "writer": [],
-    "reader": ["Read", "List"],
-}
-# SeaweedFS counts deletes among "Write": only a policy can tell the two apart.
-_WRITER_POLICY = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {
-            "Effect": "Allow",
-            "Action": [
-                "s3:GetObject",
-                "s3:PutObject",
-                "s3:ListBucket",
-                "s3:AbortMultipartUpload",
-                "s3:ListMultipartUploadParts",
-            ],
-            "Resource": ["arn:aws:s3:::*", "arn:aws:s3:::*/*"],
-        }
-    ],
-}
 
 
 class SeaweedError(RuntimeError):
@@ -104,15 +73,13 @@ class SeaweedFS:
         """The port of the S3 API; `tls_port` is the one over TLS, where there is a certificate."""
         return self._ports["s3"][0]
 
-    def credentials(self, identity: str = "admin") -> Credentials:
+    def credentials(self, identity: str = "admin") -> seaweed_identities.Credentials:
         """Return the keys of `admin`, `publisher`, `writer` or `reader`.
 
         Raises:
             KeyError: there is no such identity.
         """
-        if identity not in _ACTIONS:
-            raise KeyError(identity)
-        return Credentials(f"{identity}-access", f"{identity}-secret")
+        return seaweed_identities.credentials(identity)
 
     def env(self, bucket: str, identity: str = "admin") -> dict[str, str]:
         """Return the environment variables that point S3 clients and `cas` to a bucket here.
@@ -231,9 +198,7 @@ class SeaweedFS:
 
     def _command(self) -> list[str]:
         config = self.directory / "s3.json"
-        policy = {"name": "write-only-adds", "content": json.dumps(_WRITER_POLICY)}
-        identities = [self._identity(name) for name in _ACTIONS]
-        config.write_text(json.dumps({"identities": identities, "policies": [policy]}))
+        config.write_text(json.dumps(seaweed_identities.config()))
         options = {
             "dir": self.directory,
             "ip": "127.0.0.1",
@@ -260,12 +225,6 @@ class SeaweedFS:
                 options[f"{role}.localSocket"] = self.directory / f"{role}.sock"
         flags = (f"-{key}={value}" for key, value in options.items())
         return [_weed(), "-logtostderr=true", "server", *flags]
-
-    def _identity(self, name: str) -> dict[str, object]:
-        access, secret = self.credentials(name)
-        keys = [{"accessKey": access, "secretKey": secret}]
-        policies = ["write-only-adds"] if name == "writer" else []
-        return {"name": name, "credentials": keys, "actions": _ACTIONS[name], "policyNames": policies}
 
 
 def _weed() -> str:
