@@ -13,8 +13,6 @@ from cas.errors import InputError
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "mp3": ("MP3", "MPEG_LAYER_III")}
 """What `encode` writes: libsndfile's names of the container and of the coding."""
 
-CONTENT_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
-
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SECONDS = 120.0
 """Of a reference recording, of which F5-TTS uses at most 12 s."""

@@ -15,7 +15,7 @@ from cas.bucket.opening import region_in_host
 from cas.errors import AccessDenied, StoreError, Unreachable
 
 FOLDER = "output"
-TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
+CONTENT_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
 VALID_FOR = 7 * 24 * 3600
 """Seconds that a URL works: the longest that S3 signs for, and what the RunPod SDK gives."""
 
@@ -42,7 +42,7 @@ class Uploader:
         what = f"upload {key} to s3://{self._bucket}"
         try:
             client = self._client()
-            client.put_object(Bucket=self._bucket, Key=key, Body=audio, ContentType=TYPES[format])
+            client.put_object(Bucket=self._bucket, Key=key, Body=audio, ContentType=CONTENT_TYPES[format])
             where = {"Bucket": self._bucket, "Key": key}
             return str(client.generate_presigned_url("get_object", Params=where, ExpiresIn=VALID_FOR))
         except ClientError as error:
