@@ -13,9 +13,8 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +27,9 @@ from worker import architecture, modelfiles, networks, reference
 from worker.parts import faded, split
 from worker.reference import Voice
 from worker.sound import Samples
+from worker.speaker import Manner, Step
 
 _WAIT = 600.0  # seconds for another inference to end
-Step = Callable[[int, int], None]
-"""Told before each part of a text how many are done, of how many; what it raises ends the work."""
-
 _WHOLE = 1 << 40  # samples: a part of a text is never cut
 
 
@@ -72,10 +69,7 @@ class Speaker:
         ref_audio: bytes | Voice,
         ref_text: str = "",
         *,
-        speed: float = 1.0,
-        nfe_step: int = 32,
-        cfg_strength: float = 2.0,
-        seed: int | None = None,
+        manner: Manner,
         step: Step | None = None,
         stop: threading.Event | None = None,
     ) -> Spoken:
@@ -85,10 +79,7 @@ class Speaker:
             text: what to say; longer ones are split at punctuation, as F5-TTS does.
             ref_audio: a recording of the voice (wav, flac, mp3, ogg), or one made ready by `reference.prepare`.
             ref_text: what is said in the recording.
-            speed: 1 is that of the reference.
-            nfe_step: steps of the solver; more sound better and take longer.
-            cfg_strength: how closely to follow text and voice.
-            seed: 0 to 2**32 - 1; a random one is taken and told when there is none.
+            manner: how to say it, and with which seed.
             step: told about progress.
             stop: set it from another thread to end the inference at its next step.
 
@@ -97,19 +88,8 @@ class Speaker:
             Stopped: `stop` was set.
             Busy: another inference took longer than ten minutes.
         """
-        seed = a_seed() if seed is None else seed
-        parts = self.stream(
-            text,
-            ref_audio,
-            ref_text,
-            speed=speed,
-            nfe_step=nfe_step,
-            cfg_strength=cfg_strength,
-            seed=seed,
-            step=step,
-            stop=stop,
-        )
-        return Spoken(np.concatenate(list(parts)), self.rate, seed)
+        parts = self.stream(text, ref_audio, ref_text, manner=manner, step=step, stop=stop)
+        return Spoken(np.concatenate(list(parts)), self.rate, manner.seed)
 
     def stream(
         self,
@@ -117,10 +97,7 @@ class Speaker:
         ref_audio: bytes | Voice,
         ref_text: str = "",
         *,
-        speed: float = 1.0,
-        nfe_step: int = 32,
-        cfg_strength: float = 2.0,
-        seed: int,
+        manner: Manner,
         step: Step | None = None,
         stop: threading.Event | None = None,
     ) -> Iterator[Samples]:
@@ -129,28 +106,22 @@ class Speaker:
         Arguments and errors are those of `speak`. Other inferences wait until the iterator ends or is closed.
         """
         voice = ref_audio if isinstance(ref_audio, Voice) else reference.prepare(ref_audio, ref_text)
-        parts = split(text, voice, speed)
+        parts = split(text, voice, manner.speed)
         if not parts:
             raise InputError("the text is empty: send what to say")
-        return self._parts(parts, voice, seed, step, stop, speed=speed, nfe_step=nfe_step, cfg_strength=cfg_strength)
+        return self._parts(parts, voice, manner, step, stop)
 
     def warm_up(self) -> None:
         """Speaks two words in a made-up voice, so that no job waits for what happens at the first inference only."""
         tone = 0.1 * np.sin(np.linspace(0, 220 * 2 * np.pi, self.rate))
         voice = Voice(tone.astype(np.float32)[None], self.rate, "A tone. ")
-        self.speak("Warm up, 你好.", voice, nfe_step=2, seed=0)
+        self.speak("Warm up, 你好.", voice, manner=Manner(seed=0, nfe_step=2))
 
     def _parts(
-        self,
-        parts: list[str],
-        voice: Voice,
-        seed: int,
-        step: Step | None,
-        stop: threading.Event | None,
-        **settings: float,
+        self, parts: list[str], voice: Voice, manner: Manner, step: Step | None, stop: threading.Event | None
     ) -> Iterator[Samples]:
         with self._alone(stop):
-            _seed_everything(seed)
+            _seed_everything(manner.seed)
             waves = infer_batch_process(
                 (torch.from_numpy(voice.samples), voice.rate),
                 voice.text,
@@ -161,7 +132,9 @@ class Speaker:
                 device=self.device,
                 streaming=True,
                 chunk_size=_WHOLE,
-                **settings,
+                speed=manner.speed,
+                nfe_step=manner.nfe_step,
+                cfg_strength=manner.cfg_strength,
             )
             yield from faded(
                 self._each(waves, len(parts), step or _unheard), len(parts), int(cross_fade_duration * self.rate)
@@ -225,11 +198,6 @@ def load(hub: Path, device: str, *, config: Path | None = None, must_be_verified
 
 def _unheard(_done: int, _count: int) -> None:
     pass
-
-
-def a_seed() -> int:
-    """A random one, small enough for every JSON reader."""
-    return secrets.randbelow(1 << 32)
 
 
 def _seed_everything(seed: int) -> None:

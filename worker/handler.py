@@ -21,7 +21,7 @@ from worker import reference_url
 from worker.audiobytes import checked
 from worker.errors import BadRequest
 from worker.schema import Inline, Linked, Named, Request, parse
-from worker.speaker import Encode, Samples, Shorten, Speaker, Step
+from worker.speaker import Encode, Samples, Shorten, Speaker
 from worker.turns import Turns
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Handler:
 
         def work(stop: threading.Event) -> Samples:
             clock.lap("wait")
-            spoken = self._speaker.speak(request.text, audio, text, **self._manner(request, told, stop))
+            spoken = self._speaker.speak(request.text, audio, text, manner=request.manner, step=told, stop=stop)
             clock.lap("speak")
             return spoken.samples
 
@@ -139,8 +139,7 @@ class Handler:
 
         def work(stop: threading.Event) -> None:
             clock.lap("wait")
-            manner = self._manner(request, None, stop)
-            for samples in self._speaker.stream(request.text, audio, text, **manner):
+            for samples in self._speaker.stream(request.text, audio, text, manner=request.manner, step=None, stop=stop):
                 if stop.is_set():
                     return
                 loop.call_soon_threadsafe(spoken.put_nowait, samples)
@@ -177,17 +176,6 @@ class Handler:
                 assert self._voices is not None
                 voice = self._voices.get(name)
                 return voice.audio, voice.text
-
-    def _manner(self, request: Request, step: Step | None, stop: threading.Event) -> dict[str, Any]:
-        manner = request.manner
-        return {
-            "speed": manner.speed,
-            "nfe_step": manner.nfe_step,
-            "cfg_strength": manner.cfg_strength,
-            "seed": manner.seed,
-            "step": step,
-            "stop": stop,
-        }
 
     def _delivered(self, job: Job, request: Request, samples: Samples, suffix: str) -> Output:
         rate = self._speaker.rate

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import secrets
 import unicodedata
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -15,15 +14,13 @@ from cas.manifest import NAME_PATTERN
 from worker import reference_url
 from worker.audiobytes import from_base64
 from worker.errors import BadRequest, shown
+from worker.speaker import MAX_SEED, Manner, a_seed
 
 MAX_TEXT = 5000
 """Characters of `text`: about six minutes of speech."""
 
 MAX_REF_TEXT = 1000
 """Characters of `ref_text`, which says what is heard in at most 12 s."""
-
-MAX_SEED = 2**32 - 1
-"""Small enough for every JSON reader to be exact."""
 
 FORMATS = ("wav", "flac", "mp3")
 RETURNS = ("base64", "upload")
@@ -45,19 +42,6 @@ FIELDS = (
 _NAME = re.compile(NAME_PATTERN)
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _LETTERS_AND_DIGITS = "LN"  # first letters of Unicode's general categories
-
-
-class Manner(msgspec.Struct, frozen=True):
-    """How to speak; defaults as F5-TTS has them.
-
-    seed: the same one gives the same audio. speed: 1.0 as fast as the reference. nfe_step: steps of the solver.
-    cfg_strength: how closely to follow text and voice.
-    """
-
-    seed: int
-    speed: float = 1.0
-    nfe_step: int = 32
-    cfg_strength: float = 2.0
 
 
 class Inline(msgspec.Struct, frozen=True):
@@ -111,7 +95,7 @@ def parse(given: object) -> Request:
         text=_text(fields, "text", MAX_TEXT),
         source=_source(fields),
         manner=Manner(
-            seed=_integer(fields, "seed", secrets.randbelow(MAX_SEED + 1), 0, MAX_SEED),
+            seed=_integer(fields, "seed", a_seed(), 0, MAX_SEED),
             speed=_number(fields, "speed", 1.0, 0.3, 2.0),
             nfe_step=_integer(fields, "nfe_step", 32, 1, 64),
             cfg_strength=_number(fields, "cfg_strength", 2.0, 0.0, 10.0),

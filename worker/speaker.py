@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import msgspec
 
 if TYPE_CHECKING:
     import numpy
@@ -14,6 +17,27 @@ Samples: TypeAlias = "NDArray[numpy.float32]"
 
 Step: TypeAlias = Callable[[int, int], None]
 """Told before each part of a text how many are done, of how many; what it raises ends the work."""
+
+MAX_SEED = 2**32 - 1
+"""Small enough for every JSON reader to be exact."""
+
+
+def a_seed() -> int:
+    """A random one."""
+    return secrets.randbelow(MAX_SEED + 1)
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """How to speak; defaults as F5-TTS has them.
+
+    seed: 0 to MAX_SEED; the same one gives the same audio. speed: 1.0 as fast as the reference. nfe_step: steps of the
+    solver; more sound better and take longer. cfg_strength: how closely to follow text and voice.
+    """
+
+    seed: int = msgspec.field(default_factory=a_seed)
+    speed: float = 1.0
+    nfe_step: int = 32
+    cfg_strength: float = 2.0
 
 
 class Spoken(Protocol):
@@ -41,10 +65,7 @@ class Speaker(Protocol):
         ref_audio: bytes,
         ref_text: str,
         *,
-        speed: float,
-        nfe_step: int,
-        cfg_strength: float,
-        seed: int,
+        manner: Manner,
         step: Step | None,
         stop: threading.Event | None,
     ) -> Spoken:
@@ -56,10 +77,7 @@ class Speaker(Protocol):
         ref_audio: bytes,
         ref_text: str,
         *,
-        speed: float,
-        nfe_step: int,
-        cfg_strength: float,
-        seed: int,
+        manner: Manner,
         step: Step | None,
         stop: threading.Event | None,
     ) -> Iterator[Samples]:

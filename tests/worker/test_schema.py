@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from worker.audiobytes import MAX_AUDIO
 from worker.errors import BadRequest
-from worker.schema import FIELDS, MAX_REF_TEXT, MAX_SEED, MAX_TEXT, Inline, Linked, Manner, Named, Request, parse
+from worker.schema import FIELDS, MAX_REF_TEXT, MAX_TEXT, Inline, Linked, Named, Request, parse
+from worker.speaker import MAX_SEED, Manner
 
 WAV = b"RIFF\x24\0\0\0WAVEfmt "
 GOOD = {"text": "Hello.", "ref_audio": base64.b64encode(WAV).decode(), "ref_text": "A voice."}

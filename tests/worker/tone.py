@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cas.errors import InputError
-from worker.speaker import Samples, Step
+from worker.speaker import Manner, Samples, Step
 
 RATE = 8000
 WAV = b"RIFF\x24\0\0\0WAVEfmt "
@@ -41,9 +41,9 @@ class Tone:
         self.go = threading.Event()
         self._counting = threading.Lock()
 
-    def speak(self, text: str, ref_audio: bytes, ref_text: str, *, seed: int, **manner: Any) -> Spoken:
-        parts = list(self.stream(text, ref_audio, ref_text, seed=seed, **manner))
-        return Spoken(np.concatenate(parts), RATE, seed)
+    def speak(self, text: str, ref_audio: bytes, ref_text: str, *, manner: Manner, **options: Any) -> Spoken:
+        parts = list(self.stream(text, ref_audio, ref_text, manner=manner, **options))
+        return Spoken(np.concatenate(parts), RATE, manner.seed)
 
     def stream(
         self,
@@ -51,10 +51,7 @@ class Tone:
         ref_audio: bytes,
         ref_text: str,
         *,
-        speed: float,
-        nfe_step: int,
-        cfg_strength: float,
-        seed: int,
+        manner: Manner,
         step: Step | None,
         stop: threading.Event | None,
     ) -> Iterator[Samples]:
@@ -69,8 +66,8 @@ class Tone:
                     step(done, len(sentences))
                 words = sentence.split()
                 self._act("".join(words).strip("."), stop)
-                times = np.arange(int(len(words) * RATE / 10 / speed)) / RATE
-                yield np.sin(2 * np.pi * (200 + seed % 100 + len(ref_audio)) * times).astype(np.float32)
+                times = np.arange(int(len(words) * RATE / 10 / manner.speed)) / RATE
+                yield np.sin(2 * np.pi * (200 + manner.seed % 100 + len(ref_audio)) * times).astype(np.float32)
         finally:
             with self._counting:
                 self.at_once -= 1

@@ -23,6 +23,7 @@ import torch  # noqa: E402
 from f5_tts.infer import utils_infer  # noqa: E402
 
 from worker import architecture, f5, modelfiles, networks  # noqa: E402
+from worker.speaker import Manner  # noqa: E402
 
 SHORT = "The sea was calm that night, and nobody spoke."
 LONG = " ".join(f"Sentence number {n} is here to be spoken, and it takes its time; so does the next!" for n in range(4))
@@ -66,7 +67,8 @@ def of_plain(speaker: Any, recording: Path, text: str, seed: int, **settings: An
 
 
 def of_ours(speaker: f5.Speaker, recording: Path, text: str, seed: int, **settings: Any) -> list[object]:
-    spoken = speaker.speak(text, recording.read_bytes(), REFERENCE_TEXT, seed=seed, **{"nfe_step": 4, **settings})
+    manner = Manner(seed=seed, **{"nfe_step": 4, **settings})
+    spoken = speaker.speak(text, recording.read_bytes(), REFERENCE_TEXT, manner=manner)
     assert (spoken.rate, spoken.seed, spoken.samples.dtype) == (24000, seed, np.float32)
     return named(spoken.samples)
 
@@ -124,7 +126,7 @@ def main() -> None:
         answer["audio"][name] = pair
     answer["again"] = [of_ours(ours, first, SHORT, seed) for seed in (7, 7, 8)]
     answer["half"] = of_ours(half, first, SHORT, 7)
-    answer["seeds"] = [ours.speak("Hm.", first.read_bytes(), "Words", nfe_step=1).seed for _ in range(3)]
+    answer["seeds"] = [ours.speak("Hm.", first.read_bytes(), "Words", manner=Manner(nfe_step=1)).seed for _ in range(3)]
     answer["tensors"] = {
         "model": different(ours.model, theirs.ema_model),
         "vocoder": different(ours.vocoder, theirs.vocoder),

@@ -18,6 +18,7 @@ import numpy as np
 
 from cas.errors import InputError
 from worker import f5, parts, reference
+from worker.speaker import Manner
 
 HUB, RECORDING = (Path(word) for word in sys.argv[1:])
 SENTENCES = " ".join(f"This is the sentence with the number {n}, and it goes on for a while." for n in range(8))
@@ -38,10 +39,10 @@ def in_parts(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
     """The parts as they come, and what was told of progress when each one came."""
     told: list[tuple[int, int]] = []
     waves, seen = [], []
-    for part in speaker.stream(SENTENCES, voice, nfe_step=2, seed=5, step=lambda *at: told.append(at)):
+    for part in speaker.stream(SENTENCES, voice, manner=Manner(seed=5, nfe_step=2), step=lambda *at: told.append(at)):
         waves.append(part)
         seen.append(len(told))
-    whole = speaker.speak(SENTENCES, voice, nfe_step=2, seed=5).samples
+    whole = speaker.speak(SENTENCES, voice, manner=Manner(seed=5, nfe_step=2)).samples
     return {
         "parts": digest(np.concatenate(waves)),
         "whole": digest(whole),
@@ -54,7 +55,7 @@ def in_parts(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
 
 def stopped(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
     """Speech ended in three ways, and what the same thread says afterwards."""
-    before = digest(speaker.speak("One text.", voice, nfe_step=4, seed=1).samples)
+    before = digest(speaker.speak("One text.", voice, manner=Manner(seed=1, nfe_step=4)).samples)
     endings = {}
     stop = threading.Event()
     steps = 0
@@ -67,26 +68,26 @@ def stopped(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
 
     hook = speaker.model.transformer.register_forward_hook(third)
     try:
-        speaker.speak("Another and much longer text.", voice, nfe_step=500, seed=1, stop=stop)
+        speaker.speak("Another and much longer text.", voice, manner=Manner(seed=1, nfe_step=500), stop=stop)
     except f5.Stopped as error:
         endings["by an event"] = [type(error).__name__, steps]
     hook.remove()
-    after_event = digest(speaker.speak("One text.", voice, nfe_step=4, seed=1).samples)
+    after_event = digest(speaker.speak("One text.", voice, manner=Manner(seed=1, nfe_step=4)).samples)
 
     def enough(done: int, _: int) -> None:
         if done == 1:
             raise Called
 
     try:
-        speaker.speak(SENTENCES, voice, nfe_step=2, seed=1, step=enough)
+        speaker.speak(SENTENCES, voice, manner=Manner(seed=1, nfe_step=2), step=enough)
     except Called as error:
         endings["by its progress"] = [type(error).__name__]
-    stream = speaker.stream(SENTENCES, voice, nfe_step=2, seed=1)
+    stream = speaker.stream(SENTENCES, voice, manner=Manner(seed=1, nfe_step=2))
     next(stream)
     busy = speaker._lock.locked()
     stream.close()  # type: ignore[attr-defined]
     endings["by closing"] = [busy, speaker._lock.locked()]
-    after_all = digest(speaker.speak("One text.", voice, nfe_step=4, seed=1).samples)
+    after_all = digest(speaker.speak("One text.", voice, manner=Manner(seed=1, nfe_step=4)).samples)
     return {"endings": endings, "after": [before, after_event, after_all]}
 
 
@@ -96,14 +97,14 @@ def together(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
     found: dict[str, str] = {}
 
     def say(text: str) -> None:
-        found[text] = digest(speaker.speak(text, voice, nfe_step=6, seed=2).samples)
+        found[text] = digest(speaker.speak(text, voice, manner=Manner(seed=2, nfe_step=6)).samples)
 
     threads = [threading.Thread(target=say, args=(text,)) for text in words]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(120)
-    alone = {text: digest(speaker.speak(text, voice, nfe_step=6, seed=2).samples) for text in words}
+    alone = {text: digest(speaker.speak(text, voice, manner=Manner(seed=2, nfe_step=6)).samples) for text in words}
     return {"together": found, "alone": alone}
 
 
@@ -117,7 +118,7 @@ def refused(speaker: f5.Speaker, data: bytes) -> dict[str, str]:
     found = {}
     for name, (text, audio, ref_text) in cases.items():
         try:
-            speaker.speak(text, audio, ref_text, nfe_step=1)
+            speaker.speak(text, audio, ref_text, manner=Manner(nfe_step=1))
             found[name] = "spoken"
         except InputError as error:
             found[name] = str(error)
@@ -136,7 +137,10 @@ def main() -> None:
         "together": together(speaker, voice),
         "refused": refused(speaker, data),
         "without punctuation": {
-            name: [len(parts.split(text, voice, 1.0)), len(speaker.speak(text, voice, nfe_step=1, seed=0).samples)]
+            name: [
+                len(parts.split(text, voice, 1.0)),
+                len(speaker.speak(text, voice, manner=Manner(seed=0, nfe_step=1)).samples),
+            ]
             for name, text in (("words", UNBROKEN), ("letters", ENDLESS))
         },
         "kept": "".join(parts.split(UNBROKEN, voice, 1.0)).replace(" ", "") == UNBROKEN.replace(" ", ""),
