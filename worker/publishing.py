@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from cas import config, events
-from cas.errors import CasError, StoreError
+from cas.errors import CasError, RefMoved, StoreError
 from worker import child, environment, telling
 from worker.outcome import Restored
 from worker.restoring import end_with_parent
@@ -57,6 +57,9 @@ def main(directory: Path, pause: float = _PAUSE) -> int:
         try:
             telling.note(_published(settings, settings.store, directory))
             return 0
+        except RefMoved as error:
+            telling.note(f"background publish: nothing was published, as somebody else chose: {error}")
+            return 0
         except StoreError as error:
             if not left:
                 return _failed(error)
@@ -70,6 +73,7 @@ def main(directory: Path, pause: float = _PAUSE) -> int:
 def _published(settings: Settings, store: str, directory: Path) -> str:
     from cas import publisher
     from cas.publisher import Source
+    from cas.refs.reflog import UNSET
     from cas.store import open_store
 
     done = publisher.publish(
@@ -78,6 +82,8 @@ def _published(settings: Settings, store: str, directory: Path) -> str:
         open_store(store),
         cache_dir=environment.hub_of(directory),
         download=False,
+        # Somebody may have chosen a version since this worker found none, or taken one away.
+        expect=UNSET,
         limits=config.Limits(**_LIMITS),
         on_event=_listen,
     )

@@ -14,7 +14,7 @@ from cas.deriver.plan import CastFile
 from cas.deriver.variant import Chunks, Made
 from cas.deriver.work import Caster
 from cas.digest import named
-from cas.errors import ChunkMissing, FormatError, InputError
+from cas.errors import ChunkMissing, FormatError, InputError, RefMoved
 from cas.manifest import Manifest, check_name
 from cas.nearest import Verdict
 from cas.parallel import Pool
@@ -98,7 +98,11 @@ def derive(
         digest, new = found or (None, None)
         moved: tuple[str, ...] = ()
         if digest and not dry_run:
-            moved = tagging.move(held, original.manifest.model, names, digest, parent, "derive", on_event)
+            try:
+                moved = tagging.move(held, original.manifest.model, names, digest, parent, "derive", on_event)
+            except RefMoved as error:
+                on_event(tagging.lost(original.manifest.model, digest, error))
+                raise
             lease.check()
         return job.told(digest, new, moved, begun, dry_run=dry_run)
 

@@ -12,11 +12,13 @@ from cas import config, events, leases, manifest
 from cas.digest import named
 from cas.errors import FormatError, InputError, NotFoundError
 from cas.manifest import Manifest, PlainFile, Repo, check_name
+from cas.publisher.committing import Committed, commit
 from cas.publisher.gather import gather
 from cas.publisher.index import Index
 from cas.publisher.sending import Sender
 from cas.publisher.source import Source
 from cas.refs import DEFAULT_TAG, tagging
+from cas.refs.reflog import Move
 from cas.store import Store, open_store
 
 __all__ = ["Published", "Source", "publish"]
@@ -55,6 +57,7 @@ def publish(
     force: bool = False,
     dry_run: bool = False,
     by: str | None = None,
+    expect: Move | None = None,
     limits: config.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Published:
@@ -62,9 +65,10 @@ def publish(
 
     store: an open one, a URL, or None for the default. cache_dir: the hub cache to download into and read
     from, or with HF_HOME beside it. download: False takes what is there. force: upload every chunk anew, over a
-    damaged store. by: who moves the tags, by default user@host. dry_run: write nothing to the store. Raises
-    InputError, NotFoundError, IntegrityError, StoreError or CacheError; chunks sent by then need not be sent again by
-    the next call, and no tag has moved.
+    damaged store. by: who moves the tags, by default user@host. expect: the move that must still be the first tag's
+    last one, UNSET for none, unless it names this content already. dry_run: write nothing to the store. Raises
+    InputError, NotFoundError, IntegrityError, CacheError or StoreError, such as RefMoved; chunks sent by then need not
+    be sent again by the next call, and no tag has moved.
     """
     begun = time.monotonic()
     names = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags)) or (DEFAULT_TAG,)
@@ -79,6 +83,8 @@ def publish(
         # A forced publish takes nobody's word: it reads every file, and checks it against its blob's name.
         trusted = None if force else parent
         index = Index(gathered, trusted)
+        if expect is not None and not index.seems_known:
+            tagging.check(held, model, names[0], expect)  # before any work for nothing
         # What no reader would accept is refused before any work.
         _manifest(model, index.listed(read=False), parent_digest)
         if not dry_run:
@@ -93,32 +99,20 @@ def publish(
         new = _manifest(model, index.listed(), parent_digest)
         created = parent is None or parent.content() != new.content()
         sender.settle(depended_on=created)
-        digest = manifest.digest_of(new) if created or parent_digest is None else parent_digest
-        moved: tuple[str, ...] = ()
+        done = Committed(parent_digest or "", (), created)
         if not dry_run:
             on_event(events.Phase("commit"))
-            if created:
-                lease.check()
-                # Several workers may publish the same at once: who comes later finds it done.
-                theirs, same = tagging.version(held, model, names[0], on_event)
-                if theirs is not None and same is not None and same.content() == new.content():
-                    digest, created = theirs, False
-            if created:
-                held.put_manifest(new)
-                # A damaged one of the same name would have stayed; no tag may ever name it.
-                held.get_manifest(model, digest)
-            moved = tagging.move(held, model, names, digest, parent_digest, "publish", on_event, by=by)
-            lease.check()
+            done = commit(held, new, names, parent_digest, lease, on_event, created=created, by=by, expect=expect)
     return Published(
-        reference="" if dry_run and created else f"{model}@{named(digest)}",
+        reference="" if dry_run and created else f"{model}@{named(done.digest)}",
         total=new.plain_size,
         uploaded=sender.plain,
         wire=sender.wire,
         chunks=len(sender.slices),
         uploaded_chunks=len(sender.missing),
-        moved=moved,
+        moved=done.moved,
         seconds=time.monotonic() - begun,
-        created=created,
+        created=done.created,
         dry_run=dry_run,
     )
 

@@ -150,7 +150,7 @@ class RefLog:
         mine = f"{sequence:08d}-{os.urandom(8).hex()}.json"
         if expect is not None:
             if (names or [UNSET.name])[-1] != expect.name:
-                raise RefMoved(str(self.ref), self._now_named(names), expected=_shown(expect.entry))
+                raise RefMoved(str(self.ref), self._now_named(names), expected=shown(expect.entry))
             # Whoever expects the same writes under the same name, of which a store that honours conditional
             # writes has one.
             mine = f"{sequence:08d}-{hex_of(expect.name.encode())[:16]}.json"
@@ -161,11 +161,11 @@ class RefLog:
         names = self.names()
         winner = max((name for name in names if _order(name)[0] == sequence), default=mine)
         if winner > mine or not kept:
-            raise RefMoved(str(self.ref), _shown(self.read(winner)))
+            raise RefMoved(str(self.ref), shown(self.read(winner)))
         return entry
 
     def _now_named(self, names: Sequence[str]) -> str:
-        return _shown(self.read(names[-1])) if names else "nothing"
+        return shown(self.read(names[-1]) if names else UNSET.entry)
 
 
 def logs(store: Store, kind: str = "", first: str = "") -> list[RefLog]:
@@ -214,8 +214,9 @@ def _order(name: str) -> tuple[int, str]:
     return int(name.partition("-")[0]), name
 
 
-def _shown(entry: RefEntry) -> str:
-    return entry.manifest or "nothing"
+def shown(entry: RefEntry) -> str:
+    """What an entry moved its ref to, in words."""
+    return entry.manifest or (f"nothing (removed by {entry.by})" if entry.by else "nothing")
 
 
 def _text(given: str) -> str:

@@ -9,6 +9,7 @@ from cas.digest import named
 from cas.errors import FormatError, IntegrityError, NotFoundError, RefMoved
 from cas.manifest import Manifest
 from cas.refs import Reference
+from cas.refs.reflog import UNSET, Move, shown
 from cas.store import Store
 
 
@@ -33,6 +34,25 @@ def version(store: Store, model: str, tag: str, listen: events.Listener) -> tupl
         return None, None
 
 
+def naming(store: Store, model: str, tag: str, same: Manifest, listen: events.Listener) -> str | None:
+    """The digest of the version that a tag names now, if it has the content of another manifest; else None."""
+    digest, manifest = version(store, model, tag, listen)
+    return digest if manifest is not None and manifest.content() == same.content() else None
+
+
+def check(store: Store, model: str, tag: str, expect: Move) -> None:
+    """Raises RefMoved when a tag's last move is not the one expected, UNSET for none."""
+    log = refs.log_of(store, Reference(model, tag=tag))
+    last = (log.history(1) or [UNSET])[0]
+    if last.name != expect.name:
+        raise RefMoved(str(log.ref), shown(last.entry), expected=shown(expect.entry))
+
+
+def lost(model: str, digest: str, error: RefMoved) -> events.Warned:
+    """What to tell whoever made a version (64 hex), and then was too late to move a tag to it."""
+    return events.Warned(f"{model}@{named(digest)} is in the store, but {error.ref} names another")
+
+
 def readable(store: Store, model: str, digest: str) -> Manifest | None:
     """A version's manifest, None when it is not there or cannot be read."""
     try:
@@ -51,28 +71,27 @@ def move(
     listen: events.Listener,
     *,
     by: str | None = None,
+    expect: Move | None = None,
 ) -> tuple[str, ...]:
     """Moves each tag that names something else to a version, and returns those; raises RefMoved.
 
     parent: what the first tag named when `verb` (such as `publish`) began: somebody may have moved it since.
-    by: who moves them, by default user@host.
+    by: who moves them, by default user@host. expect: the move that must still be the first tag's last one, if any.
     """
     moved = []
     for tag in tags:
         now = current(store, model, tag, listen)
         if now == digest:
             continue
-        if tag == tags[0] and now not in (None, parent):
+        first = tag == tags[0]
+        if first and expect is None and now not in (None, parent):
             listen(
                 events.Warned(
                     f"{model}:{tag} was moved to {model}@{now} by somebody else during this {verb}, "
                     "and is moved on from there"
                 )
             )
-        try:
-            refs.log_of(store, Reference(model, tag=tag)).append(digest, reason=verb, by=by)
-        except RefMoved:
-            listen(events.Warned(f"{model}@{named(digest)} is in the store, but {tag} names another"))
-            raise
+        log = refs.log_of(store, Reference(model, tag=tag))
+        log.append(digest, reason=verb, by=by, expect=expect if first else None)
         moved.append(tag)
     return tuple(moved)

@@ -16,7 +16,7 @@ from cas.bucket import open_bucket
 from cas.errors import RefMoved
 from cas.events import Warned
 from cas.refs import Reference
-from cas.refs.reflog import Ref, RefLog
+from cas.refs.reflog import UNSET, Ref, RefLog
 from cas.store import Store
 from tests.conftest import publish_tree, write_tree
 from tests.publish.conftest import REPO
@@ -86,6 +86,33 @@ def test_of_publishers_at_once_one_wins_and_all_versions_are_kept(
         cas.restore(f"m@{digest}", store, cache_dir=tmp_path / "hub")
 
 
+def test_publishers_of_the_same_at_once_all_end_with_the_version_that_won(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = [write_tree(tmp_path / str(number), {"w.bin": b"the same" * 100}) for number in range(3)]
+    store.create()
+    won, lost = publish_at_once(store, trees, monkeypatch)
+    assert lost == 0
+    assert len(won) == 3
+    assert set(won) == {refs.resolve(store, "m").exact}
+
+
+def test_a_publish_that_expects_no_tag_moves_none_that_is_there_or_was(directory_store: Store, tmp_path: Path) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
+    first = publish_tree(store, tree, expect=UNSET)
+    again = publish_tree(store, tree, expect=UNSET)
+    assert again.reference == first.reference, "it names this content already"
+    for other in (b"2", b"of another size"):
+        write_tree(tree, {"w.bin": other})
+        with pytest.raises(RefMoved, match="is not nothing any more"):
+            publish_tree(store, tree, expect=UNSET)
+    assert store.versions("m") == [first.reference[-64:]]
+    assert len(list(store.bucket.list("chunks"))) == 2, "what is plainly something else is not even sent"
+    RefLog(store, Ref("tags", "m", "latest")).append(None, "a mistake", by="anna")
+    with pytest.raises(RefMoved, match=r"nothing \(removed by anna\)"):
+        publish_tree(store, tree, expect=UNSET)
+
+
 def test_the_loser_is_told_which_version_is_his_and_how_to_win(directory_store: Store, tmp_path: Path) -> None:
     store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
     first = publish_tree(store, tree)
@@ -98,7 +125,7 @@ def test_the_loser_is_told_which_version_is_his_and_how_to_win(directory_store: 
     assert done.returncode == 6, done.stderr
     assert done.stdout == ""
     mine = next(digest for digest in store.versions("m") if digest != first.reference[-64:])
-    assert f"m@blake3:{mine} is in the store, but latest names another" in done.stderr
+    assert f"m@blake3:{mine} is in the store, but m:latest names another" in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"cas: m:latest was moved to {first.reference[2:]} by somebody else at the same moment")
 

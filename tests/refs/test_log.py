@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from cas.bucket import Kind
 from cas.digest import named
 from cas.errors import FormatError, NotFoundError, RefMoved
+from cas.host import whoami
 from cas.manifest import Manifest
 from cas.refs import Reference, log_of, reflog, resolve
 from cas.refs.reflog import UNSET, RefLog
@@ -66,7 +69,8 @@ def test_a_move_is_made_only_from_where_it_is_expected(store: Store, removed: bo
     log.append(A, "publish")
     seen = log.history(1)[0]
     log.append(None if removed else B, "by another")
-    with pytest.raises(RefMoved, match=f"to {'nothing' if removed else named(B)} and is not {named(A)} any more"):
+    now = rf"nothing \(removed by {re.escape(whoami())}\)" if removed else named(B)
+    with pytest.raises(RefMoved, match=f"to {now} and is not {named(A)} any more"):
         log.append(A, "late", expect=seen)
     with pytest.raises(RefMoved, match="and is not nothing any more"):
         log.append(A, "late", expect=UNSET)

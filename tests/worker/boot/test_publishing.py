@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from cas.refs.reflog import Ref, RefLog
 from cas.store import open_store
 from tests.restore.helpers import DIE_AT
-from tests.worker.boot.conftest import AWAY, Station, ended
+from tests.worker.boot.conftest import AWAY, FILES, SPEECH, Station, ended
 from tests.worker.boot.test_kill import close, whole_output
 from worker import publishing
 from worker.outcome import Bytes, Restored
@@ -30,6 +31,16 @@ boot.ready()
 process = publishing.start(booted)
 sys.exit(process.wait() if process else 99)
 """
+
+
+PUBLISH_NOW = """
+import sys
+from pathlib import Path
+from worker import publishing
+sys.exit(publishing.main(Path(sys.argv[1]), pause=0.01))
+"""
+
+LATEST = Ref("tags", "f5-tts", "latest")
 
 
 def test_a_fresh_download_is_published_and_the_next_worker_needs_no_hub(station: Station) -> None:
@@ -56,9 +67,25 @@ def test_several_workers_publish_one_version(station: Station) -> None:
         assert "background publish: f5-tts@" in ran.err
     ran = station.boot()
     station.check(ran)
-    store = open_store(station.store)
-    first, *others = [store.get_manifest("f5-tts", version).content() for version in station.versions()]
-    assert all(other == first for other in others)
+    (move,) = RefLog(open_store(station.store), LATEST).history()
+    assert ran.receipt["version"] == f"f5-tts@{move.entry.manifest}", "whoever came later found it done"
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["chosen", "chosen and taken away"])
+def test_a_version_that_somebody_chose_meanwhile_stays(removed: bool, station: Station) -> None:
+    station.boot()  # the worker downloads, and will publish after its first job
+    other = {**FILES, SPEECH: {**FILES[SPEECH], "F5TTS_v1_Base/vocab.txt": b"c\n"}}
+    station.publish(files=other)
+    latest = RefLog(open_store(station.store), LATEST)
+    if removed:
+        latest.append(None, "not this one", by="anna")
+    before = latest.names()
+    ran = ended(station.start("-c", PUBLISH_NOW, str(station.directories[0])))
+    assert ran.code == 0, ran.err
+    assert not ran.warnings
+    assert "background publish: nothing was published, as somebody else chose: f5-tts:latest was moved to" in ran.err
+    assert latest.names() == before
+    assert len(station.versions()) == 1
 
 
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
@@ -94,11 +121,7 @@ def test_a_publish_ends_with_its_worker(station: Station) -> None:
 
 def test_a_store_that_is_away_fails_no_job_and_is_told_once(station: Station) -> None:
     station.boot()
-    code = (
-        "from pathlib import Path; import sys; from worker import publishing; "
-        f"sys.exit(publishing.main(Path({str(station.directories[0])!r}), pause=0.01))"
-    )
-    ran = ended(station.start("-c", code, env={"CAS_STORE": f"{AWAY}/x"}))
+    ran = ended(station.start("-c", PUBLISH_NOW, str(station.directories[0]), env={"CAS_STORE": f"{AWAY}/x"}))
     assert ran.code == 6
     (told,) = ran.warnings
     assert "background publish failed" in told
