@@ -8,12 +8,16 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cas.errors import CasError
-from worker import imports, publishing, telling
+from worker import device, imports, publishing, telling
 from worker.boot import Boot, BootFailed
 from worker.outcome import Restored
+
+if TYPE_CHECKING:
+    from worker.upload import Uploader
+    from worker.voices import Voices
 
 
 def main() -> None:
@@ -38,17 +42,25 @@ def main() -> None:
 
 def _ready(boot: Boot) -> Callable[[], None]:
     """Imports, loads and warms up; returns what serves."""
+    # Its debug log, on unless told otherwise, holds whole answers: audio, and URLs that open it.
+    os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")
     with boot.phases.measure("imports"), imports.hurried():
         import runpod
-        import torch
+        import torch  # noqa: F401 (takes seconds, which are to be found under this name)
 
         from worker import f5
     booted = boot.wait()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with boot.phases.measure("load"):
-        speaker = f5.load(Path(os.environ["HF_HUB_CACHE"]), device, must_be_verified=booted.complete)
-    boot.ready()
-    handler = _handler(speaker, booted, runpod)
+    try:
+        chosen = device.choose(boot.settings.device)
+        with boot.phases.measure("load"):
+            speaker = f5.load(Path(os.environ["HF_HUB_CACHE"]), chosen, must_be_verified=booted.complete)
+        with boot.phases.measure("warm-up"):
+            speaker.warm_up()
+        handler = _handler(speaker, booted, runpod)
+    except Exception as error:
+        boot.failed(error)
+        raise
+    boot.ready(device.described(chosen))
     config: dict[str, Any] = {"handler": _publishing(handler, booted)}
     if boot.settings.stream:
         config = {"handler": _publishing_stream(handler.stream, booted), "return_aggregate_stream": True}
@@ -56,22 +68,34 @@ def _ready(boot: Boot) -> Callable[[], None]:
 
 
 def _handler(speaker: Any, booted: Restored, runpod: Any) -> Any:
-    from cas.bucket import open_bucket
     from worker import sound
     from worker.handler import Handler
-    from worker.upload import Uploader
-    from worker.voices import Voices
 
-    bucket = os.environ.get("S3_BUCKET")
+    voices, upload = _bucket(os.environ.get("S3_BUCKET"))
     return Handler(
         speaker,
         digest=booted.version.rpartition("@")[2],
         encode=sound.encode,
         shorten=sound.without_silence,
-        voices=Voices(open_bucket(f"s3://{bucket}")) if bucket else None,
-        upload=Uploader(bucket) if bucket else None,
+        voices=voices,
+        upload=upload,
         progress=runpod.serverless.progress_update,
     )
+
+
+def _bucket(name: str | None) -> tuple[Voices | None, Uploader | None]:
+    """What jobs may use of the bucket: nothing where it cannot be, for the model may have come from elsewhere."""
+    from cas.bucket import open_bucket
+    from worker.upload import Uploader
+    from worker.voices import Voices
+
+    if not name:
+        return None, None
+    try:
+        return Voices(open_bucket(f"s3://{name}")), Uploader(name)
+    except CasError as error:
+        telling.warn(f"no voices and no uploads: {error}")
+        return None, None
 
 
 class _Once:
@@ -79,6 +103,7 @@ class _Once:
 
     def __init__(self, booted: Restored) -> None:
         self._booted, self._lock, self._begun = booted, threading.Lock(), False
+        self._publish: object = None
 
     def begin(self, output: dict[str, Any]) -> None:
         if "error" in output:
@@ -87,7 +112,8 @@ class _Once:
             if self._begun:
                 return
             self._begun = True
-        publishing.start(self._booted)
+        # It ends when the last reference to its standard input goes.
+        self._publish = publishing.start(self._booted)
 
 
 def _publishing(answer: Callable[[Any], Awaitable[dict[str, Any]]], booted: Restored) -> Any:

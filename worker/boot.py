@@ -122,10 +122,28 @@ class Boot:
             raise BootFailed(self._outcome.causes, self._outcome.exit_code)
         return self._outcome
 
-    def ready(self) -> None:
-        """Tells the log, and CAS_PROMETHEUS_FILE, how the boot went; to be called when the model can be used."""
+    def ready(self, device: str = "") -> None:
+        """Tells the log, and CAS_PROMETHEUS_FILE, how the boot went; to be called when the model can be used.
+
+        device: what it runs on, in words.
+        """
         assert self._outcome, "wait first"
-        self._end(self._outcome)
+        self._end(self._outcome, device)
+
+    def failed(self, error: Exception) -> None:
+        """As `ready`, when the model is here and cannot be used."""
+        assert isinstance(self._outcome, Restored), "wait first"
+        brought = self._outcome
+        code = error.exit_code if isinstance(error, CasError) else 1
+        where = f"{brought.version or 'the model'} in {brought.directory}"
+        self._end(
+            Failed(
+                exit_code=code,
+                causes=(f"{where} cannot be used: {telling.told(error)}",),
+                warnings=brought.warnings,
+                errors=brought.errors,
+            )
+        )
 
     def settle(self, within: float = 10.0) -> None:
         """Waits until what can wait until after a boot is done; a worker that goes on need not. within: seconds."""
@@ -156,9 +174,11 @@ class Boot:
                 self._spawn()
         return Failed(exit_code=1, causes=(f"{text}, twice: is there enough memory?",))
 
-    def _end(self, ended: Restored | Failed) -> None:
+    def _end(self, ended: Restored | Failed, device: str = "") -> None:
         document = phases.receipt(self.phases, ended, model=self.settings.model, deployment=_deployment())
         document["directories"] = {str(found.path): found.problem or found.note or "usable" for found in self._found}
+        if device:
+            document["device"] = device
         phases.write_line(document)
         if self.settings.prometheus:
             phases.write_prometheus(document, self.settings.prometheus)

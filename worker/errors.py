@@ -1,14 +1,18 @@
-"""What goes wrong with one job, as its sender is told."""
+"""What goes wrong with a job, as its sender is told."""
 
 from __future__ import annotations
 
-from cas.errors import InputError
+from cas.errors import CasError, InputError
 
 _SHOWN = 60
 
 
 class BadRequest(InputError):
     """A job asks for what cannot be: one sentence names the field, what is wrong and what is allowed."""
+
+
+class WorkerBroken(CasError):
+    """The worker can answer no more jobs, whatever they ask for: it has to be started anew."""
 
 
 def shown(value: object) -> str:

@@ -24,6 +24,7 @@ from f5_tts.infer.utils_infer import cross_fade_duration, infer_batch_process, t
 
 from cas.errors import InputError
 from worker import architecture, modelfiles, networks, reference
+from worker.errors import WorkerBroken
 from worker.parts import faded, split
 from worker.reference import Voice
 from worker.sound import Samples
@@ -87,6 +88,7 @@ class Speaker:
             InputError: the text is empty, or the reference cannot be used.
             Stopped: `stop` was set.
             Busy: another inference took longer than ten minutes.
+            WorkerBroken: the GPU failed.
         """
         parts = self.stream(text, ref_audio, ref_text, manner=manner, step=step, stop=stop)
         return Spoken(np.concatenate(list(parts)), self.rate, manner.seed)
@@ -158,6 +160,8 @@ class Speaker:
         try:
             self._stop = stop
             yield
+        except torch.AcceleratorError as error:  # after it, CUDA refuses all that a process asks for
+            raise WorkerBroken(f"the GPU failed ({str(error).partition(chr(10))[0]}): send the job again") from error
         finally:
             self._stop = None
             self._lock.release()
@@ -168,7 +172,7 @@ class Speaker:
 
 
 def load(hub: Path, device: str, *, config: Path | None = None, must_be_verified: bool = False) -> Speaker:
-    """Loads F5-TTS and Vocos from a hub cache and says two words, so that it is ready.
+    """Loads F5-TTS and Vocos from a hub cache.
 
     Args:
         hub: a Hugging Face hub cache.
@@ -191,9 +195,7 @@ def load(hub: Path, device: str, *, config: Path | None = None, must_be_verified
     else:
         network = architecture.read(config or architecture.shipped())
     vocoder = networks.vocoder(files.vocoder_config, files.vocoder_weights, device)
-    speaker = Speaker(networks.speech_model(network, files.weights, device), vocoder, device)
-    speaker.warm_up()
-    return speaker
+    return Speaker(networks.speech_model(network, files.weights, device), vocoder, device)
 
 
 def _unheard(_done: int, _count: int) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from cas.errors import CasError, InputError
 from worker import reference_url
 from worker.audiobytes import checked
-from worker.errors import BadRequest
+from worker.errors import BadRequest, WorkerBroken
 from worker.schema import Inline, Linked, Named, Request, parse
 from worker.speaker import Encode, Samples, Shorten, Speaker
 from worker.turns import Turns
@@ -82,7 +82,9 @@ class Handler:
                 )
             return await self._whole(job, request)
         except Exception as error:
-            return {"error": _explained(error, job)}
+            answer: Output = {"error": _explained(error, job)}
+            # The SDK takes this out again, and has the platform replace the worker.
+            return answer | {"refresh_worker": True} if isinstance(error, WorkerBroken) else answer
 
     async def stream(self, job: Job) -> AsyncGenerator[Output, None]:
         """The answer in parts as they are spoken, then totals; in one where the job did not ask to stream."""
@@ -180,7 +182,8 @@ class Handler:
     def _delivered(self, job: Job, request: Request, samples: Samples, suffix: str) -> Output:
         rate = self._speaker.rate
         if request.remove_silence:
-            samples = self._shorten(samples, rate)
+            shortened = self._shorten(samples, rate)
+            samples = shortened if len(shortened) else samples  # of nothing but silence there would be no audio
         encoded = self._encode(samples, rate, request.format)
         about = {"sample_rate": rate, "seconds": round(len(samples) / rate, 3)}
         if request.deliver == "upload":

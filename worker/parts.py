@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from f5_tts.infer.utils_infer import chunk_text, hop_length, target_sample_rate
 
+from cas.errors import InputError
 from worker.reference import Voice
 from worker.sound import Samples
 
 MAX_FRAMES = 8192
 """Of mel spectrogram, reference included: for so many F5-TTS has positions for the text (87 s)."""
+
+MAX_SECONDS = 1800.0
+"""Of speech that one text may take."""
 
 _SECONDS_AT_A_TIME = 22  # reference and new speech together: what F5-TTS aims at when it splits a text
 
@@ -20,14 +24,23 @@ _SECONDS_AT_A_TIME = 22  # reference and new speech together: what F5-TTS aims a
 def split(text: str, voice: Voice, speed: float) -> list[str]:
     """Splits a text as F5-TTS does, at punctuation, so that each part and the reference take about 22 s.
 
-    What has too little punctuation for F5-TTS's longest part is split between words, or within them.
+    What has too little punctuation for F5-TTS's longest part is split between words, or within them. Raises
+    InputError for a text that in this voice would take too long: recordings may be slow, and their texts wrong.
     """
     rate_of_speech = len(voice.text.encode()) / voice.seconds
     most = int(rate_of_speech * (_SECONDS_AT_A_TIME - voice.seconds) * speed)
     parts: list[str] = []
     for part in chunk_text(text, max_chars=most):
         parts += [part] if _frames(part, voice, speed) <= MAX_FRAMES else _between_words(part, max(most, 10))
-    return [part for part in parts if part.strip()]
+    parts = [part for part in parts if part.strip()]
+    before = _frames("", voice, speed)
+    seconds = sum(_frames(part, voice, speed) - before for part in parts) * hop_length / target_sample_rate
+    if seconds > MAX_SECONDS:
+        raise InputError(
+            f"text would take about {seconds / 60:.0f} minutes in this voice, {MAX_SECONDS / 60:.0f} are allowed: send "
+            "less, or look whether ref_text is all that is said in ref_audio"
+        )
+    return parts
 
 
 def faded(waves: Iterator[Any], count: int, overlap: int) -> Iterator[Samples]:

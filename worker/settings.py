@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import InputError
+from worker.device import Asked
 
 MODEL = "f5-tts"
 CACHE_DIRS = "/runpod-volume/models:/tmp/models:/app/models"
@@ -30,7 +31,8 @@ class Settings:
     may hold some of it. model: its name. local: whether the version is known without asking a store for pins. lock: the
     image's own lock file. source: what to take from Hugging Face. publish: whether a fresh download is published.
     receipt: whether the store gets a receipt, and receipt_named, whether somebody asked for it by name.
-    stream: whether jobs may ask for parts. prometheus: the text file to write.
+    stream: whether jobs may ask for parts. device: what the model must run on, if it is said. prometheus: the text file
+    to write.
     """
 
     store: str | None
@@ -46,6 +48,7 @@ class Settings:
     receipt: bool
     receipt_named: bool
     stream: bool
+    device: Asked
     prometheus: Path | None
 
     @classmethod
@@ -73,6 +76,7 @@ class Settings:
             receipt=enabled and _switch(environ, "CAS_RECEIPT"),
             receipt_named=bool(environ.get("CAS_RECEIPT")),
             stream=_switch(environ, "CAS_STREAM", on=False),
+            device=_device(environ),
             prometheus=_absolute("CAS_PROMETHEUS_FILE", prometheus) if prometheus else None,
         )
 
@@ -102,6 +106,13 @@ def _deployment(environ: Mapping[str, str]) -> str | None:
                 raise InputError(f"{name} is {given!a}: write letters, digits, '.', '_' and '-', 96 at most")
             return given
     return None
+
+
+def _device(environ: Mapping[str, str]) -> Asked:
+    match given := environ.get("CAS_DEVICE", "").strip().lower():
+        case "" | "cpu" | "cuda":
+            return given
+    raise InputError(f"CAS_DEVICE is {given!a}: write cpu or cuda, or leave it unset")
 
 
 def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:

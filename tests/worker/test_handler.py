@@ -76,6 +76,10 @@ class TestAnswers:
     def test_silence_is_removed_where_asked(self) -> None:
         assert answer(handler(Tone()), job(remove_silence=True))["seconds"] == 0.1
 
+    def test_audio_of_nothing_but_silence_is_not_cut_to_nothing(self) -> None:
+        speaking = Handler(Tone(), digest=DIGEST, encode=encode, shorten=lambda samples, _: samples[:0])
+        assert answer(speaking, job(remove_silence=True))["seconds"] == 0.2
+
     def test_a_url_is_fetched(self) -> None:
         asked: list[str] = []
         speaking = handler(Tone(), fetch=lambda url: asked.append(url) or WAV)
@@ -177,6 +181,10 @@ class TestErrors:
         found = answer(handler(Tone()), job(text="a " * 2499, speed=0.3))  # 1.7 minutes and 13 MB
         assert found.keys() == {"error"}
         assert "ask for upload" in found["error"]
+
+    def test_a_worker_that_is_broken_asks_to_be_replaced(self) -> None:
+        found = answer(handler(Tone()), job(text="broken"))
+        assert found == {"error": "the GPU failed (why): send the job again", "refresh_worker": True}
 
     def test_a_job_that_takes_too_long_is_cut_and_the_next_one_answered(self) -> None:
         speaker = Tone()

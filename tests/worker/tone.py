@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cas.errors import InputError
+from worker.errors import WorkerBroken
 from worker.speaker import Manner, Samples, Step
 
 RATE = 8000
@@ -27,7 +28,8 @@ class Spoken(NamedTuple):
 class Tone:
     """Speaks a tenth of a second a word, sentence by sentence, and keeps count of who else does.
 
-    A word may ask for trouble: `crash`, `undecodable`, or `wait`, which lasts until `go` is set or the job is stopped.
+    A word may ask for trouble: `crash`, `undecodable`, `broken`, or `wait`, which lasts until `go` is set or the job is
+    stopped.
     """
 
     rate = RATE
@@ -77,6 +79,8 @@ class Tone:
             raise RuntimeError("a secret of the model\nin two lines")
         if word == "undecodable":
             raise InputError("the audio cannot be decoded: send a wav, flac, mp3 or ogg file")
+        if word == "broken":
+            raise WorkerBroken("the GPU failed (why): send the job again")
         if word == "wait":
             self.waiting.set()
             while not self.go.wait(0.01):

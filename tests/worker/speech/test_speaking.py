@@ -57,10 +57,17 @@ def test_threads_do_not_disturb_each_other(answer: Any) -> None:
         ("blank text", "the text is empty"),
         ("no reference text", "the text of the reference audio is empty"),
         ("no audio", "the audio cannot be decoded"),
+        ("slow voice", "minutes in this voice, 30 are allowed: send less, or look whether ref_text is all"),
     ],
 )
 def test_what_cannot_be_said_is_refused(answer: Any, case: str, told: str) -> None:
     assert told in answer["refused"][case]
+
+
+def test_a_gpu_that_fails_is_told_in_one_line(answer: Any) -> None:
+    told, still_locked = answer["broken"]
+    assert told == "the GPU failed (CUDA error: an illegal memory access was encountered): send the job again"
+    assert still_locked == "False"
 
 
 @pytest.mark.parametrize("case", ["words", "letters"])

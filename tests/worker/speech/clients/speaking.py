@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from cas.errors import InputError
 from worker import f5, parts, reference
+from worker.errors import WorkerBroken
 from worker.speaker import Manner
 
 HUB, RECORDING = (Path(word) for word in sys.argv[1:])
@@ -108,12 +110,29 @@ def together(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
     return {"together": found, "alone": alone}
 
 
+def broken(speaker: f5.Speaker, voice: reference.Voice) -> list[str]:
+    """What a caller sees of a GPU that fails in the middle, and what comes after it."""
+
+    def fail(*_: object) -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+
+    hook = speaker.model.transformer.register_forward_hook(fail)
+    try:
+        speaker.speak("One text.", voice, manner=Manner(seed=1, nfe_step=4))
+    except WorkerBroken as error:
+        return [str(error), str(speaker._lock.locked())]
+    finally:
+        hook.remove()
+    return []
+
+
 def refused(speaker: f5.Speaker, data: bytes) -> dict[str, str]:
     cases = {
         "empty text": ("", data, "Words."),
         "blank text": (" \n ", data, "Words."),
         "no reference text": ("Hello.", data, " "),
         "no audio": ("Hello.", b"", "Words."),
+        "slow voice": ("word " * 1000, data, "A."),
     }
     found = {}
     for name, (text, audio, ref_text) in cases.items():
@@ -136,6 +155,7 @@ def main() -> None:
         "stopped": stopped(speaker, voice),
         "together": together(speaker, voice),
         "refused": refused(speaker, data),
+        "broken": broken(speaker, voice),
         "without punctuation": {
             name: [
                 len(parts.split(text, voice, 1.0)),

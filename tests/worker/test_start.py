@@ -1,0 +1,80 @@
+"""The real worker's start, where the model comes and something else is wrong: told, and survived if it can be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tools.deployment import Deployment
+
+DEVICES = """
+import json, sys
+from pathlib import Path
+from worker import device
+found = {}
+for name, asked, nodes in json.loads(sys.argv[1]):
+    device._NODES = Path(nodes)
+    try:
+        found[name] = device.choose(asked)
+    except device.NoGpu as error:
+        found[name] = str(error)
+print(json.dumps(found))
+"""
+
+
+def test_a_gpu_that_cannot_be_used_is_no_reason_to_be_slow(worker_python: Path, tmp_path: Path) -> None:
+    (tmp_path / "host").mkdir()
+    (tmp_path / "host/nvidia0").touch()
+    (tmp_path / "none").mkdir()
+    cases = [
+        ("none", "", tmp_path / "none"),
+        ("cpu", "cpu", tmp_path / "host"),
+        ("there", "", tmp_path / "host"),
+        ("asked", "cuda", tmp_path / "none"),
+    ]
+    command = [worker_python, "-c", DEVICES, json.dumps(cases, default=str)]
+    done = subprocess.run(
+        command, env={"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["none"], found["cpu"]) == ("cpu", "cpu")
+    for name in ("there", "asked"):
+        assert "cannot use this machine's GPU" in found[name]
+        assert "set CAS_DEVICE=cpu" in found[name]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("variable", "value", "code", "cause"),
+    [
+        ("CAS_F5_CONFIG", "/nowhere.yaml", 5, "/nowhere.yaml"),
+        ("CAS_DEVICE", "cuda", 1, "cannot use this machine's GPU"),
+    ],
+)
+def test_a_model_that_cannot_be_used_is_a_cold_start_that_failed(
+    variable: str, value: str, code: int, cause: str, deployment: Deployment
+) -> None:
+    worker = deployment.start(**{variable: value, "CUDA_VISIBLE_DEVICES": ""})
+    assert worker.wait(timeout=120) == code, deployment.log()
+    receipt = deployment.receipt()
+    assert receipt["ok"] is False
+    assert cause in receipt["causes"][0] and str(deployment.models) in receipt["causes"][0]
+    assert {"imports", "restore.resolve"} <= {phase["name"] for phase in receipt["phases"]}
+
+
+@pytest.mark.timeout(300)
+def test_a_bucket_without_keys_is_a_worker_without_voices(deployment: Deployment) -> None:
+    deployment.start(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    answer = deployment.ask()
+    assert "error" not in answer
+    receipt = deployment.receipt()
+    assert (receipt["ok"], receipt["source"], receipt["device"]) == (True, "hub", "cpu")
+    assert {"load", "warm-up"} <= {phase["name"] for phase in receipt["phases"]}
+    assert "warning: no voices and no uploads: no S3 credentials" in deployment.log()
+    assert deployment.ask(**{"return": "upload"}) is None
+    assert "this worker has no bucket" in deployment.platform.jobs.all()[-1].error
