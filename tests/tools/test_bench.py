@@ -19,6 +19,7 @@ from tools.bench.link import LINKS, Network, NotPermitted, SameHost, Traffic
 from tools.bench.measure import Failed, Run, run, spread
 from tools.bench.results import Results
 from tools.bench.scene import Measured
+from tools.bench.stage import named, stage
 from tools.bench.targets import judge
 
 MIB = 1 << 20
@@ -171,13 +172,12 @@ def test_without_permission_only_loopback_is_measured(
         raise PermissionError(1, f"{name}: Operation not permitted")
 
     monkeypatch.setattr(link._Namespace, "_call", refuse)
-    with bench.contextlib.ExitStack() as stack:
-        network, links = bench._network(stack, ["1gbit", "none"])
-    assert isinstance(network, SameHost)
-    assert [one.name for one in links] == ["none"]
-    assert "WARNING: links cannot be shaped here" in capsys.readouterr().err
-    with pytest.raises(NotPermitted):
-        network.client(LINKS["1gbit"])
+    with stage(named("1gbit,none"), 32) as (scene, links):
+        assert isinstance(scene.network, SameHost)
+        assert [one.name for one in links] == ["none"]
+        assert "WARNING: links cannot be shaped here" in capsys.readouterr().err
+        with pytest.raises(NotPermitted):
+            scene.over(LINKS["1gbit"])
 
 
 def test_a_small_run_against_a_real_server(

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import fnmatch
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tools.bench import chart, machine, report
 from tools.bench.cases import CASES, Case
-from tools.bench.link import LINKS, Link, Network, NotPermitted, SameHost
+from tools.bench.link import LINKS, Link
 from tools.bench.measure import Failed
 from tools.bench.results import Results
 from tools.bench.scene import Scene
+from tools.bench.stage import ALL, named, stage
 from tools.bench.targets import judge
 
 _SHRINK = {"full": 1, "small": 8}
@@ -26,13 +25,10 @@ _PICTURE = Path(__file__).parents[2] / "docs" / "performance.png"
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the rounds, prints tables, writes JSON and a picture; 1 when nothing could be measured."""
     options = _options(words)
-    with contextlib.ExitStack() as stack:
-        network, links = _network(stack, options.links)
-        cases = [case for case in CASES if any(fnmatch.fnmatch(case.name, wanted) for wanted in options.only or ["*"])]
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-bench-")))
-        _say("making F5-TTS v1 Base, its successors, and the server that has them …")
-        scene = stack.enter_context(Scene(folder, network, _SHRINK[options.size]))
-        results = Results()
+    cases = [case for case in CASES if any(fnmatch.fnmatch(case.name, wanted) for wanted in options.only or ["*"])]
+    results = Results()
+    _say("making F5-TTS v1 Base, its successors, and the server that has them …")
+    with stage(options.links, _SHRINK[options.size]) as (scene, links):
         measure(scene, cases, links, options.rounds, results)
     verdicts = judge(results) if options.size == "full" else []  # they are for the full size
     facts = machine.facts()
@@ -52,8 +48,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def measure(scene: Scene, cases: Sequence[Case], links: Sequence[Link], rounds: int, results: Results) -> None:
     """Runs every case once a round, after a round that is not counted; one that fails is left out from then on."""
     for link in links:
-        if link.rate:
-            scene.network.shape(link.rate)
+        scene.over(link)
         able = list(_able(scene, cases, link, results))
         results.peers |= {case.name: case.peer for case in able}
         for round_ in range(rounds + 1):
@@ -92,31 +87,15 @@ def _leave_out(results: Results, link: Link, case: Case, why: str) -> None:
     results.drop(link.name, case.name, why.splitlines()[-1])
 
 
-def _network(stack: contextlib.ExitStack, names: Sequence[str]) -> tuple[Network | SameHost, list[Link]]:
-    links = [link for link in LINKS.values() if link.name in names]
-    try:
-        return stack.enter_context(Network()), links
-    except NotPermitted as error:
-        _say(f"WARNING: links cannot be shaped here, only loopback is measured: {error}")
-        return SameHost(), [link for link in links if not link.rate]
-
-
 def _options(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds, after one that is not counted (default 5)")
     parser.add_argument("--only", metavar="GLOB", action="append", help="only cases of such a name; repeatable")
-    parser.add_argument("--links", default=list(LINKS), type=_links, help=f"of {','.join(LINKS)} (default: all)")
+    parser.add_argument("--links", default=ALL, type=named, help=f"of {ALL} (default: all)")
     parser.add_argument("--size", choices=list(_SHRINK), default="full", help="of the model: 1.40 GB, or 22 MB")
     parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="default build/bench.json")
     parser.add_argument("--png", type=Path, help="draw a picture there (default: docs/performance.png, of a whole run)")
     return parser.parse_args(words)
-
-
-def _links(text: str) -> list[str]:
-    names = text.split(",")
-    if unknown := set(names) - LINKS.keys():
-        raise argparse.ArgumentTypeError(f"no link {', '.join(unknown)}: there are {', '.join(LINKS)}")
-    return names
 
 
 def _say(line: str) -> None:

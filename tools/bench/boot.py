@@ -8,19 +8,18 @@ architecture and all code are real; the worker's environment is made by `make wo
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tools import worker_env
-from tools.bench.link import LINKS, Network, NotPermitted, SameHost
+from tools.bench.link import LINKS
 from tools.bench.measure import settle
 from tools.bench.scene import BUCKET, REPOS, Client, Scene
+from tools.bench.stage import named, stage
 from tools.models.f5tts import MODEL_FILE, VOCOS_FOLDER
 
 _ROOT = Path(__file__).parents[2]
@@ -76,27 +75,16 @@ def main() -> int:
     """Prints medians and targets, and writes JSON."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.boot", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="interleaved runs of each, after one that is not counted")
-    parser.add_argument("--links", default="1gbit,2.5gbit", help=f"of {','.join(LINKS)}")
+    parser.add_argument("--links", default="1gbit,2.5gbit", type=named, help=f"of {','.join(LINKS)}")
     parser.add_argument("--json", type=Path, default=Path("build/bench-boot.json"))
     options = parser.parse_args()
     python = worker_env.python(worker_env.folder())
     medians: dict[str, dict[str, Outcome]] = {}
-    with contextlib.ExitStack() as stack:
-        network: Network | SameHost
-        try:
-            network = stack.enter_context(Network())
-        except NotPermitted as error:
-            print(f"WARNING: links cannot be shaped here, only loopback is measured: {error}", file=sys.stderr)
-            network = SameHost()
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-boot-")))
-        scene = stack.enter_context(Scene(folder, network))
+    with stage(options.links) as (scene, able):
         for what in ("version", "files", "float16"):
             scene.prepare(what)
-        for name in options.links.split(",") if isinstance(network, Network) else ["none"]:
-            link = LINKS[name]
-            if isinstance(network, Network) and link.rate:
-                network.shape(link.rate)
-            medians[link.title] = _measured(_Ways(scene.at(link), python), options.rounds, scene)
+        for link in able or [LINKS["none"]]:
+            medians[link.title] = _measured(_Ways(scene.over(link), python), options.rounds, scene)
     _print(medians)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(medians, indent=1) + "\n")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import statistics
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from tools.bench.link import LINKS, Network, NotPermitted, SameHost
-from tools.bench.scene import MODEL, Client, Scene
+from tools.bench.scene import MODEL, Client
+from tools.bench.stage import ALL, named, stage
 
 # Phase -> (its beginning, its end), as clients/phased_restore.py names the moments.
 PHASES = {
@@ -31,26 +29,17 @@ def main() -> int:
     """Measures, prints medians and draws them."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.phases", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="restores over each link (default 3)")
-    parser.add_argument("--links", default=",".join(LINKS), help=f"of {','.join(LINKS)} (default: all)")
+    parser.add_argument("--links", default=ALL, type=named, help=f"of {ALL} (default: all)")
     parser.add_argument("--png", type=Path, default=_PICTURE, help="default: docs/phases.png")
     options = parser.parse_args()
     medians: dict[str, dict[str, float]] = {}
-    with contextlib.ExitStack() as stack:
-        network: Network | SameHost
-        try:
-            network = stack.enter_context(Network())
-        except NotPermitted as error:
-            print(f"WARNING: links cannot be shaped here, only loopback is measured: {error}", file=sys.stderr)
-            network = SameHost()
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cas-phases-")))
-        scene = stack.enter_context(Scene(folder, network))
+    with stage(options.links) as (scene, able):
         scene.prepare("version")
-        for link in (LINKS[name] for name in options.links.split(",")):
-            if (link.rate and isinstance(network, SameHost)) or (link.tls and not scene.tls):
+        for link in able:
+            if link.tls and not scene.tls:
                 continue
-            if link.rate:
-                network.shape(link.rate)
-            rounds = [_restore(scene.at(link)) for _ in range(options.rounds + 1)][1:]
+            client = scene.over(link)
+            rounds = [_restore(client) for _ in range(options.rounds + 1)][1:]
             medians[link.title] = {name: statistics.median(round_[name] for round_ in rounds) for name in PHASES}
     print(f"{'seconds':28}" + "".join(f"{title:>16}" for title in medians))
     for name in PHASES:

@@ -74,6 +74,12 @@ class Scene:
         """A client at the other end of a link."""
         return Client(self, link)
 
+    def over(self, link: Link) -> Client:
+        """A client at the other end of a link, which is as fast as it should be from now on."""
+        if link.rate:
+            self.network.shape(link.rate)
+        return self.at(link)
+
     def prepare(self, what: str) -> None:
         """Makes what a case needs, once: `version`, `files`, `folder`, `tuned`, `nudged`, `float16`, `wide`."""
         if what not in self._made:
