@@ -18,13 +18,13 @@ COPY requirements/worker.lock requirements/f5.lock requirements/
 RUN python -m pip install --no-cache-dir -r requirements/worker.lock \
     && python -m pip install --no-cache-dir --no-deps -r requirements/f5.lock
 
-COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
-COPY cas cas
-RUN python -m pip install --no-cache-dir --no-deps .
-
+# This project is not installed: Python looks into /app first, and would take what lies there anyhow. The command is
+# `python -m cas`. Compiled here, as a worker may not write here; and with no look at times, which a copy may change.
+COPY LICENSE LICENSE
 COPY manifests manifests
+COPY cas cas
 COPY worker worker
-RUN python -m compileall -q worker
+RUN python -m compileall -q --invalidation-mode unchecked-hash cas worker
 
 # A network volume belongs to root: --build-arg RUN_AS=root where the worker is to keep its model there.
 ARG RUN_AS=worker
