@@ -9,7 +9,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 
 # At its default level the SDK logs whole answers: audio, and signed URLs.
-ENV PYTHONUNBUFFERED=1 RUNPOD_DEBUG_LEVEL=INFO
+ENV PYTHONUNBUFFERED=1 RUNPOD_DEBUG_LEVEL=INFO MPLCONFIGDIR=/app/matplotlib
 WORKDIR /app
 
 # What changes least comes first: 6 GB that no change of this project's own code builds anew. pip compiles what it
@@ -17,6 +17,9 @@ WORKDIR /app
 COPY requirements/worker.lock requirements/f5.lock requirements/
 RUN python -m pip install --no-cache-dir -r requirements/worker.lock \
     && python -m pip install --no-cache-dir --no-deps -r requirements/f5.lock
+
+# matplotlib, which F5-TTS imports, looks for fonts once and writes down what it found: here, and not in each new worker.
+RUN python -c "import matplotlib.font_manager"
 
 # This project is not installed: Python looks into /app first, and would take what lies there anyhow. The command is
 # `python -m cas`. Compiled here, as a worker may not write here; and with no look at times, which a copy may change.
@@ -28,9 +31,10 @@ RUN python -m compileall -q --invalidation-mode unchecked-hash cas worker
 
 # A network volume belongs to root: --build-arg RUN_AS=root where the worker is to keep its model there.
 ARG RUN_AS=worker
+# matplotlib passes over a folder that it may only read.
 RUN useradd --create-home --uid 1000 worker \
     && mkdir -p /app/models \
-    && chown worker:worker /app/models
+    && chown -R worker:worker /app/models /app/matplotlib
 USER ${RUN_AS}
 
 CMD ["python", "-m", "worker"]

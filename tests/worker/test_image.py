@@ -56,6 +56,15 @@ def test_no_model_and_no_secret_goes_into_it() -> None:
     assert not re.search("(?i)(secret|token|password|access_key)", " ".join(rest for _, rest in instructions()))
 
 
+def test_its_user_may_write_where_it_has_to() -> None:
+    folders = {"/app/models"}  # the last of CAS_CACHE_DIRS
+    for name, rest in instructions():
+        if name == "ENV":
+            folders |= {value for _, _, value in (part.partition("=") for part in shlex.split(rest)) if "/" in value}
+    given = re.search(r"chown -R worker:worker ([/\w ]+)", " ".join(rest for _, rest in instructions()))
+    assert given and set(given[1].split()) == folders == {"/app/models", "/app/matplotlib"}
+
+
 @pytest.mark.timeout(200)
 def test_its_steps_lead_to_a_worker(worker_python: Path, tmp_path: Path) -> None:
     app, venv = tmp_path / "app", tmp_path / "venv"
@@ -64,7 +73,9 @@ def test_its_steps_lead_to_a_worker(worker_python: Path, tmp_path: Path) -> None
     packages = subprocess.check_output(
         [str(worker_python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
     ).strip()
-    environment = {"PATH": f"{venv / 'bin'}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    home = tmp_path / "of-nobody"
+    home.mkdir()
+    environment = {"PATH": f"{venv / 'bin'}:/usr/bin:/bin", "HOME": str(home)}
     for name, rest in instructions():
         match name, rest:
             case "COPY", _:
@@ -78,7 +89,7 @@ def test_its_steps_lead_to_a_worker(worker_python: Path, tmp_path: Path) -> None
             case "RUN", _ if rest.startswith("python"):
                 subprocess.run(["sh", "-ec", rest], cwd=app, env=environment, check=True, capture_output=True)
             case "ENV", _:
-                environment |= dict(part.split("=", 1) for part in shlex.split(rest))
+                environment |= dict(part.replace("=/app", f"={app}").split("=", 1) for part in shlex.split(rest))
     (command,) = [json.loads(rest) for name, rest in instructions() if name == "CMD"]
     _check_compiled(app)
     whole = _files(app)
@@ -100,7 +111,10 @@ def test_its_steps_lead_to_a_worker(worker_python: Path, tmp_path: Path) -> None
     receipt = json.loads(ran.stdout.splitlines()[-1])
     assert receipt["event"] == "cold-start"
     assert any("no store is named" in cause for cause in receipt["causes"])
+    assert (app / "matplotlib").is_dir()
+    assert "font" not in ran.stderr and "matplotlib" not in ran.stderr.lower(), "the fonts were found while building"
     assert _files(app) == whole, "nothing is left to be written into the image: most users may not"
+    assert not any(home.iterdir()), "nor into the user's home"
 
 
 def _check_compiled(app: Path) -> None:
