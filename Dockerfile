@@ -13,9 +13,11 @@ ENV PYTHONUNBUFFERED=1 RUNPOD_DEBUG_LEVEL=INFO MPLCONFIGDIR=/app/matplotlib
 WORKDIR /app
 
 # What changes least comes first: 6 GB that no change of this project's own code builds anew. pip compiles what it
-# installs: a worker that had to do that at boot would take 26 s to start instead of 10.
-COPY requirements/worker.lock requirements/f5.lock requirements/
-RUN python -m pip install --no-cache-dir -r requirements/worker.lock \
+# installs: a worker that had to do that at boot would take 26 s to start instead of 10. Two packages come as source; what
+# builds them is locked, too, for pip before 25.3 by the first name, from there on by the second.
+COPY requirements/build.lock requirements/worker.lock requirements/f5.lock requirements/
+RUN export PIP_CONSTRAINT=requirements/build.lock PIP_BUILD_CONSTRAINT=requirements/build.lock \
+    && python -m pip install --no-cache-dir -r requirements/worker.lock \
     && python -m pip install --no-cache-dir --no-deps -r requirements/f5.lock
 
 # matplotlib, which F5-TTS imports, looks for fonts once and writes down what it found: here, and not in each new worker.

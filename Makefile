@@ -61,6 +61,8 @@ lock:
 	build/lock/bin/python -m pip install --quiet . -r requirements/worker.in
 	@# Those are for CUDA: torch asks for them on Linux only.
 	build/lock/bin/python -m pip freeze --exclude model-cas | sed -E 's/^((cuda-|nvidia-|triton=).*)/\1; sys_platform == "linux"/' > requirements/worker.lock
+	build/lock/bin/python -m pip install --quiet --upgrade -r requirements/build.in
+	build/lock/bin/python -m pip freeze --all | grep '^setuptools==' > requirements/build.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

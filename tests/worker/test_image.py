@@ -20,6 +20,7 @@ from worker.schema import parse
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = ROOT / "Dockerfile"
+_CONSTRAINTS = ("CONSTRAINT", "BUILD_CONSTRAINT")  # pip 25.3 stopped taking the first for what builds a package
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -41,14 +42,26 @@ def test_it_installs_what_the_tests_run_with() -> None:
         for name, rest in instructions()
         if name == "RUN" and ".lock" in rest
         for step in rest.split("&&")
+        if "pip install" in step
     ]
     assert installs == [[*step[:-1], str(Path(step[-1]).relative_to(ROOT))] for step in worker_env.STEPS]
+
+
+def test_pip_takes_nothing_that_is_not_locked() -> None:
+    locks = [ROOT / "requirements" / name for name in ("build.lock", "worker.lock", "f5.lock")]
+    for line in "".join(lock.read_text() for lock in locks).splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[\w.-]+==[\w.]+(; sys_platform == \"linux\")?", line), line
+    for rest in (rest for name, rest in instructions() if name == "RUN" and "pip" in rest):
+        limits, *steps = rest.split(" && ")
+        assert limits == "export " + " ".join(f"PIP_{kind}=requirements/build.lock" for kind in _CONSTRAINTS)
+        assert all(re.search(r"pip install .*-r requirements/\w+\.lock$", step) for step in steps), "nothing else"
 
 
 def test_no_model_and_no_secret_goes_into_it() -> None:
     taken = {word for name, rest in instructions() if name == "COPY" for word in rest.split()[:-1]}
     assert not any(name in ("ADD",) for name, _ in instructions())
-    assert taken == {"requirements/worker.lock", "requirements/f5.lock", "LICENSE", "cas", "manifests", "worker"}
+    assert taken == {"requirements/build.lock", "requirements/worker.lock", "requirements/f5.lock", "LICENSE", "cas",
+                     "manifests", "worker"}  # fmt: skip
     allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for path in taken:
         assert (ROOT / path).exists()
