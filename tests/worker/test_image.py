@@ -162,6 +162,58 @@ def test_the_example_job_and_those_of_the_platforms_tests_are_good_ones() -> Non
         assert parse(job["input"]).text
 
 
+# Pools that RunPod's Hub knows, and none of which has a GPU that torch's build for CUDA 13 does not run on:
+# https://docs.runpod.io/references/gpu-types#gpu-pools
+_POOLS = {"AMPERE_16", "AMPERE_24", "ADA_24", "ADA_32_PRO", "AMPERE_48", "ADA_48_PRO", "AMPERE_80", "ADA_80_PRO"}
+
+
+def test_the_hubs_files_have_the_fields_that_it_documents() -> None:
+    """Those of https://docs.runpod.io/hub/publishing-guide, with the values that it allows."""
+    hub = json.loads((ROOT / ".runpod/hub.json").read_text())
+    tests = json.loads((ROOT / ".runpod/tests.json").read_text())
+    assert set(hub) == {"title", "description", "type", "category", "config"}
+    assert hub["type"] == "serverless" and hub["category"] in ("audio", "embedding", "language", "video", "image")
+    config = hub["config"]
+    required = {"runsOn": "GPU", "containerDiskInGb": 20, "gpuCount": 1}
+    assert {name: config[name] for name in required} == required
+    assert set(config) - set(required) == {"gpuIds", "allowedCudaVersions", "env"}
+    assert set(config["gpuIds"].split(",")) <= _POOLS
+    for variable in config["env"]:
+        assert set(variable) == {"key", "input"}
+        assert {"name", "type", "description", "default"} <= set(variable["input"])
+        assert set(variable["input"]) <= {"name", "type", "description", "default", "advanced"}
+        assert variable["input"]["type"] == "string"
+    for test in tests["tests"]:
+        assert set(test) == {"name", "input", "timeout"} and isinstance(test["timeout"], int)
+    assert set(tests["config"]) == {"gpuTypeId", "gpuCount", "allowedCudaVersions", "env"}
+    assert all(set(variable) == {"key", "value"} for variable in tests["config"]["env"])
+    # A machine where the tests do not run is one where the workers would not.
+    assert config["allowedCudaVersions"] == tests["config"]["allowedCudaVersions"]
+
+
+def test_only_machines_whose_driver_knows_torchs_cuda_are_asked_for() -> None:
+    cuda = re.search(r"^cuda-toolkit==(\d+)\.(\d+)", (ROOT / "requirements/worker.lock").read_text(), re.MULTILINE)
+    assert cuda
+    for version in json.loads((ROOT / ".runpod/hub.json").read_text())["config"]["allowedCudaVersions"]:
+        assert [int(part) for part in version.split(".")] >= [int(part) for part in cuda.groups()]
+
+
+def test_the_hub_finds_what_it_asks_for(worker_python: Path, tmp_path: Path) -> None:
+    """A handler.py, a Dockerfile and a README.md, "in either the .runpod or root directory", says its guide."""
+    for name in ("Dockerfile", "README.md"):
+        assert (ROOT / name).is_file()
+    ran = subprocess.run(
+        [str(worker_python), str(ROOT / ".runpod/handler.py")],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "CAS_MIRRORS": "nowhere"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 2 and "CAS_MIRRORS" in ran.stderr, "it is the worker"
+
+
 def test_every_variable_that_the_worker_reads_is_in_its_table() -> None:
     table = (ROOT / "worker/README.md").read_text()
     read = set()
