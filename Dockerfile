@@ -24,12 +24,14 @@ RUN export PIP_CONSTRAINT=requirements/build.lock PIP_BUILD_CONSTRAINT=requireme
 RUN python -c "import matplotlib.font_manager"
 
 # This project is not installed: Python looks into /app first, and would take what lies there anyhow. The command is
-# `python -m cas`. Compiled here, as a worker may not write here; and with no look at times, which a copy may change.
+# `python -m cas`. Compiled here, as a worker may not write here; and with no look at times, which a copy may change. Files
+# keep the modes that they have where the image is built, which may be readable by their owner only.
 COPY LICENSE LICENSE
 COPY manifests manifests
 COPY cas cas
 COPY worker worker
-RUN python -m compileall -q --invalidation-mode unchecked-hash cas worker
+RUN chmod -R a+rX cas manifests worker \
+    && python -m compileall -q --invalidation-mode unchecked-hash cas worker
 
 # A network volume belongs to root: --build-arg RUN_AS=root where the worker is to keep its model there.
 ARG RUN_AS=worker

@@ -99,12 +99,15 @@ def test_its_steps_lead_to_a_worker(worker_python: Path, tmp_path: Path) -> None
                 # 6 GB, which the test above says are those of the worker's environment.
                 own = next((venv / "lib").glob("python*/site-packages"))
                 (own / "worker.pth").write_text(packages + "\n")
-            case "RUN", _ if rest.startswith("python"):
+            case "RUN", _ if rest.startswith(("python", "chmod")):
                 subprocess.run(["sh", "-ec", rest], cwd=app, env=environment, check=True, capture_output=True)
             case "ENV", _:
                 environment |= dict(part.replace("=/app", f"={app}").split("=", 1) for part in shlex.split(rest))
     (command,) = [json.loads(rest) for name, rest in instructions() if name == "CMD"]
     _check_compiled(app)
+    kept = [path for folder in ("cas", "manifests", "worker") for path in (app / folder).rglob("*")]
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in kept), "the worker's user reads what root copied"
+    assert all(path.stat().st_mode & 0o111 == 0o111 for path in kept if path.is_dir())
     whole = _files(app)
     variables = {
         "CAS_CACHE_DIRS": str(tmp_path / "models"),
@@ -146,9 +149,12 @@ def _files(folder: Path) -> dict[str, int]:
 
 
 def _copy(source: Path, target: Path, *, folder: bool) -> None:
+    """As COPY does, from a clone that was made with a umask of 077."""
     skipped = shutil.ignore_patterns("__pycache__")
     if source.is_dir():
         shutil.copytree(source, target, ignore=skipped, dirs_exist_ok=True)
+        for path in [target, *target.rglob("*")]:
+            path.chmod(0o700 if path.is_dir() else 0o600)
     else:
         place = target / source.name if folder or str(target).endswith("/") else target
         place.parent.mkdir(parents=True, exist_ok=True)
