@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.restore.helpers import until
 from tools.deployment import Deployment
 
 DEVICES = """
@@ -65,6 +67,20 @@ def test_a_model_that_cannot_be_used_is_a_cold_start_that_failed(
     assert receipt["ok"] is False
     assert cause in receipt["causes"][0] and str(deployment.models) in receipt["causes"][0]
     assert {"imports", "restore.resolve"} <= {phase["name"] for phase in receipt["phases"]}
+
+
+@pytest.mark.timeout(120)
+def test_a_worker_that_is_told_to_end_does_so_while_it_boots(deployment: Deployment) -> None:
+    worker = deployment.start(HF_ENDPOINT="http://192.0.2.1")  # nobody is there, and nobody says so (RFC 5737)
+    until(lambda: "warning: store" in deployment.log())
+    assert children(worker.pid)
+    worker.terminate()
+    assert worker.wait(timeout=20) == 128 + signal.SIGTERM
+    assert "Traceback" not in deployment.log()
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 @pytest.mark.timeout(300)
