@@ -118,6 +118,26 @@ class ObjectTooLarge(FormatError):
         self.key, self.size, self.limit = key, size, limit
 
 
+class StoreMissing(NotFoundError):
+    """There is no store at the place that was asked."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"there is no store at {where}: check --store or CAS_STORE, or make one with `cas publish`")
+        self.where = where
+
+
+class RefUnset(NotFoundError):
+    """A tag or pin was never set, which is not the same as one that somebody removed."""
+
+
+class ManifestMissing(NotFoundError):
+    """The store does not hold a version of this digest."""
+
+    def __init__(self, model: str, digest: str, where: str) -> None:
+        super().__init__(f"model {model} has no version {digest} in {where}: see `cas ls {model}`")
+        self.model, self.digest, self.where = model, digest, where
+
+
 class ChunkMissing(NotFoundError):
     """A manifest names a chunk that the store does not hold."""
 

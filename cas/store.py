@@ -26,8 +26,10 @@ from cas.errors import (
     InputError,
     IntegrityError,
     ManifestCorrupt,
+    ManifestMissing,
     NotFoundError,
     ObjectMissing,
+    StoreMissing,
     Unsupported,
 )
 from cas.manifest import ChunkRef, Manifest
@@ -68,16 +70,14 @@ class Store:
         return self.bucket.url
 
     def check_format(self) -> None:
-        """Raises NotFoundError when there is no store here, FormatError when a newer version made it."""
+        """Raises StoreMissing when there is no store here, FormatError when a newer version made it."""
         with self._lock:
             if self._checked:
                 return
             try:
                 self.document(FORMAT_KEY, 64 * 1024, self._read_format)
             except ObjectMissing:
-                raise NotFoundError(
-                    f"there is no store at {self.url}: check --store or CAS_STORE, or make one with `cas publish`"
-                ) from None
+                raise StoreMissing(self.url) from None
             self._checked = True
 
     def _read_format(self, data: bytes) -> None:
@@ -217,7 +217,7 @@ class Store:
                 yield entry.key.rpartition("/")[2], entry.size
 
     def get_manifest(self, model: str, digest: str) -> Manifest:
-        """A verified manifest; raises NotFoundError, ManifestCorrupt, or FormatError when it is hostile or newer."""
+        """A verified manifest; raises ManifestMissing, ManifestCorrupt, or FormatError when it is hostile or newer."""
 
         def read(data: bytes) -> Manifest:
             if (got := hex_of(data)) != digest:
@@ -230,9 +230,7 @@ class Store:
         try:
             return self.document(manifest_key(model, digest), manifest.MAX_MANIFEST, read)
         except ObjectMissing:
-            raise NotFoundError(
-                f"model {model} has no version {named(digest)} in {self.url}: see `cas ls {model}`"
-            ) from None
+            raise ManifestMissing(model, named(digest), self.url) from None
 
     def put_manifest(self, new: Manifest) -> str:
         """Stores a manifest, whose chunks the caller has stored before, and returns its digest (64 hex)."""

@@ -16,11 +16,15 @@ from cas.config import CacheDirs
 from cas.errors import (
     CacheError,
     CasError,
+    ChunkMissing,
     FormatError,
     IntegrityError,
+    ManifestMissing,
     NotFoundError,
+    RefUnset,
     SignatureError,
     StoreError,
+    StoreMissing,
 )
 from cas.receipts import Recorder
 from cas.refs import DEFAULT_TAG, Resolved, parse_reference, resolve
@@ -34,7 +38,7 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from cas.publisher.gather import Gathered
 
-_DAMAGE = (IntegrityError, FormatError, SignatureError)
+_DAMAGE = (IntegrityError, FormatError, SignatureError, ChunkMissing)
 _RECEIPT_WITHIN = 3.0
 _READ_ONLY = ("https://", "http://")
 
@@ -94,13 +98,21 @@ class Chain:
     def _step_down(self, kind: Source, url: str, error: CasError) -> None:
         text = f"{kind} {url}: {error}"
         self._causes.append(text)
-        if isinstance(error, _DAMAGE):
+        if isinstance(error, _DAMAGE) or self._lost(kind, error):
             self._damaged = True
             self._notebook.error(f"{text}; trying what comes next")
         else:
             self._notebook.warn(f"{text}; trying what comes next")
-        if kind == "store" and isinstance(error, NotFoundError):
+        if kind == "store" and isinstance(error, StoreMissing | RefUnset):
+            # Anything else, such as a tag that was removed, is somebody's choice, or damage to be looked into.
             self._unpublished = self._choice is not None and _is_latest(self._choice)
+
+    def _lost(self, kind: Source, error: CasError) -> bool:
+        """Whether a ref of this very store names a version that it does not hold."""
+        if not isinstance(error, ManifestMissing) or self._choice is None or self._choice.lock is not None:
+            return False
+        by_pin = kind == "store" and not self._settings.local
+        return by_pin or parse_reference(self._choice.reference).digest is None
 
     def _choose(self, store: Store | None) -> None:
         if self._choice is None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from cas.digest import PREFIX, named, parse
-from cas.errors import InputError, NotFoundError
+from cas.errors import InputError, NotFoundError, RefUnset
 from cas.manifest import Manifest, check_name
 from cas.parallel import Later
 from cas.refs import reflog
@@ -71,7 +71,11 @@ def parse_reference(text: str) -> Reference:
 
 
 def resolve(store: Store, text: str) -> Resolved:
-    """The manifest that `text` names now; raises InputError, NotFoundError, IntegrityError, FormatError."""
+    """The manifest that `text` names now.
+
+    Raises InputError, IntegrityError, FormatError, or NotFoundError: StoreMissing, RefUnset for what was never set,
+    ManifestMissing for a version that is gone.
+    """
     reference = parse_reference(text)
     # Whether this is a store at all, and one we may read, is asked meanwhile: a bucket may be 100 ms away.
     checked = Later(store.check_format)
@@ -93,8 +97,8 @@ def log_of(store: Store, reference: Reference) -> RefLog:
     return RefLog(store, Ref("tags", reference.model, reference.tag or DEFAULT_TAG))
 
 
-def absent(store: Store, ref: Ref) -> NotFoundError:
-    """The error that says that a tag or pin is not set, and what is."""
+def absent(store: Store, ref: Ref) -> RefUnset:
+    """The error that says that a tag or pin was never set, and what is."""
     kind, first, second = ref
     others = sorted(other for other in reflog.current(store, kind, first) if other != ref)
     if others:
@@ -106,7 +110,7 @@ def absent(store: Store, ref: Ref) -> NotFoundError:
         hint = f"the store's models are {', '.join(models[:8])}"
     else:
         hint = "the store is empty: publish a model with `cas publish`"
-    return NotFoundError(f"{ref} is not in {store.url}: {hint}")
+    return RefUnset(f"{ref} is not in {store.url}: {hint}")
 
 
 def _current(store: Store, log: RefLog) -> str:

@@ -1,0 +1,68 @@
+"""Whether the background publish may move latest: only where nobody has ever decided what it is."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cas.refs import Reference, log_of
+from cas.store import open_store
+from tests.worker.boot.conftest import Station
+from tests.worker.boot.test_kill import whole_output
+from worker import outcome
+
+
+def restored(station: Station, **env: str) -> outcome.Restored:
+    """How the restoring process ends; the background publish goes by what it says."""
+    directory = str(station.directories[0])
+    out, err = whole_output(station.start("-m", "worker.restoring", directory, env=env))
+    done = outcome.decode(out.encode())
+    assert isinstance(done, outcome.Restored), err
+    return done
+
+
+def remove(store: str, folder: str) -> None:
+    shutil.rmtree(Path(store) / folder)
+
+
+def untag(store: str) -> None:
+    log_of(open_store(store), Reference("f5-tts", tag="latest")).append(None, "it speaks too fast")
+
+
+def test_a_store_that_is_not_there_may_be_published_to(station: Station) -> None:
+    assert restored(station).publish
+
+
+@pytest.mark.parametrize("deployment", ["", "eu"])
+def test_a_latest_that_was_never_set_may_be_set(deployment: str, station: Station) -> None:
+    station.publish("v1")
+    assert restored(station, CAS_DEPLOYMENT=deployment).publish
+
+
+def test_a_latest_that_was_removed_stays_removed(station: Station) -> None:
+    station.publish()
+    untag(station.store)
+    done = restored(station)
+    assert (done.source, done.publish, done.errors) == ("hub", False, ())
+    assert any("was removed from" in line for line in done.warnings)
+
+
+@pytest.mark.parametrize("lost", ["chunks", "manifests"])
+@pytest.mark.parametrize("pinned", [False, True])
+def test_what_is_lost_is_damage_and_no_reason_to_move_latest(lost: str, pinned: bool, station: Station) -> None:
+    exact = station.publish()
+    if pinned:
+        log = log_of(open_store(station.store), Reference("f5-tts", deployment="eu"))
+        log.append(exact.rpartition(":")[2], "test")
+    remove(station.store, lost)
+    done = restored(station, CAS_DEPLOYMENT="eu" if pinned else "")
+    assert (done.source, done.publish) == ("hub", False)
+    assert [station.store in line for line in done.errors] == [True]
+
+
+def test_a_version_that_was_asked_for_by_its_digest_and_is_not_there_is_no_damage(station: Station) -> None:
+    station.publish()
+    done = restored(station, CAS_MODEL="f5-tts@blake3:" + "0" * 64)
+    assert (done.source, done.publish, done.errors) == ("hub", False, ())
