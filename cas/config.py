@@ -12,6 +12,7 @@ from cas.errors import InputError
 
 MIB = 1024 * 1024
 _DAY = 86_400
+_USER = re.compile(r"://[^\s'\"<>]*@")
 
 
 def store_url(given: str | None = None) -> str:
@@ -74,6 +75,23 @@ def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
 def environment(dirs: CacheDirs) -> dict[str, str]:
     """The variables under which Hugging Face clients find a restored model and ask no hub for it."""
     return {"HF_HOME": str(dirs.home), "HF_HUB_CACHE": str(dirs.hub), "HF_HUB_OFFLINE": "1"}
+
+
+def hub_endpoint() -> str:
+    """Where the hub is, as it may be shown: HF_ENDPOINT without user, password, query and fragment."""
+    given = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    scheme, _, rest = given.rpartition("://")
+    address, *after = re.split(r"[?#]", rest, maxsplit=1)
+    # Where a password may have these characters in it, nobody can say what is address and what is secret.
+    shown = "…" if "@" in "".join(after) else address.rpartition("@")[2]
+    return f"{scheme}://{shown}" if scheme else shown
+
+
+def without_secrets(text: str) -> str:
+    """`text` in which HF_ENDPOINT, as a client's own words quote it, is as it may be shown."""
+    given = (os.environ.get("HF_ENDPOINT") or "").rstrip("/")
+    text = text.replace(given, hub_endpoint().rstrip("/")) if given else text
+    return _USER.sub("://", text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cas
 from cas.bucket import Patience
 from cas.choice import Choice, choose
-from cas.config import CacheDirs
+from cas.config import CacheDirs, hub_endpoint
 from cas.errors import (
     CacheError,
     CasError,
@@ -245,7 +245,7 @@ class Chain:
         }
         return Restored(
             source="hub",
-            where=os.environ.get("HF_ENDPOINT") or "https://huggingface.co",
+            where=hub_endpoint(),
             directory=str(place.path),
             directory_reason=place.reason,
             version="",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cas import events
+from cas.config import hub_endpoint, without_secrets
 from cas.errors import NO_SPACE, AccessDenied, CasError, DiskFull, StoreError
 from cas.manifest import Manifest, Repo, RepoFile
 from cas.parallel import for_each
@@ -49,7 +49,7 @@ def _downloaded(repo: Repo, file: RepoFile, folder: Path, listen: events.Listene
         refused = _explained(error, where, folder)
         if refused is not None:
             raise refused from error
-        listen(events.Warned(f"{where} is not on {_endpoint()}, or private"))
+        listen(events.Warned(f"{where} is not on {hub_endpoint()}, or private"))
         return False
     finally:
         if quiet:
@@ -68,12 +68,8 @@ def _explained(error: Exception, where: str, folder: Path) -> CasError | None:
         return None
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return DiskFull(f"no room left in {folder} ({error.strerror}): free some space, or set TMPDIR")
-    first = str(error).strip().split("\n", 1)[0].split("?", 1)[0][:300]
+    first = without_secrets(str(error)).strip().split("\n", 1)[0].split("?", 1)[0][:300]
     return StoreError(
-        f"{where} cannot be downloaded from {_endpoint()} ({type(error).__name__}: {first}): "
+        f"{where} cannot be downloaded from {hub_endpoint()} ({type(error).__name__}: {first}): "
         "check the network and HF_HUB_OFFLINE, or repair from another source"
     )
-
-
-def _endpoint() -> str:
-    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas import events
-from cas.config import CacheDirs
+from cas.config import CacheDirs, hub_endpoint, without_secrets
 from cas.errors import NO_SPACE, AccessDenied, CacheError, CasError, DiskFull, InputError, NotFoundError, StoreError
 from cas.hfcache import RepoCache, SnapshotFile, files_below
 from cas.locks import Lock
@@ -169,6 +169,9 @@ def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> bool:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
+    # Its client logs what it asks for, with the address in full.
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_CLEAN)
     asked = True
     try:
         # snapshot_download falls back to the cache without a word, even when access was refused.
@@ -203,11 +206,20 @@ def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> bool:
     return asked
 
 
+class _Clean(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+        return True
+
+
+_CLEAN = _Clean()
+
+
 def _explained(error: Exception, repo: RepoSource, hub: Path) -> CasError:  # noqa: PLR0911 (a table, in order)
     from huggingface_hub import errors as hf
 
     where = f"{repo.repo_id}@{repo.revision}"
-    endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    endpoint = hub_endpoint()
     if isinstance(error, hf.GatedRepoError):
         return AccessDenied(f"{where} is gated: accept its terms on the hub, then set HF_TOKEN or run `hf auth login`")
     if isinstance(error, hf.RevisionNotFoundError):
@@ -223,5 +235,5 @@ def _explained(error: Exception, repo: RepoSource, hub: Path) -> CasError:  # no
         return DiskFull(f"no room left in {hub} ({error.strerror}): free some space, or choose another --cache-dir")
     if isinstance(error, OSError) and error.errno is not None and error.filename:
         return CacheError(f"{error.filename}: {error.strerror}: check {hub}, or choose another --cache-dir")
-    first = str(error).strip().split("\n", 1)[0].split("?", 1)[0][:300]
+    first = without_secrets(str(error)).strip().split("\n", 1)[0].split("?", 1)[0][:300]
     return StoreError(f"{where} cannot be downloaded from {endpoint}: {type(error).__name__}: {first}")

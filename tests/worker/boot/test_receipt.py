@@ -8,6 +8,9 @@ import re
 import stat
 from pathlib import Path
 
+import pytest
+
+from cas import config
 from tests.worker.boot.conftest import AWAY, TOTAL, Ran, Station
 from tools.seaweed import SeaweedFS
 from worker import phases
@@ -108,8 +111,60 @@ def test_no_secret_reaches_a_log_or_a_receipt(station: Station, seaweed: Seaweed
     assert wrong.receipt["source"] == "hub"
     assert any("store s3://" in line for line in wrong.warnings)
     assert away.code == 6
-    for ran in (good, wrong, away, mirror):
-        without_secrets(ran, *secrets, "hf_verysecrettoken", "wrongsecretwrongsecret")
+    no_hub = station.boot(HF_ENDPOINT="http://me:hubsecret@127.0.0.1:9/x?token=hubsecret", **elsewhere(station, "z"))
+    assert no_hub.code == 6
+    assert "Hugging Face: SWivid/F5-TTS@main cannot be downloaded from http://127.0.0.1:9/x and" in no_hub.errors[-1]
+    with_user = station.hub.url.replace("://", "://me:hubsecret@")
+    hub = station.boot(HF_ENDPOINT=with_user, **elsewhere(station, "hub"))
+    station.check(hub)
+    assert hub.receipt["where"] == station.hub.url
+    station.hub.down = True
+    down = station.boot(HF_ENDPOINT=with_user, **elsewhere(station, "hub"))
+    assert any("HfHubHTTPError" in line for line in down.warnings)
+    for ran in (good, wrong, away, mirror, no_hub, hub, down):
+        without_secrets(ran, *secrets, "hf_verysecrettoken", "wrongsecretwrongsecret", "hubsecret")
+
+
+def elsewhere(station: Station, name: str) -> dict[str, str]:
+    return {"AWS_ENDPOINT_URL": AWAY, "CAS_CACHE_DIRS": str(station.folder / name)}
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("", "https://huggingface.co"),
+        ("https://hub.example.com/", "https://hub.example.com/"),
+        ("https://me:pw@hub.example.com:8443/x?sig=pw#pw", "https://hub.example.com:8443/x"),
+        ("http://me:p@w@host", "http://host"),
+        ("http://me:pw?pw@host", "http://…"),
+        ("me:pw@host", "host"),
+    ],
+)
+def test_an_address_of_the_hub_is_shown_without_what_may_be_secret(
+    given: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", given)
+    assert config.hub_endpoint() == shown
+    if "pw" in given:
+        assert "pw" not in config.without_secrets(f"500 for url '{given}/api' and 'http://x:pw@127.0.0.1/y'")
+
+
+def test_the_log_of_the_hubs_client_shows_no_password(station: Station) -> None:
+    code = """
+import sys; from pathlib import Path
+from cas import config, events
+from cas.publisher import Source
+from cas.publisher.gather import gather
+gather(Source.from_repos(["charactr/vocos-mel-24khz"]), config.CacheDirs(Path(sys.argv[1]), Path(sys.argv[1])),
+    events.ignore, download=True)
+from huggingface_hub.utils import logging
+logging.get_logger("huggingface_hub.utils._http").warning("GET %s failed", "http://me:hubsecret@127.0.0.1:9/x")
+"""
+    ran = station.start("-c", code, str(station.folder / "c"))
+    out, err = ran.communicate(timeout=60)
+    assert ran.returncode == 0, err
+    assert "GET http://127.0.0.1:9/x failed" in err
+    assert "hubsecret" not in out + err
 
 
 def test_a_bucket_of_its_own_name_is_the_store(station: Station, seaweed: SeaweedFS, s3_url: str) -> None:
