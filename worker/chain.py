@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import cas
 from cas.bucket import Patience
 from cas.choice import Choice, choose
-from cas.config import CacheDirs, hub_endpoint
+from cas.config import hub_endpoint
 from cas.errors import (
     CacheError,
     CasError,
@@ -36,7 +35,7 @@ from worker.outcome import Bytes, Restored, Source
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from cas.publisher.gather import Gathered
+    from worker.fromhub import Brought
 
 _DAMAGE = (IntegrityError, FormatError, SignatureError, ChunkMissing)
 _RECEIPT_WITHIN = 3.0
@@ -184,32 +183,20 @@ class Chain:
     def _from_hub(self, tell: Told) -> None:
         # huggingface_hub takes half a second to import: only where it is needed.
         from cas.publisher.source import Source as HubSource
-        from worker.fromhub import bring
+        from worker.fromhub import HubFailed, take
 
         source = HubSource.from_file(self._settings.source)
         instead = f" instead of {self._choice}" if self._choice else ""
         damage = ", as what the stores hold is damaged or unknown" if self._damaged else ""
         if self._causes:
             self._notebook.warn(f"taking the model from Hugging Face{instead}{damage}")
-        problems: list[str] = []
-        for at, path in enumerate(self._paths):
-            environment.apply(path)
-            begun = time.time()
-            dirs = CacheDirs(environment.hub_of(path), path)
-            try:
-                gathered = bring(source, dirs, self._notebook)
-            except CacheError as error:
-                problems.append(f"{path}: {error}")
-                self._notebook.warn(f"{problems[-1]}; trying the next directory")
-                continue
-            except (StoreError, NotFoundError) as error:
-                raise NoSource([*self._causes, f"Hugging Face: {error}"]) from error
-            except IntegrityError as error:
-                raise IntegrityError("; ".join([*self._causes, f"Hugging Face: {error}"])) from error
-            reason = "next of CAS_CACHE_DIRS" if at else "first of CAS_CACHE_DIRS that passes the checks"
-            tell(self._downloaded(gathered, Ranked(path, reason), begun))
-            return
-        raise CacheError(f"no directory of CAS_CACHE_DIRS takes the model: {'; '.join(problems)}")
+        try:
+            brought = take(source, self._paths, self._settings.seeds, self._notebook)
+        except HubFailed as error:
+            raise NoSource([*self._causes, f"Hugging Face: {error}"]) from error
+        except IntegrityError as error:
+            raise IntegrityError("; ".join([*self._causes, f"Hugging Face: {error}"])) from error
+        tell(self._downloaded(brought))
 
     def _outcome(self, source: Source, where: str, place: Ranked, done: cas.Restored, reason: str) -> Restored:
         return Restored(
@@ -234,25 +221,18 @@ class Chain:
             errors=tuple(self._notebook.errors),
         )
 
-    def _downloaded(self, gathered: Gathered, place: Ranked, begun: float) -> Restored:
-        hub = environment.hub_of(place.path)
-        sizes = [os.stat(file.real) for repo in gathered.repos for file in repo.files]
-        total = sum(found.st_size for found in sizes)
-        downloaded = sum(found.st_size for found in sizes if found.st_mtime >= begun)
-        snapshots = {
-            repo.repo_id: str(hub / f"models--{repo.repo_id.replace('/', '--')}" / "snapshots" / str(repo.commit))
-            for repo in gathered.repos
-        }
+    def _downloaded(self, brought: Brought) -> Restored:
+        total, downloaded = brought.bytes()
         return Restored(
             source="hub",
             where=hub_endpoint(),
-            directory=str(place.path),
-            directory_reason=place.reason,
+            directory=str(brought.place.path),
+            directory_reason=brought.place.reason,
             version="",
             version_reason="what Hugging Face has as main",
-            snapshots=snapshots,
+            snapshots=brought.snapshots(),
             complete=False,
-            publish=self._settings.publish and self._unpublished,
+            publish=self._settings.publish and self._unpublished and brought.asked,
             bytes=Bytes(total=total, downloaded=downloaded, present=total - downloaded),
             steps=self._notebook.steps(),
             warnings=tuple(self._notebook.warnings),
