@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from worker.fromhub import Brought
 
 _DAMAGE = (IntegrityError, FormatError, SignatureError, ChunkMissing)
+_SWITCHED_OFF = "ENABLE_S3_MODEL_CACHE is false"
 _RECEIPT_WITHIN = 3.0
 _READ_ONLY = ("https://", "http://")
 
@@ -48,11 +49,11 @@ Told = Callable[[Restored], None]
 
 
 class NoSource(StoreError):
-    """Neither a store nor the hub has a model for this worker."""
+    """Neither a store nor the hub has a model for this worker. hub_away: whether the hub could not be asked."""
 
-    def __init__(self, causes: Sequence[str]) -> None:
+    def __init__(self, causes: Sequence[str], *, hub_away: bool = False) -> None:
         super().__init__("; ".join(causes))
-        self.causes = tuple(causes)
+        self.causes, self.hub_away = tuple(causes), hub_away
 
 
 class Chain:
@@ -64,7 +65,7 @@ class Chain:
         self._resolved: Resolved | None = None
         self._causes: list[str] = []
         self._unpublished = False
-        self._damaged = False
+        self._damaged = self._silent = self._absent = self._refused = False
 
     def walk(self, tell: Told) -> None:
         """Brings the model here, and calls `tell` as soon as it is; ends what can wait after that.
@@ -79,7 +80,9 @@ class Chain:
                 version = self._choice.version()
                 assert isinstance(version, Resolved)
                 self._resolved = version
-        if self._settings.no_store:
+        if not self._settings.enabled:
+            self._causes.append(_SWITCHED_OFF)
+        elif self._settings.no_store:
             self._causes.append(self._settings.no_store)
         for kind, url in self._sources():
             try:
@@ -87,10 +90,17 @@ class Chain:
                 return
             except (NotFoundError, StoreError, *_DAMAGE) as error:
                 self._step_down(kind, url, error)
-        if not self._from_here(tell):
+        if self._settings.enabled and self._from_here(tell):
+            return
+        try:
             self._from_hub(tell)
+        except NoSource as none:
+            if self._settings.enabled or not none.hub_away or not self._from_here(tell):
+                raise
 
     def _sources(self) -> list[tuple[Source, str]]:
+        if not self._settings.enabled:
+            return []
         stores: list[tuple[Source, str]] = [("store", self._settings.store)] if self._settings.store else []
         return [*stores, *(("mirror", url) for url in self._settings.mirrors)]
 
@@ -102,9 +112,24 @@ class Chain:
             self._notebook.error(f"{text}; trying what comes next")
         else:
             self._notebook.warn(f"{text}; trying what comes next")
+            self._absent |= isinstance(error, NotFoundError)
+            self._silent |= not isinstance(error, NotFoundError)
+        if isinstance(error, NotFoundError) and self._resolved is None:
+            # A mirror may lag behind: what it lacks, the store may have.
+            self._refused |= kind == "store" or not self._settings.store
         if kind == "store" and isinstance(error, StoreMissing | RefUnset):
             # Anything else, such as a tag that was removed, is somebody's choice, or damage to be looked into.
             self._unpublished = self._choice is not None and _is_latest(self._choice)
+
+    def _why(self) -> str:
+        """Why it comes from no store, in words."""
+        if not self._settings.enabled or not self._sources():
+            return f"no store was asked ({self._settings.no_store if self._settings.enabled else _SWITCHED_OFF})"
+        if self._damaged:
+            return "what the stores hold is damaged or unknown"
+        if self._silent:
+            return "no store that answered has it" if self._absent else "no store answered"
+        return "the store does not have it" if len(self._sources()) == 1 else "no store has it"
 
     def _lost(self, kind: Source, error: CasError) -> bool:
         """Whether a ref of this very store names a version that it does not hold."""
@@ -162,11 +187,17 @@ class Chain:
         raise CacheError(f"no directory of CAS_CACHE_DIRS takes {version.exact}: {'; '.join(problems)}")
 
     def _from_here(self, tell: Told) -> bool:
-        """Takes a version that is here, complete and verified, when no store answered; False when there is none."""
+        """Takes a version that is here, complete and verified; False when there is none that will do.
+
+        Where the store says that what somebody asked for by name is not there, no other version will.
+        """
+        named = self._choice is not None and not _is_latest(self._choice)
         found = [(path, self._resolved or kept.recall(path, self._settings.model)) for path in self._paths]
         for path, version in found:
             exact = parse_reference(self._choice.reference).digest if self._choice and self._choice.reference else None
             if version is None or (exact and not version.digest.startswith(exact)):
+                continue
+            if named and self._refused and not (exact or self._resolved):
                 continue
             if directories.missing(version.manifest, path):
                 continue
@@ -175,7 +206,7 @@ class Chain:
             except CasError:
                 continue
             reason = self._choice.reason if self._choice and self._resolved else "the last one that was restored here"
-            self._notebook.warn(f"no store answered: running {version.exact}, which is in {path}, verified")
+            self._notebook.warn(f"{self._why()}: running {version.exact}, which is in {path}, verified")
             tell(self._outcome("here", str(path), place, done, reason))
             return True
         return False
@@ -187,13 +218,11 @@ class Chain:
 
         source = HubSource.from_file(self._settings.source)
         instead = f" instead of {self._choice}" if self._choice else ""
-        damage = ", as what the stores hold is damaged or unknown" if self._damaged else ""
-        if self._causes:
-            self._notebook.warn(f"taking the model from Hugging Face{instead}{damage}")
+        self._notebook.warn(f"taking the model from Hugging Face{instead}, as {self._why()}")
         try:
             brought = take(source, self._paths, self._settings.seeds, self._notebook)
         except HubFailed as error:
-            raise NoSource([*self._causes, f"Hugging Face: {error}"]) from error
+            raise NoSource([*self._causes, f"Hugging Face: {error}"], hub_away=error.away) from error
         except IntegrityError as error:
             raise IntegrityError("; ".join([*self._causes, f"Hugging Face: {error}"])) from error
         tell(self._downloaded(brought))

@@ -26,15 +26,16 @@ _URL = re.compile(r"(s3|https?|file)://[^/\s]*\S*|/\S*")
 class Settings:
     """What a worker was asked to do.
 
-    store: URL of the store, None when none is named or it is switched off; no_store: why, in words. mirrors: URLs to
-    try after it. directories: where the model may be kept, in the order in which to try. seeds: folders that exist and
-    may hold some of it. model: its name. local: whether the version is known without asking a store for pins. lock: the
-    image's own lock file. source: what to take from Hugging Face. publish: whether a fresh download is published.
-    receipt: whether the store gets a receipt, and receipt_named, whether somebody asked for it by name.
-    stream: whether jobs may ask for parts. device: what the model must run on, if it is said. prometheus: the text file
-    to write.
+    enabled: whether stores may be asked at all. store: URL of the store, None when none is named or it is switched off;
+    no_store: why, in words. mirrors: URLs to try after it. directories: where the model may be kept, in the order in
+    which to try. seeds: folders that exist and may hold some of it. model: its name. local: whether the version is
+    known without asking a store for pins. lock: the image's own lock file. source: what to take from Hugging Face.
+    publish: whether a fresh download is published. receipt: whether the store gets a receipt, and receipt_named,
+    whether somebody asked for it by name. stream: whether jobs may ask for parts. device: what the model must run on,
+    if it is said. prometheus: the text file to write.
     """
 
+    enabled: bool
     store: str | None
     no_store: str
     mirrors: tuple[str, ...]
@@ -63,6 +64,7 @@ class Settings:
         deployment = _deployment(environ)
         prometheus = environ.get("CAS_PROMETHEUS_FILE")
         return cls(
+            enabled=enabled,
             store=store,
             no_store="" if store else "no store is named: set S3_BUCKET" if enabled else "ENABLE_S3_MODEL_CACHE is off",
             mirrors=_mirrors(environ),
