@@ -17,6 +17,7 @@ from cas.errors import (
     CasError,
     ChunkMissing,
     FormatError,
+    InputError,
     IntegrityError,
     ManifestMissing,
     NotFoundError,
@@ -216,7 +217,12 @@ class Chain:
         from cas.publisher.source import Source as HubSource
         from worker.fromhub import HubFailed, take
 
-        source = HubSource.from_file(self._settings.source)
+        try:
+            source = HubSource.from_file(self._settings.source)
+        except InputError as error:
+            if not self._causes:
+                raise
+            raise NoSource([*self._causes, f"Hugging Face: {error}"], hub_away=True) from error
         instead = f" instead of {self._choice}" if self._choice else ""
         self._notebook.warn(f"taking the model from Hugging Face{instead}, as {self._why()}")
         try:

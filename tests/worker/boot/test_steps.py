@@ -98,3 +98,13 @@ def test_a_store_that_is_away_lets_the_last_version_run_whatever_a_mirror_lacks(
     station.check(ran)
     assert (ran.receipt["source"], ran.receipt["version"]) == ("here", exact)
     assert any("no store that answered has it: running" in line for line in ran.warnings)
+
+
+def test_a_model_that_the_hub_does_not_know_ends_with_what_the_store_said(station: Station) -> None:
+    for store, told in ((station.store, "there is no store at"), (AWAY, "no connection")):
+        ran = station.boot(CAS_MODEL="my-voice", CAS_STORE=store)
+        assert ran.code == 6
+        said, hub = ran.receipt["causes"]
+        assert told in said
+        assert hub.startswith("Hugging Face: source ")
+        assert "my-voice.toml cannot be read" in hub
