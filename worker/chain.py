@@ -87,7 +87,12 @@ class Chain:
             self._causes.append(self._settings.no_store)
         for kind, url in self._sources():
             try:
-                self._from_store(kind, open_store(url, patience=_PATIENCE), tell)
+                store = open_store(url, patience=_PATIENCE)
+            except (StoreError, CacheError) as error:  # of a later CacheError this machine's directories are the cause
+                self._step_down(kind, url, error)
+                continue
+            try:
+                self._from_store(kind, store, tell)
                 return
             except (NotFoundError, StoreError, *_DAMAGE) as error:
                 self._step_down(kind, url, error)

@@ -108,3 +108,15 @@ def test_a_model_that_the_hub_does_not_know_ends_with_what_the_store_said(statio
         assert told in said
         assert hub.startswith("Hugging Face: source ")
         assert "my-voice.toml cannot be read" in hub
+
+
+def test_a_store_that_is_a_file_is_a_step_down_like_the_others(station: Station) -> None:
+    file = station.folder / "file"
+    file.write_text("no store")
+    ran = station.boot(CAS_STORE=AWAY, CAS_MIRRORS=str(file))
+    station.check(ran)
+    assert ran.receipt["source"] == "hub"
+    assert any(f"mirror {file}: store {file} is a file: name a directory; trying" in line for line in ran.warnings)
+    exact = station.publish()
+    healed = station.boot(CAS_STORE=str(file), CAS_MIRRORS=station.store)
+    assert (healed.receipt["source"], healed.receipt["version"]) == ("mirror", exact)
