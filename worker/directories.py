@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,12 +43,13 @@ class Ranked:
 def examine(paths: Iterable[Path], within: float = _ANSWERS_WITHIN) -> list[Finding]:
     """Writes, keeps and links a file in each directory, all at once, and looks how much room it has.
 
-    within: seconds; a directory that takes longer is of no use.
+    within: seconds for all of them together; a directory that takes longer is of no use.
     """
+    deadline = time.monotonic() + within
     looks = [(path, Later(lambda path=path: _examined(path))) for path in paths]  # type: ignore[misc]
     found = []
     for path, look in looks:
-        if look.ends_within(within):
+        if look.ends_within(max(0.0, deadline - time.monotonic())):
             found.append(look.result())
         else:
             found.append(Finding(path, f"it did not answer in {within:g} s"))

@@ -94,6 +94,19 @@ def test_a_directory_that_does_not_answer_is_left_out(tmp_path: Path, monkeypatc
     assert "did not answer in 0.1 s" in found.problem
 
 
+def test_directories_that_hang_take_no_longer_than_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync(fd: int) -> bool:
+        if "good" not in os.readlink(f"/proc/self/fd/{fd}"):
+            time.sleep(5)
+        return True
+
+    monkeypatch.setattr(folder, "sync", sync)
+    begun = time.monotonic()
+    found = examine([*(tmp_path / f"hangs{n}" for n in range(6)), tmp_path / "good"], within=0.5)
+    assert time.monotonic() - begun < 1.5
+    assert [bool(one.problem) for one in found] == [True] * 6 + [False]
+
+
 def test_a_tenth_of_the_root_file_system_stays_free(tmp_path: Path) -> None:
     found = os.statvfs(tmp_path)
     free, whole = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
