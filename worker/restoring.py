@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from worker import outcome, telling
+
+_PLACES = 4
 
 
 def main(paths: list[str]) -> int:
@@ -27,6 +30,13 @@ def main(paths: list[str]) -> int:
     from worker.notebook import Notebook
 
     notebook = Notebook()
+    sent = False
+
+    def send(done: outcome.Restored) -> None:
+        nonlocal sent
+        _send(wire, done)
+        sent = True
+
     try:
         from worker.chain import Chain
         from worker.settings import Settings
@@ -35,10 +45,13 @@ def main(paths: list[str]) -> int:
         notebook.quiet_receipts = not settings.receipt_named
         with Reporter() as reporter:
             notebook.follow = reporter.listen
-            Chain(settings, [Path(path) for path in paths], notebook).walk(lambda done: _send(wire, done))
+            Chain(settings, [Path(path) for path in paths], notebook).walk(send)
     except Exception as error:
         code = getattr(error, "exit_code", 1)
-        causes = getattr(error, "causes", (telling.told(error),))
+        if sent:
+            telling.warn(f"the model is here; after that: {_told(error)}")
+            return int(code)
+        causes = getattr(error, "causes", (_told(error),))
         _send(
             wire,
             outcome.Failed(
@@ -51,6 +64,23 @@ def main(paths: list[str]) -> int:
         )
         return int(code)
     return 0
+
+
+def _told(error: Exception) -> str:
+    """A failure in words; of one that nobody meant to raise, with the places in our code that it came through."""
+    import cas
+    from cas.errors import CasError
+
+    if isinstance(error, CasError):
+        return telling.told(error)
+    ours = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        file = Path(frame.filename).resolve()
+        for package in (Path(cas.__file__).resolve().parent, Path(__file__).resolve().parent):
+            if file.is_relative_to(package):
+                # Places alone: a value may be a secret.
+                ours.append(f"{file.relative_to(package.parent)}:{frame.lineno}")
+    return " at ".join(filter(None, (telling.told(error), " < ".join(ours[: -_PLACES - 1 : -1]))))
 
 
 def end_with_parent() -> None:

@@ -1,0 +1,50 @@
+"""An error that nobody thought of says where it came from, and nothing of what it held."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.worker.boot.conftest import Station
+from tests.worker.boot.test_kill import whole_output
+from worker import outcome
+
+CODE = """
+import runpy
+from worker import kept
+def recall(directory, model):
+    password = "verysecret"
+    raise {error}
+kept.recall = recall
+runpy.run_module("worker.restoring", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [("KeyError('verysecret')", "unexpected KeyError"), ("OSError(5, 'Input/output error')", "Input/output error")],
+)
+def test_it_names_the_places_in_our_code_and_no_value(error: str, told: str, station: Station) -> None:
+    station.publish()
+    process = station.start("-c", CODE.format(error=error), str(station.directories[0]))
+    out, err = whole_output(process)
+    done = outcome.decode(out.encode())
+    assert isinstance(done, outcome.Failed), err
+    assert done.exit_code == 1
+    place = r"worker/(chain|restoring)\.py:[0-9]+"
+    assert re.fullmatch(rf"{told} at {place}( < {place}){{1,3}}", done.causes[0]), done.causes
+    assert "verysecret" not in out + err
+
+
+def test_one_that_comes_after_the_model_is_a_line_in_the_log(station: Station) -> None:
+    exact = station.publish()
+    code = CODE.replace("kept.recall = recall", "kept.keep = lambda *_: recall(1, 2)")
+    code = code.format(error="KeyError('verysecret')")
+    out, err = whole_output(station.start("-c", code, str(station.directories[0])))
+    (line,) = out.splitlines()
+    done = outcome.decode(line.encode())
+    assert isinstance(done, outcome.Restored)
+    assert done.version == exact
+    (told,) = err.splitlines()
+    assert "warning: the model is here; after that: unexpected KeyError at worker/chain.py:" in told
