@@ -10,12 +10,12 @@ from pathlib import Path
 
 from cas import events
 from cas.config import CacheDirs
-from cas.errors import AccessDenied, CacheError, CasError, IntegrityError, NotFoundError, StoreError
+from cas.errors import AccessDenied, CacheError, CasError, DiskFull, IntegrityError, NotFoundError, StoreError
 from cas.hfcache import RepoCache, SnapshotFile, blob_hash
 from cas.parallel import for_each
 from cas.publisher.gather import Gathered, gather
 from cas.publisher.source import Source, matching
-from worker import environment
+from worker import environment, hubroom
 from worker.directories import Ranked
 from worker.notebook import Notebook
 
@@ -63,6 +63,7 @@ def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], notebook:
     """
     holding = [path for path in paths if complete(source, environment.hub_of(path))]
     ordered = [*holding, *(path for path in paths if path not in holding)]
+    files = hubroom.listed(source)
     problems: list[str] = []
     failed: list[tuple[Path, CasError]] = []
     damaged: IntegrityError | None = None
@@ -72,14 +73,14 @@ def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], notebook:
         environment.apply(path)
         begun = time.time()
         try:
-            gathered = bring(source, CacheDirs(environment.hub_of(path), path), notebook)
+            gathered = _into(path, source, files, notebook)
         except CacheError as error:
             problems.append(f"{path}: {error}")
             notebook.warn(f"{problems[-1]}; trying the next directory")
         except AccessDenied as error:
             raise HubFailed(str(error), away=False) from error
         except (StoreError, NotFoundError) as error:
-            # Its client goes without it where a directory has all that it last heard of.
+            # The hub's client goes without it where a directory has all that it last heard of.
             failed.append((path, error))
             if path != ordered[-1]:
                 notebook.warn(f"{error}; trying the next directory")
@@ -93,11 +94,26 @@ def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], notebook:
         raise damaged
     if not failed:
         raise CacheError(f"no directory of CAS_CACHE_DIRS takes the model: {'; '.join(problems)}")
-    away = any(isinstance(error, StoreError) for _, error in failed)
+    away = files is None or any(isinstance(error, StoreError) for _, error in failed)
     if away and (found := _of_others(source, seeds, notebook)):
         return found
     others = f" (nor in {', '.join(str(path) for path, _ in failed[1:])})" if failed[1:] else ""
     raise HubFailed("; ".join([f"{failed[0][1]}{others}", *problems]), away=away) from failed[0][1]
+
+
+def _into(path: Path, source: Source, files: Sequence[hubroom.Listed] | None, notebook: Notebook) -> Gathered:
+    """As `bring`; raises CacheError where the files do not fit, and leaves none of them behind then."""
+    if problem := hubroom.problem(files or (), path):
+        raise CacheError(problem)
+    hub = environment.hub_of(path)
+    before = hubroom.content(source, hub)
+    try:
+        return bring(source, CacheDirs(hub, path), notebook)
+    except (CacheError, StoreError) as error:
+        if not hubroom.says_full(error):
+            raise
+        hubroom.remove_new(source, hub, before)
+        raise DiskFull(str(error)) from error
 
 
 def complete(source: Source, hub: Path) -> bool:

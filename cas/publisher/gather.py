@@ -169,9 +169,7 @@ def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> bool:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    # Its client logs what it asks for, with the address in full.
-    for handler in logging.getLogger("huggingface_hub").handlers:
-        handler.addFilter(_CLEAN)
+    hide_secrets_in_log()
     asked = True
     try:
         # snapshot_download falls back to the cache without a word, even when access was refused.
@@ -204,6 +202,12 @@ def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> bool:
         if quiet:
             enable_progress_bars()
     return asked
+
+
+def hide_secrets_in_log() -> None:
+    """Has the hub's client, which logs what it asks for, show no secret of HF_ENDPOINT; once it is imported."""
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_CLEAN)
 
 
 class _Clean(logging.Filter):

@@ -7,10 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from cas.hfcache import RepoCache
+from cas.locks import Lock
+from cas.publisher.source import RepoSource, Source
 from tests.conftest import read_tree
-from tests.worker.boot.conftest import AWAY, FILES, Station
+from tests.restore.conftest import mount
+from tests.worker.boot.conftest import AWAY, FILES, TOTAL, Station
+from tests.worker.boot.test_directories import small
 from tests.worker.boot.test_kill import whole_output
-from worker import outcome
+from worker import hubroom, outcome
+
+__all__ = ["mount", "small"]
 
 
 def test_a_flipped_bit_from_the_hub_is_fatal(station: Station) -> None:
@@ -84,6 +91,126 @@ def test_damage_in_the_first_directory_makes_way_for_a_good_one_when_both_are_do
     station.check(ran)
     assert ran.receipt["directory"] == str(b)
     assert any("trying the next directory" in line for line in ran.warnings)
+
+
+# Too little room, of which the checks know, or which shows only while the model is being written.
+ROOM = """
+import runpy
+from worker import directories, hubroom
+real = directories.room
+directories.room = lambda path, *words: 1000 if str(path).endswith("/a") else real(path, *words)
+runpy.run_module("worker.restoring", run_name="__main__")
+"""
+LATE = """
+import runpy
+from worker import hubroom
+hubroom.listed = lambda source: None
+runpy.run_module("worker.restoring", run_name="__main__")
+"""
+XET = """
+import runpy
+from worker import fromhub, hubroom
+from cas.errors import StoreError
+hubroom.listed = lambda source: None
+def bring(source, dirs, notebook, real=fromhub.bring):
+    done = real(source, dirs, notebook)
+    if "/a/hub" in str(dirs.hub):
+        raise StoreError("it cannot be downloaded: RuntimeError: IO Error: No space left on device (os error 28)")
+    return done
+fromhub.bring = bring
+runpy.run_module("worker.restoring", run_name="__main__")
+"""
+
+
+def downloaded(station: Station, code: str, *directories: Path, **env: str) -> outcome.Restored:
+    out, err = whole_output(station.start("-c", code, *map(str, directories), env=env))
+    done = outcome.decode(out.encode())
+    assert isinstance(done, outcome.Restored), err
+    assert {repo: read_tree(Path(folder)) for repo, folder in done.snapshots.items()} == FILES
+    return done
+
+
+def test_a_directory_that_must_keep_what_is_free_is_passed_over(station: Station) -> None:
+    a, b = station.directories
+    done = downloaded(station, ROOM, a, b)
+    assert done.directory == str(b)
+    assert any(f"{a}: {TOTAL:,} bytes are to be downloaded, and it has room for 1,000" in one for one in done.warnings)
+    assert not (a / "hub").exists()
+
+
+def test_a_directory_that_has_the_download_needs_no_room(station: Station) -> None:
+    a, b = station.directories
+    station.boot(CAS_CACHE_DIRS=str(a))
+    assert downloaded(station, ROOM, a, b).directory == str(a)
+
+
+def test_no_directory_with_room_for_a_download_is_the_end(station: Station, small: Path) -> None:
+    ran = station.boot(CAS_CACHE_DIRS=str(small))
+    assert ran.code == 7, ran.err
+    assert f"{small}: {TOTAL:,} bytes are to be downloaded, and it has room for" in ran.errors[-1]
+
+
+def test_a_download_that_does_not_fit_leaves_nothing(station: Station, small: Path) -> None:
+    _, b = station.directories
+    blobs = small / "hub/models--charactr--vocos-mel-24khz/blobs"
+    blobs.mkdir(parents=True)
+    (blobs / ("0" * 40)).write_bytes(b"was here before")
+    done = downloaded(station, LATE, small, b)
+    assert done.directory == str(b)
+    assert any(f"{small}: no room left in" in line for line in done.warnings)
+    left = [path for path in small.rglob("*") if path.parent.name == "blobs" or "snapshots" in path.parts[:-1]]
+    assert [path.name for path in left if not path.is_dir()] == ["0" * 40]
+
+
+def test_a_want_of_room_that_is_told_in_words_alone_leaves_nothing_either(station: Station) -> None:
+    a, b = station.directories
+    done = downloaded(station, XET, a, b)
+    assert done.directory == str(b)
+    left = [path for path in a.rglob("*") if path.parent.name == "blobs" or "snapshots" in path.parts[:-1]]
+    assert [path for path in left if not path.is_dir()] == []
+
+
+LISTED = """
+import sys
+from cas.publisher.source import Source
+from worker import hubroom
+found = hubroom.listed(Source.from_repos(sys.argv[1:2], sys.argv[2:]))
+print(found if found is None else [(file.path, file.size) for file in found])
+"""
+
+
+def test_a_hub_that_says_no_is_told_from_one_that_says_nothing(station: Station) -> None:
+    def listed(*words: str, **env: str) -> str:
+        out, err = station.start("-c", LISTED, *words, env=env).communicate(timeout=60)
+        assert err == ""
+        return out.strip()
+
+    assert listed("charactr/vocos-mel-24khz", "*.bin") == "[('pytorch_model.bin', 90000)]"
+    assert listed("charactr/vocos-mel-24khz", "*.none") == "[]"
+    assert listed("charactr/vocos-mel-24khz@v9") == "[]"
+    assert listed("charactr/none") == "[]"
+    assert listed("charactr/vocos-mel-24khz", HF_ENDPOINT=AWAY) == "None"
+    station.hub.down = True
+    assert listed("charactr/vocos-mel-24khz") == "None"
+
+
+def test_what_somebody_else_is_downloading_is_left_alone(tmp_path: Path) -> None:
+    source = Source((RepoSource("org/name"),))
+    cache = RepoCache(tmp_path, "model", "org/name")
+    before = hubroom.content(source, tmp_path)
+    names = [digit * 40 for digit in "12"]
+    folder = cache.root / "snapshots" / ("c" * 40)
+    folder.mkdir(parents=True)
+    (cache.root / "blobs").mkdir()
+    for name in names:
+        (cache.root / "blobs" / name).write_text("new")
+        (folder / name).symlink_to(f"../../blobs/{name}")
+    theirs = Lock(cache.blob_lock(names[1]))
+    assert theirs.try_acquire()
+    hubroom.remove_new(source, tmp_path, before)
+    theirs.release()
+    left = {path.relative_to(cache.root).parts[0]: path.name for path in hubroom.content(source, tmp_path)}
+    assert left == {"blobs": names[1], "snapshots": names[1]}
 
 
 def edit(directory: Path) -> None:
