@@ -11,6 +11,7 @@ from cas.bucket import Bucket, Entry
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
 from cas.hfcache import etags_in, is_blob, tree_files
 from cas.importer.found import Found, FoundRepo
+from cas.importer.standins import check_all_real, check_not_all_empty, refusal, stand_in, without_marks
 from cas.paths import check_tree
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -81,8 +82,10 @@ def make_plan(
         raise NotFoundError(f"{missing[0]} is not in {bucket.url}: the repos there are {there}")
     if revision and len(chosen) != 1:
         raise InputError(f"--revision is for one repo, and {len(chosen)} are to be imported: choose it with --repo")
-    plain = tuple(Wanted(path, entry) for path, entry in found.plain.items()) if torch else ()
-    _check_paths(bucket.url, (file.path for file in plain))
+    there_plain = without_marks(bucket, found.plain) if torch else {}
+    plain = tuple(Wanted(path, entry) for path, entry in there_plain.items())
+    _check_paths(bucket.url, there_plain)
+    check_all_real(bucket, there_plain.values(), there_plain.values(), "leave torch/ out with --no-torch")
     if not chosen and not plain:
         raise NotFoundError(f"{bucket.url} holds no repo of a hub, and torch/ was left out: there is nothing to import")
     for name in (name for name in _SECRETS if name in found.ignored):
@@ -103,7 +106,9 @@ class _Planner:
     def plan(self, revision: str | None, *, partial: bool) -> RepoPlan:
         name, commit = self._choose(revision)
         listed = self._listed(commit)
-        files = self._from_listing(commit, listed) | self._from_snapshot(commit, listed)
+        copies = without_marks(self._bucket, self._repo.snapshots.get(commit, {}))
+        known, others = self._from_listing(copies, listed), self._from_snapshot(copies, listed)
+        files = known | others
         if missing := sorted(listed.keys() - files.keys()):
             text = (
                 f"{self._where}: the listing of {commit[:12]} names {len(listed)} files, and {missing[0]} is missing "
@@ -115,7 +120,7 @@ class _Planner:
         if not files:
             raise NotFoundError(
                 f"{self._where} holds neither a snapshot of {commit[:12]} nor a listing that says what its blobs are "
-                f"called: publish it from the hub with `cas publish --repo {self._repo.repo_id}`"
+                f"called: {self._from_hub()}"
             )
         if not listed and (broken := sorted(self._repo.unfinished - self._repo.blobs.keys())):
             self._listen(
@@ -125,6 +130,9 @@ class _Planner:
                 )
             )
         _check_paths(f"{self._where}/snapshots/{commit[:12]}…", files)
+        self._check_real(others.values())
+        if not known:
+            check_not_all_empty(f"{self._where}/snapshots/{commit[:12]}…", copies, self._from_hub())
         return RepoPlan(
             self._repo.repo_type, self._repo.repo_id, commit, name, tuple(files[path] for path in sorted(files))
         )
@@ -149,7 +157,7 @@ class _Planner:
         if not commits:
             raise NotFoundError(
                 f"{self._where} has no refs and no snapshots, so nothing says what its {len(repo.blobs)} blobs are: "
-                f"publish it from the hub with `cas publish --repo {repo.repo_id}`"
+                f"{self._from_hub()}"
             )
         return commits[0], commits[0]
 
@@ -172,10 +180,17 @@ class _Planner:
         tree = self._repo.trees.get(commit)
         return tree_files(self._bucket.get(tree.key, _TREE_LIMIT)) if tree else {}
 
-    def _from_listing(self, commit: str, listed: Mapping[str, object]) -> dict[str, Wanted]:
-        """Files whose content the commit's listing names: from their blobs, or else from the snapshot."""
+    def _from_hub(self) -> str:
+        return f"publish it from the hub with `cas publish --repo {self._repo.repo_id}`"
+
+    def _check_real(self, files: Collection[Wanted]) -> None:
+        """Whether what no listing tells of is what it seems; what is compared with a blob later need not be read."""
+        unknown = [file.entry for file in files if not file.names]
+        check_all_real(self._bucket, [file.entry for file in files], unknown, self._from_hub())
+
+    def _from_listing(self, copies: Mapping[str, Entry], listed: Mapping[str, object]) -> dict[str, Wanted]:
+        """Files whose content the commit's listing names: from their blobs, or else from the snapshot's copies."""
         files = {}
-        copies = self._repo.snapshots.get(commit, {})
         for path, etag in etags_in(listed).items():
             if (entry := self._repo.blobs.get(etag) or copies.get(path)) is not None:
                 self._check_size(entry, listed[path])
@@ -185,22 +200,26 @@ class _Planner:
     def _check_size(self, entry: Entry, listed: object) -> None:
         size = listed.get("size") if isinstance(listed, dict) else None
         if isinstance(size, int) and size != entry.size:
-            raise _damaged(self._bucket, entry, f"has {entry.size:,} bytes where the listing says {size:,}")
+            raise self._damaged(entry, f"has {entry.size:,} bytes where the listing says {size:,}")
 
-    def _from_snapshot(self, commit: str, listed: Mapping[str, object]) -> dict[str, Wanted]:
+    def _from_snapshot(self, copies: Mapping[str, Entry], listed: Mapping[str, object]) -> dict[str, Wanted]:
         """Files that no listing tells of: their content must be that of a blob, where there are blobs."""
         named = etags_in(listed)
         blobs = self._repo.blobs
         complete = bool(blobs) and all(map(is_blob, blobs))
         files = {}
-        for path, entry in self._repo.snapshots.get(commit, {}).items():
+        for path, entry in copies.items():
             if path in named:
                 continue
             names = _of_size(blobs.values(), entry.size) if complete else frozenset[str]()
             if complete and not names:
-                raise _damaged(self._bucket, entry, f"has {entry.size:,} bytes, as none of the repo's blobs has")
+                raise self._damaged(entry, f"has {entry.size:,} bytes, as none of the repo's blobs has")
             files[path] = Wanted(path, entry, names)
         return files
+
+    def _damaged(self, entry: Entry, how: str) -> IntegrityError:
+        why = stand_in(self._bucket, entry) or f"{how}, so it is damaged or its upload was broken off"
+        return refusal(f"{self._bucket.url}/{entry.key}", why, self._from_hub())
 
 
 def _check_paths(where: str, names: Iterable[str]) -> None:
@@ -212,9 +231,3 @@ def _check_paths(where: str, names: Iterable[str]) -> None:
 
 def _of_size(blobs: Iterable[Entry], size: int) -> frozenset[str]:
     return frozenset(blob.key.rpartition("/")[2] for blob in blobs if blob.size == size)
-
-
-def _damaged(bucket: Bucket, entry: Entry, how: str) -> IntegrityError:
-    return IntegrityError(
-        f"{bucket.url}/{entry.key} {how}: it is damaged, or its upload was broken off; nothing was published"
-    )

@@ -94,7 +94,7 @@ def test_a_file_that_is_cut_short(flat: Flat, where: str, name: str, data: bytes
 
 
 def test_whole_files_of_these_formats_are_taken(flat: Flat) -> None:
-    flat.put({f"{AT}/model.safetensors": tensors(9000), f"{AT}/model.pt": archive(), f"{AT}/empty.pt": b""})
+    flat.put({f"{AT}/model.safetensors": tensors(9000), f"{AT}/model.pt": archive(), f"{AT}/empty.txt": b""})
     done = flat.run()
     assert done.returncode == 0, done.stderr
 
