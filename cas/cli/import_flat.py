@@ -14,16 +14,19 @@ import click
 
 from cas.cli import output
 from cas.cli.settings import Settings, common
-from cas.errors import NotFoundError
+from cas.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from cas.importer import Plan, Rebuilt
     from cas.publisher import Source
 
+# Deployments look for them under these names.
+_NAMES = {"SWivid/F5-TTS": "f5-tts"}
+
 
 @click.command("import-flat", short_help="Publish what a plain sync left in a bucket.")
 @click.argument("source")
-@click.argument("model")
+@click.argument("model", required=False)
 @click.option("--repo", "repos", metavar="ORG/NAME", multiple=True, help="Only this repo; repeatable. Default: all.")
 @click.option("--revision", metavar="REV", help="The ref or commit to take. Default: main, or the only one there.")
 @click.option("--no-torch", is_flag=True, help="Leave out torch/ (TORCH_HOME).")
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 def import_flat(
     settings: Settings,
     source: str,
-    model: str,
+    model: str | None,
     repos: tuple[str, ...],
     revision: str | None,
     no_torch: bool,
@@ -48,7 +51,8 @@ def import_flat(
 ) -> None:
     """Publish, as MODEL, the hub/ and torch/ trees that a sync left in SOURCE as plain files.
 
-    SOURCE is s3://bucket/prefix or a folder, and is never written to.
+    SOURCE is s3://bucket/prefix or a folder, and is never written to. MODEL is f5-tts where SWivid/F5-TTS is imported,
+    and must be given elsewhere.
     """
     from cas import importer, publisher
     from cas.cli.process import keep_memory_together, leave_cores_alone
@@ -58,13 +62,15 @@ def import_flat(
 
     keep_memory_together()
     leave_cores_alone()
-    check_name(model, "model")
+    if model is not None:
+        check_name(model, "model")
     for tag in tags:
         check_name(tag, "tag")
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         planned = importer.plan(
             source, repos=repos, revision=revision, torch=not no_torch, partial=partial, on_event=reporter.listen
         )
+        model = model or _name_of(source, planned)
         done = None
         if not dry_run:
             store = open_store(settings.store)
@@ -83,12 +89,23 @@ def import_flat(
                     on_event=reporter.listen,
                 )
     if settings.json:
-        output.document({"imported": _document(planned), "published": dataclasses.asdict(done) if done else None})
+        output.document(
+            {"model": model, "imported": _document(planned), "published": dataclasses.asdict(done) if done else None}
+        )
         return
     if not settings.quiet:
-        _summarise(planned, fetched=done is not None)
+        _summarise(model, planned, fetched=done is not None)
     if done:
         print(done.reference)
+
+
+def _name_of(source: str, planned: Plan) -> str:
+    """What a model is called by the repos it consists of; raises InputError when they do not tell."""
+    for repo in planned.repos:
+        if repo.repo_type == "model" and repo.repo_id in _NAMES:
+            return _NAMES[repo.repo_id]
+    there = ", ".join(repo.repo_id for repo in planned.repos) or "torch/ alone"
+    raise InputError(f"say what to call the model, as {there} does not tell: cas import-flat {source} MODEL")
 
 
 @contextlib.contextmanager
@@ -126,7 +143,7 @@ def _document(planned: Plan) -> dict[str, object]:
     }
 
 
-def _summarise(planned: Plan, *, fetched: bool) -> None:
+def _summarise(model: str, planned: Plan, *, fetched: bool) -> None:
     lines = [
         f"{repo.repo_id}@{repo.commit[:12]} ({repo.revision[:12]}): {output.count(len(repo.files), 'file')}, "
         f"{output.size(sum(file.entry.size for file in repo.files))}"
@@ -139,3 +156,5 @@ def _summarise(planned: Plan, *, fetched: bool) -> None:
         print(f"{'imported' if fetched else 'would import'} {line}", file=sys.stderr)
     for name, number in planned.ignored.items():
         print(f"ignored {name} ({output.count(number, 'object')})", file=sys.stderr)
+    if not fetched:
+        print(f"would publish {model}", file=sys.stderr)

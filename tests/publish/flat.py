@@ -58,7 +58,7 @@ class Flat:
         keys = [one["Key"] for one in client.list_objects_v2(Bucket=bucket, Prefix="models/").get("Contents", ())]
         return {key.removeprefix("models/"): client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
-    def run(self, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-        """The real command."""
+    def run(self, *words: str, model: str | None = "m", **env: str) -> subprocess.CompletedProcess[str]:
+        """The real command. model: the name it is given, if any."""
         variables = {"CAS_STORE": self.store, "HF_HUB_CACHE": str(self.home / "user"), "HF_HUB_OFFLINE": "1"}
-        return run_cas("import-flat", self.source, "m", *words, env={**variables, **env})
+        return run_cas("import-flat", self.source, *([model] if model else ()), *words, env={**variables, **env})

@@ -138,6 +138,25 @@ def test_a_dry_run_fetches_and_writes_nothing(folder: Flat, downloaded: tuple[Pa
     assert not Path(folder.store).exists()
 
 
+def test_the_model_is_called_f5_tts_without_a_name(flat: Flat) -> None:
+    at = f"snapshots/{'d' * 40}"
+    flat.put(
+        {
+            f"hub/models--SWivid--F5-TTS/{at}/F5TTS_v1_Base/vocab.txt": b"a\n",
+            f"hub/models--charactr--vocos-mel-24khz/{at}/config.yaml": b"a: 1\n",
+        }
+    )
+    planned = flat.run("-n", model=None)
+    assert planned.returncode == 0, planned.stderr
+    assert "would publish f5-tts" in planned.stderr
+    done = flat.run(model=None)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == refs.resolve(open_store(flat.store), "f5-tts").exact
+    renamed = flat.run("--json", model="my-voice")
+    assert json.loads(renamed.stdout)["model"] == "my-voice"
+    assert refs.resolve(open_store(flat.store), "my-voice:latest")
+
+
 def test_a_second_run_fetches_only_what_is_not_there_whole(
     flat: Flat, downloaded: tuple[Path, Path], tmp_path: Path
 ) -> None:

@@ -30,9 +30,9 @@ def objects(downloaded: tuple[Path, Path]) -> dict[str, bytes]:
     return flatten(downloaded[1])
 
 
-def refused(flat: Flat, code: int, *told: str, words: tuple[str, ...] = ()) -> None:
+def refused(flat: Flat, code: int, *told: str, words: tuple[str, ...] = (), model: str | None = "m") -> None:
     """Imports, and expects an error that says what was told and leaves no store."""
-    done = flat.run(*words)
+    done = flat.run(*words, model=model)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     for text in told:
         assert text in done.stderr.splitlines()[-1]
@@ -193,3 +193,16 @@ def test_a_token_that_was_uploaded_is_pointed_out(flat: Flat) -> None:
 
 def test_names_are_checked_before_anything_is_read(flat: Flat) -> None:
     refused(flat, 2, "tag", words=("--tag", "a/b"))
+    refused(flat, 2, "model", model="a/b")
+
+
+@pytest.mark.parametrize("words", [(), ("-n",)])
+def test_a_model_that_nobody_named(flat: Flat, words: tuple[str, ...]) -> None:
+    flat.put({f"{AT}/a.txt": b"one", f"hub/models--SWivid--F5-TTS/snapshots/{ONE}/a.txt": b"one"})
+    told = f"{REPO} does not tell: cas import-flat {flat.source} MODEL"
+    refused(flat, 2, told, words=("--repo", REPO, *words), model=None)
+
+
+def test_plain_files_need_a_name_as_well(flat: Flat) -> None:
+    flat.put({"torch/hub/a.txt": b"one"})
+    refused(flat, 2, "torch/ alone does not tell", model=None)
