@@ -17,7 +17,7 @@ from cas.cli.settings import Settings, common
 from cas.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
-    from cas.importer import Plan, Rebuilt
+    from cas.importer import Plan, Rebuilt, Selection
     from cas.publisher import Source
 
 # Deployments look for them under these names.
@@ -27,10 +27,14 @@ _NAMES = {"SWivid/F5-TTS": "f5-tts"}
 @click.command("import-flat", short_help="Publish what a plain sync left in a bucket.")
 @click.argument("source")
 @click.argument("model", required=False)
+@click.option("--source", "file", metavar="FILE", help="TOML file that names repos and file patterns, all wanted.")
 @click.option("--repo", "repos", metavar="ORG/NAME", multiple=True, help="Only this repo; repeatable. Default: all.")
+@click.option("--include", metavar="GLOB", multiple=True, help="Only matching files of --repo, all wanted; repeatable.")
 @click.option("--revision", metavar="REV", help="The ref or commit to take. Default: main, or the only one there.")
 @click.option("--no-torch", is_flag=True, help="Leave out torch/ (TORCH_HOME).")
-@click.option("--partial", is_flag=True, help="Accept a repo of which its own listing names more files.")
+@click.option(
+    "--partial", is_flag=True, help="Accept that files are missing: wanted ones, or others in a repo's listing."
+)
 @click.option("--cache-dir", metavar="DIR", help="Rebuild the cache here and keep it: a second run goes on from it.")
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag to move; repeatable. Default: latest.")
 @click.option("--by", help="Who moves the tags. Default: user@host.")
@@ -40,7 +44,9 @@ def import_flat(
     settings: Settings,
     source: str,
     model: str | None,
+    file: str | None,
     repos: tuple[str, ...],
+    include: tuple[str, ...],
     revision: str | None,
     no_torch: bool,
     partial: bool,
@@ -66,9 +72,15 @@ def import_flat(
         check_name(model, "model")
     for tag in tags:
         check_name(tag, "tag")
+    wanted = _wanted(file, repos, include, revision)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         planned = importer.plan(
-            source, repos=repos, revision=revision, torch=not no_torch, partial=partial, on_event=reporter.listen
+            source,
+            selections=_selections(wanted, repos, include),
+            revision=revision,
+            plain=() if no_torch else wanted.files if wanted else None,
+            partial=partial,
+            on_event=reporter.listen,
         )
         model = model or _name_of(source, planned)
         done = None
@@ -80,7 +92,7 @@ def import_flat(
                 rebuilt = importer.fetch(source, planned, folder, on_event=reporter.listen)
                 done = publisher.publish(
                     model,
-                    _source(rebuilt),
+                    _source(rebuilt, wanted),
                     store,
                     tags=tags or ("latest",),
                     cache_dir=rebuilt.dirs,
@@ -117,11 +129,34 @@ def _folder(cache_dir: str | None) -> Iterator[Path]:
         yield Path(made)
 
 
-def _source(rebuilt: Rebuilt) -> Source:
+def _wanted(file: str | None, repos: tuple[str, ...], include: tuple[str, ...], revision: str | None) -> Source | None:
+    """What a source file says is wanted, None without one; raises InputError."""
+    from cas.publisher import Source
+
+    if file and (repos or include or revision):
+        raise InputError("--repo, --include and --revision go without --source: a source file has its own")
+    if include and not repos:
+        raise InputError("--include goes with --repo: say which repo's files the patterns are to match")
+    return Source.from_file(file) if file else None
+
+
+def _selections(wanted: Source | None, repos: tuple[str, ...], include: tuple[str, ...]) -> list[Selection] | None:
+    from cas.importer import Selection
+
+    if wanted:
+        return [Selection(repo.repo_id, repo.repo_type, repo.revision, repo.include) for repo in wanted.repos]
+    return [Selection(repo, include=include) for repo in repos] or None
+
+
+def _source(rebuilt: Rebuilt, wanted: Source | None) -> Source:
     from cas.publisher import Source
     from cas.publisher.source import RepoSource
 
-    repos = tuple(RepoSource(repo.repo_id, repo.repo_type, repo.revision) for repo in rebuilt.repos)
+    refs = {(repo.repo_type, repo.repo_id): repo.refs for repo in wanted.repos} if wanted else {}
+    repos = tuple(
+        RepoSource(repo.repo_id, repo.repo_type, repo.revision, refs=refs.get((repo.repo_type, repo.repo_id)))
+        for repo in rebuilt.repos
+    )
     return Source(repos, ("torch/*",) if rebuilt.plain else ())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from cas.importer.fetching import Fetcher
 from cas.importer.found import find
 from cas.importer.place import Link, Place
 from cas.importer.planning import Plan, RepoPlan, make_plan
+from cas.importer.selection import Selection
 
-__all__ = ["Plan", "Rebuilt", "fetch", "plan"]
+__all__ = ["Plan", "Rebuilt", "Selection", "fetch", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +31,22 @@ class Rebuilt:
 def plan(
     source: str,
     *,
-    repos: Collection[str] = (),
+    selections: Sequence[Selection] | None = None,
     revision: str | None = None,
-    torch: bool = True,
+    plain: Sequence[str] | None = None,
     partial: bool = False,
     on_event: events.Listener = events.ignore,
 ) -> Plan:
     """What would be imported from `source`, a bucket's URL or a folder.
 
-    repos: ids of those wanted, all that are there when empty. revision: a ref or commit, for one repo. torch: plain
-    files, too. partial: accept a repo whose listing names more files than are there. Raises InputError,
-    NotFoundError, IntegrityError or StoreError.
+    selections: the repos wanted, all that are there when None. revision: a ref or commit, for one repo. plain: glob
+    patterns of the plain files wanted, all when None. partial: accept that some of what is wanted is missing, or of
+    what a repo's listing names where all of it is wanted. Raises InputError, NotFoundError, IntegrityError or
+    StoreError.
     """
     bucket = open_bucket(source)
     on_event(events.Phase("plan"))
-    return make_plan(bucket, find(bucket), repos, revision, on_event, torch=torch, partial=partial)
+    return make_plan(bucket, find(bucket), selections, on_event, revision=revision, plain=plain, partial=partial)
 
 
 def fetch(source: str, planned: Plan, folder: Path, *, on_event: events.Listener = events.ignore) -> Rebuilt:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from cas import events
 from cas.bucket import Bucket, Entry
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
 from cas.hfcache import etags_in, is_blob, tree_files
 from cas.importer.found import Found, FoundRepo
+from cas.importer.selection import Selection, matching
 from cas.importer.standins import check_all_real, check_not_all_empty, refusal, stand_in, without_marks
 from cas.paths import check_tree
 
@@ -65,28 +67,22 @@ class Plan:
 def make_plan(
     bucket: Bucket,
     found: Found,
-    repos: Collection[str],
-    revision: str | None,
+    selections: Sequence[Selection] | None,
     listen: events.Listener,
     *,
-    torch: bool,
-    partial: bool,
+    revision: str | None = None,
+    plain: Sequence[str] | None = None,
+    partial: bool = False,
 ) -> Plan:
-    """The plan for `repos` (all when empty); raises InputError, NotFoundError, IntegrityError, StoreError.
+    """The plan for the repos selected (all when None); raises InputError, NotFoundError, IntegrityError, StoreError.
 
-    torch: plain files, too. partial: accept a repo whose listing names more files than are there.
+    revision: for one repo. plain: patterns of plain files, all when None. partial: accept that files are missing.
     """
-    chosen = [repo for repo in found.repos if not repos or repo.repo_id in repos]
-    if missing := sorted(set(repos) - {repo.repo_id for repo in chosen}):
-        there = ", ".join(repo.repo_id for repo in found.repos) or "none"
-        raise NotFoundError(f"{missing[0]} is not in {bucket.url}: the repos there are {there}")
+    chosen = _chosen(bucket, found, selections)
     if revision and len(chosen) != 1:
         raise InputError(f"--revision is for one repo, and {len(chosen)} are to be imported: choose it with --repo")
-    there_plain = without_marks(bucket, found.plain) if torch else {}
-    plain = tuple(Wanted(path, entry) for path, entry in there_plain.items())
-    _check_paths(bucket.url, there_plain)
-    check_all_real(bucket, there_plain.values(), there_plain.values(), "leave torch/ out with --no-torch")
-    if not chosen and not plain:
+    files = _plain(bucket, found, plain, listen, partial=partial)
+    if not chosen and not files:
         raise NotFoundError(f"{bucket.url} holds no repo of a hub, and torch/ was left out: there is nothing to import")
     for name in (name for name in _SECRETS if name in found.ignored):
         listen(
@@ -94,33 +90,68 @@ def make_plan(
                 f"{bucket.url}/{name} looks like an access token of Hugging Face: revoke it and delete it there"
             )
         )
-    planned = tuple(_Planner(bucket, repo, listen).plan(revision, partial=partial) for repo in chosen)
-    return Plan(planned, plain, found.ignored)
+    planned = tuple(
+        _Planner(bucket, repo, selection.include, listen).plan(revision or selection.revision, partial=partial)
+        for repo, selection in chosen
+    )
+    left = len(found.plain) - len(files)
+    return Plan(planned, files, {**found.ignored, "torch": left} if left else found.ignored)
+
+
+def _chosen(bucket: Bucket, found: Found, selections: Sequence[Selection] | None) -> list[tuple[FoundRepo, Selection]]:
+    """The repos to import, each with what is wanted of it."""
+    if selections is None:
+        return [(repo, Selection(repo.repo_id)) for repo in found.repos]
+    distinct = dict.fromkeys(selections)
+    for selection in distinct:
+        if not any(map(selection.covers, found.repos)):
+            there = ", ".join(repo.repo_id for repo in found.repos) or "none"
+            raise NotFoundError(f"{selection.repo_id} is not in {bucket.url}: the repos there are {there}")
+    chosen = [(repo, selection) for repo in found.repos for selection in distinct if selection.covers(repo)]
+    for (repo, _), (following, _) in pairwise(chosen):
+        if repo is following:
+            raise InputError(f"{repo.repo_id} is selected twice: name it once, with one revision and all its patterns")
+    return chosen
+
+
+def _plain(
+    bucket: Bucket, found: Found, patterns: Sequence[str] | None, listen: events.Listener, *, partial: bool
+) -> tuple[Wanted, ...]:
+    """The plain files to import."""
+    wanted, unmatched = (found.plain, []) if patterns is None else matching(found.plain, patterns)
+    if unmatched:
+        text = f"{bucket.url} has no file {unmatched[0]}"
+        if not partial:
+            raise NotFoundError(f"{text}: sync again, or publish what is there with --partial")
+        listen(events.Warned(text))
+    files = without_marks(bucket, {path: entry for path, entry in found.plain.items() if path in wanted})
+    _check_paths(bucket.url, files)
+    check_all_real(bucket, files.values(), files.values(), "leave torch/ out with --no-torch")
+    return tuple(Wanted(path, entry) for path, entry in files.items())
 
 
 class _Planner:
-    def __init__(self, bucket: Bucket, repo: FoundRepo, listen: events.Listener) -> None:
-        self._bucket, self._repo, self._listen = bucket, repo, listen
+    def __init__(self, bucket: Bucket, repo: FoundRepo, include: Sequence[str], listen: events.Listener) -> None:
+        self._bucket, self._repo, self._include, self._listen = bucket, repo, include, listen
         self._where = f"{bucket.url}/{repo.folder}"
 
     def plan(self, revision: str | None, *, partial: bool) -> RepoPlan:
         name, commit = self._choose(revision)
-        listed = self._listed(commit)
         copies = without_marks(self._bucket, self._repo.snapshots.get(commit, {}))
+        listed, copies, unmatched = self._wanted(self._listed(commit), copies)
         known, others = self._from_listing(copies, listed), self._from_snapshot(copies, listed)
         files = known | others
-        if missing := sorted(listed.keys() - files.keys()):
-            text = (
-                f"{self._where}: the listing of {commit[:12]} names {len(listed)} files, and {missing[0]} is missing "
-                f"({len(missing)} in all)"
-            )
+        if missing := [*sorted(listed.keys() - files.keys()), *unmatched]:
+            told = "the files that are wanted" if self._include else f"the {len(listed)} files that its listing names"
+            text = f"{self._where}: of {told}, {missing[0]} is missing in {commit[:12]} ({len(missing)} in all)"
             if not partial:
-                raise NotFoundError(f"{text}: publish the repo from the hub, or what is there with --partial")
+                say = "sync again" if self._include else "say which are wanted with --source or --repo and --include"
+                raise NotFoundError(f"{text}: {say}, {self._from_hub()}, or take what is there with --partial")
             self._listen(events.Warned(text))
         if not files:
             raise NotFoundError(
-                f"{self._where} holds neither a snapshot of {commit[:12]} nor a listing that says what its blobs are "
-                f"called: {self._from_hub()}"
+                f"{self._where} has none of the files {'wanted ' if self._include else ''}of {commit[:12]} in a "
+                f"snapshot, nor a listing that says what its blobs are called: {self._from_hub()}"
             )
         if not listed and (broken := sorted(self._repo.unfinished - self._repo.blobs.keys())):
             self._listen(
@@ -138,11 +169,14 @@ class _Planner:
         )
 
     def _choose(self, revision: str | None) -> tuple[str, str]:
-        """The ref or commit asked for, or the only one that can be meant, and its commit."""
+        """The ref or commit asked for, or the only one that can be meant, and its commit.
+
+        Where no refs came along, main is that one, too.
+        """
         repo = self._repo
         if revision and _COMMIT.fullmatch(revision):
             return revision, revision
-        if revision:
+        if revision and (repo.refs or revision != "main"):
             if revision not in repo.refs:
                 raise NotFoundError(f"{self._where} has no ref {revision}: it has {self._known()}")
             return revision, self._commit_of(revision)
@@ -175,6 +209,16 @@ class _Planner:
     def _known(self) -> str:
         commits = sorted(self._repo.snapshots.keys() | self._repo.trees.keys())
         return f"refs {', '.join(sorted(self._repo.refs)) or 'none'}; commits {', '.join(commits) or 'none'}"
+
+    def _wanted(
+        self, listed: Mapping[str, object], copies: dict[str, Entry]
+    ) -> tuple[Mapping[str, object], dict[str, Entry], list[str]]:
+        """What is wanted of a listing and of a snapshot, and the patterns that match nothing in either."""
+        if not self._include:
+            return listed, copies, []
+        paths, unmatched = matching([*listed, *copies], self._include)
+        kept = {path: told for path, told in listed.items() if path in paths}
+        return kept, {path: entry for path, entry in copies.items() if path in paths}, unmatched
 
     def _listed(self, commit: str) -> Mapping[str, object]:
         tree = self._repo.trees.get(commit)
