@@ -1,4 +1,4 @@
-"""Receipts: one JSON document for each restore, kept in the store that it restored from.
+"""Receipts: one JSON document for each restore, or boot around one, kept in the store that it restored from.
 
     receipts/<deployment>/<yyyy-mm-dd>/<hhmmss>-<64 hex of the manifest>-<16 random hex>.json
 
@@ -13,6 +13,7 @@ import os
 import re
 import threading
 import time
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
@@ -69,13 +70,19 @@ class Failure(msgspec.Struct, frozen=True, rename={"kind": "class"}):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """One restore. when: its begin, UTC. seconds: wall time. rate: bytes a second on the wire while fetching."""
+    """One restore, or the boot that it was part of.
+
+    when: its begin, UTC. seconds: wall time until what was restored could be used. rate: bytes a second on the wire
+    while fetching. directory, directory_reason: where it was restored to, and why there, as far as somebody chose.
+    """
 
     version: Literal[1] = 1
     manifest: DigestName
     model: Name
     deployment: Name
     reason: str
+    directory: str = ""
+    directory_reason: str = ""
     when: Time
     seconds: float
     ok: bool
@@ -98,7 +105,7 @@ class Recorder:
     """Listens to one restore and writes its receipt at the end of a `with` block, failed or not.
 
     with Recorder(store, reason="nightly") as recorder:
-        recorder.restored = cas.restore("f5-tts", store, on_event=recorder.listen)
+        recorder.finished(cas.restore("f5-tts", store, on_event=recorder.listen))
     """
 
     def __init__(
@@ -120,8 +127,27 @@ class Recorder:
         self._plain = {"store": 0, "local": 0}
         self._wire = 0
         self._lock = threading.Lock()
-        self.restored: Restored | None = None
-        """What the restore returned; to be set by who called it."""
+        self._restored: Restored | None = None
+        self._finished: float | None = None
+        self._around: tuple[Step, ...] = ()
+        self._directory = ("", "")
+        self._failure: Failure | None = None
+
+    def finished(self, restored: Restored) -> None:
+        """Takes note of how the restore ended well."""
+        self._restored, self._finished = restored, time.monotonic()
+
+    def boot(
+        self, steps: Iterable[Step], directory: str, directory_reason: str, failure: tuple[str, str] | None = None
+    ) -> None:
+        """Makes it the receipt of a boot, which ends now.
+
+        steps: phases of what went on around the restore. directory, directory_reason: where to, and why there.
+        failure: class and message of what kept the model from being used.
+        """
+        self._around = tuple(steps)
+        self._directory = (directory, _without_secrets(directory_reason))
+        self._failure = failure and Failure(failure[0], _without_secrets(failure[1]))
 
     def listen(self, event: events.Event) -> None:
         """Takes note of one event and passes it on; safe to call from any thread."""
@@ -167,8 +193,8 @@ class Recorder:
 
     def _receipt(self, resolved: events.Resolved, error: Exception | None, end: float) -> Receipt:
         model, _, manifest = resolved.reference.partition("@")
-        done = self.restored
-        ends = [*(begun for _, begun in self._phases), end][1:]
+        done = self._restored
+        ends = [*(begun for _, begun in self._phases), self._finished or end][1:]
         steps = [Step(name, round(last - begun, 6)) for (name, begun), last in zip(self._phases, ends, strict=True)]
         fetching = sum(step.seconds for step in steps if step.name == "fetch")
         return Receipt(
@@ -176,12 +202,14 @@ class Recorder:
             model=model,
             deployment=host.deployment(),
             reason=_without_secrets(self._reason),
+            directory=self._directory[0],
+            directory_reason=self._directory[1],
             when=f"{self._begun:%Y-%m-%dT%H:%M:%SZ}",
             seconds=round(end - self._at, 6),
-            ok=error is None,
-            error=Failure(type(error).__name__, _told(error)) if error else None,
+            ok=error is None and self._failure is None,
+            error=Failure(type(error).__name__, _told(error)) if error else self._failure,
             changed=done.changed if done else None,
-            phases=tuple(steps),
+            phases=(*steps, *self._around),
             bytes=self._bytes(resolved.total),
             rate=round(self._wire / fetching, 1) if fetching > 0 else 0.0,
             host=host.facts(),
@@ -189,7 +217,7 @@ class Recorder:
         )
 
     def _bytes(self, total: int) -> Bytes:
-        done = self.restored
+        done = self._restored
         fetched, reused = (done.fetched, done.reused) if done else (self._plain["store"], self._plain["local"])
         return Bytes(
             total=total,

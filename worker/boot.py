@@ -32,6 +32,8 @@ from worker.settings import Settings
 WITHIN = 1800.0
 """Seconds that a boot may take before it is given up."""
 
+_THEIRS = "restore."
+_LAST = 5.0  # seconds
 _STARTS = 2  # a process that was killed left what it had fetched: the next one goes on
 
 
@@ -112,7 +114,7 @@ class Boot:
             deadline = time.monotonic() + within
             with self.phases.measure("wait"):
                 self._outcome = self._heard(deadline)
-            self.phases.add(self._outcome.steps, "restore.")
+            self.phases.add(self._outcome.steps, _THEIRS)
             if isinstance(self._outcome, Restored):
                 environment.apply(Path(self._outcome.directory), offline=self._outcome.complete)
                 telling.note(_told(self._outcome))
@@ -131,19 +133,15 @@ class Boot:
         self._end(self._outcome, device)
 
     def failed(self, error: Exception) -> None:
-        """As `ready`, when the model is here and cannot be used."""
+        """As `ready`, when the model is here and cannot be used; gives the receipt a moment to be kept."""
         assert isinstance(self._outcome, Restored), "wait first"
         brought = self._outcome
         code = error.exit_code if isinstance(error, CasError) else 1
         where = f"{brought.version or 'the model'} in {brought.directory}"
-        self._end(
-            Failed(
-                exit_code=code,
-                causes=(f"{where} cannot be used: {telling.told(error)}",),
-                warnings=brought.warnings,
-                errors=brought.errors,
-            )
-        )
+        cause = f"{where} cannot be used: {telling.told(error)}"
+        failed = Failed(exit_code=code, causes=(cause,), warnings=brought.warnings, errors=brought.errors)
+        self._end(failed, failure=(type(error).__name__, cause))
+        self.settle(_LAST)
 
     def settle(self, within: float = 10.0) -> None:
         """Waits until what can wait until after a boot is done; a worker that goes on need not. within: seconds."""
@@ -174,12 +172,23 @@ class Boot:
                 self._spawn()
         return Failed(exit_code=1, causes=(f"{text}, twice: is there enough memory?",))
 
-    def _end(self, ended: Restored | Failed, device: str = "") -> None:
+    def _answer(self, failure: tuple[str, str] | None) -> None:
+        """Tells the restoring process, which may keep a receipt in the store, how it went on."""
+        own = tuple(step for step in self.phases.steps() if not step.name.startswith(_THEIRS))
+        answer = outcome.encode(outcome.Ended(own, failure))
+        for started in self._children[-1:]:
+            with contextlib.suppress(OSError):
+                assert started.stdin
+                started.stdin.write(answer)
+                started.stdin.flush()
+
+    def _end(self, ended: Restored | Failed, device: str = "", failure: tuple[str, str] | None = None) -> None:
         document = phases.receipt(self.phases, ended, model=self.settings.model, deployment=_deployment())
         document["directories"] = {str(found.path): found.problem or found.note or "usable" for found in self._found}
         if device:
             document["device"] = device
         phases.write_line(document)
+        self._answer(failure)
         if self.settings.prometheus:
             phases.write_prometheus(document, self.settings.prometheus)
 

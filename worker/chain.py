@@ -26,13 +26,13 @@ from cas.errors import (
     StoreError,
     StoreMissing,
 )
-from cas.receipts import Recorder
+from cas.receipts import Recorder, Step
 from cas.refs import DEFAULT_TAG, Resolved, parse_reference, resolve
 from cas.store import Store, open_store
 from worker import directories, environment, kept
 from worker.directories import Ranked
 from worker.notebook import Notebook
-from worker.outcome import Bytes, Restored, Source
+from worker.outcome import Bytes, Ended, Restored, Source
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -58,10 +58,16 @@ class NoSource(StoreError):
 
 
 class Chain:
-    """One walk down the chain. paths: directories that passed the checks, in the order of CAS_CACHE_DIRS."""
+    """One walk down the chain.
 
-    def __init__(self, settings: Settings, paths: Sequence[Path], notebook: Notebook) -> None:
-        self._settings, self._paths, self._notebook = settings, paths, notebook
+    paths: directories that passed the checks, in the order of CAS_CACHE_DIRS. ended: waits until the worker can use
+    what it was told of, or cannot; None when nobody knows.
+    """
+
+    def __init__(
+        self, settings: Settings, paths: Sequence[Path], notebook: Notebook, ended: Callable[[], Ended | None]
+    ) -> None:
+        self._settings, self._paths, self._notebook, self._ended = settings, paths, notebook, ended
         self._choice: Choice | None = None
         self._resolved: Resolved | None = None
         self._causes: list[str] = []
@@ -163,11 +169,15 @@ class Chain:
                 listen = recorder.listen
             place, done = self._restore(self._resolved, store, listen)
             if recorder:
-                recorder.restored = done
+                recorder.finished(done)
             tell(self._outcome(kind, store.url, place, done, self._choice.reason))
-        if self._choice.lock is None:
-            with contextlib.suppress(CasError):
-                kept.keep(place.path, self._resolved, store)
+            if self._choice.lock is None:
+                with contextlib.suppress(CasError):
+                    kept.keep(place.path, self._resolved, store)
+            if recorder:
+                boot = self._ended() or Ended(())
+                steps = (Step(step.name, round(step.seconds, 6)) for step in boot.steps)
+                recorder.boot(steps, str(place.path), place.reason, boot.failure)
 
     def _known(self, choice: Choice) -> Resolved | None:
         """A version named by its digest that a directory was given before: no store need be asked for it."""

@@ -1,4 +1,4 @@
-"""What the restoring process tells the worker: one JSON document a line, the last of which is the outcome."""
+"""What the restoring process tells the worker, and what the worker answers: one JSON document a line."""
 
 from __future__ import annotations
 
@@ -66,11 +66,23 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="f
     errors: tuple[str, ...] = ()
 
 
-def encode(outcome: Restored | Failed) -> bytes:
+class Ended(msgspec.Struct, frozen=True):
+    """What the worker answers once it can speak, or cannot: its own phases, and class and message of an error."""
+
+    steps: tuple[Step, ...]
+    failure: tuple[str, str] | None = None
+
+
+def encode(told: Restored | Failed | Ended) -> bytes:
     """As one line."""
-    return msgspec.json.encode(outcome) + b"\n"
+    return msgspec.json.encode(told) + b"\n"
 
 
 def decode(line: bytes) -> Restored | Failed:
     """The outcome in a line; raises msgspec.DecodeError."""
     return msgspec.json.decode(line, type=Restored | Failed)
+
+
+def decode_ended(line: bytes) -> Ended:
+    """The worker's answer in a line; raises msgspec.DecodeError."""
+    return msgspec.json.decode(line, type=Ended)

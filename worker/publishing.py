@@ -18,7 +18,6 @@ from cas import config, events
 from cas.errors import CasError, RefMoved, StoreError
 from worker import child, environment, telling
 from worker.outcome import Restored
-from worker.restoring import end_with_parent
 from worker.settings import Settings
 
 _TRIES = 5
@@ -112,7 +111,7 @@ def _step_back() -> None:
 
 
 if __name__ == "__main__":
-    end_with_parent()
+    child.Parent()
     code = main(Path(sys.argv[1]))
     sys.stderr.flush()
     os._exit(code)

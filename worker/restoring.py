@@ -6,19 +6,27 @@ whoever started it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-import threading
 import traceback
+from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from worker import outcome, telling
+from worker.child import Parent
 
 _PLACES = 4
+_READY_WITHIN = 1800.0  # seconds
+
+_AFTER_IMPORTS = 10
+"""How much this process steps back: the worker waits for the slower of both, and imports have one thread only."""
 
 
-def main(paths: list[str]) -> int:
-    """Walks down the chain and tells how it ended; the exit code of that."""
+def main(paths: list[str], parent: Parent) -> int:
+    """Walks down the chain and tells how it ended; the exit code of that. parent: who is told."""
     from cas.cli.process import keep_memory_together, leave_cores_alone
 
     # What a library prints must not come between the lines.
@@ -26,6 +34,8 @@ def main(paths: list[str]) -> int:
     os.dup2(2, 1)
     keep_memory_together()
     leave_cores_alone()
+    with contextlib.suppress(OSError):
+        os.nice(_AFTER_IMPORTS)
     from cas.progress import Reporter
     from worker.notebook import Notebook
 
@@ -34,6 +44,7 @@ def main(paths: list[str]) -> int:
 
     def send(done: outcome.Restored) -> None:
         nonlocal sent
+        parent.free()
         _send(wire, done)
         sent = True
 
@@ -45,7 +56,7 @@ def main(paths: list[str]) -> int:
         notebook.quiet_receipts = not settings.receipt_named
         with Reporter() as reporter:
             notebook.follow = reporter.listen
-            Chain(settings, [Path(path) for path in paths], notebook).walk(send)
+            Chain(settings, [Path(path) for path in paths], notebook, partial(_ended, parent)).walk(send)
     except Exception as error:
         code = getattr(error, "exit_code", 1)
         if sent:
@@ -83,17 +94,12 @@ def _told(error: Exception) -> str:
     return " at ".join(filter(None, (telling.told(error), " < ".join(ours[: -_PLACES - 1 : -1]))))
 
 
-def end_with_parent() -> None:
-    """Ends this process when the other end of its standard input is closed: when who started it is gone."""
-
-    def wait() -> None:
-        try:
-            while os.read(0, 4096):
-                pass
-        finally:
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+def _ended(parent: Parent) -> outcome.Ended | None:
+    """The worker's answer, when it could use the model or could not; None when it is gone, or says nothing for long."""
+    try:
+        return outcome.decode_ended(parent.line(_READY_WITHIN))
+    except msgspec.DecodeError:
+        return None
 
 
 def _send(wire: int, done: outcome.Restored | outcome.Failed) -> None:
@@ -103,8 +109,7 @@ def _send(wire: int, done: outcome.Restored | outcome.Failed) -> None:
 
 
 if __name__ == "__main__":
-    end_with_parent()
-    code = main(sys.argv[1:])
+    code = main(sys.argv[1:], Parent())
     sys.stderr.flush()
     # Threads of the S3 client may be at work; they must not hold the process up, nor abort it.
     os._exit(code)

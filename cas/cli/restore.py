@@ -221,7 +221,7 @@ def _restored(
             on_event=listen,
         )
         if recorder:
-            recorder.restored = done
+            recorder.finished(done)
     if not settings.quiet:
         print(_summary(done), file=sys.stderr)
     return done

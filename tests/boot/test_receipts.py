@@ -163,8 +163,9 @@ def test_a_store_that_takes_nothing_is_left_after_a_while(boot: Boot, monkeypatc
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         with Recorder(open_store("s3://bucket/cas"), told.append, within=0.2) as recorder:
-            recorder.restored = cas.restore("m", boot.store, cache_dir=boot.cache, on_event=recorder.listen)
-    assert recorder.restored.changed
+            done = cas.restore("m", boot.store, cache_dir=boot.cache, on_event=recorder.listen)
+            recorder.finished(done)
+    assert done.changed
     (warned,) = (event for event in told if isinstance(event, events.Warned))
     assert warned.text == "no receipt was written: the store did not take it in 0.2 s"
 

@@ -154,15 +154,6 @@ def test_the_switch_leaves_the_store_alone(station: Station) -> None:
     assert any("taking the model from Hugging Face" in line for line in ran.warnings)
 
 
-def test_a_receipt_is_kept_in_the_store_unless_switched_off(station: Station) -> None:
-    exact = station.publish()
-    station.boot(CAS_RECEIPT="0")
-    assert list(Path(station.store).glob("receipts/*/*/*.json")) == []
-    station.boot(CAS_DEPLOYMENT="eu")
-    (kept,) = Path(station.store).glob("receipts/eu/*/*.json")
-    assert json.loads(kept.read_bytes())["manifest"] == exact.partition("@")[2]
-
-
 ENVIRONMENT = """
 import json, os, sys
 from worker.boot import Boot

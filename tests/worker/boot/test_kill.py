@@ -38,6 +38,7 @@ def test_sigkill_of_the_restoring_process_at_any_step(station: Station) -> None:
     for step in range(steps // POINTS, steps, steps // POINTS):
         directory = station.folder / str(step)
         process = station.start("-c", RESTORING, str(step), str(directory))
+        answer(process)
         process.wait(timeout=60)
         close(process)
         assert process.returncode == -signal.SIGKILL
@@ -48,10 +49,18 @@ def test_sigkill_of_the_restoring_process_at_any_step(station: Station) -> None:
 def whole_output(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Of a process whose standard input must stay open while it works."""
     assert process.stdout and process.stderr
+    answer(process)
     out, err = process.stdout.read(), process.stderr.read()
     process.wait(timeout=60)
     close(process)
     return out, err
+
+
+def answer(process: subprocess.Popen[str]) -> None:
+    """As a worker that can use the model."""
+    assert process.stdin
+    process.stdin.write('{"steps": []}\n')
+    process.stdin.flush()
 
 
 def close(process: subprocess.Popen[str]) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cas import config
-from tests.worker.boot.conftest import AWAY, TOTAL, Ran, Station
+from tests.restore.helpers import until
+from tests.worker.boot.conftest import AWAY, TOTAL, Ran, Station, ended
 from tools.seaweed import SeaweedFS
 from worker import phases
 from worker.outcome import Failed, Step
@@ -175,3 +176,60 @@ def test_a_bucket_of_its_own_name_is_the_store(station: Station, seaweed: Seawee
     ran = station.boot(CAS_STORE="", S3_BUCKET=bucket)
     station.check(ran)
     assert (ran.receipt["source"], ran.receipt["where"]) == ("store", s3_url)
+
+
+def test_a_receipt_is_kept_in_the_store_unless_switched_off(station: Station) -> None:
+    exact = station.publish()
+    station.boot(CAS_RECEIPT="0", CAS_CACHE_DIRS=str(station.folder / "other"))
+    assert list(Path(station.store).glob("receipts/*/*/*.json")) == []
+    station.boot(CAS_DEPLOYMENT="eu")
+    (kept,) = Path(station.store).glob("receipts/eu/*/*.json")
+    receipt = json.loads(kept.read_bytes())
+    assert receipt["manifest"] == exact.partition("@")[2]
+    assert receipt["directory"] == str(station.directories[0])
+    assert receipt["directory_reason"] == "first of CAS_CACHE_DIRS that passes the checks"
+    names = [phase["name"] for phase in receipt["phases"]]
+    assert names[:2] == ["resolve", "plan"] and names[-3:] == ["settings", "directories", "wait"], names
+    assert receipt["ok"] and receipt["bytes"]["fetched"] == TOTAL
+
+
+UNUSABLE = """
+from worker.boot import Boot
+boot = Boot.start()
+boot.wait()
+with boot.phases.measure("load"):
+    pass
+boot.failed(MemoryError("s3://user:secret@host/x?y=z"))
+"""
+
+
+def test_the_receipt_of_a_model_that_cannot_be_used_says_so(station: Station) -> None:
+    station.publish()
+    ran = ended(station.start("-c", UNUSABLE, env={"CAS_DEPLOYMENT": "eu"}))
+    assert ran.code == 0, ran.err
+    (kept,) = Path(station.store).glob("receipts/eu/*/*.json")
+    receipt = json.loads(kept.read_bytes())
+    assert not receipt["ok"]
+    assert receipt["error"]["class"] == "MemoryError"
+    assert "cannot be used" in receipt["error"]["message"]
+    assert receipt["phases"][-1]["name"] == "load"
+    assert ran.receipt["ok"] is False
+    assert "secret" not in ran.out + ran.err + kept.read_text()
+
+
+GONE = """
+import os
+from worker.boot import Boot
+Boot.start().wait()
+os._exit(0)
+"""
+
+
+def test_a_worker_that_dies_before_it_can_speak_leaves_the_receipt_of_its_restore(station: Station) -> None:
+    station.publish()
+    station.start("-c", GONE, env={"CAS_DEPLOYMENT": "eu"}).communicate(timeout=60)
+    until(lambda: bool(list(Path(station.store).glob("receipts/eu/*/*.json"))))
+    (kept,) = Path(station.store).glob("receipts/eu/*/*.json")
+    receipt = json.loads(kept.read_bytes())
+    assert receipt["ok"]
+    assert "wait" not in [phase["name"] for phase in receipt["phases"]]
