@@ -28,13 +28,16 @@ check: $(VENV)/dev-ready
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tools.schema --check
 
-# make bench BENCH="--links 1gbit --only 'cas*' --rounds 1" runs a part.
-bench: $(VENV)/bench-ready
+# make bench BENCH="--links 1gbit --only 'cas*' --rounds 1" runs a part, without the worker.
+bench: $(VENV)/bench-ready worker-env
 	$(BIN)/python -m tools.bench $(BENCH)
+	$(if $(BENCH),,$(BIN)/python -m tools.bench.boot)
+	$(if $(BENCH),,$(BIN)/python -m tools.bench.story)
 
-# How long until F5-TTS can speak: the worker, the raw files and plain F5-TTS, the hub; part of the benchmark.
+# How long until F5-TTS can speak: the worker, the raw files and plain F5-TTS, the hub; and a deployment's story at full size.
 bench-boot: $(VENV)/bench-ready worker-env
 	$(BIN)/python -m tools.bench.boot $(BENCH)
+	$(BIN)/python -m tools.bench.story
 
 # Workers, publishers and a collector, killed at random, for two minutes.
 soak: $(VENV)/dev-ready

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cas.errors import CasError
-from worker import device, imports, publishing, telling
+from worker import child, device, imports, publishing, telling
 from worker.boot import Boot, BootFailed
 from worker.outcome import Restored
 
@@ -30,6 +30,7 @@ def main() -> None:
     # The first process of a container hears SIGTERM only if it listens; while it serves, the SDK does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    child.end_forks_with_this()
     try:
         boot = Boot.start()
         try:

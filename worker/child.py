@@ -5,8 +5,10 @@ The first part is for who starts one, the second for the process itself.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from pathlib import Path
 
 Child = subprocess.Popen[bytes]
 
+_PR_SET_PDEATHSIG = 1
 _ROOT = str(Path(__file__).resolve().parent.parent)
 
 
@@ -25,6 +28,30 @@ def start(module: str, *words: str, stdout: int | None = None, env: Mapping[str,
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, (_ROOT, variables.get("PYTHONPATH"))))
     command = [sys.executable, "-m", module, *words]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stdout, env=variables)  # noqa: S603 (our own)
+
+
+def end_forks_with_this() -> None:
+    """Has Linux end every process that the main thread forks from now on when this one ends, however it does.
+
+    The SDK forks one that tells the platform that the worker lives; it would go on doing so for a worker that was
+    killed. See PR_SET_PDEATHSIG in prctl(2).
+    """
+    if sys.platform != "linux":
+        return
+    prctl, parent = ctypes.CDLL(None).prctl, 0
+
+    def note() -> None:
+        nonlocal parent
+        # The signal comes when the thread that forked ends, and only that one lasts as long as its process.
+        parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
+
+    def follow() -> None:
+        if parent:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    os.register_at_fork(before=note, after_in_child=follow)
 
 
 class Parent:

@@ -79,8 +79,21 @@ def test_a_worker_that_is_told_to_end_does_so_while_it_boots(deployment: Deploym
     assert "Traceback" not in deployment.log()
 
 
+@pytest.mark.timeout(120)
+def test_a_worker_that_is_killed_leaves_no_process_behind(deployment: Deployment) -> None:
+    worker = deployment.start()
+    assert "error" not in deployment.ask()
+    until(lambda: bool(deployment.platform.jobs.pings))
+    left = children(worker.pid)
+    assert left, "the SDK's heartbeat is a process of its own"
+    worker.kill()
+    worker.wait(timeout=10)
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left))
+
+
 def children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    """Of any of its threads."""
+    return " ".join(file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")).split()
 
 
 @pytest.mark.timeout(300)
