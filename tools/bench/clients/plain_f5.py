@@ -15,9 +15,9 @@ from f5_tts.api import F5TTS  # noqa: E402
 marks.append(("imports", time.monotonic()))
 if len(sys.argv) > 1:
     weights, vocos = sys.argv[1:]
-    speech = F5TTS(ckpt_file=weights, vocoder_local_path=vocos, device="cpu")
+    speech = F5TTS(ckpt_file=weights, vocoder_local_path=vocos)
 else:
-    speech = F5TTS(device="cpu")
+    speech = F5TTS()
 marks.append(("load", time.monotonic()))
 tone = 0.1 * np.sin(np.linspace(0, 220 * 2 * np.pi, 24_000))
 with tempfile.NamedTemporaryFile(suffix=".wav") as file:

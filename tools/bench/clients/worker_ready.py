@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from worker import imports
+from worker import device, imports
 from worker.boot import Boot
 
 boot = Boot.start()
@@ -15,7 +15,7 @@ with boot.phases.measure("imports"), imports.hurried():
     from worker import f5
 booted = boot.wait()
 with boot.phases.measure("load"):
-    speaker = f5.load(Path(os.environ["HF_HUB_CACHE"]), "cpu", must_be_verified=True)
+    speaker = f5.load(Path(os.environ["HF_HUB_CACHE"]), device.choose(), must_be_verified=True)
 with boot.phases.measure("first inference"):
     speaker.warm_up()
 steps = {step.name: step.seconds for step in boot.phases.steps()}
