@@ -1,4 +1,4 @@
-"""Which file paths a manifest may name. A manifest is hostile until proven otherwise.
+"""Which file paths a manifest may name, and which a pattern means. A manifest is hostile until proven otherwise.
 
 A path must mean the same file below the same root on POSIX and on Windows, and no two paths of one
 tree may be the same file anywhere. Source of the Windows rules: Microsoft, "Naming Files, Paths, and
@@ -7,9 +7,10 @@ Namespaces".
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from os.path import commonprefix
 
@@ -73,6 +74,20 @@ def _folded(path: str) -> str:
 
 def _shown(path: str) -> str:
     return ascii(path if len(path) <= 120 else path[:117] + "...")
+
+
+def matching(paths: Iterable[str], patterns: Sequence[str]) -> tuple[set[str], list[str]]:
+    """The paths that a glob pattern matches, as huggingface_hub matches them; and the patterns without a match."""
+    everything = set(paths)
+    found: set[str] = set()
+    unmatched = []
+    for pattern in patterns:
+        whole = pattern + "*" if pattern.endswith("/") else pattern
+        matched = {path for path in everything if fnmatch.fnmatchcase(path, whole)}
+        found |= matched
+        if not matched:
+            unmatched.append(pattern)
+    return found, unmatched
 
 
 def _refused(path: str, reason: str) -> FormatError:

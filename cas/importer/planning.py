@@ -12,9 +12,9 @@ from cas.bucket import Bucket, Entry
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
 from cas.hfcache import etags_in, is_blob, tree_files
 from cas.importer.found import Found, FoundRepo
-from cas.importer.selection import Selection, matching
+from cas.importer.selection import Selection
 from cas.importer.standins import check_all_real, check_not_all_empty, refusal, stand_in, without_marks
-from cas.paths import check_tree
+from cas.paths import check_tree, matching
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REF_LIMIT = 1024

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -115,22 +114,14 @@ def _check_plain(pattern: str) -> None:
         raise InputError(f"files pattern {pattern!r}: begin with a folder of HF_HOME by name, such as torch/hub/*.pth")
 
 
-def matching(paths: Iterable[str], include: Sequence[str], where: str) -> set[str]:
-    """Those of `paths` that a pattern matches, as huggingface_hub matches them.
+def matching(files: Iterable[str], include: Sequence[str], where: str) -> set[str]:
+    """Those of the paths that a pattern matches, all where there are none.
 
     Raises InputError for a pattern that matches nothing.
     """
-    everything = set(paths)
     if not include:
-        return everything
-    found: set[str] = set()
-    for pattern in include:
-        matched = {path for path in everything if fnmatch.fnmatchcase(path, _whole_folder(pattern))}
-        if not matched:
-            raise InputError(f"pattern {pattern!r} matches no file of {where}")
-        found |= matched
+        return set(files)
+    found, unmatched = paths.matching(files, include)
+    if unmatched:
+        raise InputError(f"pattern {unmatched[0]!r} matches no file of {where}")
     return found
-
-
-def _whole_folder(pattern: str) -> str:
-    return pattern + "*" if pattern.endswith("/") else pattern
