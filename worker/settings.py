@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cas.errors import InputError
 from worker.device import Asked
@@ -62,6 +64,7 @@ class Settings:
         model = _model(environ)
         lock = _ROOT / f"manifests/locks/{model}.json"
         deployment = _deployment(environ)
+        _check_hub(environ)
         prometheus = environ.get("CAS_PROMETHEUS_FILE")
         return cls(
             enabled=enabled,
@@ -115,6 +118,15 @@ def _device(environ: Mapping[str, str]) -> Asked:
         case "" | "cpu" | "cuda":
             return given
     raise InputError(f"CAS_DEVICE is {given!a}: write cpu or cuda, or leave it unset")
+
+
+def _check_hub(environ: Mapping[str, str]) -> None:
+    """The hub's client shows pieces of an address that it cannot make sense of, and one may be a password."""
+    with contextlib.suppress(ValueError):
+        address = urlsplit(environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        if address.scheme in ("http", "https") and address.hostname and address.port != 0:  # asking for it checks it
+            return
+    raise InputError("HF_ENDPOINT is no URL: write https://host, with special characters of a password as %xx")
 
 
 def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -60,3 +60,16 @@ def test_a_mirror_with_a_secret_in_it_is_refused_without_showing_it() -> None:
         with pytest.raises(InputError, match="CAS_MIRRORS: entry 2") as caught:
             Settings.read({"CAS_MIRRORS": f"/m {url}"})
         assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["huggingface.co", "http://user:pass/word@host", "ftp://host", "https://"])
+def test_an_address_of_the_hub_that_is_none_is_refused_and_not_shown(address: str) -> None:
+    with pytest.raises(InputError, match=r"HF_ENDPOINT is no URL") as error:
+        Settings.read({"HF_ENDPOINT": address})
+    assert "word" not in str(error.value).replace("password", "")
+
+
+def test_the_device_is_one_of_two() -> None:
+    assert Settings.read({"CAS_DEVICE": " CPU "}).device == "cpu"
+    with pytest.raises(InputError, match="CAS_DEVICE is 'tpu': write cpu or cuda"):
+        Settings.read({"CAS_DEVICE": "TPU"})
