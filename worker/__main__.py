@@ -26,7 +26,6 @@ _TERMINATED = 128 + signal.SIGTERM
 
 def main() -> None:
     """Serves until the platform ends it; exits with the code of what went wrong when it cannot begin."""
-    # The SDK forks a process for its heartbeat, which must not take this for the beginning of a worker.
     # The first process of a container hears SIGTERM only if it listens; while it serves, the SDK does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
