@@ -25,7 +25,7 @@ from f5_tts.infer.utils_infer import cross_fade_duration, infer_batch_process, t
 from cas.errors import InputError
 from worker import architecture, modelfiles, networks, reference
 from worker.errors import WorkerBroken
-from worker.parts import faded, split
+from worker.parts import faded, sentences, split
 from worker.reference import Voice
 from worker.sound import Samples
 from worker.speaker import Manner, Step
@@ -90,7 +90,7 @@ class Speaker:
             Busy: another inference took longer than ten minutes.
             WorkerBroken: the GPU failed.
         """
-        parts = self.stream(text, ref_audio, ref_text, manner=manner, step=step, stop=stop)
+        parts = self._said([text], ref_audio, ref_text, manner, step, stop)
         return Spoken(np.concatenate(list(parts)), self.rate, manner.seed)
 
     def stream(
@@ -103,12 +103,24 @@ class Speaker:
         step: Step | None = None,
         stop: threading.Event | None = None,
     ) -> Iterator[Samples]:
-        """Yields the audio of `speak` part by part, each as soon as it is made.
+        """Yields the audio sentence by sentence, each as soon as it is made.
 
-        Arguments and errors are those of `speak`. Other inferences wait until the iterator ends or is closed.
+        Arguments and errors are those of `speak`, which says several sentences at a time, and so with another
+        intonation. Other inferences wait until the iterator ends or is closed.
         """
+        return self._said(sentences(text), ref_audio, ref_text, manner, step, stop)
+
+    def _said(
+        self,
+        texts: list[str],
+        ref_audio: bytes | Voice,
+        ref_text: str,
+        manner: Manner,
+        step: Step | None,
+        stop: threading.Event | None,
+    ) -> Iterator[Samples]:
         voice = ref_audio if isinstance(ref_audio, Voice) else reference.prepare(ref_audio, ref_text)
-        parts = split(text, voice, manner.speed)
+        parts = split(texts, voice, manner.speed)
         if not parts:
             raise InputError("the text is empty: send what to say")
         return self._parts(parts, voice, manner, step, stop)

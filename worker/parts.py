@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,19 +19,35 @@ MAX_FRAMES = 8192
 MAX_SECONDS = 1800.0
 """Of speech that one text may take."""
 
+_AFTER_SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
+_SHORTEST = 20  # bytes: F5-TTS drawls what has fewer than 10
 _SECONDS_AT_A_TIME = 22  # reference and new speech together: what F5-TTS aims at when it splits a text
 
 
-def split(text: str, voice: Voice, speed: float) -> list[str]:
-    """Splits a text as F5-TTS does, at punctuation, so that each part and the reference take about 22 s.
+def sentences(text: str) -> list[str]:
+    """The sentences of a text; one that is too short to be said well goes with the next, the last with that before."""
+    found: list[str] = []
+    for sentence in filter(str.strip, _AFTER_SENTENCE.split(text)):
+        if found and len(found[-1].encode()) < _SHORTEST:
+            found[-1] = f"{found[-1]} {sentence.strip()}"
+        else:
+            found.append(sentence.strip())
+    if len(found) > 1 and len(found[-1].encode()) < _SHORTEST:
+        last = found.pop()
+        found[-1] = f"{found[-1]} {last}"
+    return found
+
+
+def split(texts: list[str], voice: Voice, speed: float) -> list[str]:
+    """Splits each text as F5-TTS does, at punctuation, so that each part and the reference take about 22 s.
 
     What has too little punctuation for F5-TTS's longest part is split between words, or within them. Raises
-    InputError for a text that in this voice would take too long: recordings may be slow, and their texts wrong.
+    InputError for texts that in this voice would take too long: recordings may be slow, and their texts wrong.
     """
     rate_of_speech = len(voice.text.encode()) / voice.seconds
     most = int(rate_of_speech * (_SECONDS_AT_A_TIME - voice.seconds) * speed)
     parts: list[str] = []
-    for part in chunk_text(text, max_chars=most):
+    for part in (part for text in texts for part in chunk_text(text, max_chars=most)):
         parts += [part] if _frames(part, voice, speed) <= MAX_FRAMES else _between_words(part, max(most, 10))
     parts = [part for part in parts if part.strip()]
     before = _frames("", voice, speed)

@@ -81,7 +81,7 @@ class Speaker(Protocol):
         step: Step | None,
         stop: threading.Event | None,
     ) -> Iterator[Samples]:
-        """The same part by part, each as soon as it is spoken."""
+        """The same sentence by sentence, each as soon as it is spoken."""
 
 
 class Encode(Protocol):

@@ -5,17 +5,20 @@ Arguments: the hub cache, and a recording.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import sys
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from f5_tts.infer import utils_infer
 
 from cas.errors import InputError
 from worker import f5, parts, reference
@@ -44,15 +47,34 @@ def in_parts(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
     for part in speaker.stream(SENTENCES, voice, manner=Manner(seed=5, nfe_step=2), step=lambda *at: told.append(at)):
         waves.append(part)
         seen.append(len(told))
-    whole = speaker.speak(SENTENCES, voice, manner=Manner(seed=5, nfe_step=2)).samples
+    texts = parts.sentences(SENTENCES)
     return {
         "parts": digest(np.concatenate(waves)),
-        "whole": digest(whole),
+        "theirs": digest(of_f5_tts(speaker, voice, texts)),
+        "once": len(parts.split([SENTENCES], voice, 1.0)),
         "lengths": [len(part) for part in waves],
         "told": told,
         "seen": seen,
-        "texts": parts.split(SENTENCES, voice, 1.0),
+        "texts": texts,
     }
+
+
+def of_f5_tts(speaker: f5.Speaker, voice: reference.Voice, texts: list[str]) -> Any:
+    """What F5-TTS makes of the same texts, one after the other, faded into one by itself."""
+    # Its threads share one random generator; with one thread it is reproducible.
+    utils_infer.ThreadPoolExecutor = functools.partial(ThreadPoolExecutor, max_workers=1)
+    f5._seed_everything(5)
+    made = utils_infer.infer_batch_process(
+        (torch.from_numpy(voice.samples), voice.rate),
+        voice.text,
+        texts,
+        speaker.model,
+        speaker.vocoder,
+        progress=None,
+        device="cpu",
+        nfe_step=2,
+    )
+    return next(made)[0].astype(np.float32)
 
 
 def stopped(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
@@ -158,12 +180,12 @@ def main() -> None:
         "broken": broken(speaker, voice),
         "without punctuation": {
             name: [
-                len(parts.split(text, voice, 1.0)),
+                len(parts.split([text], voice, 1.0)),
                 len(speaker.speak(text, voice, manner=Manner(seed=0, nfe_step=1)).samples),
             ]
             for name, text in (("words", UNBROKEN), ("letters", ENDLESS))
         },
-        "kept": "".join(parts.split(UNBROKEN, voice, 1.0)).replace(" ", "") == UNBROKEN.replace(" ", ""),
+        "kept": "".join(parts.split([UNBROKEN], voice, 1.0)).replace(" ", "") == UNBROKEN.replace(" ", ""),
         "files": os.listdir(tempfile.tempdir),
         "hash seed": os.environ.get("PYTHONHASHSEED"),
     }
