@@ -9,7 +9,7 @@ from cas import events, leases, manifest
 from cas.errors import RefMoved
 from cas.manifest import Manifest
 from cas.refs import tagging
-from cas.refs.reflog import Move
+from cas.refs.reflog import Move, Ref
 from cas.store import Store
 
 
@@ -54,7 +54,9 @@ def commit(
     try:
         moved = tagging.move(store, new.model, tags, digest, parent, "publish", listen, by=by, expect=expect)
     except RefMoved as error:
-        theirs = tagging.naming(store, new.model, tags[0], new, listen)
+        # Of the first tag alone: once it names this version, another one that was lost is somebody's choice.
+        first = error.ref == str(Ref("tags", new.model, tags[0]))
+        theirs = tagging.naming(store, new.model, tags[0], new, listen) if first else None
         if theirs is None:
             listen(tagging.lost(new.model, digest, error))
             raise

@@ -113,6 +113,30 @@ def test_a_publish_that_expects_no_tag_moves_none_that_is_there_or_was(directory
         publish_tree(store, tree, expect=UNSET)
 
 
+def test_a_second_tag_that_somebody_else_won_is_not_taken_from_them(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
+    first = publish_tree(store, tree)
+    (name,) = RefLog(store, Ref("tags", "m", "latest")).names()
+    theirs = bytes(store.bucket.get(f"refs/tags/m/latest/{name}", limit=4096))
+    write_tree(tree, {"w.bin": b"2"})
+    put, overtaken = type(store.bucket).put, []
+
+    def together(self: Any, key: str, *words: Any, **options: Any) -> bool:
+        done = put(self, key, *words, **options)
+        if key.startswith("refs/tags/m/prod/") and not overtaken:
+            overtaken.append(key)
+            put(self, key[:-21] + "f" * 16 + ".json", theirs, *words[1:], **options)
+        return done
+
+    monkeypatch.setattr(type(store.bucket), "put", together)
+    with pytest.raises(RefMoved, match="m:prod was moved"):
+        publish_tree(store, tree, tags=["latest", "prod"])
+    assert overtaken
+    assert refs.resolve(store, "m:prod").exact == first.reference
+
+
 def test_the_loser_is_told_which_version_is_his_and_how_to_win(directory_store: Store, tmp_path: Path) -> None:
     store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
     first = publish_tree(store, tree)
