@@ -126,8 +126,8 @@ def _examined(path: Path) -> Finding:
                     return Finding(path, "what was written there cannot be read back")
             notes = [] if durable else ["no fsync: a power cut may lose files"]
             notes += [] if _links(scratch, name) else ["no symlinks: files take their place"]
-        if not room(path):
-            return Finding(path, "it has no room left")
+        # It may hold the whole model: who knows what is to be written decides whether it fits.
+        notes += [] if room(path) else ["no room: only what it holds already can run from it"]
         return Finding(path, note=", ".join(notes))
     except CasError as error:
         return Finding(path, str(error))

@@ -103,9 +103,10 @@ def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], notebook:
 
 def _into(path: Path, source: Source, files: Sequence[hubroom.Listed] | None, notebook: Notebook) -> Gathered:
     """As `bring`; raises CacheError where the files do not fit, and leaves none of them behind then."""
-    if problem := hubroom.problem(files or (), path):
-        raise CacheError(problem)
     hub = environment.hub_of(path)
+    # Of files that the hub does not list nobody knows more than that they take up room, unless they are here.
+    if (files is not None or not complete(source, hub)) and (problem := hubroom.problem(files, path)):
+        raise CacheError(problem)
     before = hubroom.content(source, hub)
     try:
         return bring(source, CacheDirs(hub, path), notebook)

@@ -61,17 +61,27 @@ def listed(source: Source) -> list[Listed] | None:
     return found
 
 
-def problem(files: Iterable[Listed], path: Path) -> str:
-    """Why the files do not fit into a directory; empty when they do, and where it has all of them."""
+def problem(files: Iterable[Listed] | None, path: Path) -> str:
+    """Why the files do not fit into a directory; empty when they do, and where it has all of them.
+
+    files: None when nobody knows them.
+    """
     hub = environment.hub_of(path)
     try:
-        lacks = sum(file.size for file in files if not any(place.exists() for place in _places(file, hub)))
+        absent = (file for file in files or () if not any(place.exists() for place in _places(file, hub)))
+        lacks = 1 if files is None else sum(file.size for file in absent)
         left = directories.room(path) if lacks else 0
     except OSError as error:
         return str(error.strerror)
     except CasError as error:
         return str(error)
-    return f"{lacks:,} bytes are to be downloaded, and it has room for {left:,}" if lacks > left else ""
+    if lacks <= left:
+        return ""
+    return (
+        "it has no room left"
+        if files is None
+        else f"{lacks:,} bytes are to be downloaded, and it has room for {left:,}"
+    )
 
 
 def _places(file: Listed, hub: Path) -> Iterator[Path]:

@@ -115,6 +115,20 @@ def test_a_tenth_of_the_root_file_system_stays_free(tmp_path: Path) -> None:
     assert room(tmp_path, root=Path("/proc")) > left or free == 0
 
 
+def test_a_directory_without_any_room_may_hold_the_whole_model(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = put_model(open_store(station.store), FILES, model="f5-tts", chunk=64 * 1024)
+    a, b = station.directories
+    cas.restore("f5-tts", station.store, cache_dir=b / "hub")
+    monkeypatch.setattr("worker.directories.room", lambda *_: 0)
+    assert [found.problem for found in examine([a, b])] == ["", ""]
+    assert "no room" in examine([b])[0].note
+    ranked, small = rank([a, b], manifest)
+    assert [place.path for place in ranked] == [b]
+    assert [found.path for found in small] == [a]
+
+
 def test_the_one_that_holds_the_version_wins_and_no_longer_once_it_is_edited(station: Station) -> None:
     manifest = put_model(open_store(station.store), FILES, model="f5-tts", chunk=64 * 1024)
     a, b = station.directories

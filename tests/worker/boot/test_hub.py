@@ -101,6 +101,14 @@ real = directories.room
 directories.room = lambda path, *words: 1000 if str(path).endswith("/a") else real(path, *words)
 runpy.run_module("worker.restoring", run_name="__main__")
 """
+UNLISTED = """
+import runpy
+from worker import directories, hubroom
+real = directories.room
+directories.room = lambda path, *words: 0 if str(path).endswith("/a") else real(path, *words)
+hubroom.listed = lambda source: None
+runpy.run_module("worker.restoring", run_name="__main__")
+"""
 LATE = """
 import runpy
 from worker import hubroom
@@ -128,6 +136,17 @@ def downloaded(station: Station, code: str, *directories: Path, **env: str) -> o
     assert isinstance(done, outcome.Restored), err
     assert {repo: read_tree(Path(folder)) for repo, folder in done.snapshots.items()} == FILES
     return done
+
+
+def test_a_directory_without_any_room_takes_nothing_that_nobody_has_listed(station: Station) -> None:
+    a, b = station.directories
+    done = downloaded(station, UNLISTED, a, b)
+    assert done.directory == str(b)
+    assert any(f"{a}: it has no room left" in one for one in done.warnings)
+    assert not (a / "hub").exists()
+    # What is there already needs none.
+    downloaded(station, LATE, a)
+    assert downloaded(station, UNLISTED, a).directory == str(a)
 
 
 def test_a_directory_that_must_keep_what_is_free_is_passed_over(station: Station) -> None:
