@@ -13,34 +13,41 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from cas.version import __version__
 
 if TYPE_CHECKING:
-    from cas.choice import Choice, choose
-    from cas.deriver import Variant, derive
+    from cas.refs.selection import Choice
+    from cas.refs.selection import choose
+    from cas.ops.derive.deriver import Variant
+    from cas.ops.derive.deriver import derive
     from cas.errors import CasError
     from cas.events import Event
-    from cas.lockfile import read_lock, write_lock
-    from cas.publisher import Published, Source, publish
-    from cas.restorer import Restored, restore
-    from cas.store import Store, open_store
+    from cas.refs.lock_file import read_lock
+    from cas.refs.lock_file import write_lock
+    from cas.ops.publish.publisher import Published
+    from cas.ops.publish.publisher import Source
+    from cas.ops.publish.publisher import publish
+    from cas.ops.restore.restorer import Restored
+    from cas.ops.restore.restorer import restore
+    from cas.store.store import Store
+    from cas.store.store import open_store
 
 _HOMES = {
     "CasError": "cas.errors",
-    "Choice": "cas.choice",
+    "Choice": "cas.refs.selection",
     "Event": "cas.events",
-    "Published": "cas.publisher",
-    "Restored": "cas.restorer",
-    "Source": "cas.publisher",
-    "Store": "cas.store",
-    "Variant": "cas.deriver",
-    "choose": "cas.choice",
-    "derive": "cas.deriver",
-    "open_store": "cas.store",
-    "publish": "cas.publisher",
-    "read_lock": "cas.lockfile",
-    "restore": "cas.restorer",
-    "write_lock": "cas.lockfile",
+    "Published": "cas.ops.publish.publisher",
+    "Restored": "cas.ops.restore.restorer",
+    "Source": "cas.ops.publish.publisher",
+    "Store": "cas.store.store",
+    "Variant": "cas.ops.derive.deriver",
+    "choose": "cas.refs.selection",
+    "derive": "cas.ops.derive.deriver",
+    "open_store": "cas.store.store",
+    "publish": "cas.ops.publish.publisher",
+    "read_lock": "cas.refs.lock_file",
+    "restore": "cas.ops.restore.restorer",
+    "write_lock": "cas.refs.lock_file",
 }
 
 __all__ = [

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cas.cli import main
+from cas.cli.main import main
 
 main()

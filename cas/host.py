@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-import cas
 from cas import config
-from cas.manifest import NAME_PATTERN
+from cas.version import __version__
+from cas.formats.manifest import NAME_PATTERN
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _PACKAGES = ("obstore", "huggingface_hub")
@@ -52,7 +52,7 @@ def versions() -> dict[str, str]:
     """Of this program and of the packages that its speed depends on, where they are installed; imports none of them."""
     from importlib import metadata
 
-    found = {"model-cas": cas.__version__}
+    found = {"model-cas": __version__}
     for name in _PACKAGES:
         try:
             found[name] = metadata.version(name)

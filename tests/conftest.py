@@ -17,11 +17,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import cas
-from cas.bucket import Patience, open_bucket
-from cas.store import Store
+from cas.bucket import Patience
+from cas.bucket import open_bucket
+from cas.store.store import Store
 from tools import worker_env
-from tools.fault_proxy import FaultProxy
-from tools.seaweed import SeaweedFS
+from tools.servers.fault_proxy import FaultProxy
+from tools.servers.seaweed import SeaweedFS
 
 REPO = "org/model"
 

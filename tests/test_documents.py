@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cas.cli import root as command_line
+from cas.cli.main import root as command_line
 from tests.conftest import write_tree
-from tools.hub import Hub
-from tools.minilm import model_dir
+from tools.servers.hub import Hub
+from tools.models.minilm import model_dir
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -12,10 +12,11 @@ import pytest
 
 import cas
 from cas import refs
-from cas.store import Store, chunk_key
+from cas.store.store import Store
+from cas.store.store import chunk_key
 from tests.conftest import REPO, publish_tree, read_tree, run_cas, sha256, snapshot, write_tree
-from tools.hub import Hub
-from tools.minilm import model_dir
+from tools.servers.hub import Hub
+from tools.models.minilm import model_dir
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 HUBS = ("0.36", "1.33", "2.4")

@@ -18,9 +18,9 @@ from typing import Any
 
 import cas
 from cas import refs
-from cas.store import chunk_key
-from tools.hub import Hub
-from tools.minilm import model_dir
+from cas.store.store import chunk_key
+from tools.servers.hub import Hub
+from tools.models.minilm import model_dir
 
 MODEL = "minilm"
 REPO = "sentence-transformers/all-MiniLM-L6-v2"

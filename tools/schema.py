@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cas import manifest
+from cas.formats import manifest
 
 FILE = Path(__file__).parents[1] / "manifests" / "schema" / f"manifest-{manifest.VERSION}.json"
 

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cas.store import Store
-from tools.child import free_ports
-from tools.deployment import ENDPOINT, ROOT, Deployment
-from tools.hub import Hub
+from cas.store.store import Store
+from tools.servers.process import free_ports
+from tools.deployment import Deployment
+from tools.deployment import ENDPOINT
+from tools.deployment import ROOT
+from tools.servers.hub import Hub
 
 _SOURCE = str(ROOT / "manifests/sources/f5-tts.toml")
 _WITHIN = 120.0  # seconds for a worker that finds no model anywhere

@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cas.errors import CasError
-from worker import child, device, imports, publishing, telling
-from worker.boot import Boot, BootFailed
-from worker.outcome import Restored
+from worker import log as telling
+from worker.boot import device
+from worker.boot import imports
+from worker.boot import process as child
+from worker.model import publish_process as publishing
+from worker.boot.boot import Boot
+from worker.boot.boot import BootFailed
+from worker.boot.messages import Restored
 
 if TYPE_CHECKING:
-    from worker.upload import Uploader
-    from worker.voices import Voices
+    from worker.jobs.upload import Uploader
+    from worker.jobs.voices import Voices
 
 
 _TERMINATED = 128 + signal.SIGTERM
@@ -54,7 +59,7 @@ def _ready(boot: Boot) -> Callable[[], None]:
         import runpod
         import torch  # noqa: F401 (takes seconds, which are to be found under this name)
 
-        from worker import f5
+        from worker.speech import f5
     booted = boot.wait()
     try:
         chosen = device.choose(boot.settings.device)
@@ -74,8 +79,8 @@ def _ready(boot: Boot) -> Callable[[], None]:
 
 
 def _handler(speaker: Any, booted: Restored, runpod: Any) -> Any:
-    from worker import sound
-    from worker.handler import Handler
+    from worker.speech import sound
+    from worker.jobs.handler import Handler
 
     voices, upload = _bucket(os.environ.get("S3_BUCKET"))
     return Handler(
@@ -92,8 +97,8 @@ def _handler(speaker: Any, booted: Restored, runpod: Any) -> Any:
 def _bucket(name: str | None) -> tuple[Voices | None, Uploader | None]:
     """What jobs may use of the bucket: nothing where it cannot be, for the model may have come from elsewhere."""
     from cas.bucket import open_bucket
-    from worker.upload import Uploader
-    from worker.voices import Voices
+    from worker.jobs.upload import Uploader
+    from worker.jobs.voices import Voices
 
     if not name:
         return None, None

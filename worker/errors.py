@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cas.errors import CasError, InputError
+from cas.errors import CasError
+from cas.errors import InputError
 
 _SHOWN = 60
 

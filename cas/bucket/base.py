@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
-from cas.digest import Buffer
-from cas.errors import ObjectMissing, Unsupported
+from cas.formats.digest import Buffer
+from cas.errors import ObjectMissing
+from cas.errors import Unsupported
 
 
 class Entry(NamedTuple):

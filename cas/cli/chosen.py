@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli.settings import Settings
+from cas.cli.options import Settings
 from cas.errors import InputError
 
 if TYPE_CHECKING:
-    from cas.choice import Choice
+    from cas.refs.selection import Choice
 
 lock_option = click.option(
     "--lock", metavar="FILE", help="The version in a file that `cas lock` wrote, instead of REF."
@@ -22,8 +22,9 @@ lock_option = click.option(
 
 def chosen_version(settings: Settings, reference: str | None, lock: str | None) -> Choice:
     """The version that a command is about, with the reason; raises InputError when nothing names one, or two do."""
-    from cas import choice, events
-    from cas.progress import Reporter
+    from cas import events
+    from cas.refs import selection as choice
+    from cas.cli.progress import Reporter
 
     if reference is not None and lock is not None:
         raise InputError("REF and --lock name a version each: give one of them")

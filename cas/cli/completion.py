@@ -6,7 +6,8 @@ import click
 from click.shell_completion import get_completion_class
 
 from cas.cli import output
-from cas.cli.settings import Settings, common
+from cas.cli.options import Settings
+from cas.cli.options import common
 
 
 @click.command(short_help="Print a shell's completion script.")
@@ -14,7 +15,7 @@ from cas.cli.settings import Settings, common
 @common
 def completion(settings: Settings, shell: str) -> None:
     """Print the completion script for SHELL; load it with: eval "$(cas completion bash)"."""
-    from cas.cli import root
+    from cas.cli.main import root
 
     kind = get_completion_class(shell)
     assert kind is not None, "click knows the three shells offered"

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.settings import Settings, common
+from cas.cli.options import Settings
+from cas.cli.options import common
 from cas.errors import InputError
 
 if TYPE_CHECKING:
-    from cas.deriver import Variant
+    from cas.ops.derive.deriver import Variant
 
 
 @click.command(short_help="Publish a variant: the same model, cast to float16.")
@@ -29,7 +30,9 @@ def derive(
     settings: Settings, reference: str, cast: str | None, tags: tuple[str, ...], check: bool, dry_run: bool
 ) -> None:
     """Publish a variant of REF under TAG, from the store to the store, each tensor proven to be the original, cast."""
-    from cas.cli.process import keep_memory_together, leave_cores_alone, return_large_blocks
+    from cas.cli.process import keep_memory_together
+    from cas.cli.process import leave_cores_alone
+    from cas.cli.process import return_large_blocks
 
     keep_memory_together()
     leave_cores_alone()
@@ -45,8 +48,8 @@ def derive(
 
 
 def _derive(settings: Settings, reference: str, cast: str, tags: tuple[str, ...], *, dry_run: bool) -> None:
-    from cas import deriver
-    from cas.progress import Reporter
+    from cas.ops.derive import deriver
+    from cas.cli.progress import Reporter
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = deriver.derive(
@@ -62,8 +65,8 @@ def _derive(settings: Settings, reference: str, cast: str, tags: tuple[str, ...]
 
 
 def _check(settings: Settings, reference: str) -> None:
-    from cas.deriver.check import check
-    from cas.progress import Reporter
+    from cas.ops.derive.check import check
+    from cas.cli.progress import Reporter
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = check(reference, settings.store, on_event=reporter.listen)

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from cas.cli import output, terminal
-from cas.cli.settings import Settings, common
+from cas.cli import output
+from cas.cli import terminal
+from cas.cli.options import Settings
+from cas.cli.options import common
 
 if TYPE_CHECKING:
-    from cas.comparison import ComparedFile, ComparedRepo, Comparison
-    from cas.refs import Resolved
-    from cas.safetensors import Tensor
+    from cas.ops.inspect.comparison import ComparedFile
+    from cas.ops.inspect.comparison import ComparedRepo
+    from cas.ops.inspect.comparison import Comparison
+    from cas.refs.reference import Resolved
+    from cas.formats.safetensors import Tensor
 
 _SHORT = 12
 _TENSORS = 40  # lines of a file's tensors, without -v
@@ -39,8 +43,8 @@ def diff(settings: Settings, a: str, b: str) -> None:
 
     A and B may be of different models. -v shows every tensor, however many differ.
     """
-    from cas.comparison import compare
-    from cas.progress import Reporter
+    from cas.ops.inspect.comparison import compare
+    from cas.cli.progress import Reporter
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         found = compare(a, b, settings.store, on_event=reporter.listen)
@@ -83,7 +87,7 @@ def _print(lines: list[_Line], room: int | None) -> None:
 
 
 def _heading(version: Resolved) -> str:
-    from cas.digest import named
+    from cas.formats.digest import named
 
     exact = f"{version.manifest.model}@{named(version.digest)[: len('blake3:') + _SHORT]}"
     asked = "" if version.reference.digest else f"{version.reference}  "

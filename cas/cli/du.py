@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.settings import Settings, common
+from cas.cli.options import Settings
+from cas.cli.options import common
 
 if TYPE_CHECKING:
-    from cas.usage import Usage
+    from cas.ops.inspect.usage import Usage
 
 _SHORT = 12
 
@@ -25,8 +26,8 @@ def du(settings: Settings, model: str | None) -> None:
 
     STORED is what its chunks take; SHARED, what other versions need, too; FREED, what removing it would free.
     """
-    from cas.progress import Reporter
-    from cas.usage import usage
+    from cas.cli.progress import Reporter
+    from cas.ops.inspect.usage import usage
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         found = usage(settings.store, model, on_event=reporter.listen)
@@ -60,7 +61,7 @@ def du(settings: Settings, model: str | None) -> None:
 
 
 def _document(found: Usage) -> dict[str, object]:
-    from cas.digest import named
+    from cas.formats.digest import named
 
     versions = []
     for version in found.versions:

@@ -10,11 +10,13 @@ import click
 import msgspec
 
 from cas.cli import output
-from cas.cli.settings import Settings, common
+from cas.cli.options import Settings
+from cas.cli.options import common
 from cas.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from cas.checker import Checked, Listed
+    from cas.ops.fsck.checker import Checked
+    from cas.ops.fsck.checker import Listed
 
 
 def _share(ctx: click.Context, param: click.Parameter, given: str | None) -> float:
@@ -43,9 +45,10 @@ def fsck(settings: Settings, scope: str | None, sample: float, state: str | None
     MODEL is all versions of a model, MODEL:TAG and other references one; with neither, the whole store is checked, with
     what no version needs.
     """
-    from cas import checker
-    from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.progress import Reporter
+    from cas.ops.fsck import checker
+    from cas.cli.process import keep_memory_together
+    from cas.cli.process import leave_cores_alone
+    from cas.cli.progress import Reporter
 
     keep_memory_together()
     leave_cores_alone()

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.settings import Settings, common
+from cas.cli.options import Settings
+from cas.cli.options import common
 
 if TYPE_CHECKING:
-    from cas.collector import Collected
-    from cas.collector.explain import Explained
+    from cas.ops.gc.collector import Collected
+    from cas.ops.gc.explain import Explained
 
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -54,12 +55,12 @@ def gc(
     A run condemns what nothing needs; a later one, at least the grace period on, deletes what still is not needed. Run
     it once a day, from one place.
     """
-    from cas import collector
-    from cas.progress import Reporter
-    from cas.store import open_store
+    from cas.ops.gc import collector
+    from cas.cli.progress import Reporter
+    from cas.store.store import open_store
 
     if explain:
-        from cas.collector.explain import explain as explained
+        from cas.ops.gc.explain import explain as explained
 
         _explain(settings, explained(open_store(settings.store), explain, grace=grace, keep=keep))
         return

@@ -8,7 +8,8 @@ import click
 
 from cas.cli import output
 from cas.cli.move import recorded
-from cas.cli.settings import Settings, common
+from cas.cli.options import Settings
+from cas.cli.options import common
 
 if TYPE_CHECKING:
     from cas.refs.history import Past
@@ -22,7 +23,7 @@ _SHORT = 12
 def history(settings: Settings, reference: str) -> None:
     """Show every move of the tag or pin REF, newest first; * marks the one in force. Times are the store's."""
     from cas.refs import history as past
-    from cas.store import open_store
+    from cas.store.store import open_store
 
     found = past.history(open_store(settings.store), reference)[::-1]
     if settings.json:
@@ -46,10 +47,10 @@ def rollback(settings: Settings, reference: str, to: str | None, by: str | None,
 
     Called again it goes one step further back: what was rolled back is no longer on the way.
     """
-    from cas.digest import named
-    from cas.progress import Reporter
+    from cas.formats.digest import named
+    from cas.cli.progress import Reporter
     from cas.refs import history as past
-    from cas.store import open_store
+    from cas.store.store import open_store
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = past.rollback(open_store(settings.store), reference, to, reason=reason, by=by, listen=reporter.listen)

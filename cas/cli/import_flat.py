@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.settings import Settings, common
-from cas.errors import InputError, NotFoundError
+from cas.cli.options import Settings
+from cas.cli.options import common
+from cas.errors import InputError
+from cas.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from cas.importer import Plan, Rebuilt, Selection
-    from cas.publisher import Source
+    from cas.ops.import_flat.importer import Plan
+    from cas.ops.import_flat.importer import Rebuilt
+    from cas.ops.import_flat.importer import Selection
+    from cas.ops.publish.publisher import Source
 
 # Deployments look for them under these names.
 _NAMES = {"SWivid/F5-TTS": "f5-tts"}
@@ -60,11 +64,13 @@ def import_flat(
     SOURCE is s3://bucket/prefix or a folder, and is never written to. MODEL is f5-tts where SWivid/F5-TTS is imported,
     and must be given elsewhere.
     """
-    from cas import importer, publisher
-    from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.manifest import check_name
-    from cas.progress import Reporter
-    from cas.store import open_store
+    from cas.ops.import_flat import importer
+    from cas.ops.publish import publisher
+    from cas.cli.process import keep_memory_together
+    from cas.cli.process import leave_cores_alone
+    from cas.formats.manifest import check_name
+    from cas.cli.progress import Reporter
+    from cas.store.store import open_store
 
     keep_memory_together()
     leave_cores_alone()
@@ -131,7 +137,7 @@ def _folder(cache_dir: str | None) -> Iterator[Path]:
 
 def _wanted(file: str | None, repos: tuple[str, ...], include: tuple[str, ...], revision: str | None) -> Source | None:
     """What a source file says is wanted, None without one; raises InputError."""
-    from cas.publisher import Source
+    from cas.ops.publish.publisher import Source
 
     if file and (repos or include or revision):
         raise InputError("--repo, --include and --revision go without --source: a source file has its own")
@@ -141,7 +147,7 @@ def _wanted(file: str | None, repos: tuple[str, ...], include: tuple[str, ...], 
 
 
 def _selections(wanted: Source | None, repos: tuple[str, ...], include: tuple[str, ...]) -> list[Selection] | None:
-    from cas.importer import Selection
+    from cas.ops.import_flat.importer import Selection
 
     if wanted:
         return [Selection(repo.repo_id, repo.repo_type, repo.revision, repo.include) for repo in wanted.repos]
@@ -149,8 +155,8 @@ def _selections(wanted: Source | None, repos: tuple[str, ...], include: tuple[st
 
 
 def _source(rebuilt: Rebuilt, wanted: Source | None) -> Source:
-    from cas.publisher import Source
-    from cas.publisher.source import RepoSource
+    from cas.ops.publish.publisher import Source
+    from cas.hub.source import RepoSource
 
     refs = {(repo.repo_type, repo.repo_id): repo.refs for repo in wanted.repos} if wanted else {}
     repos = tuple(

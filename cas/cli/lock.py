@@ -8,7 +8,8 @@ import sys
 import click
 
 from cas.cli import output
-from cas.cli.settings import Settings, common
+from cas.cli.options import Settings
+from cas.cli.options import common
 
 
 @click.command(short_help="Write a version's manifest to a file to restore by.")
@@ -20,7 +21,7 @@ def lock(settings: Settings, reference: str, path: str) -> None:
 
     `cas restore --lock FILE` then restores this version, whatever becomes of tags and manifests in the bucket.
     """
-    from cas.lockfile import write_lock
+    from cas.refs.lock_file import write_lock
 
     locked = write_lock(reference, settings.store, path)
     if settings.json:

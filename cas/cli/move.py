@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cas.cli.settings import Settings
+from cas.cli.options import Settings
 
 if TYPE_CHECKING:
-    from cas.refs import Resolved
+    from cas.refs.reference import Resolved
     from cas.refs.reflog import Ref
-    from cas.store import Store
+    from cas.store.store import Store
 
 
 def recorded(reason: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -41,8 +41,8 @@ def point(
     seen: str | None,
 ) -> tuple[Ref, ...]:
     """Moves refs to a version, and returns those that named another. seen: what --expect said, or nothing."""
-    from cas.progress import Reporter
-    from cas.refs import moving
+    from cas.cli.progress import Reporter
+    from cas.refs import move as moving
 
     expected = {ref: moving.seen(store, ref, seen) if seen else None for ref in refs}
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
@@ -52,8 +52,8 @@ def point(
 def remove(settings: Settings, store: Store, refs: Sequence[Ref], by: str | None, reason: str) -> None:
     """Removes refs, and says so."""
     from cas.cli import output
-    from cas.progress import Reporter
-    from cas.refs import moving
+    from cas.cli.progress import Reporter
+    from cas.refs import move as moving
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         removed = moving.move(store, dict.fromkeys(refs), None, reason, by, reporter.listen)

@@ -7,8 +7,12 @@ import sys
 import click
 
 from cas.cli import output
-from cas.cli.move import expect, point, recorded, remove
-from cas.cli.settings import Settings, common
+from cas.cli.move import expect
+from cas.cli.move import point
+from cas.cli.move import recorded
+from cas.cli.move import remove
+from cas.cli.options import Settings
+from cas.cli.options import common
 
 _SHORT = 12
 
@@ -21,10 +25,10 @@ _SHORT = 12
 @common
 def pin(settings: Settings, deployment: str, reference: str, by: str | None, reason: str, expect: str | None) -> None:
     """Pin the version REF for DEPLOYMENT, which restores it as pin:DEPLOYMENT/MODEL until it is pinned anew."""
-    from cas.manifest import check_name
-    from cas.refs import resolve
+    from cas.formats.manifest import check_name
+    from cas.refs.reference import resolve
     from cas.refs.reflog import Ref
-    from cas.store import open_store
+    from cas.store.store import open_store
 
     check_name(deployment, "deployment")
     store = open_store(settings.store)
@@ -43,7 +47,7 @@ def pin(settings: Settings, deployment: str, reference: str, by: str | None, rea
 def pins(settings: Settings, deployment: str | None) -> None:
     """List what every deployment, or DEPLOYMENT, has pinned, and which tags name the same version."""
     from cas.refs import pins as pinning
-    from cas.store import open_store
+    from cas.store.store import open_store
 
     store = open_store(settings.store)
     found = pinning.pins(store, deployment)
@@ -70,7 +74,7 @@ def pins(settings: Settings, deployment: str | None) -> None:
 def unpin(settings: Settings, deployment: str, model: str | None, by: str | None, reason: str) -> None:
     """Remove the pin of MODEL, which may be left out when DEPLOYMENT has pinned one model only."""
     from cas.refs.pins import pinned
-    from cas.store import open_store
+    from cas.store.store import open_store
 
     store = open_store(settings.store)
     remove(settings, store, [pinned(store, deployment, model)], by, reason)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.settings import Settings, common
+from cas.cli.options import Settings
+from cas.cli.options import common
 from cas.errors import InputError
 
 if TYPE_CHECKING:
-    from cas import publisher
+    from cas.ops.publish import publisher
 
 
 @click.command(short_help="Publish a model from Hugging Face or a folder.")
@@ -45,9 +46,10 @@ def publish(
     dry_run: bool,
 ) -> None:
     """Publish MODEL: download what is missing, upload what is new, move the tags, print the reference."""
-    from cas import publisher
-    from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.progress import Reporter
+    from cas.ops.publish import publisher
+    from cas.cli.process import keep_memory_together
+    from cas.cli.process import leave_cores_alone
+    from cas.cli.progress import Reporter
 
     keep_memory_together()
     leave_cores_alone()
@@ -77,7 +79,7 @@ def publish(
 def _source(
     file: str | None, repos: tuple[str, ...], include: tuple[str, ...], folder: str | None, repo_id: str | None
 ) -> publisher.Source:
-    from cas.publisher import Source
+    from cas.ops.publish.publisher import Source
 
     if sum(map(bool, (file, repos, folder))) != 1:
         raise InputError("say what to publish: one of --source FILE, --repo ORG/NAME, or --dir DIR --as ORG/NAME")

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.chosen import chosen_version, lock_option
-from cas.cli.settings import Settings, common
+from cas.cli.chosen import chosen_version
+from cas.cli.chosen import lock_option
+from cas.cli.options import Settings
+from cas.cli.options import common
 from cas.errors import InputError
 
 if TYPE_CHECKING:
-    from cas.choice import Choice
-    from cas.restorer import Restored
+    from cas.refs.selection import Choice
+    from cas.ops.restore.restorer import Restored
 
 _cache_dir = click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
 _seed = click.option(
@@ -133,7 +135,8 @@ def run(
 
     `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
-    from cas.config import cache_dirs, environment
+    from cas.config import cache_dirs
+    from cas.config import environment
 
     program = shutil.which(command[0])
     if program is None:
@@ -162,9 +165,10 @@ def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: 
     Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
     from cas import refs
-    from cas.config import cache_dirs, environment
-    from cas.hfcache import RepoCache
-    from cas.store import open_store
+    from cas.config import cache_dirs
+    from cas.config import environment
+    from cas.local.hf_cache import RepoCache
+    from cas.store.store import open_store
 
     chosen = chosen_version(settings, reference, lock)
     version = chosen.version()
@@ -193,11 +197,12 @@ def _restored(
     refuse_pickle: bool = False,
     dry_run: bool = False,
 ) -> Restored:
-    from cas import restorer
-    from cas.cli.process import keep_memory_together, leave_cores_alone
+    from cas.ops.restore import restorer
+    from cas.cli.process import keep_memory_together
+    from cas.cli.process import leave_cores_alone
     from cas.config import receipt_wanted
-    from cas.progress import Reporter
-    from cas.store import open_store
+    from cas.cli.progress import Reporter
+    from cas.store.store import open_store
 
     keep_memory_together()
     leave_cores_alone()
@@ -206,7 +211,7 @@ def _restored(
         listen = reporter.listen
         recorder = None
         if (receipt or receipt_wanted()) and not dry_run:
-            from cas.receipts import Recorder
+            from cas.ops.restore.receipts import Recorder
 
             recorder = stack.enter_context(Recorder(store, listen, reason=chosen.reason))
             listen = recorder.listen

@@ -5,8 +5,12 @@ from __future__ import annotations
 import click
 
 from cas.cli import output
-from cas.cli.move import expect, point, recorded, remove
-from cas.cli.settings import Settings, common
+from cas.cli.move import expect
+from cas.cli.move import point
+from cas.cli.move import recorded
+from cas.cli.move import remove
+from cas.cli.options import Settings
+from cas.cli.options import common
 from cas.errors import InputError
 
 
@@ -20,10 +24,10 @@ def tag(
     settings: Settings, reference: str, tags: tuple[str, ...], by: str | None, reason: str, expect: str | None
 ) -> None:
     """Point each TAG of REF's model at the version REF; a TAG is a name alone, such as `prod`."""
-    from cas.manifest import check_name
-    from cas.refs import resolve
+    from cas.formats.manifest import check_name
+    from cas.refs.reference import resolve
     from cas.refs.reflog import Ref
-    from cas.store import open_store
+    from cas.store.store import open_store
 
     store = open_store(settings.store)
     resolved = resolve(store, reference)
@@ -44,8 +48,10 @@ def tag(
 def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str) -> None:
     """Remove each MODEL:TAG; versions stay until `cas gc` finds that nothing needs them."""
     from cas.errors import FormatError
-    from cas.refs import absent, log_of, parse_reference
-    from cas.store import open_store
+    from cas.refs.reference import absent
+    from cas.refs.reference import log_of
+    from cas.refs.reference import parse_reference
+    from cas.store.store import open_store
 
     store = open_store(settings.store)
     logs = []

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output, terminal
-from cas.cli.settings import Settings, common
+from cas.cli import output
+from cas.cli import terminal
+from cas.cli.options import Settings
+from cas.cli.options import common
 
 if TYPE_CHECKING:
-    from cas.catalogue import Line
+    from cas.ops.inspect.versions import Line
 
 _SHORT = 8
 
@@ -25,8 +27,8 @@ def tree(settings: Settings, model: str | None) -> None:
 
     A version goes on where its parent stands; variants and other branches are indented.
     """
-    from cas import catalogue
-    from cas.store import open_store
+    from cas.ops.inspect import versions as catalogue
+    from cas.store.store import open_store
 
     store = open_store(settings.store)
     listed = catalogue.versions(store, model, every=True)
@@ -44,7 +46,7 @@ def tree(settings: Settings, model: str | None) -> None:
 
 
 def _document(line: Line) -> dict[str, object]:
-    from cas.digest import named
+    from cas.formats.digest import named
 
     return {
         **line.version.document(),

@@ -8,9 +8,12 @@ import sys
 import click
 
 from cas.cli import output
-from cas.cli.chosen import chosen_version, lock_option
-from cas.cli.settings import Settings, common
-from cas.errors import InputError, IntegrityError
+from cas.cli.chosen import chosen_version
+from cas.cli.chosen import lock_option
+from cas.cli.options import Settings
+from cas.cli.options import common
+from cas.errors import InputError
+from cas.errors import IntegrityError
 
 
 @click.command(short_help="Re-hash a model on this machine.")
@@ -20,8 +23,8 @@ from cas.errors import InputError, IntegrityError
 @common
 def verify(settings: Settings, reference: str | None, lock: str | None, cache_dir: str | None) -> None:
     """Re-hash every file of REF on this machine; exit code 4 when one is missing or damaged."""
-    from cas import verify as verb
-    from cas.progress import Reporter
+    from cas.ops import verify as verb
+    from cas.cli.progress import Reporter
 
     if reference is None and lock is None:
         raise InputError("say which version to verify: give a REF, or --lock FILE")

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cas import events, refs
-from cas.digest import named
-from cas.errors import FormatError, IntegrityError, NotFoundError, RefMoved
-from cas.manifest import Manifest
-from cas.refs import Reference
-from cas.refs.reflog import UNSET, Move, shown
-from cas.store import Store
+from cas import events
+from cas import refs
+from cas.formats.digest import named
+from cas.errors import FormatError
+from cas.errors import IntegrityError
+from cas.errors import NotFoundError
+from cas.errors import RefMoved
+from cas.formats.manifest import Manifest
+from cas.refs.reference import Reference
+from cas.refs.reflog import Move
+from cas.refs.reflog import UNSET
+from cas.refs.reflog import shown
+from cas.store.store import Store
 
 
 def current(store: Store, model: str, tag: str, listen: events.Listener) -> str | None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 import cas
-from cas.digest import parse
-from cas.store import Store
+from cas.formats.digest import parse
+from cas.store.store import Store
 from tests.conftest import publish_tree, run_cas, write_tree
 
 OLD = {"model.bin": b"w" * 300_000, "config.json": b"{}"}

@@ -8,14 +8,24 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.bucket import Kind, open_bucket
-from cas.choice import Choice, choose
-from cas.errors import AccessDenied, FormatError, InputError, NotFoundError, StoreError
-from cas.refs import Reference, Resolved, log_of, resolve
-from cas.store import Store, open_store
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.refs.selection import Choice
+from cas.refs.selection import choose
+from cas.errors import AccessDenied
+from cas.errors import FormatError
+from cas.errors import InputError
+from cas.errors import NotFoundError
+from cas.errors import StoreError
+from cas.refs.reference import Reference
+from cas.refs.reference import Resolved
+from cas.refs.reference import log_of
+from cas.refs.reference import resolve
+from cas.store.store import Store
+from cas.store.store import open_store
 from tests.boot.conftest import Boot
 from tests.conftest import HURRIED, publish_tree
-from tools.seaweed import SeaweedFS
+from tools.servers.seaweed import SeaweedFS
 
 
 def pin(boot: Boot, deployment: str, reference: str, model: str = "m") -> None:

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.digest import hex_of
-from cas.errors import CacheError, CasError, FormatError, InputError, IntegrityError
+from cas.formats.digest import hex_of
+from cas.errors import CacheError
+from cas.errors import CasError
+from cas.errors import FormatError
+from cas.errors import InputError
+from cas.errors import IntegrityError
 from tests.boot.conftest import Boot
 from tests.formats.documents import document, encoded
 

@@ -12,11 +12,11 @@ import pytest
 import cas
 from cas.bucket import Kind
 from cas.errors import AccessDenied
-from cas.store import open_store
+from cas.store.store import open_store
 from tests.boot.conftest import OLD, Boot, boot_at
 from tests.conftest import proxied, read_tree, snapshot
-from tools.seaweed import SeaweedFS
-from tools.serving import ClosableServer
+from tools.servers.seaweed import SeaweedFS
+from tools.servers.serving import ClosableServer
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):

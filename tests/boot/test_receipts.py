@@ -15,14 +15,18 @@ import msgspec
 import pytest
 
 import cas
-from cas import collector, events, host
-from cas.collector.live import _RECEIPT
+from cas import events
+from cas import host
+from cas.ops.gc import collector
+from cas.ops.gc.live import _RECEIPT
 from cas.errors import ChunkMissing
-from cas.receipts import Receipt, Recorder
-from cas.store import Store, open_store
+from cas.ops.restore.receipts import Receipt
+from cas.ops.restore.receipts import Recorder
+from cas.store.store import Store
+from cas.store.store import open_store
 from tests.boot.conftest import Boot, boot_at
 from tests.conftest import publish_tree
-from tools.seaweed import SeaweedFS
+from tools.servers.seaweed import SeaweedFS
 
 
 def receipts(store: Store) -> dict[str, Receipt]:
@@ -211,6 +215,6 @@ def test_nothing_of_it_is_loaded_where_none_is_wanted(boot: Boot) -> None:
         assert done.returncode == 0
         return str(done.stderr)
 
-    modules = ("cas.receipts", "cas.host", "importlib.metadata")
+    modules = ("cas.ops.restore.receipts", "cas.host", "importlib.metadata")
     assert not [name for name in modules if f" {name}\n" in loaded("restore", "m")]
     assert all(f" {name}\n" in loaded("restore", "m", "--receipt") for name in modules)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.cli import _COMMANDS
+from cas.cli.main import _COMMANDS
 from tests.cli.conftest import Shop
 from tests.conftest import run_cas, write_tree
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cas.bucket import Kind, open_bucket
-from cas.store import Store
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.store.store import Store
 from tests.cli.conftest import Shop
 from tests.conftest import publish_tree, run_cas, write_tree
-from tools.seaweed import SeaweedFS
+from tools.servers.seaweed import SeaweedFS
 
 CAS = [sys.executable, "-m", "cas"]
 
@@ -158,7 +159,7 @@ def test_ctrl_c_during_the_upload_keeps_the_old_version(shop: Shop, tmp_path: Pa
     script = """
 import os, signal, sys
 from cas import cli
-from cas.progress import Reporter
+from cas.cli.progress import Reporter
 from cas.events import Moved
 
 listen = Reporter.listen

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from cas import events
-from cas.progress import Reporter
+from cas.cli.progress import Reporter
 
 MB = 1_000_000
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 import cas
-from cas.store import Store
+from cas.store.store import Store
 from tests.conftest import publish_tree, write_tree
 
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "U8": 1, "BOOL": 1, "F8_E4M3": 1}

@@ -13,10 +13,13 @@ import pytest
 
 import cas
 from cas import refs
-from cas.config import MIB, Limits
-from cas.errors import ChunkCorrupt, ChunkMissing
+from cas.config import Limits
+from cas.config import MIB
+from cas.errors import ChunkCorrupt
+from cas.errors import ChunkMissing
 from cas.refs import reflog
-from cas.store import Store, chunk_key
+from cas.store.store import Store
+from cas.store.store import chunk_key
 from tests.conftest import snapshot
 from tests.derive.conftest import Tensor, cast_all, normal, publish_file, read_safetensors, safetensors
 
@@ -40,7 +43,8 @@ os._exit(0)  # as the command line does, and for its reason
 PEAK = """
 import os, re, sys
 import cas
-from cas.cli.process import keep_memory_together, return_large_blocks
+from cas.cli.process import keep_memory_together
+from cas.cli.process import return_large_blocks
 from cas.config import Limits
 
 keep_memory_together()

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cas.cast import cast
-from cas.nearest import Verdict, compare, same
+from cas.ops.derive.cast import cast
+from cas.ops.derive.nearest import Verdict
+from cas.ops.derive.nearest import compare
+from cas.ops.derive.nearest import same
 from tests.derive.conftest import NAN, TARGETS, WIDTHS, cast_all
 
 PAIRS = [(dtype, target) for dtype in ("F64", "F32", "F16", "BF16") for target in ("F16", "BF16")]

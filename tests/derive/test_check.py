@@ -12,13 +12,20 @@ import pytest
 
 import cas
 from cas import refs
-from cas.deriver.check import check
-from cas.digest import hex_of
-from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
-from cas.frame import Decoder, Encoder
-from cas.manifest import ChunkRef, Derived, Manifest
-from cas.refs import Reference
-from cas.store import Store, manifest_key
+from cas.ops.derive.check import check
+from cas.formats.digest import hex_of
+from cas.errors import FormatError
+from cas.errors import InputError
+from cas.errors import IntegrityError
+from cas.errors import NotFoundError
+from cas.formats.frame import Decoder
+from cas.formats.frame import Encoder
+from cas.formats.manifest import ChunkRef
+from cas.formats.manifest import Derived
+from cas.formats.manifest import Manifest
+from cas.refs.reference import Reference
+from cas.store.store import Store
+from cas.store.store import manifest_key
 from tests.conftest import run_cas
 from tests.derive.conftest import Tensor, normal, publish_file, read_safetensors, safetensors
 

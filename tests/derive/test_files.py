@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cas
-from cas import chunking, refs
-from cas.errors import FormatError, InputError
+from cas import refs
+from cas.formats import chunking
+from cas.errors import FormatError
+from cas.errors import InputError
 from cas.refs import reflog
-from cas.store import Store
+from cas.store.store import Store
 from tests.conftest import publish_tree, run_cas, snapshot, write_tree
 from tests.derive.conftest import (
     FLOATS,
@@ -215,10 +217,11 @@ def test_types_from_the_future_are_carried() -> None:
 
 def test_a_file_cut_at_other_places_is_read_all_the_same(directory_store: Store, tmp_path: Path) -> None:
     """Another program, or another version of this one, may cut files where it likes."""
-    from cas import manifest
-    from cas.digest import hex_of
-    from cas.frame import Decoder, Encoder
-    from cas.manifest import ChunkRef
+    from cas.formats import manifest
+    from cas.formats.digest import hex_of
+    from cas.formats.frame import Decoder
+    from cas.formats.frame import Encoder
+    from cas.formats.manifest import ChunkRef
 
     tensors = {"w": Tensor("F32", (1000,), normal(1000)), "d": Tensor("F64", (500,), normal(1000, 1))}
     data = safetensors(tensors)

@@ -13,12 +13,12 @@ from blake3 import blake3
 import cas
 from cas import refs
 from cas.errors import InputError
-from cas.manifest import Manifest
+from cas.formats.manifest import Manifest
 from cas.refs import reflog
-from cas.store import Store
+from cas.store.store import Store
 from tests.conftest import REPO, publish_tree, read_tree, run_cas, sha256, snapshot, write_tree
 from tests.derive.conftest import TARGETS, Tensor, cast_all, normal, publish_file, read_safetensors, safetensors
-from tools.minilm import model_dir
+from tools.models.minilm import model_dir
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cas import manifest
+from cas.formats import manifest
 from cas.errors import FormatError
 from tests.formats.documents import document, encoded
 

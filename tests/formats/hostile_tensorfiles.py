@@ -6,7 +6,7 @@ import os
 import struct
 from collections.abc import Callable, Mapping
 
-from cas import chunking
+from cas.formats import chunking
 
 _MANY = 2 << 20  # more than are read, in a header that is
 _ENTRY = b'{"dtype":"U8","data_offsets":[0,1]}'

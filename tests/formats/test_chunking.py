@@ -18,17 +18,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cas
-from cas import tensorfiles
-from cas.chunking import CHUNK, LARGE, Span, spans
-from cas.digest import hex_of
-from cas.store import Store
+from cas.formats import tensor_files as tensorfiles
+from cas.formats.chunking import CHUNK
+from cas.formats.chunking import LARGE
+from cas.formats.chunking import Span
+from cas.formats.chunking import spans
+from cas.formats.digest import hex_of
+from cas.store.store import Store
 from tests.conftest import publish_tree, read_tree, snapshot, write_tree
 from tests.formats.bounded import within
 from tests.formats.hostile_tensorfiles import CASES
 from tools.models.gguf import write_gguf
-from tools.models.safetensors import trained_like, write_safetensors
+from tools.models.safetensors import trained_like
+from tools.models.safetensors import write_safetensors
 from tools.models.torchzip import write_torch_zip
-from tools.models.weights import Array, Recipe, Shapes, Weights, nbytes
+from tools.models.weights import Array
+from tools.models.weights import Recipe
+from tools.models.weights import Shapes
+from tools.models.weights import Weights
+from tools.models.weights import nbytes
 
 MIB = 1 << 20
 Form = Callable[[Mapping[str, Array], Path], bytes]

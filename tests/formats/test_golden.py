@@ -9,9 +9,13 @@ import pytest
 
 import cas
 from cas import refs
-from cas.frame import MAX_CHUNK
-from cas.store import Store
-from tools.golden import DEPLOYMENT, MODEL, ROOT, described, make
+from cas.formats.frame import MAX_CHUNK
+from cas.store.store import Store
+from tools.golden import DEPLOYMENT
+from tools.golden import MODEL
+from tools.golden import ROOT
+from tools.golden import described
+from tools.golden import make
 
 
 def expected(folder: Path) -> dict[str, dict[str, dict[str, int]]]:

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas.parallel import Later, Pool, for_each
+from cas.parallel import Later
+from cas.parallel import Pool
+from cas.parallel import for_each
 
 
 class Gauge:

@@ -13,10 +13,14 @@ from hypothesis import strategies as st
 
 import cas
 from cas.bucket import Kind
-from cas.digest import hex_of, named
+from cas.formats.digest import hex_of
+from cas.formats.digest import named
 from cas.errors import FormatError
-from cas.paths import MAX_PATH, check_path, check_tree
-from cas.store import Store, manifest_key
+from cas.formats.paths import MAX_PATH
+from cas.formats.paths import check_path
+from cas.formats.paths import check_tree
+from cas.store.store import Store
+from cas.store.store import manifest_key
 from tests.conftest import read_tree
 from tests.formats.documents import document, encoded
 

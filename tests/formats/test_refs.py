@@ -9,14 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas import catalogue, host
-from cas.bucket import Kind, open_bucket
-from cas.digest import hex_of, named
-from cas.errors import FormatError, InputError, ManifestCorrupt, NotFoundError, RefMoved
-from cas.manifest import Manifest
-from cas.refs import Reference, log_of, parse_reference, reflog, resolve
+from cas import host
+from cas.ops.inspect import versions as catalogue
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.formats.digest import hex_of
+from cas.formats.digest import named
+from cas.errors import FormatError
+from cas.errors import InputError
+from cas.errors import ManifestCorrupt
+from cas.errors import NotFoundError
+from cas.errors import RefMoved
+from cas.formats.manifest import Manifest
+from cas.refs import reflog
+from cas.refs.reference import Reference
+from cas.refs.reference import log_of
+from cas.refs.reference import parse_reference
+from cas.refs.reference import resolve
 from cas.refs.reflog import RefLog
-from cas.store import FORMAT_KEY, Store, manifest_key
+from cas.store.store import FORMAT_KEY
+from cas.store.store import Store
+from cas.store.store import manifest_key
 from tests.conftest import run_cas
 
 A, B = "a" * 64, "b" * 64

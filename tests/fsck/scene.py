@@ -6,11 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cas
-from cas.bucket import Bucket, Entry, Kind
-from cas.digest import Buffer, hex_of
-from cas.frame import Encoder
-from cas.manifest import Manifest
-from cas.store import Store, chunk_key
+from cas.bucket import Bucket
+from cas.bucket import Entry
+from cas.bucket import Kind
+from cas.formats.digest import Buffer
+from cas.formats.digest import hex_of
+from cas.formats.frame import Encoder
+from cas.formats.manifest import Manifest
+from cas.store.store import Store
+from cas.store.store import chunk_key
 from tests.conftest import read_tree, snapshot
 from tests.restore.helpers import KIB, noise, put_model
 

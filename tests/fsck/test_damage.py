@@ -8,12 +8,18 @@ from collections.abc import Callable
 import pytest
 
 from cas.bucket import Kind
-from cas.checker import Damage, fsck
-from cas.digest import hex_of, named
-from cas.errors import InputError, NotFoundError
-from cas.frame import Encoder, largest_frame
-from cas.manifest import digest_of
-from cas.store import Store, chunk_key, manifest_key
+from cas.ops.fsck.checker import Damage
+from cas.ops.fsck.checker import fsck
+from cas.formats.digest import hex_of
+from cas.formats.digest import named
+from cas.errors import InputError
+from cas.errors import NotFoundError
+from cas.formats.frame import Encoder
+from cas.formats.frame import largest_frame
+from cas.formats.manifest import digest_of
+from cas.store.store import Store
+from cas.store.store import chunk_key
+from cas.store.store import manifest_key
 from tests.conftest import run_cas
 from tests.fsck.scene import CHUNK, NEW, OLD, ORPHAN, Watched, edit, fill, flip, newer, noise, piece, state_of
 
@@ -210,7 +216,7 @@ def test_only_so_many_names_are_told_and_all_are_counted(
     directory_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(directory_store)
-    monkeypatch.setattr("cas.checker.report.SHOWN", 3)
+    monkeypatch.setattr("cas.ops.fsck.report.SHOWN", 3)
     for at in range(12):
         directory_store.bucket.delete(chunk_key(piece(NEW, at)))
     checked = fsck("m:latest", directory_store)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.manifest import Manifest
-from cas.refs import resolve
-from cas.store import Store, open_store
+from cas.formats.manifest import Manifest
+from cas.refs.reference import resolve
+from cas.store.store import Store
+from cas.store.store import open_store
 from tests.conftest import read_tree, snapshot, write_tree
 from tests.fsck.scene import edit, flip, noise
 from tests.publish.conftest import REPO, Site, WatchedHub

@@ -8,16 +8,23 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Entry
-from cas.checker import fsck
+from cas.ops.fsck.checker import fsck
 from cas.config import Limits
-from cas.digest import Buffer, named
-from cas.errors import AccessDenied, Transient
-from cas.manifest import digest_of
-from cas.store import Store, chunk_key, manifest_key, open_store
+from cas.formats.digest import Buffer
+from cas.formats.digest import named
+from cas.errors import AccessDenied
+from cas.errors import Transient
+from cas.formats.manifest import digest_of
+from cas.store.store import Store
+from cas.store.store import chunk_key
+from cas.store.store import manifest_key
+from cas.store.store import open_store
 from tests.conftest import HURRIED, proxied, run_cas, write_tree
 from tests.fsck.scene import NEW, OLD, Watched, edit, fill, flip, piece, state_of
-from tools.fault_proxy import Fault, FaultProxy, Kind
-from tools.seaweed import SeaweedFS
+from tools.servers.fault_proxy import Fault
+from tools.servers.fault_proxy import FaultProxy
+from tools.servers.fault_proxy import Kind
+from tools.servers.seaweed import SeaweedFS
 
 CHUNKS = "/chunks/"
 

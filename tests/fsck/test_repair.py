@@ -9,12 +9,17 @@ import pytest
 
 import cas
 from cas import events
-from cas.bucket import Kind, open_bucket
-from cas.checker import Checked, fsck
-from cas.digest import hex_of
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.ops.fsck.checker import Checked
+from cas.ops.fsck.checker import fsck
+from cas.formats.digest import hex_of
 from cas.errors import InputError
-from cas.manifest import digest_of
-from cas.store import Store, chunk_key, manifest_key, open_store
+from cas.formats.manifest import digest_of
+from cas.store.store import Store
+from cas.store.store import chunk_key
+from cas.store.store import manifest_key
+from cas.store.store import open_store
 from tests.conftest import publish_tree, read_tree, run_cas, snapshot, write_tree
 from tests.fsck.scene import NEW, OLD, ORPHAN, Watched, edit, fill, flip, newer, noise, piece, restored, state_of
 from tests.restore.helpers import slow_store

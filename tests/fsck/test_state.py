@@ -13,11 +13,14 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Bucket
-from cas.checker import fsck
+from cas.ops.fsck.checker import fsck
 from cas.config import Limits
-from cas.digest import Buffer, named
-from cas.errors import InputError, Transient
-from cas.store import Store, chunk_key
+from cas.formats.digest import Buffer
+from cas.formats.digest import named
+from cas.errors import InputError
+from cas.errors import Transient
+from cas.store.store import Store
+from cas.store.store import chunk_key
 from tests.conftest import run_cas, write_tree
 from tests.fsck.scene import NEW, OLD, Watched, edit, fill, flip, noise, piece
 from tests.restore.helpers import put_model
@@ -166,9 +169,9 @@ def test_a_command_that_is_ended_by_a_signal_goes_on(
     state = tmp_path / "state.json"
     code = f"""
 import os, threading
-from cas.checker import state
-from cas import store
-from cas.cli import main
+from cas.ops.fsck import checkpoint as state
+from cas.store import store
+from cas.cli.main import main
 state.SAVE_EVERY = 0
 seen, real, counting = [], store.Store.get_frame, threading.Lock()
 def get_frame(self, ref, room=None):

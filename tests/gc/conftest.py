@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas import collector
-from cas.collector import Collected
-from cas.frame import Decoder
-from cas.manifest import ChunkRef
+from cas.ops.gc import collector
+from cas.ops.gc.collector import Collected
+from cas.formats.frame import Decoder
+from cas.formats.manifest import ChunkRef
 from cas.refs import reflog
-from cas.store import Store
+from cas.store.store import Store
 from tests.conftest import publish_tree, write_tree
 
 AT_ONCE = datetime.timedelta(0)

@@ -9,13 +9,18 @@ import time
 import pytest
 
 import cas
-from cas import collector
+from cas.ops.gc import collector
 from cas.bucket import Kind
-from cas.collector.explain import explain
-from cas.digest import hex_of, named
-from cas.errors import FormatError, InputError, NotFoundError
-from cas.refs import Reference, log_of, reflog
-from cas.store import FORMAT_KEY
+from cas.ops.gc.explain import explain
+from cas.formats.digest import hex_of
+from cas.formats.digest import named
+from cas.errors import FormatError
+from cas.errors import InputError
+from cas.errors import NotFoundError
+from cas.refs import reflog
+from cas.refs.reference import Reference
+from cas.refs.reference import log_of
+from cas.store.store import FORMAT_KEY
 from tests.conftest import run_cas
 from tests.gc.conftest import AT_ONCE, Models, dangling
 

@@ -14,11 +14,15 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas import collector, events, leases
+from cas import events
+from cas.ops.gc import collector
+from cas.store import leases
 from cas.bucket import Kind
 from cas.errors import StoreError
-from cas.leases import Lease, LeaseLost, hold
-from cas.store import Store
+from cas.store.leases import Lease
+from cas.store.leases import LeaseLost
+from cas.store.leases import hold
+from cas.store.store import Store
 from tests.conftest import publish_tree
 from tests.gc.conftest import AT_ONCE, Models, dangling
 

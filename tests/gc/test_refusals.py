@@ -9,18 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from cas import collector, condemned
-from cas.bucket import Entry, Kind, open_bucket
-from cas.bucket.objects import ObjectBucket
-from cas.errors import AccessDenied, CasError, FormatError, IntegrityError, StoreError
-from cas.leases import Lease
-from cas.refs import Reference, log_of
-from cas.store import Store, manifest_key
+from cas.ops.gc import collector
+from cas.store import condemned
+from cas.bucket import Entry
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.bucket.object_store import ObjectBucket
+from cas.errors import AccessDenied
+from cas.errors import CasError
+from cas.errors import FormatError
+from cas.errors import IntegrityError
+from cas.errors import StoreError
+from cas.store.leases import Lease
+from cas.refs.reference import Reference
+from cas.refs.reference import log_of
+from cas.store.store import Store
+from cas.store.store import manifest_key
 from tests.conftest import HURRIED, proxied, run_cas
 from tests.gc.conftest import AT_ONCE, Models
-from tools.fault_proxy import Fault
-from tools.fault_proxy import Kind as Faulty
-from tools.seaweed import SeaweedFS
+from tools.servers.fault_proxy import Fault
+from tools.servers.fault_proxy import Kind as Faulty
+from tools.servers.seaweed import SeaweedFS
 
 Damage = Callable[[Models, str, str], None]
 

@@ -18,11 +18,14 @@ from pathlib import Path
 
 import pytest
 
-from cas.errors import CasError, NotFoundError
-from cas.frame import Decoder
-from cas.manifest import ChunkRef
-from cas.refs import reflog, resolve
-from cas.store import Store, open_store
+from cas.errors import CasError
+from cas.errors import NotFoundError
+from cas.formats.frame import Decoder
+from cas.formats.manifest import ChunkRef
+from cas.refs import reflog
+from cas.refs.reference import resolve
+from cas.store.store import Store
+from cas.store.store import open_store
 from tests.conftest import write_tree
 from tests.gc.conftest import AT_ONCE, Models, dangling
 

@@ -16,15 +16,17 @@ import pytest
 from botocore.config import Config
 
 import cas
-from cas import collector
+from cas.ops.gc import collector
 from cas.bucket import open_bucket
 from cas.errors import RefMoved
-from cas.refs import Reference, log_of
-from cas.store import Store
+from cas.refs.reference import Reference
+from cas.refs.reference import log_of
+from cas.store.store import Store
 from tests.conftest import publish_tree, write_tree
 from tests.gc.conftest import AT_ONCE, Models, dangling
-from tools.child import free_ports, spawn
-from tools.seaweed import SeaweedFS
+from tools.servers.process import free_ports
+from tools.servers.process import spawn
+from tools.servers.seaweed import SeaweedFS
 
 
 @pytest.fixture

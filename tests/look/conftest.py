@@ -15,10 +15,14 @@ import termios
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cas.digest import hex_of, named
-from cas.frame import Encoder
-from cas.manifest import ChunkRef, Manifest, Repo, RepoFile
-from cas.store import Store
+from cas.formats.digest import hex_of
+from cas.formats.digest import named
+from cas.formats.frame import Encoder
+from cas.formats.manifest import ChunkRef
+from cas.formats.manifest import Manifest
+from cas.formats.manifest import Repo
+from cas.formats.manifest import RepoFile
+from cas.store.store import Store
 from tests.conftest import run_cas
 
 COMMIT = "c" * 40

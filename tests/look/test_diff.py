@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from cas.manifest import PlainFile
-from cas.store import Store, chunk_key
+from cas.formats.manifest import PlainFile
+from cas.store.store import Store
+from cas.store.store import chunk_key
 from tests.conftest import publish_tree, run_cas, write_tree
 from tests.derive.conftest import Tensor, safetensors
 from tests.look.conftest import cas_json, cas_lines, on_terminal, put, repo, version
@@ -49,7 +50,7 @@ def test_files_that_came_went_changed_and_moved(store: Store, tmp_path: Path) ->
 
 
 def new_chunks(store: Store, a: str, b: str) -> set[str]:
-    from cas.refs import resolve
+    from cas.refs.reference import resolve
 
     return resolve(store, b).manifest.chunks().keys() - resolve(store, a).manifest.chunks().keys()
 

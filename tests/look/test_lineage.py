@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.digest import named
-from cas.manifest import Derived
-from cas.refs import resolve
-from cas.refs.reflog import Ref, RefLog
-from cas.store import Store, manifest_key
+from cas.formats.digest import named
+from cas.formats.manifest import Derived
+from cas.refs.reference import resolve
+from cas.refs.reflog import Ref
+from cas.refs.reflog import RefLog
+from cas.store.store import Store
+from cas.store.store import manifest_key
 from tests.conftest import publish_tree, run_cas, write_tree
 from tests.derive.conftest import Tensor, safetensors
 from tests.look.conftest import cas_json, cas_lines, on_terminal, put, repo, version
@@ -92,7 +94,8 @@ def test_the_tree_fits_the_terminal(directory_store: Store, columns: int) -> Non
 
 
 def test_a_line_of_two_thousand_versions_is_drawn_flat() -> None:
-    from cas.catalogue import Version, lineage
+    from cas.ops.inspect.versions import Version
+    from cas.ops.inspect.versions import lineage
 
     digests = [f"{number:064x}" for number in range(2001)]
     listed = [

@@ -11,9 +11,14 @@ from typing import Any
 import pytest
 
 from cas.bucket import open_bucket
-from cas.digest import named
-from cas.store import Store, chunk_key
-from tools.bench.many import CHANGED, CHUNKS, SIZE, Many, make_many
+from cas.formats.digest import named
+from cas.store.store import Store
+from cas.store.store import chunk_key
+from tools.bench.many import CHANGED
+from tools.bench.many import CHUNKS
+from tools.bench.many import Many
+from tools.bench.many import SIZE
+from tools.bench.many import make_many
 from tools.bench.measure import run
 
 MEMORY = 200 * 1024 * 1024

@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from cas import events
 from cas.bucket import open_bucket
-from cas.comparison import Comparison, compare
-from cas.comparison.tensors import Tensors
-from cas.store import Store, chunk_key
+from cas.ops.inspect.comparison import Comparison
+from cas.ops.inspect.comparison import compare
+from cas.ops.inspect.diff_tensors import Tensors
+from cas.store.store import Store
+from cas.store.store import chunk_key
 from tests.conftest import publish_tree, write_tree
 from tests.derive.conftest import Tensor, read_safetensors, safetensors, with_header
 from tests.look.conftest import cas_json, put, repo, version

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from cas import refs
-from cas.store import Store, chunk_key, manifest_key
+from cas.store.store import Store
+from cas.store.store import chunk_key
+from cas.store.store import manifest_key
 from tests.conftest import publish_tree, run_cas, write_tree
 from tests.look.conftest import cas_json, cas_lines, put, repo, version
 
@@ -115,7 +117,7 @@ def test_a_real_server_is_counted_alike(store: Store, tmp_path: Path) -> None:
 
 
 def test_sizes_of_many_chunks_are_those_of_few(directory_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cas import store as module
+    from cas.store import store as module
     from cas.config import Limits
 
     digests = [ref.digest for data in (b"1", b"22" * 99, b"333") for ref in put(directory_store, data)]

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from cas.bucket import Bucket, Kind, open_bucket
-from cas.store import Store, open_store
+from cas.bucket import Bucket
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.store.store import Store
+from cas.store.store import open_store
 from tests.conftest import HURRIED, proxied, publish_tree, write_tree
 from tests.network.scene import FILES, Mute
-from tools.fault_proxy import FaultProxy
-from tools.seaweed import SeaweedFS
+from tools.servers.fault_proxy import FaultProxy
+from tools.servers.seaweed import SeaweedFS
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from cas.bucket import Bucket, Kind
-from cas.manifest import ChunkRef
-from cas.refs import resolve
-from cas.store import Store
+from cas.bucket import Bucket
+from cas.bucket import Kind
+from cas.formats.manifest import ChunkRef
+from cas.refs.reference import resolve
+from cas.store.store import Store
 from tests.conftest import HURRIED, read_tree
-from tools.fault_proxy import Kind as Faulty
+from tools.servers.fault_proxy import Kind as Faulty
 
 FILES = {"model.bin": os.urandom(1 << 20), "config.json": b"{}"}
 ONCE_DAMAGED = [Faulty.TRUNCATE, Faulty.SHORT_LENGTH, Faulty.BIT_FLIP, Faulty.ERROR_PAGE]

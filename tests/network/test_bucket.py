@@ -15,22 +15,23 @@ from pathlib import Path
 import boto3
 import pytest
 
-from cas.bucket import Bucket, Kind, open_bucket
-from cas.errors import (
-    AccessDenied,
-    BucketMissing,
-    CacheError,
-    CasError,
-    InputError,
-    ObjectMissing,
-    ObjectTooLarge,
-    StoreError,
-    Unsupported,
-)
+from cas.bucket import Bucket
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.errors import AccessDenied
+from cas.errors import BucketMissing
+from cas.errors import CacheError
+from cas.errors import CasError
+from cas.errors import InputError
+from cas.errors import ObjectMissing
+from cas.errors import ObjectTooLarge
+from cas.errors import StoreError
+from cas.errors import Unsupported
 from tests.conftest import HURRIED
-from tools.fault_proxy import Fault, FaultProxy
-from tools.fault_proxy import Kind as Faulty
-from tools.hub import Hub
+from tools.servers.fault_proxy import Fault
+from tools.servers.fault_proxy import FaultProxy
+from tools.servers.fault_proxy import Kind as Faulty
+from tools.servers.hub import Hub
 
 MIB = 1024 * 1024
 

@@ -10,14 +10,19 @@ from urllib.parse import urlsplit
 import pytest
 
 import cas
-from cas.bucket import Bucket, open_bucket
-from cas.bucket.direct import DirectReader, _is_proxied
-from cas.errors import AccessDenied, ObjectMissing, ObjectTooLarge
-from cas.store import Store
+from cas.bucket import Bucket
+from cas.bucket import open_bucket
+from cas.bucket.http_reader import DirectReader
+from cas.bucket.http_reader import _is_proxied
+from cas.errors import AccessDenied
+from cas.errors import ObjectMissing
+from cas.errors import ObjectTooLarge
+from cas.store.store import Store
 from tests.conftest import HURRIED, read_tree, snapshot
 from tests.network.scene import FILES, Mute
-from tools.fault_proxy import Fault, FaultProxy
-from tools.fault_proxy import Kind as Faulty
+from tools.servers.fault_proxy import Fault
+from tools.servers.fault_proxy import FaultProxy
+from tools.servers.fault_proxy import Kind as Faulty
 
 CONTENT = FILES["model.bin"]
 ROOM = len(CONTENT) + 1000
@@ -170,7 +175,7 @@ def _over_http(root: Path, request: pytest.FixtureRequest) -> Bucket:
     from functools import partial
     from http.server import SimpleHTTPRequestHandler
 
-    from tools.serving import ClosableServer
+    from tools.servers.serving import ClosableServer
 
     class Quiet(SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

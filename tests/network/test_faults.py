@@ -12,26 +12,33 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.bucket import Bucket, Kind, Patience, open_bucket
-from cas.bucket.patience import persist
-from cas.errors import (
-    CasError,
-    ChunkCorrupt,
-    FormatError,
-    ManifestCorrupt,
-    Stalled,
-    Transient,
-    Unreachable,
-    Unsupported,
-)
-from cas.frame import Decoder
-from cas.refs import Reference, log_of, resolve
-from cas.store import Store, chunk_key, manifest_key, open_store
+from cas.bucket import Bucket
+from cas.bucket import Kind
+from cas.bucket import Patience
+from cas.bucket import open_bucket
+from cas.bucket.retry import persist
+from cas.errors import CasError
+from cas.errors import ChunkCorrupt
+from cas.errors import FormatError
+from cas.errors import ManifestCorrupt
+from cas.errors import Stalled
+from cas.errors import Transient
+from cas.errors import Unreachable
+from cas.errors import Unsupported
+from cas.formats.frame import Decoder
+from cas.refs.reference import Reference
+from cas.refs.reference import log_of
+from cas.refs.reference import resolve
+from cas.store.store import Store
+from cas.store.store import chunk_key
+from cas.store.store import manifest_key
+from cas.store.store import open_store
 from tests.conftest import HURRIED, publish_tree, read_tree, run_cas, snapshot, write_tree
 from tests.network.scene import FILES, ONCE_DAMAGED, SILENT, VERBS, Mute, a_chunk, visible
-from tools.child import free_ports
-from tools.fault_proxy import Fault, FaultProxy
-from tools.fault_proxy import Kind as Faulty
+from tools.servers.process import free_ports
+from tools.servers.fault_proxy import Fault
+from tools.servers.fault_proxy import FaultProxy
+from tools.servers.fault_proxy import Kind as Faulty
 
 
 class TestDamageOnTheWay:

@@ -12,17 +12,20 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas import importer, refs
+from cas import refs
+from cas.ops.import_flat import importer
 from cas.bucket import open_bucket
-from cas.errors import DiskFull, StoreError
-from cas.importer import fetching
-from cas.locks import Lock
-from cas.store import open_store
+from cas.errors import DiskFull
+from cas.errors import StoreError
+from cas.ops.import_flat import fetch as fetching
+from cas.local.locks import Lock
+from cas.store.store import open_store
 from tests.conftest import HURRIED, read_tree, snapshot
 from tests.network.scene import ONCE_DAMAGED
 from tests.publish.flat import FOLDER, Flat
-from tools.fault_proxy import Fault, FaultProxy
-from tools.fault_proxy import Kind as Faulty
+from tools.servers.fault_proxy import Fault
+from tools.servers.fault_proxy import FaultProxy
+from tools.servers.fault_proxy import Kind as Faulty
 
 AT = f"{FOLDER}/snapshots/{'d' * 40}"
 FILES = {"a.bin": b"\0" + os.urandom(70_000), "z.bin": b"\0" + os.urandom(17 * 1024 * 1024)}

@@ -17,11 +17,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from cas.bucket import Bucket, Kind, open_bucket
-from cas.errors import AccessDenied, InputError, ObjectMissing, StoreError
+from cas.bucket import Bucket
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.errors import AccessDenied
+from cas.errors import InputError
+from cas.errors import ObjectMissing
+from cas.errors import StoreError
 from tests.conftest import HURRIED
 from tests.network.test_bucket import _Quiet
-from tools.seaweed import SeaweedFS
+from tools.servers.seaweed import SeaweedFS
 
 Environment = pytest.MonkeyPatch
 

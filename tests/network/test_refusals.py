@@ -6,19 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from cas.bucket import Bucket, Kind, open_bucket
-from cas.errors import (
-    AccessDenied,
-    ObjectMissing,
-    StoreError,
-)
-from cas.store import Store, open_store
+from cas.bucket import Bucket
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.errors import AccessDenied
+from cas.errors import ObjectMissing
+from cas.errors import StoreError
+from cas.store.store import Store
+from cas.store.store import open_store
 from tests.conftest import run_cas, write_tree
 from tests.network.scene import VERBS, visible
-from tools.child import free_ports
-from tools.fault_proxy import Fault, FaultProxy
-from tools.fault_proxy import Kind as Faulty
-from tools.seaweed import SeaweedFS
+from tools.servers.process import free_ports
+from tools.servers.fault_proxy import Fault
+from tools.servers.fault_proxy import FaultProxy
+from tools.servers.fault_proxy import Kind as Faulty
+from tools.servers.seaweed import SeaweedFS
 
 
 class TestRefusals:

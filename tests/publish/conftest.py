@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import run_cas, write_tree
-from tools import hub as hub_tool
-from tools.hub import Hub
+from tools.servers import hub as hub_tool
+from tools.servers.hub import Hub
 
 REPO = "org/model"
 FILES = {

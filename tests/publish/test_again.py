@@ -9,12 +9,18 @@ from typing import Any
 import pytest
 
 import cas
-from cas import folder, refs
+from cas import refs
+from cas.local import fs as folder
 from cas.bucket import Kind
-from cas.errors import ChunkMissing, IntegrityError, NotFoundError
+from cas.errors import ChunkMissing
+from cas.errors import IntegrityError
+from cas.errors import NotFoundError
 from cas.events import Warned
-from cas.refs import Reference, reflog
-from cas.store import Store, chunk_key, manifest_key
+from cas.refs import reflog
+from cas.refs.reference import Reference
+from cas.store.store import Store
+from cas.store.store import chunk_key
+from cas.store.store import manifest_key
 from tests.conftest import publish_tree, read_tree, snapshot, write_tree
 from tests.publish.conftest import REPO, Site
 
@@ -44,7 +50,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(len(view))
         return folder.read_at(fd, view, offset)
 
-    monkeypatch.setattr("cas.publisher.reading.read_at", counting)
+    monkeypatch.setattr("cas.ops.publish.file_reader.read_at", counting)
     return seen
 
 
@@ -174,7 +180,7 @@ def test_a_damaged_manifest_is_left_behind_with_a_warning(
     with pytest.raises((IntegrityError, NotFoundError)):
         refs.resolve(store, "m")
     told: list[object] = []
-    monkeypatch.setattr("cas.manifest.now", lambda: "2030-01-01T00:00:00Z")
+    monkeypatch.setattr("cas.formats.manifest.now", lambda: "2030-01-01T00:00:00Z")
     healed = from_cache(full, store, force=True, on_event=told.append)
     assert any(isinstance(event, Warned) and "is not built upon" in event.text for event in told)
     assert (healed.created, healed.moved) == (True, ("latest",))
@@ -184,7 +190,7 @@ def test_a_damaged_manifest_is_left_behind_with_a_warning(
 def test_no_tag_moves_to_a_manifest_whose_name_is_taken_by_damaged_bytes(
     full: Site, directory_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cas.manifest.now", lambda: "2030-01-01T00:00:00Z")
+    monkeypatch.setattr("cas.formats.manifest.now", lambda: "2030-01-01T00:00:00Z")
     first = from_cache(full, directory_store, tags=["other"])
     key = manifest_key("m", first.reference[-64:])
     directory_store.bucket.put(key, b"damaged", Kind.MANIFEST, overwrite=True)

@@ -15,9 +15,11 @@ import pytest
 
 import cas
 from cas import refs
-from cas.errors import CasError, InputError, NotFoundError
-from cas.manifest import Manifest
-from cas.store import open_store
+from cas.errors import CasError
+from cas.errors import InputError
+from cas.errors import NotFoundError
+from cas.formats.manifest import Manifest
+from cas.store.store import open_store
 from tests.conftest import read_tree, snapshot, write_tree
 from tests.publish.conftest import FILES, REPO, Site, WatchedHub
 

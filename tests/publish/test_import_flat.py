@@ -11,9 +11,9 @@ import pytest
 
 import cas
 from cas import refs
-from cas.hfcache import git_sha1
-from cas.manifest import Manifest
-from cas.store import open_store
+from cas.local.hf_cache import git_sha1
+from cas.formats.manifest import Manifest
+from cas.store.store import open_store
 from tests.conftest import read_tree, snapshot
 from tests.publish.conftest import FILES, REPO
 from tests.publish.flat import FOLDER, Flat, flatten

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cas import refs
-from cas.hfcache import RepoCache
-from cas.store import open_store
+from cas.local.hf_cache import RepoCache
+from cas.store.store import open_store
 from tests.publish.conftest import FILES, REPO
 from tests.publish.flat import FOLDER, Files, Flat, flatten
 
@@ -143,7 +143,9 @@ def test_marks_of_empty_folders_are_no_files(flat: Flat) -> None:
 
 
 def test_a_listing_may_say_that_weights_are_empty(flat: Flat, tmp_path: Path) -> None:
-    from cas.hfcache import git_sha1, tree_document, tree_entries
+    from cas.local.hf_cache import git_sha1
+    from cas.local.hf_cache import tree_document
+    from cas.local.hf_cache import tree_entries
 
     listing = tree_document(tree_entries({"empty.bin": (0, git_sha1(b"")), "a.txt": (1, git_sha1(b"a"))}))
     flat.put({f"{AT}/empty.bin": b"", f"{AT}/a.txt": b"a", f"{FOLDER}/trees/{'d' * 40}.json": listing})

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from cas import refs
-from cas.manifest import Manifest
-from cas.store import open_store
+from cas.formats.manifest import Manifest
+from cas.store.store import open_store
 from tests.conftest import run_cas, write_tree
 from tests.publish.conftest import FILES, REPO, Site
 from tests.publish.flat import FOLDER, Files, Flat, flatten
 from tests.publish.test_source import SHIPPED
-from tools.hub import Hub
+from tools.servers.hub import Hub
 
 AT = f"{FOLDER}/snapshots/{'d' * 40}"
 WANTED = ("config.json", "onnx/", "weights.bin")

@@ -15,16 +15,17 @@ import pytest
 
 import cas
 from cas import refs
-from cas.frame import Decoder
-from cas.manifest import ChunkRef
-from cas.store import Store
+from cas.formats.frame import Decoder
+from cas.formats.manifest import ChunkRef
+from cas.store.store import Store
 from tests.conftest import publish_tree, read_tree, snapshot, write_tree
 from tests.publish.conftest import REPO
 
 DIE_AT = """
 import os, signal, sys
 import cas
-from cas.events import Moved, Phase
+from cas.events import Moved
+from cas.events import Phase
 
 folder, repo, url, last = *sys.argv[1:4], int(sys.argv[4])
 seen = []

@@ -13,8 +13,9 @@ import pytest
 
 import cas
 from cas import config
-from cas.config import MIB, Limits
-from cas.store import Store
+from cas.config import Limits
+from cas.config import MIB
+from cas.store.store import Store
 from tests.conftest import publish_tree, write_tree
 from tests.publish.conftest import REPO
 

@@ -15,16 +15,18 @@ from cas import refs
 from cas.bucket import open_bucket
 from cas.errors import RefMoved
 from cas.events import Warned
-from cas.refs import Reference
-from cas.refs.reflog import UNSET, Ref, RefLog
-from cas.store import Store
+from cas.refs.reference import Reference
+from cas.refs.reflog import Ref
+from cas.refs.reflog import RefLog
+from cas.refs.reflog import UNSET
+from cas.store.store import Store
 from tests.conftest import publish_tree, write_tree
 from tests.publish.conftest import REPO
 
 LOSER = """
 import sys
 from cas import cli
-from cas.bucket.objects import ObjectBucket
+from cas.bucket.object_store import ObjectBucket
 
 put = ObjectBucket.put
 

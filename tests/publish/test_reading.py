@@ -14,15 +14,22 @@ import pytest
 
 import cas
 from cas import refs
-from cas.config import MIB, Limits
-from cas.digest import hex_of
-from cas.errors import CacheError, IntegrityError
-from cas.events import Event, Moved, Phase
-from cas.hfcache import SnapshotFile, blob_hash
-from cas.manifest import ChunkRef, RepoFile
-from cas.publisher import reading
-from cas.publisher.reading import Reading
-from cas.store import Store, open_store
+from cas.config import Limits
+from cas.config import MIB
+from cas.formats.digest import hex_of
+from cas.errors import CacheError
+from cas.errors import IntegrityError
+from cas.events import Event
+from cas.events import Moved
+from cas.events import Phase
+from cas.local.hf_cache import SnapshotFile
+from cas.local.hf_cache import blob_hash
+from cas.formats.manifest import ChunkRef
+from cas.formats.manifest import RepoFile
+from cas.ops.publish import file_reader as reading
+from cas.ops.publish.file_reader import Reading
+from cas.store.store import Store
+from cas.store.store import open_store
 from tests.conftest import publish_tree, read_tree, sha256, snapshot, write_tree
 from tests.publish.conftest import REPO, Site
 
@@ -65,7 +72,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(len(data))
         return hex_of(data)
 
-    monkeypatch.setattr("cas.publisher.sending.hex_of", counting)
+    monkeypatch.setattr("cas.ops.publish.upload.hex_of", counting)
     return seen
 
 
@@ -252,7 +259,7 @@ def test_a_frame_that_does_not_give_back_its_chunk_is_not_sent(
     directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = write_tree(tmp_path / "tree", {"w.bin": b"w" * 100})
-    from cas.frame import Encoder
+    from cas.formats.frame import Encoder
 
     encode = Encoder.encode
     monkeypatch.setattr(Encoder, "encode", lambda self, plain, width=None: encode(self, b"v" * len(plain), width))

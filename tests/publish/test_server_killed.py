@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas import checker, events
+from cas import events
+from cas.ops.fsck import checker
 from cas.bucket import Patience
 from cas.errors import StoreError
-from cas.store import Store, open_store
+from cas.store.store import Store
+from cas.store.store import open_store
 from tests.conftest import HURRIED, publish_tree, read_tree, snapshot, write_tree
-from tools.seaweed import SeaweedFS
+from tools.servers.seaweed import SeaweedFS
 
 _MIB = 1 << 20
 

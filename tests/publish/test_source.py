@@ -10,15 +10,18 @@ import pytest
 
 import cas
 from cas import refs
-from cas.errors import CacheError, InputError
-from cas.manifest import Manifest
-from cas.store import Store
+from cas.errors import CacheError
+from cas.errors import InputError
+from cas.formats.manifest import Manifest
+from cas.store.store import Store
 from tests.conftest import publish_tree, read_tree, run_cas, snapshot, write_tree
 from tests.publish.conftest import REPO, Site
-from tools.models.f5tts import MODEL_FILE, VOCOS_FOLDER
+from tools.models.f5tts import MODEL_FILE
+from tools.models.f5tts import VOCOS_FOLDER
 from tools.models.safetensors import trained_like
 from tools.models.torchzip import write_torch_zip
-from tools.models.weights import Recipe, Weights
+from tools.models.weights import Recipe
+from tools.models.weights import Weights
 
 SHIPPED = Path(__file__).parents[2] / "manifests/sources/f5-tts.toml"
 

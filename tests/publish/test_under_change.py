@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 
 import cas
-from cas import folder, refs
-from cas.errors import CacheError, IntegrityError
-from cas.store import Store, chunk_key, open_store
+from cas import refs
+from cas.local import fs as folder
+from cas.errors import CacheError
+from cas.errors import IntegrityError
+from cas.store.store import Store
+from cas.store.store import chunk_key
+from cas.store.store import open_store
 from tests.conftest import publish_tree, read_tree, snapshot, write_tree
 from tests.publish.conftest import FILES, REPO, Site
 
@@ -169,7 +173,7 @@ def test_a_file_that_changes_while_it_is_hashed(
             WRITERS[change](tree / "w.bin")
         return done
 
-    monkeypatch.setattr("cas.publisher.reading.read_at", changing)
+    monkeypatch.setattr("cas.ops.publish.file_reader.read_at", changing)
     with pytest.raises(CacheError, match=r"w.bin changed while it was read: publish again"):
         publish_tree(directory_store, tree)
     assert_nothing_published(directory_store)

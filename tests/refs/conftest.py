@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from cas.bucket import open_bucket
-from cas.digest import named
-from cas.refs import log_of, parse_reference
+from cas.formats.digest import named
+from cas.refs.reference import log_of
+from cas.refs.reference import parse_reference
 from cas.refs.reflog import RefLog
-from cas.store import Store
+from cas.store.store import Store
 from tests.conftest import publish_tree, run_cas, write_tree
 
 

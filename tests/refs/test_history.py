@@ -8,9 +8,9 @@ import re
 import pytest
 
 from cas.bucket import Kind
-from cas.digest import named
+from cas.formats.digest import named
 from cas.host import whoami
-from cas.store import manifest_key
+from cas.store.store import manifest_key
 from tests.refs.conftest import Desk
 
 PREFIX = "refs/tags/m/latest"

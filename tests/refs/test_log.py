@@ -7,13 +7,19 @@ import re
 import pytest
 
 from cas.bucket import Kind
-from cas.digest import named
-from cas.errors import FormatError, NotFoundError, RefMoved
+from cas.formats.digest import named
+from cas.errors import FormatError
+from cas.errors import NotFoundError
+from cas.errors import RefMoved
 from cas.host import whoami
-from cas.manifest import Manifest
-from cas.refs import Reference, log_of, reflog, resolve
-from cas.refs.reflog import UNSET, RefLog
-from cas.store import Store
+from cas.formats.manifest import Manifest
+from cas.refs import reflog
+from cas.refs.reference import Reference
+from cas.refs.reference import log_of
+from cas.refs.reference import resolve
+from cas.refs.reflog import RefLog
+from cas.refs.reflog import UNSET
+from cas.store.store import Store
 
 A, B = "a" * 64, "b" * 64
 PREFIX = "refs/tags/m/latest"

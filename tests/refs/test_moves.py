@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from cas import leases
+from cas.store import leases
 from cas.bucket import Kind
-from cas.digest import named
+from cas.formats.digest import named
 from cas.errors import NotFoundError
-from cas.refs.moving import move
+from cas.refs.move import move
 from cas.refs.reflog import Ref
-from cas.store import manifest_key
+from cas.store.store import manifest_key
 from tests.conftest import read_tree
 from tests.refs.conftest import Desk
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cas.refs.history import step_back, way
+from cas.refs.history import step_back
+from cas.refs.history import way
 
 LOGS = st.lists(st.sampled_from(["a", "b", "c", "d", None]), max_size=12)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cas import folder
+from cas.local import fs as folder
 from tests.restore.helpers import KIB, end_started, noise
 from tests.restore.versions import Versions, model
 
@@ -35,7 +35,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(len(view))
         return real(fd, view, offset)
 
-    monkeypatch.setattr("cas.survey.read_at", read_at)
+    monkeypatch.setattr("cas.local.scan.read_at", read_at)
     return seen
 
 

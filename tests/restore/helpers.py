@@ -17,15 +17,24 @@ from hashlib import sha256
 from pathlib import Path
 
 import cas
-from cas.bucket import Bucket, Entry, Kind
-from cas.digest import Buffer, hex_of
-from cas.frame import Encoder
-from cas.hfcache import blob_hash
-from cas.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile, now
-from cas.refs import Reference, log_of
-from cas.store import Store
+from cas.bucket import Bucket
+from cas.bucket import Entry
+from cas.bucket import Kind
+from cas.formats.digest import Buffer
+from cas.formats.digest import hex_of
+from cas.formats.frame import Encoder
+from cas.local.hf_cache import blob_hash
+from cas.formats.manifest import ChunkRef
+from cas.formats.manifest import Manifest
+from cas.formats.manifest import PlainFile
+from cas.formats.manifest import Repo
+from cas.formats.manifest import RepoFile
+from cas.formats.manifest import now
+from cas.refs.reference import Reference
+from cas.refs.reference import log_of
+from cas.store.store import Store
 from tests.conftest import REPO, read_tree, snapshot
-from tools.serving import ClosableServer
+from tools.servers.serving import ClosableServer
 
 COMMIT = "c" * 40
 KIB = 1024

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from cas import candidates, refs
+from cas import refs
+from cas.local import seed_files as candidates
 from cas.config import cache_dirs
-from cas.events import Event, Warned
-from cas.manifest import Manifest
-from cas.plan import targets
+from cas.events import Event
+from cas.events import Warned
+from cas.formats.manifest import Manifest
+from cas.local.targets import targets
 from tests.conftest import read_tree, write_tree
 from tests.restore.helpers import KIB, cas_command, check
 from tests.restore.versions import MIB, Versions, big_file, flip

@@ -16,8 +16,9 @@ import pytest
 
 from cas.config import Limits
 from cas.errors import DiskFull
-from cas.events import Event, Phase
-from cas.restorer.parts import Parts
+from cas.events import Event
+from cas.events import Phase
+from cas.ops.restore.part_files import Parts
 from tests.conftest import read_tree, snapshot
 from tests.restore.helpers import KIB, check, check_blobs, die_at, noise, slow_store, start_cas, until
 from tests.restore.versions import MIB, Versions, big_file, flip, old_commit

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.errors import CacheError, DiskFull
+from cas.errors import CacheError
+from cas.errors import DiskFull
 from cas.events import Warned
-from cas.store import Store
+from cas.store.store import Store
 from tests.conftest import REPO, run_cas
 from tests.restore.conftest import Mount
 from tests.restore.helpers import KIB, check, check_blobs, noise, put_model, slow_store, start_cas, until

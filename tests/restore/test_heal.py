@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.hfcache import RepoCache
-from cas.store import Store
-from cas.verify import verify
+from cas.local.hf_cache import RepoCache
+from cas.store.store import Store
+from cas.ops.verify import verify
 from tests.conftest import REPO, run_cas
 from tests.restore.conftest import Mount
 from tests.restore.helpers import COMMIT, HUBS, KIB, ask_hub, cas_command, check, check_offline, noise, put_model

@@ -9,11 +9,11 @@ import pytest
 
 import cas
 from cas import refs
-from cas.hfcache import tree_entries
-from cas.store import Store
+from cas.local.hf_cache import tree_entries
+from cas.store.store import Store
 from tests.conftest import REPO, read_tree, snapshot, write_tree
 from tests.restore.helpers import HUBS, KIB, ask_hub, check_blobs, check_offline, noise, start_hub
-from tools.hub import Hub
+from tools.servers.hub import Hub
 
 OLD = {"config.json": b"{}", "model.safetensors": noise(300 * KIB, 1), "README.md": b"old"}
 NEW = {"config.json": b"{}", "model.safetensors": noise(300 * KIB, 2), "sub/more.bin": noise(70 * KIB, 3)}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.store import Store
+from cas.store.store import Store
 from tests.conftest import REPO
 from tests.restore.helpers import (
     KIB,

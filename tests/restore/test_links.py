@@ -12,9 +12,9 @@ import pytest
 import cas
 from cas.config import cache_dirs
 from cas.errors import CacheError
-from cas.plan import targets
-from cas.store import Store
-from cas.verify import verify
+from cas.local.targets import targets
+from cas.store.store import Store
+from cas.ops.verify import verify
 from tests.conftest import REPO, read_tree, run_cas, snapshot
 from tests.restore.helpers import COMMIT, KIB, check, check_offline, noise, put_model
 
@@ -56,7 +56,7 @@ def test_without_symlinks_every_client_finds_its_files(
         raise AssertionError("a warm restore reads no model byte")
 
     with monkeypatch.context() as patched:
-        patched.setattr("cas.survey.read_at", unread)
+        patched.setattr("cas.local.scan.read_at", unread)
         again = cas.restore("m", directory_store, cache_dir=tmp_path / "cache")
     assert (again.changed, again.fetched) == (False, 0)
     assert verify("m", directory_store, cache_dir=tmp_path / "cache").sound

@@ -6,12 +6,21 @@ import json
 from pathlib import Path
 
 import cas
-from cas.config import Limits, cache_dirs
+from cas.config import Limits
+from cas.config import cache_dirs
 from cas.events import ignore
-from cas.manifest import Manifest
-from cas.plan import Copy, Fetch, Place, Plan, Spot, Work, make_plan, part_name, targets
-from cas.store import Store
-from cas.survey import survey
+from cas.formats.manifest import Manifest
+from cas.local.targets import Spot
+from cas.local.targets import targets
+from cas.ops.restore.plan import Copy
+from cas.ops.restore.plan import Fetch
+from cas.ops.restore.plan import Place
+from cas.ops.restore.plan import Plan
+from cas.ops.restore.plan import Work
+from cas.ops.restore.plan import make_plan
+from cas.ops.restore.plan import part_name
+from cas.store.store import Store
+from cas.local.scan import survey
 from tests.conftest import REPO, run_cas
 from tests.restore.helpers import KIB, noise, put_model
 

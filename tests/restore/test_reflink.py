@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from cas import folder
+from cas.local import fs as folder
 from cas.errors import DiskFull
 from tests.conftest import read_tree, snapshot
 from tests.restore.conftest import Mount
 from tests.restore.helpers import KIB, check
 from tests.restore.versions import MIB, Versions, big_file, flip
 from tools.models.safetensors import write_safetensors
-from tools.models.weights import Recipe, Weights
+from tools.models.weights import Recipe
+from tools.models.weights import Weights
 
 
 @pytest.fixture(params=["xfs", "btrfs"])

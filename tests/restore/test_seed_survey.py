@@ -6,13 +6,14 @@ import shutil
 
 import pytest
 
-from cas import seeds as seeking
+from cas.local import seeds as seeking
 from cas.config import Limits
 from tests.conftest import write_tree
 from tests.restore.helpers import KIB, check
 from tests.restore.versions import MIB, TENSORS, Versions
 from tools.models.safetensors import write_safetensors
-from tools.models.weights import Recipe, Weights
+from tools.models.weights import Recipe
+from tools.models.weights import Weights
 
 
 @pytest.mark.parametrize("shape", ["hub", "plain folder"])

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.events import Event, Noted
-from cas.store import Store
+from cas.events import Event
+from cas.events import Noted
+from cas.store.store import Store
 from tests.conftest import publish_tree, read_tree, run_cas, write_tree
 from tests.restore.helpers import check
 from tests.restore.versions import MIB, Versions, model, old_commit

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.hfcache import RepoCache
-from cas.store import Store
+from cas.local.hf_cache import RepoCache
+from cas.store.store import Store
 from tests.conftest import REPO, read_tree, run_cas
 from tests.restore.helpers import COMMIT, KIB, check, check_offline, noise, outcomes, put_model, start_cas
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.store import Store
+from cas.store.store import Store
 from tests.conftest import REPO, read_tree, snapshot, write_tree
 from tests.restore.helpers import (
     HUBS,
@@ -23,7 +23,7 @@ from tests.restore.helpers import (
     start_hub,
     until,
 )
-from tools.hub import Hub
+from tools.servers.hub import Hub
 
 FILES = {f"{seed}.bin": noise(400 * KIB, seed) for seed in range(6)} | {"twin.bin": noise(400 * KIB, 1), "e": b""}
 TOTAL = 6 * 400 * KIB

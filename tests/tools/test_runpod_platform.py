@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tools.child import spawn
-from tools.runpod_platform import Platform, Status
+from tools.servers.process import spawn
+from tools.servers.runpod_platform import Platform
+from tools.servers.runpod_platform import Status
 
 WORKER = """
 import asyncio, sys
@@ -213,7 +214,7 @@ def test_the_jobs_of_a_worker_that_was_killed_go_to_another(local: Local, tmp_pa
 
 
 def test_it_runs_until_interrupted() -> None:
-    command = [sys.executable, "-m", "tools.runpod_platform", "--endpoint", "ep"]
+    command = [sys.executable, "-m", "tools.servers.runpod_platform", "--endpoint", "ep"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         said = []

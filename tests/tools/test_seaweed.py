@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tools import seaweed
-from tools.child import free_ports, spawn
-from tools.seaweed import Certificate, SeaweedError, SeaweedFS
-from tools.sigv4 import Answer, s3_request
+from tools.servers import seaweed
+from tools.servers.process import free_ports
+from tools.servers.process import spawn
+from tools.servers.seaweed import Certificate
+from tools.servers.seaweed import SeaweedError
+from tools.servers.seaweed import SeaweedFS
+from tools.servers.sigv4 import Answer
+from tools.servers.sigv4 import s3_request
 
 
 @pytest.fixture(scope="module")

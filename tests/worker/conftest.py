@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from cas.store import Store, open_store
-from tools.deployment import Deployment, tiny
-from tools.hub import Hub
-from tools.runpod_platform import Platform
-from tools.seaweed import SeaweedFS
+from cas.store.store import Store
+from cas.store.store import open_store
+from tools.deployment import Deployment
+from tools.deployment import tiny
+from tools.servers.hub import Hub
+from tools.servers.runpod_platform import Platform
+from tools.servers.seaweed import SeaweedFS
 
 
 @pytest.fixture(autouse=True)

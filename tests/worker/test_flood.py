@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tools.deployment import ENDPOINT, JOB, Deployment
-from tools.runpod_platform import Job, Platform
+from tools.deployment import Deployment
+from tools.deployment import ENDPOINT
+from tools.deployment import JOB
+from tools.servers.runpod_platform import Job
+from tools.servers.runpod_platform import Platform
 
 MIB = 1 << 20
 _GROWTH = 48 * MIB

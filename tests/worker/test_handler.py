@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from cas.bucket import Kind, open_bucket
+from cas.bucket import Kind
+from cas.bucket import open_bucket
 from cas.errors import StoreError
 from tests.worker.tone import RATE, WAV, Tone, encode, frames_of, shorten
 from worker.errors import BadRequest
-from worker.handler import MAX_PAYLOAD, Handler
-from worker.voices import Voices
+from worker.jobs.handler import Handler
+from worker.jobs.handler import MAX_PAYLOAD
+from worker.jobs.voices import Voices
 
 GOOD: dict[str, Any] = {"text": "Two words.", "ref_audio": base64.b64encode(WAV).decode(), "ref_text": "A voice."}
 DIGEST = "blake3:" + "0" * 64

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tools import worker_env
-from worker.schema import parse
+from worker.jobs.schema import parse
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = ROOT / "Dockerfile"

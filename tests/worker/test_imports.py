@@ -8,7 +8,7 @@ from pathlib import Path
 
 SDK = """
 import gc, json, sys
-from worker import imports
+from worker.boot import imports
 with imports.hurried():
     assert not gc.isenabled()
     import runpod
@@ -21,7 +21,7 @@ print(json.dumps({**found, "real": cpuinfo.get_cpu_info()["brand_raw"]}))
 
 FAILING = """
 import gc, sys
-from worker import imports
+from worker.boot import imports
 try:
     with imports.hurried():
         raise ImportError

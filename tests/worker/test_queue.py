@@ -139,7 +139,7 @@ def test_a_flood_of_fifty_jobs_with_malformed_ones_among_them_is_answered() -> N
 
 
 def test_memory_is_flat_over_two_hundred_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger("worker.handler"), "disabled", True)  # pytest keeps what is logged
+    monkeypatch.setattr(logging.getLogger("worker.jobs.handler"), "disabled", True)  # pytest keeps what is logged
     speaker = Tone()
     speaking = handler(speaker)
     large = base64.b64encode(b"RIFF".ljust(200_000, b"\0")).decode()

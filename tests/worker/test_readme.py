@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import write_tree
-from tools.hub import Hub
-from worker import upload, voices
+from tools.servers.hub import Hub
+from worker.jobs import upload
+from worker.jobs import voices
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "worker/README.md").read_text()

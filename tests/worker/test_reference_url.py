@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.worker.web import Web, answer, make_certificate, redirect, trickle
-from worker.addresses import is_public
+from worker.jobs.addresses import is_public
 from worker.errors import BadRequest
-from worker.reference_url import Limits, checked, fetch
+from worker.jobs.reference_url import Limits
+from worker.jobs.reference_url import checked
+from worker.jobs.reference_url import fetch
 
 AUDIO = b"RIFF" + bytes(range(256)) * 40
 SECRET = "?signature=hush"

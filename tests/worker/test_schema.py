@@ -11,10 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.audiobytes import MAX_AUDIO
+from worker.jobs.audio_input import MAX_AUDIO
 from worker.errors import BadRequest
-from worker.schema import FIELDS, MAX_REF_TEXT, MAX_TEXT, Inline, Linked, Named, Request, parse
-from worker.speaker import MAX_SEED, Manner
+from worker.jobs.schema import FIELDS
+from worker.jobs.schema import Inline
+from worker.jobs.schema import Linked
+from worker.jobs.schema import MAX_REF_TEXT
+from worker.jobs.schema import MAX_TEXT
+from worker.jobs.schema import Named
+from worker.jobs.schema import Request
+from worker.jobs.schema import parse
+from worker.speech.speaker import MAX_SEED
+from worker.speech.speaker import Manner
 
 WAV = b"RIFF\x24\0\0\0WAVEfmt "
 GOOD = {"text": "Hello.", "ref_audio": base64.b64encode(WAV).decode(), "ref_text": "A voice."}

@@ -15,7 +15,7 @@ from tools.deployment import Deployment
 DEVICES = """
 import json, sys
 from pathlib import Path
-from worker import device
+from worker.boot import device
 found = {}
 for name, asked, nodes in json.loads(sys.argv[1]):
     device._NODES = Path(nodes)

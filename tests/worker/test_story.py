@@ -8,9 +8,12 @@ import urllib.request
 
 import pytest
 
-from cas.store import Store
-from tools.child import free_ports
-from tools.deployment import ENDPOINT, JOB, Deployment, tiny
+from cas.store.store import Store
+from tools.servers.process import free_ports
+from tools.deployment import Deployment
+from tools.deployment import ENDPOINT
+from tools.deployment import JOB
+from tools.deployment import tiny
 from tools.story import chapters
 
 

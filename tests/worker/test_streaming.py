@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tools.deployment import ENDPOINT, Deployment
-from tools.runpod_platform import Status
+from tools.deployment import Deployment
+from tools.deployment import ENDPOINT
+from tools.servers.runpod_platform import Status
 
 LONG = "The first sentence is here. And this is the second one, a little longer. " * 4
 

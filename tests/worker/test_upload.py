@@ -8,9 +8,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cas.errors import AccessDenied, CasError, StoreError, Unreachable
-from tools.seaweed import SeaweedFS
-from worker.upload import Uploader
+from cas.errors import AccessDenied
+from cas.errors import CasError
+from cas.errors import StoreError
+from cas.errors import Unreachable
+from tools.servers.seaweed import SeaweedFS
+from worker.jobs.upload import Uploader
 
 
 @pytest.fixture

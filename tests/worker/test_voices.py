@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from cas.bucket import Bucket, Kind, open_bucket
-from cas.errors import AccessDenied, CasError
+from cas.bucket import Bucket
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.errors import AccessDenied
+from cas.errors import CasError
 from tests.conftest import HURRIED
-from tools.seaweed import SeaweedFS
-from worker.audiobytes import MAX_AUDIO
+from tools.servers.seaweed import SeaweedFS
+from worker.jobs.audio_input import MAX_AUDIO
 from worker.errors import BadRequest
-from worker.schema import MAX_REF_TEXT
-from worker.voices import Voice, Voices
+from worker.jobs.schema import MAX_REF_TEXT
+from worker.jobs.voices import Voice
+from worker.jobs.voices import Voices
 
 WAV = b"RIFF\x24\0\0\0WAVEfmt "
 

@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cas.bucket import Kind, open_bucket
-from cas.store import Store
-from tools.deployment import JOB, Deployment
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.store.store import Store
+from tools.deployment import Deployment
+from tools.deployment import JOB
 
 
 @pytest.mark.timeout(300)

@@ -13,7 +13,9 @@ import numpy as np
 
 from cas.errors import InputError
 from worker.errors import WorkerBroken
-from worker.speaker import Manner, Samples, Step
+from worker.speech.speaker import Manner
+from worker.speech.speaker import Samples
+from worker.speech.speaker import Step
 
 RATE = 8000
 WAV = b"RIFF\x24\0\0\0WAVEfmt "

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Self, cast
 
-from tools.serving import ClosableServer
+from tools.servers.serving import ClosableServer
 
 _MARK = b"/chunks/"
 _PIECE = 1 << 18

@@ -17,13 +17,21 @@ from pathlib import Path
 
 import msgspec
 
-from cas import manifest, safetensors
-from cas.digest import hex_of, named
-from cas.frame import Encoder
-from cas.manifest import ChunkRef, Manifest, Repo, RepoFile
+from cas.formats import manifest
+from cas.formats import safetensors
+from cas.formats.digest import hex_of
+from cas.formats.digest import named
+from cas.formats.frame import Encoder
+from cas.formats.manifest import ChunkRef
+from cas.formats.manifest import Manifest
+from cas.formats.manifest import Repo
+from cas.formats.manifest import RepoFile
 from cas.refs.reflog import RefEntry
-from cas.safetensors import Tensor
-from cas.store import Store, chunk_key, manifest_key, open_store
+from cas.formats.safetensors import Tensor
+from cas.store.store import Store
+from cas.store.store import chunk_key
+from cas.store.store import manifest_key
+from cas.store.store import open_store
 from tools.bench.measure import run
 from tools.bench.results import MIB
 

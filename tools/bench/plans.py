@@ -9,10 +9,16 @@ from pathlib import Path
 
 from blake3 import blake3
 
-from cas import manifest, refs
-from cas.manifest import ChunkRef, Manifest, Repo, RepoFile
-from cas.store import Store, open_store
-from tools.bench.measure import Run, run
+from cas import refs
+from cas.formats import manifest
+from cas.formats.manifest import ChunkRef
+from cas.formats.manifest import Manifest
+from cas.formats.manifest import Repo
+from cas.formats.manifest import RepoFile
+from cas.store.store import Store
+from cas.store.store import open_store
+from tools.bench.measure import Run
+from tools.bench.measure import run
 
 CHUNKS = 20_000
 _CHUNK = 8 << 20

@@ -20,14 +20,16 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
-from cas import planes
-from cas.bucket import Kind, open_bucket
-from cas.bucket.patience import Patience
-from cas.chunking import CHUNK
-from cas.digest import hex_of
-from cas.folder import start_writing_out
-from cas.frame import Decoder, Encoder
-from tools.seaweed import SeaweedFS
+from cas.formats import planes
+from cas.bucket import Kind
+from cas.bucket import open_bucket
+from cas.bucket.retry import Patience
+from cas.formats.chunking import CHUNK
+from cas.formats.digest import hex_of
+from cas.local.fs import start_writing_out
+from cas.formats.frame import Decoder
+from cas.formats.frame import Encoder
+from tools.servers.seaweed import SeaweedFS
 
 _CHUNKS = 96
 _IN_FLIGHT = 14

@@ -16,14 +16,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cas.store import open_store
+from cas.store.store import open_store
 from tools import worker_env
 from tools.deployment import Deployment
-from tools.hub import Hub
+from tools.servers.hub import Hub
 from tools.models.f5tts import hub_folder
-from tools.runpod_platform import Platform
-from tools.seaweed import SeaweedFS
-from tools.story import Chapter, chapters
+from tools.servers.runpod_platform import Platform
+from tools.servers.seaweed import SeaweedFS
+from tools.story import Chapter
+from tools.story import chapters
 
 _BUCKET = "story"
 _PHASES = ("imports", "wait", "load", "warm-up")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from tools.models.safetensors import trained_like
 from tools.models.torchzip import write_torch_zip
-from tools.models.weights import Recipe, Shapes, Weights
+from tools.models.weights import Recipe
+from tools.models.weights import Shapes
+from tools.models.weights import Weights
 
 MODEL_FILE = "SWivid/F5-TTS/F5TTS_v1_Base/model_1250000.safetensors"
 VOCOS_FOLDER = "charactr/vocos-mel-24khz"
@@ -126,7 +128,7 @@ def shrunk(shapes: Shapes, factor: int) -> Shapes:
 def hub_folder(
     root: Path, seed: int = 0, *, changed_fraction: float = 0.0, nudge: float = 0.0, shrink: int = 1
 ) -> None:
-    """Write both models as `<org>/<name>/<files>`, for `tools.hub`; only F5-TTS itself changes.
+    """Write both models as `<org>/<name>/<files>`, for `tools.servers.hub`; only F5-TTS itself changes.
 
     Args:
         root: where to put the folders.

@@ -4,7 +4,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.models.weights import ITEM_SIZES, Recipe, Shapes, Weights, nbytes
+from tools.models.weights import ITEM_SIZES
+from tools.models.weights import Recipe
+from tools.models.weights import Shapes
+from tools.models.weights import Weights
+from tools.models.weights import nbytes
 
 
 def write_safetensors(path: Path, weights: Weights, metadata: Mapping[str, str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""A tiny F5-TTS and Vocos with random weights, made of the real classes, as a folder for `tools.hub`.
+"""A tiny F5-TTS and Vocos with random weights, made of the real classes, as a folder for `tools.servers.hub`.
 
 Run in the worker's environment: `python -m tools.models.tiny_f5 OUT_DIR`. It is a few megabytes, loads and speaks
 within a second, and makes noise that depends on every input.
@@ -11,7 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tools.models.f5tts import MODEL_FILE, VOCOS_FOLDER
+from tools.models.f5tts import MODEL_FILE
+from tools.models.f5tts import VOCOS_FOLDER
 
 MEL_DIM = 100
 SPEECH = {

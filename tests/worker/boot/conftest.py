@@ -16,7 +16,7 @@ import pytest
 import cas
 from tests.conftest import read_tree, run_cas, write_tree
 from tests.restore.helpers import end_started, noise
-from tools.hub import Hub
+from tools.servers.hub import Hub
 
 ROOT = Path(__file__).parent.parent.parent.parent
 SPEECH, VOCODER = "SWivid/F5-TTS", "charactr/vocos-mel-24khz"
@@ -84,7 +84,7 @@ class Station:
 
     def boot(self, **env: str) -> Ran:
         """Boots from somewhere else than the repository."""
-        return ended(self.start("-m", "worker.boot", env=env))
+        return ended(self.start("-m", "worker.boot.boot", env=env))
 
     def publish(self, *tags: str, store: str | None = None, files: Mapping[str, Mapping[str, bytes]] = FILES) -> str:
         """What the hub's repos hold, or `files` instead, as a version of f5-tts; its reference."""

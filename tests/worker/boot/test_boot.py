@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cas.refs import Reference, log_of
-from cas.store import open_store
+from cas.refs.reference import Reference
+from cas.refs.reference import log_of
+from cas.store.store import open_store
 from tests.worker.boot.conftest import AWAY, FILES, SPEECH, TOTAL, Station
 
 NEWER = {
@@ -156,7 +157,7 @@ def test_the_switch_leaves_the_store_alone(station: Station) -> None:
 
 ENVIRONMENT = """
 import json, os, sys
-from worker.boot import Boot
+from worker.boot.boot import Boot
 heavy = [name for name in ("torch", "f5_tts", "runpod", "huggingface_hub", "obstore", "boto3") if name in sys.modules]
 boot = Boot.start()
 if "early" in sys.argv:

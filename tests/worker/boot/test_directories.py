@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas import folder
-from cas.store import open_store
+from cas.local import fs as folder
+from cas.store.store import open_store
 from tests.restore.conftest import Mount, mount
 from tests.restore.helpers import put_model
 from tests.worker.boot.conftest import FILES, TOTAL, Station
-from worker.directories import examine, missing, rank, room
+from worker.boot.directories import examine
+from worker.boot.directories import missing
+from worker.boot.directories import rank
+from worker.boot.directories import room
 
 __all__ = ["mount"]
 
@@ -121,7 +124,7 @@ def test_a_directory_without_any_room_may_hold_the_whole_model(
     manifest = put_model(open_store(station.store), FILES, model="f5-tts", chunk=64 * 1024)
     a, b = station.directories
     cas.restore("f5-tts", station.store, cache_dir=b / "hub")
-    monkeypatch.setattr("worker.directories.room", lambda *_: 0)
+    monkeypatch.setattr("worker.boot.directories.room", lambda *_: 0)
     assert [found.problem for found in examine([a, b])] == ["", ""]
     assert "no room" in examine([b])[0].note
     ranked, small = rank([a, b], manifest)
@@ -190,14 +193,14 @@ def refuse(*args, real=os.{call}, **kwargs):
         raise OSError(errno.{code}, os.strerror(errno.{code}))
     return real(*args, **kwargs)
 os.{call} = refuse
-runpy.run_module("worker.restoring", run_name="__main__")
+runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 
 
 @pytest.mark.parametrize(("call", "code"), [("pwrite", "ENOSPC"), ("pwrite", "EDQUOT"), ("fsync", "EIO")])
 def test_a_disk_that_fails_in_the_middle_makes_way_for_the_next(call: str, code: str, station: Station) -> None:
     from tests.worker.boot.test_kill import whole_output
-    from worker import outcome
+    from worker.boot import messages as outcome
 
     exact = station.publish()
     a, b = station.directories
@@ -211,7 +214,7 @@ def test_a_disk_that_fails_in_the_middle_makes_way_for_the_next(call: str, code:
 
 def test_a_disk_without_fsync_is_warned_of_and_gone_on_with(station: Station) -> None:
     from tests.worker.boot.test_kill import whole_output
-    from worker import outcome
+    from worker.boot import messages as outcome
 
     station.publish()
     a, b = station.directories

@@ -16,9 +16,11 @@ from cas.bucket import open_bucket
 from tests.conftest import run_cas, write_tree
 from tests.restore.helpers import noise, until
 from tests.worker.boot.conftest import FILES, SPEECH, Station, ended
-from tools.child import free_ports
-from tools.fault_proxy import Fault, FaultProxy, Kind
-from tools.seaweed import SeaweedFS
+from tools.servers.process import free_ports
+from tools.servers.fault_proxy import Fault
+from tools.servers.fault_proxy import FaultProxy
+from tools.servers.fault_proxy import Kind
+from tools.servers.seaweed import SeaweedFS
 
 LEASE = 5  # seconds, as stations have it
 LARGE = {**FILES, SPEECH: {**FILES[SPEECH], "F5TTS_v1_Base/model_1250000.safetensors": noise(30_000_000, 3)}}
@@ -26,7 +28,7 @@ LARGE = {**FILES, SPEECH: {**FILES[SPEECH], "F5TTS_v1_Base/model_1250000.safeten
 PUBLISHING = """
 import sys
 from pathlib import Path
-from worker import publishing
+from worker.model import publish_process as publishing
 sys.exit(publishing.main(Path(sys.argv[1]), pause=0.2))
 """
 

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from cas.hfcache import RepoCache
-from cas.locks import Lock
-from cas.publisher.source import RepoSource, Source
+from cas.local.hf_cache import RepoCache
+from cas.local.locks import Lock
+from cas.hub.source import RepoSource
+from cas.hub.source import Source
 from tests.conftest import read_tree
 from tests.restore.conftest import mount
 from tests.worker.boot.conftest import AWAY, FILES, TOTAL, Station
 from tests.worker.boot.test_directories import small
 from tests.worker.boot.test_kill import whole_output
-from worker import hubroom, outcome
+from worker.boot import messages as outcome
+from worker.model import hub_space as hubroom
 
 __all__ = ["mount", "small"]
 
@@ -96,28 +98,31 @@ def test_damage_in_the_first_directory_makes_way_for_a_good_one_when_both_are_do
 # Too little room, of which the checks know, or which shows only while the model is being written.
 ROOM = """
 import runpy
-from worker import directories, hubroom
+from worker.boot import directories
+from worker.model import hub_space as hubroom
 real = directories.room
 directories.room = lambda path, *words: 1000 if str(path).endswith("/a") else real(path, *words)
-runpy.run_module("worker.restoring", run_name="__main__")
+runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 UNLISTED = """
 import runpy
-from worker import directories, hubroom
+from worker.boot import directories
+from worker.model import hub_space as hubroom
 real = directories.room
 directories.room = lambda path, *words: 0 if str(path).endswith("/a") else real(path, *words)
 hubroom.listed = lambda source: None
-runpy.run_module("worker.restoring", run_name="__main__")
+runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 LATE = """
 import runpy
-from worker import hubroom
+from worker.model import hub_space as hubroom
 hubroom.listed = lambda source: None
-runpy.run_module("worker.restoring", run_name="__main__")
+runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 XET = """
 import runpy
-from worker import fromhub, hubroom
+from worker.model import hub_download as fromhub
+from worker.model import hub_space as hubroom
 from cas.errors import StoreError
 hubroom.listed = lambda source: None
 def bring(source, dirs, notebook, real=fromhub.bring):
@@ -126,7 +131,7 @@ def bring(source, dirs, notebook, real=fromhub.bring):
         raise StoreError("it cannot be downloaded: RuntimeError: IO Error: No space left on device (os error 28)")
     return done
 fromhub.bring = bring
-runpy.run_module("worker.restoring", run_name="__main__")
+runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 
 
@@ -191,8 +196,8 @@ def test_a_want_of_room_that_is_told_in_words_alone_leaves_nothing_either(statio
 
 LISTED = """
 import sys
-from cas.publisher.source import Source
-from worker import hubroom
+from cas.hub.source import Source
+from worker.model import hub_space as hubroom
 found = hubroom.listed(Source.from_repos(sys.argv[1:2], sys.argv[2:]))
 print(found if found is None else [(file.path, file.size) for file in found])
 """
@@ -240,9 +245,9 @@ def edit(directory: Path) -> None:
 PLATFORM = """
 import runpy, sys
 from pathlib import Path
-from worker import settings
+from worker.boot import settings
 settings.RUNPOD_CACHE = Path(sys.argv.pop(1))
-runpy.run_module("worker.restoring", run_name="__main__")
+runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 
 

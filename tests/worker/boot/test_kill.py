@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from cas.store import Store, open_store
+from cas.store.store import Store
+from cas.store.store import open_store
 from tests.restore.helpers import DIE_AT, check_blobs, put_model, slow_store, until
 from tests.worker.boot.conftest import FILES, ROOT, TOTAL, Station, ended
 
-RESTORING = f"{DIE_AT}\nimport runpy\nrunpy.run_module('worker.restoring', run_name='__main__')"
+RESTORING = f"{DIE_AT}\nimport runpy\nrunpy.run_module('worker.model.restore_process', run_name='__main__')"
 POINTS = 8
 
 
@@ -79,7 +80,7 @@ def test_a_restoring_process_that_is_killed_is_started_once_more(limit: int, sta
     store = small_chunks(station)
     with slow_store(store, limit) as server:
         exact = "f5-tts@" + store.versions("f5-tts")[0]
-        process = station.start("-m", "worker.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
+        process = station.start("-m", "worker.boot.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
         until(lambda: server.stalling)
         (restoring,) = children(process.pid)
         os.kill(restoring, signal.SIGKILL)
@@ -93,7 +94,7 @@ def test_a_worker_that_is_killed_takes_the_restoring_process_with_it(station: St
     store = small_chunks(station)
     exact = "f5-tts@" + store.versions("f5-tts")[0]
     with slow_store(store, 12) as server:
-        process = station.start("-m", "worker.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
+        process = station.start("-m", "worker.boot.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
         until(lambda: server.stalling)
         (restoring,) = children(process.pid)
         process.kill()
@@ -115,7 +116,7 @@ def gone(pid: int) -> bool:
 
 def test_a_worker_that_is_killed_while_the_hub_is_downloaded_from(station: Station) -> None:
     station.hub.bytes_per_second = 200_000
-    process = station.start("-m", "worker.boot")
+    process = station.start("-m", "worker.boot.boot")
     until(lambda: list(station.directories[0].glob("hub/models--*/blobs/*.incomplete")))
     process.kill()
     process.wait(timeout=10)

@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from cas.refs import Reference, log_of
-from cas.store import open_store
+from cas.refs.reference import Reference
+from cas.refs.reference import log_of
+from cas.store.store import open_store
 from tests.worker.boot.conftest import Station
 from tests.worker.boot.test_kill import whole_output
-from worker import outcome
+from worker.boot import messages as outcome
 
 
 def restored(station: Station, **env: str) -> outcome.Restored:
     """How the restoring process ends; the background publish goes by what it says."""
     directory = str(station.directories[0])
-    out, err = whole_output(station.start("-m", "worker.restoring", directory, env=env))
+    out, err = whole_output(station.start("-m", "worker.model.restore_process", directory, env=env))
     done = outcome.decode(out.encode())
     assert isinstance(done, outcome.Restored), err
     return done

@@ -11,20 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from cas.refs.reflog import Ref, RefLog
-from cas.store import open_store
+from cas.refs.reflog import Ref
+from cas.refs.reflog import RefLog
+from cas.store.store import open_store
 from tests.restore.helpers import DIE_AT
 from tests.worker.boot.conftest import AWAY, FILES, SPEECH, Station, ended
 from tests.worker.boot.test_kill import close, whole_output
-from worker import publishing
-from worker.outcome import Bytes, Restored
+from worker.model import publish_process as publishing
+from worker.boot.messages import Bytes
+from worker.boot.messages import Restored
 
-PUBLISHING = f"{DIE_AT}\nimport runpy\nrunpy.run_module('worker.publishing', run_name='__main__')"
+PUBLISHING = f"{DIE_AT}\nimport runpy\nrunpy.run_module('worker.model.publish_process', run_name='__main__')"
 
 STORY = """
 import sys
-from worker import publishing
-from worker.boot import Boot
+from worker.model import publish_process as publishing
+from worker.boot.boot import Boot
 boot = Boot.start()
 booted = boot.wait()
 boot.ready()
@@ -36,7 +38,7 @@ sys.exit(process.wait() if process else 99)
 PUBLISH_NOW = """
 import sys
 from pathlib import Path
-from worker import publishing
+from worker.model import publish_process as publishing
 sys.exit(publishing.main(Path(sys.argv[1]), pause=0.01))
 """
 
@@ -111,7 +113,7 @@ def test_a_publish_that_is_killed_moves_no_tag_and_the_next_one_goes_on(share: f
 
 
 def test_a_publish_ends_with_its_worker(station: Station) -> None:
-    process = station.start("-m", "worker.publishing", str(station.directories[0]), env={"CAS_STORE": AWAY})
+    process = station.start("-m", "worker.model.publish_process", str(station.directories[0]), env={"CAS_STORE": AWAY})
     assert process.stdin
     process.stdin.close()
     assert process.wait(timeout=10) == 1
@@ -141,7 +143,7 @@ def test_an_edited_cache_is_not_published(station: Station) -> None:
     station.boot()
     for blob in (station.directories[0] / "hub").glob("models--SWivid*/blobs/*"):
         blob.write_bytes(b"edited")
-    process = station.start("-m", "worker.publishing", str(station.directories[0]))
+    process = station.start("-m", "worker.model.publish_process", str(station.directories[0]))
     _, err = whole_output(process)
     assert process.returncode == 4, err
     assert "background publish failed" in err

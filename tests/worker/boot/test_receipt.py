@@ -13,10 +13,11 @@ import pytest
 from cas import config
 from tests.restore.helpers import until
 from tests.worker.boot.conftest import AWAY, TOTAL, Ran, Station, ended
-from tools.seaweed import SeaweedFS
-from worker import phases
-from worker.outcome import Failed, Step
-from worker.phases import Phases
+from tools.servers.seaweed import SeaweedFS
+from worker.boot import cold_start as phases
+from worker.boot.messages import Failed
+from worker.boot.messages import Step
+from worker.boot.cold_start import Phases
 
 
 def test_every_phase_has_its_seconds_and_every_byte_its_source(station: Station) -> None:
@@ -153,9 +154,10 @@ def test_an_address_of_the_hub_is_shown_without_what_may_be_secret(
 def test_the_log_of_the_hubs_client_shows_no_password(station: Station) -> None:
     code = """
 import sys; from pathlib import Path
-from cas import config, events
-from cas.publisher import Source
-from cas.publisher.gather import gather
+from cas import config
+from cas import events
+from cas.ops.publish.publisher import Source
+from cas.hub.gather import gather
 gather(Source.from_repos(["charactr/vocos-mel-24khz"]), config.CacheDirs(Path(sys.argv[1]), Path(sys.argv[1])),
     events.ignore, download=True)
 from huggingface_hub.utils import logging
@@ -194,7 +196,7 @@ def test_a_receipt_is_kept_in_the_store_unless_switched_off(station: Station) ->
 
 
 UNUSABLE = """
-from worker.boot import Boot
+from worker.boot.boot import Boot
 boot = Boot.start()
 boot.wait()
 with boot.phases.measure("load"):
@@ -219,7 +221,7 @@ def test_the_receipt_of_a_model_that_cannot_be_used_says_so(station: Station) ->
 
 GONE = """
 import os
-from worker.boot import Boot
+from worker.boot.boot import Boot
 Boot.start().wait()
 os._exit(0)
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cas.errors import InputError
-from worker.settings import Settings
+from worker.boot.settings import Settings
 
 
 def test_four_variables_are_enough() -> None:

@@ -8,16 +8,16 @@ import pytest
 
 from tests.worker.boot.conftest import Station
 from tests.worker.boot.test_kill import whole_output
-from worker import outcome
+from worker.boot import messages as outcome
 
 CODE = """
 import runpy
-from worker import kept
+from worker.boot import kept
 def recall(directory, model):
     password = "verysecret"
     raise {error}
 kept.recall = recall
-runpy.run_module("worker.restoring", run_name="__main__")
+runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 
 

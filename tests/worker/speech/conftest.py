@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import run_cas
 from tests.worker.speech.recordings import speech, wav
-from tools.hub import Hub
+from tools.servers.hub import Hub
 
 ROOT = Path(__file__).parent.parent.parent.parent
 CLIENTS = "tests.worker.speech.clients"

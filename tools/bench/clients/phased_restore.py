@@ -6,7 +6,8 @@ import sys
 import time
 
 import cas.cli.restore  # noqa: F401 (what the command loads, too)
-from cas import events, restorer
+from cas import events
+from cas.ops.restore import restorer
 from cas.cli.process import keep_memory_together
 
 reference, cache = sys.argv[1:]

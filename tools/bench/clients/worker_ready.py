@@ -5,14 +5,15 @@ import os
 import sys
 from pathlib import Path
 
-from worker import device, imports
-from worker.boot import Boot
+from worker.boot import device
+from worker.boot import imports
+from worker.boot.boot import Boot
 
 boot = Boot.start()
 with boot.phases.measure("imports"), imports.hurried():
     import runpod  # noqa: F401 (as the worker does)
 
-    from worker import f5
+    from worker.speech import f5
 booted = boot.wait()
 with boot.phases.measure("load"):
     speaker = f5.load(Path(os.environ["HF_HUB_CACHE"]), device.choose(), must_be_verified=True)

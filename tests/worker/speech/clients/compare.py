@@ -22,8 +22,11 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from f5_tts.infer import utils_infer  # noqa: E402
 
-from worker import architecture, f5, modelfiles, networks  # noqa: E402
-from worker.speaker import Manner  # noqa: E402
+from worker.speech import architecture  # noqa: E402
+from worker.speech import f5
+from worker.speech import model_files as modelfiles
+from worker.speech import networks
+from worker.speech.speaker import Manner  # noqa: E402
 
 SHORT = "The sea was calm that night, and nobody spoke."
 LONG = " ".join(f"Sentence number {n} is here to be spoken, and it takes its time; so does the next!" for n in range(4))

@@ -13,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worker import f5, modelfiles, networks
+from worker.speech import f5
+from worker.speech import model_files as modelfiles
+from worker.speech import networks
 
 HUB, COPIES = (Path(word) for word in sys.argv[1:])
 

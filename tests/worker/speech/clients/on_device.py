@@ -14,7 +14,10 @@ from typing import Any
 import torch
 from f5_tts.infer import utils_infer
 
-from worker import architecture, f5, modelfiles, networks
+from worker.speech import architecture
+from worker.speech import f5
+from worker.speech import model_files as modelfiles
+from worker.speech import networks
 
 DEVICE = sys.argv[1]
 HUB, HALF = (Path(word) for word in sys.argv[2:])

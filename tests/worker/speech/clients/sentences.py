@@ -5,6 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-from worker.parts import sentences
+from worker.speech.text_parts import sentences
 
 print(json.dumps([sentences(text) for text in sys.argv[1:]]))

@@ -14,7 +14,8 @@ from f5_tts.infer import utils_infer
 
 from cas.errors import InputError
 from tests.worker.speech.recordings import RATE, speech, wav
-from worker import reference, sound
+from worker.speech import reference
+from worker.speech import sound
 
 
 def made(samples: Any, rate: int, container: str, coding: str) -> bytes:

@@ -21,9 +21,11 @@ import torch
 from f5_tts.infer import utils_infer
 
 from cas.errors import InputError
-from worker import f5, parts, reference
+from worker.speech import f5
+from worker.speech import reference
+from worker.speech import text_parts as parts
 from worker.errors import WorkerBroken
-from worker.speaker import Manner
+from worker.speech.speaker import Manner
 
 HUB, RECORDING = (Path(word) for word in sys.argv[1:])
 SENTENCES = " ".join(f"This is the sentence with the number {n}, and it goes on for a while." for n in range(8))

@@ -1,0 +1,235 @@
+"""From a store URL and the user's standard variables to a bucket."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from obstore import sign
+from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Store
+
+from cas.bucket.s3_admin import Administration
+from cas.bucket.base import Bucket
+from cas.bucket.object_store import ObjectBucket
+from cas.bucket.retry import Patience
+from cas.errors import AccessDenied
+from cas.errors import CacheError
+from cas.errors import InputError
+
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+
+# obstore's own retries are off: they repeat a 501 and cannot be told apart from progress.
+_NO_RETRIES: Any = {"max_retries": 0}
+_SIGNED_FOR = datetime.timedelta(minutes=10)
+_NO_LIMIT = datetime.timedelta(hours=1)
+
+_REGION_IN_HOST = re.compile(
+    r"^(?:s3(?:-fips)?[.-](?:dualstack\.)?(?P<a>[a-z]{2}[a-z0-9-]*-\d{1,3})\.|(?P<b>[a-z]{3}\d)\.digitaloceanspaces\.com$)"
+)
+_REFUSE_CONDITIONAL_WRITES = (".backblazeb2.com",)
+
+
+def open_bucket(url: str, patience: Patience | None = None) -> Bucket:
+    """The bucket at `url`; makes no request.
+
+    url: `s3://bucket/prefix`, `https://host/path` (read only; plain http for a local one), `file:///path`, a plain
+    path, or `memory:` for tests. Raises InputError for any other scheme, AccessDenied when S3 credentials
+    cannot be found, CacheError when a directory cannot be used.
+    """
+    patience = patience or Patience()
+    scheme = url.split("://", 1)[0] if "://" in url else ""
+    if url == "memory:":
+        store = MemoryStore()
+        return ObjectBucket(url, lambda reading: store, patience, remote=False)
+    if scheme == "s3":
+        return _s3(url, patience)
+    if scheme in ("https", "http"):
+        return _http(url, patience)
+    if scheme in ("file", ""):
+        return _directory(url, patience)
+    raise InputError(f"store {scheme}://…: this scheme is unknown: use s3://, https://, file:// or a path")
+
+
+def _directory(url: str, patience: Patience) -> Bucket:
+    path = Path(url.removeprefix("file://")).expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise CacheError(f"store {path} is a file: name a directory")
+
+    def connect(reading: bool) -> ObjectStore:
+        # Reading must not create what it looks for; obstore wants the root to exist.
+        if reading and not path.is_dir():
+            return MemoryStore()
+        try:
+            return LocalStore(path, mkdir=True)
+        except Exception as error:
+            raise CacheError(f"store {path} cannot be created: {str(error).splitlines()[0]}") from error
+
+    return _Directory(str(path), connect, patience, remote=False)
+
+
+class _Directory(ObjectBucket):
+    """A directory: its client is made anew until the directory exists, and files are read into memory given."""
+
+    def get_into(self, key: str, into: memoryview) -> int:
+        try:
+            with open(os.path.join(self.url, key), "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size <= len(into) and os.preadv(file.fileno(), [into[:size]], 0) == size:
+                    return size
+        except OSError:
+            pass  # told apart below
+        return super().get_into(key, into)
+
+    def _client(self, reading: bool) -> ObjectStore:
+        client = super()._client(reading)
+        if isinstance(client, MemoryStore):
+            del self._clients[reading]
+        return client
+
+
+def _http(url: str, patience: Patience) -> Bucket:
+    url = _address("store", url)
+
+    def connect(reading: bool) -> ObjectStore:
+        options = _client_options(url, patience, reading)
+        return _made(url, lambda: HTTPStore.from_url(url, client_options=options, retry_config=_NO_RETRIES))
+
+    return ObjectBucket(url, connect, patience, writable=False, address=lambda client, key: f"{url}/{key}")
+
+
+def _s3(url: str, patience: Patience) -> Bucket:
+    parts = urlsplit(url)
+    if not parts.netloc or parts.query or parts.fragment or parts.username:
+        raise InputError(f"store s3://{parts.hostname or ''}…: write s3://bucket/prefix and nothing else")
+    credentials = _credentials()
+    endpoint = _endpoint(credentials)
+    host = urlsplit(endpoint).hostname or ""
+    region = _region(host, credentials)
+
+    def connect(reading: bool) -> ObjectStore:
+        options = _client_options(endpoint, patience, reading)
+        make = lambda: S3Store(  # noqa: E731
+            parts.netloc,
+            prefix=parts.path.strip("/") or None,
+            region=region,
+            # Always given: obstore reads the variables, too, and panics at one that is set but empty.
+            aws_endpoint_url_s3=endpoint or f"https://{parts.netloc}.s3.{region}.amazonaws.com",
+            virtual_hosted_style_request=not endpoint,
+            # TLS protects what is sent; boto3, too, signs the bodies of requests over plain http only.
+            unsigned_payload=not endpoint.startswith("http://"),
+            client_options=options,
+            retry_config=_NO_RETRIES,
+            **credentials,
+        )
+        return _made(url, make)
+
+    plain = {f"aws_{name}": value for name, value in credentials.items() if name != "credential_provider"}
+    return ObjectBucket(
+        url.rstrip("/"),
+        connect,
+        patience,
+        conditional=not host.endswith(_REFUSE_CONDITIONAL_WRITES),
+        endpoint=endpoint,
+        address=_signed,
+        administration=Administration(url, parts.netloc, parts.path.strip("/"), endpoint, region, plain),
+    )
+
+
+def _signed(client: ObjectStore, key: str) -> str:
+    assert isinstance(client, S3Store)
+    return sign(client, "GET", key, _SIGNED_FOR)
+
+
+def _endpoint(credentials: dict[str, Any]) -> str:
+    """AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or the profile's endpoint_url; empty for AWS itself."""
+    for name in _ENDPOINTS:
+        if url := os.environ.get(name):
+            return _address(name, url)
+    if "credential_provider" not in credentials:
+        return ""
+    import boto3
+
+    url = str(boto3.Session().client("s3", region_name="us-east-1").meta.endpoint_url)
+    return "" if url.endswith(".amazonaws.com") else _address("endpoint_url of the profile", url)
+
+
+def _address(name: str, url: str) -> str:
+    """A URL that is no more than an address; what it carries besides could be secret, and errors show it."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InputError(f"{name}: write https:// and the host, as in https://s3.example.com")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise InputError(f"{name} {parts.scheme}://{parts.hostname}…: write no user, password or query into it")
+    return url.rstrip("/")
+
+
+def _made(url: str, make: Callable[[], ObjectStore]) -> ObjectStore:
+    try:
+        return make()
+    except Exception as error:
+        bundle = os.environ.get("AWS_CA_BUNDLE")
+        hint = f"check that AWS_CA_BUNDLE {bundle} holds certificates (PEM)" if bundle else "check the AWS_ variables"
+        raise InputError(f"store {url} cannot be opened ({str(error).splitlines()[0]}): {hint}") from error
+
+
+def _credentials() -> dict[str, Any]:
+    """What S3Store needs to sign: the plain variables, or whatever boto3's chain finds."""
+    key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if key and secret:
+        token = os.environ.get("AWS_SESSION_TOKEN")
+        return {"access_key_id": key, "secret_access_key": secret, **({"session_token": token} if token else {})}
+    if key or secret:
+        missing = "AWS_SECRET_ACCESS_KEY" if key else "AWS_ACCESS_KEY_ID"
+        raise AccessDenied(f"{missing} is not set beside its twin: set both")
+    import boto3
+    from botocore.exceptions import BotoCoreError
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    try:
+        session = boto3.Session()
+        if session.get_credentials() is None:
+            raise AccessDenied("no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+    except BotoCoreError as error:
+        raise AccessDenied(f"S3 credentials cannot be used: {error}") from error
+    # boto3 vouches for ten minutes from now, obstore would go on using what it got for twenty-five.
+    return {"credential_provider": Boto3CredentialProvider(session, ttl=datetime.timedelta(minutes=10))}
+
+
+def _region(host: str, credentials: dict[str, Any]) -> str:
+    """AWS_REGION, AWS_DEFAULT_REGION, the profile's, the one in the endpoint's name, or us-east-1."""
+    if named := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
+        return named
+    if (provider := credentials.get("credential_provider")) and (region := provider.config.get("region")):
+        return str(region)
+    return region_in_host(host)
+
+
+def region_in_host(host: str) -> str:
+    """The region that an endpoint's host name tells to sign for; us-east-1 where it tells none."""
+    if found := _REGION_IN_HOST.match(host):
+        return found["a"] or found["b"]
+    return "auto" if host.endswith(".r2.cloudflarestorage.com") else "us-east-1"
+
+
+def _client_options(url: str, patience: Patience, reading: bool) -> Any:
+    options: dict[str, Any] = {
+        "connect_timeout": datetime.timedelta(seconds=patience.connect),
+        # The whole request is bounded by our own deadlines, which know its size.
+        "timeout": _NO_LIMIT,
+        "allow_http": url.startswith("http://"),
+        "pool_idle_timeout": datetime.timedelta(seconds=20),
+    }
+    if reading:
+        # It counts from the start of a request, upload included: only for requests without a body.
+        options["read_timeout"] = datetime.timedelta(seconds=patience.silence)
+    if bundle := os.environ.get("AWS_CA_BUNDLE"):
+        try:
+            options["root_certificate"] = Path(bundle).read_bytes()
+        except OSError as error:
+            raise InputError(f"AWS_CA_BUNDLE {bundle} cannot be read: {error.strerror}") from error
+    return options

@@ -1,0 +1,194 @@
+"""Bodies read straight into the caller's memory: the way chunks take while all is well.
+
+obstore hands a body over in fresh memory, copied twice on its way. The standard library reads from the socket
+into a buffer that is used again and again, for half the CPU (docs/decisions/0011-bodies-into-buffers.md).
+Nothing here knows a server's errors: whatever is out of the ordinary is left to obstore, deadlines, retries and all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import ssl
+import threading
+import time
+import urllib.request
+import weakref
+from collections.abc import Callable, Iterator
+from urllib.parse import SplitResult, urlsplit
+
+from cas.bucket.retry import Patience
+
+# A server closes idle connections; a request sent into one that is closing is lost.
+_IDLE = 15.0
+
+# A connection that is silent for so many times as long as a whole body usually takes is left, and the object asked for
+# again. (One that is only slow is not: where many share a link, some get little of it for a while.)
+_UNUSUAL = 8.0
+_SHORTEST = 3.0
+
+# How long to leave everything to obstore after something out of the ordinary, doubled each time in a row.
+_REST = 0.5
+_LONGEST_REST = 60.0
+
+_Connection = http.client.HTTPConnection
+
+
+class DirectReader:
+    """Reads objects by their URLs; safe to use from several threads."""
+
+    def __init__(self, locate: Callable[[str], str], patience: Patience) -> None:
+        """locate: the URL under which a key can be read now, signed where that is needed."""
+        self._locate = locate
+        self._patience = patience
+        self._idle: list[tuple[_Connection, float]] = []
+        self._guard = threading.Lock()
+        self._watch = _Watch()
+        self._context: ssl.SSLContext | None = None
+        self._proxied: bool | None = None
+        self._rest, self._rests_until = _REST, 0.0
+        self._pace = 0.0  # seconds a body usually takes; 0 until one has come
+        weakref.finalize(self, _close, self._idle)
+
+    def read(self, key: str, into: memoryview) -> int | None:
+        """Fills `into` with an object and returns its size; None when another way must be taken."""
+        if time.monotonic() < self._rests_until:
+            return None
+        try:
+            url = urlsplit(self._locate(key))
+            if self._proxied is None:
+                self._proxied = _is_proxied(url)
+            size = None if self._proxied else self._read(url, into)
+        except Exception:
+            # Signing needs credentials, connecting a network, reading a peer that keeps its word. Whichever failed
+            # will fail for obstore, too, and is told apart and reported there.
+            size = None
+        with self._guard:
+            if size is None:
+                self._rests_until = time.monotonic() + self._rest
+                self._rest = min(self._rest * 2, _LONGEST_REST)
+            else:
+                self._rest = _REST
+        return size
+
+    def _read(self, url: SplitResult, into: memoryview) -> int | None:
+        for fresh in (False, True):
+            connection = self._take(url, fresh=fresh)
+            begun = time.monotonic()
+            try:
+                connection.sock.settimeout(self._silence())
+                with self._watch.until(connection, begun + self._patience.body(len(into), 1)):
+                    connection.request("GET", f"{url.path}?{url.query}" if url.query else url.path)
+                    answer = connection.getresponse()
+                    size = _body(answer, into)
+            except ConnectionError:
+                connection.close()
+                if fresh:
+                    raise
+                continue  # most likely it had been closed while it was idle
+            except BaseException:
+                connection.close()
+                raise
+            if size is None:
+                connection.close()
+                return None
+            self._give_back(connection, time.monotonic() - begun)
+            return size
+        return None
+
+    def _silence(self) -> float:
+        longest = self._patience.silence
+        return min(longest, max(_SHORTEST, _UNUSUAL * self._pace)) if self._pace else longest
+
+    def _take(self, url: SplitResult, *, fresh: bool) -> _Connection:
+        with self._guard:
+            while self._idle:
+                connection, since = self._idle.pop()
+                if not fresh and time.monotonic() - since < _IDLE:
+                    return connection
+                connection.close()
+        host, wait = url.hostname or "", self._patience.connect
+        if url.scheme == "https":
+            connection = http.client.HTTPSConnection(host, url.port, timeout=wait, context=self._tls())
+        else:
+            connection = _Connection(host, url.port, timeout=wait)
+        connection.connect()
+        return connection
+
+    def _tls(self) -> ssl.SSLContext:
+        with self._guard:
+            if self._context is None:
+                self._context = ssl.create_default_context()
+                if bundle := os.environ.get("AWS_CA_BUNDLE"):
+                    self._context.load_verify_locations(bundle)
+            return self._context
+
+    def _give_back(self, connection: _Connection, seconds: float) -> None:
+        with self._guard:
+            self._pace = seconds if not self._pace else self._pace + (seconds - self._pace) / 8
+            if connection.sock is not None:
+                self._idle.append((connection, time.monotonic()))
+
+
+class _Watch:
+    """Cuts connections whose time is up, in a thread of its own: a trickle never runs into a socket's timeout."""
+
+    def __init__(self) -> None:
+        self._deadlines: dict[_Connection, float] = {}
+        self._guard = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def until(self, connection: _Connection, deadline: float) -> Iterator[None]:
+        """Cuts the connection at `deadline` (monotonic seconds) unless the `with` block has ended."""
+        with self._guard:
+            self._deadlines[connection] = deadline
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="cas-watch", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._guard:
+                del self._deadlines[connection]
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(0.5)
+            with self._guard:
+                if not self._deadlines:
+                    self._thread = None
+                    return
+                for connection, deadline in self._deadlines.items():
+                    if time.monotonic() > deadline and connection.sock is not None:
+                        with contextlib.suppress(OSError):
+                            # Not the TLS socket's own: the thread that reads must find an end, not an unwrapped socket.
+                            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+
+def _is_proxied(url: SplitResult) -> bool:
+    """Whether the user's variables send such requests through a proxy, which is obstore's to talk to."""
+    proxies = {url.scheme, "all"} & urllib.request.getproxies().keys()
+    return bool(proxies) and not urllib.request.proxy_bypass(url.netloc)
+
+
+def _body(answer: http.client.HTTPResponse, into: memoryview) -> int | None:
+    """Reads an ordinary answer's body to its end; None for any other answer."""
+    size = answer.length
+    if answer.status != http.client.OK or size is None or size > len(into):
+        return None
+    done = 0
+    while done < size:
+        got = answer.readinto(into[done:size])
+        if not got:
+            return None
+        done += got
+    answer.read()  # nothing is left: this lets go of the connection
+    return size
+
+
+def _close(connections: list[tuple[_Connection, float]]) -> None:
+    for connection, _ in connections:
+        connection.close()

@@ -1,0 +1,133 @@
+"""What S3 offers beside objects, by boto3: stored versions, and uploads in parts. Used by the collector alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from cas.bucket.base import Stored
+from cas.bucket.base import Upload
+from cas.errors import AccessDenied
+from cas.errors import StoreError
+from cas.errors import Transient
+from cas.errors import Unreachable
+from cas.errors import Unsupported
+
+_ATTEMPTS = 8  # Backblaze B2 answers 503 by design
+_DENIED = ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed")
+_UNKNOWN_HERE = ("NotImplemented", "501", "405", "MethodNotAllowed")
+_GONE = ("NoSuchUpload", "NoSuchVersion", "NoSuchKey", "404")
+
+NO_VERSION = "null"
+"""The id of an object's version that was written while the bucket kept none."""
+
+
+class Administration:
+    """One bucket's versions and uploads below a prefix."""
+
+    def __init__(self, url: str, bucket: str, prefix: str, endpoint: str, region: str, options: Mapping[str, Any]):
+        """url: named in errors. prefix: of all keys, without slashes at its ends. options: credentials as boto3 names
+        them; empty for its own chain.
+        """
+        self._url, self._bucket = url, bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._endpoint, self._region, self._options = endpoint, region, options
+        self._made: Any = None
+
+    def keeps_versions(self, key: str) -> bool:
+        """Whether the object `key` was stored as a version of several."""
+        try:
+            return any(one.version not in ("", NO_VERSION) for one in self.stored(key, folder=False))
+        except Unsupported:
+            return False
+
+    def stored(self, prefix: str, *, folder: bool = True) -> list[Stored]:
+        """Every version, marks of deletions among them, below a folder (or of keys that begin so)."""
+        found: list[Stored] = []
+        begins = f"{self._prefix}{prefix.rstrip('/')}{'/' if folder and prefix else ''}"
+        with self._explained(f"list the versions of {prefix}", "s3:ListBucketVersions"):
+            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=begins):
+                for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+                    key = one["Key"].removeprefix(self._prefix)
+                    found.append(
+                        Stored(key, one.get("Size", 0), one["LastModified"], one["VersionId"], one["IsLatest"])
+                    )
+        return sorted(found)
+
+    def erase(self, stored: Stored) -> None:
+        """Removes one version for good."""
+        with self._explained(f"delete {stored.key}", "s3:DeleteObjectVersion"):
+            self._client.delete_object(
+                Bucket=self._bucket, Key=self._prefix + stored.key, VersionId=stored.version or NO_VERSION
+            )
+
+    def uploads(self) -> list[Upload]:
+        """Uploads in parts below the prefix that were not ended; none where the server knows no such listing."""
+        found = []
+        try:
+            with self._explained("list uploads", "s3:ListBucketMultipartUploads"):
+                for page in self._client.get_paginator("list_multipart_uploads").paginate(
+                    Bucket=self._bucket, Prefix=self._prefix
+                ):
+                    found += [Upload(one["Key"], one["UploadId"], one["Initiated"]) for one in page.get("Uploads", ())]
+        except Unsupported:
+            return []
+        return [one._replace(key=one.key.removeprefix(self._prefix)) for one in found]
+
+    def abort(self, upload: Upload) -> None:
+        """Frees the parts of one upload."""
+        with self._explained(f"abort the upload of {upload.key}", "s3:AbortMultipartUpload"):
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + upload.key, UploadId=upload.id)
+
+    @property
+    def _client(self) -> Any:
+        if self._made is None:
+            import boto3
+            from botocore.config import Config
+
+            config = Config(
+                connect_timeout=5,
+                read_timeout=60,
+                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+                s3={"addressing_style": "path" if self._endpoint else "auto"},
+                # Older servers reject the checksums that newer versions of boto3 send unasked.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            )
+            authority = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
+            self._made = boto3.client(
+                "s3",
+                endpoint_url=self._endpoint or None,
+                region_name=self._region,
+                config=config,
+                **({"verify": authority} if authority else {}),
+                **self._options,
+            )
+        return self._made
+
+    @contextmanager
+    def _explained(self, what: str, permission: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+
+        try:
+            yield
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+            if {code, status} & set(_GONE):
+                return
+            if {code, status} & set(_DENIED):
+                said = f"{what} in {self._url}: access denied ({code or status})"
+                raise AccessDenied(f"{said}: the key needs the permission {permission}") from error
+            if {code, status} & set(_UNKNOWN_HERE):
+                raise Unsupported(f"{what} in {self._url}: the server does not offer it ({code or status})") from error
+            kind = Transient if status.startswith("5") else StoreError
+            raise kind(f"{what} in {self._url}: the server answered {code or status}") from error
+        except (ConnectionError, HTTPClientError) as error:
+            raise Unreachable(
+                f"{what} in {self._url}: no answer ({type(error).__name__}): check the network"
+            ) from error
+        except BotoCoreError as error:
+            raise StoreError(f"{what} in {self._url}: {error}") from error

@@ -1,0 +1,177 @@
+"""The `cas` command: parses the call, runs one verb, turns errors into exit codes.
+
+Each command lives in a module of its own and is imported when called: `cas` starts in a few tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from typing import TextIO
+
+import click
+
+from cas.version import __version__
+from cas.cli.options import Settings
+from cas.cli.options import common
+from cas.errors import CasError
+
+# Name -> (module and function, one line for the list of commands).
+_COMMANDS = {
+    "publish": ("cas.cli.publish:publish", "Publish a model from Hugging Face or a folder."),
+    "import-flat": ("cas.cli.import_flat:import_flat", "Publish what a plain sync left in a bucket."),
+    "restore": ("cas.cli.restore:restore", "Put a version into the Hugging Face cache."),
+    "run": ("cas.cli.restore:run", "Restore, then run a command that finds the model."),
+    "env": ("cas.cli.restore:env", "Print the export lines under which clients find a model."),
+    "derive": ("cas.cli.derive:derive", "Publish a variant: the same model, cast to float16."),
+    "ls": ("cas.cli.ls:ls", "List models, or the versions of one."),
+    "tree": ("cas.cli.tree:tree", "Show which version came from which."),
+    "show": ("cas.cli.ls:show", "Show what a version consists of."),
+    "diff": ("cas.cli.diff:diff", "Show what differs between two versions."),
+    "du": ("cas.cli.du:du", "Show what versions take up, share and would free."),
+    "tag": ("cas.cli.tag:tag", "Give a version tags."),
+    "untag": ("cas.cli.tag:untag", "Remove tags."),
+    "pin": ("cas.cli.pin:pin", "Fix the version that a deployment restores."),
+    "pins": ("cas.cli.pin:pins", "List what deployments have pinned."),
+    "unpin": ("cas.cli.pin:unpin", "Remove a deployment's pin."),
+    "history": ("cas.cli.history:history", "Show what a tag or pin named, and who moved it."),
+    "rollback": ("cas.cli.history:rollback", "Move a tag or pin back to an earlier version."),
+    "lock": ("cas.cli.lock:lock", "Write a version's manifest to a file to restore by."),
+    "verify": ("cas.cli.verify:verify", "Re-hash a model on this machine."),
+    "fsck": ("cas.cli.fsck:fsck", "Re-hash what the store holds, and repair it."),
+    "gc": ("cas.cli.gc:gc", "Free what nothing uses."),
+    "completion": ("cas.cli.completion:completion", "Print a shell's completion script."),
+}
+
+_EPILOG = """\b
+References:  model, model:tag, model@<8+ hex>, model@blake3:<64 hex>,
+             pin:deployment/model
+The store:   --store, CAS_STORE, s3://$S3_BUCKET/cas, or a folder in your data home
+Exit codes:  2 wrong call, 3 not found, 4 corrupt, 5 unknown format, 6 store,
+             7 disk or cache, 8 signature
+"""
+
+
+class _Commands(click.Group):
+    """Knows all commands by name and loads the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in _COMMANDS:
+            return None
+        module, _, function = _COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), function)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            close = " or ".join(f"'{known}'" for known in get_close_matches(name, _COMMANDS))
+            ctx.fail(f"No such command '{name}'. Did you mean {close}?" if close else f"No such command '{name}'")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
+
+
+@click.group(
+    "cas",
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EPILOG,
+)
+@click.version_option(__version__, "-V", "--version", message="cas %(version)s")
+@common
+def root(settings: Settings) -> None:
+    """Model artifacts in your own bucket: content-addressed, verified, restored before your process needs them."""
+
+
+def main() -> None:
+    """Entry point of the console script; ends the process with the exit code of what happened."""
+    _open_streams()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt_once)
+    if instruction := os.environ.get("_CAS_COMPLETE"):
+        from click.shell_completion import shell_complete
+
+        sys.exit(shell_complete(root, {}, "cas", "_CAS_COMPLETE", instruction))
+    settings = Settings()
+    try:
+        code = _run(settings)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = 2
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "cas"
+        text = error.format_message().rstrip(".")
+        _say(f"{text} See `{where} --help`" if text.endswith("?") else f"{text}: see `{where} --help`")
+        code = 2
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted; nothing half-done is visible. Run the same command again to go on where it stopped")
+        code = 130
+    except CasError as error:
+        _say(str(error), error, settings)
+        code = error.exit_code
+    except BrokenPipeError:
+        code = 141  # whoever read our output has left; what a shell says of a process that SIGPIPE ended
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        _say(f"{place}{error.strerror or error}", error, settings)
+        code = 7
+    except Exception as error:
+        _say(f"unexpected {type(error).__name__}: {error}: run again with -v and report it", error, settings)
+        code = 1
+    _give_up_unwritten(sys.stdout)
+    _give_up_unwritten(sys.stderr)
+    # Not sys.exit(): worker threads may still sit in a request after an interrupt, and a thread of the S3 client that
+    # lets go of a Python object while the interpreter shuts down aborts the process (one publish in sixty).
+    os._exit(code)
+
+
+def _run(settings: Settings) -> int:
+    # Not root.main(): it has exit codes of its own for interrupts and closed pipes.
+    try:
+        with root.make_context("cas", sys.argv[1:], obj=settings) as ctx:
+            root.invoke(ctx)
+    except click.exceptions.Exit as ended:
+        sys.stdout.flush()
+        return ended.exit_code
+    sys.stdout.flush()
+    return 0
+
+
+def _interrupt_once(number: int, frame: object) -> None:
+    """The first Ctrl-C ends the command; one more on the way out must not add a traceback."""
+    signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _open_streams() -> None:
+    """Python has no stream where the caller closed it (`cas … >&-`); what is written there is to vanish."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for the process's life)
+
+
+def _give_up_unwritten(stream: TextIO) -> None:
+    """Flushes; what cannot be written goes nowhere, or Python would try again at exit and complain."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _say(text: str, error: Exception | None = None, settings: Settings | None = None) -> None:
+    if error is not None and settings is not None and settings.verbose:
+        traceback.print_exception(error, file=sys.stderr)
+    print(f"cas: {text}", file=sys.stderr)

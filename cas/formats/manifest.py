@@ -1,0 +1,227 @@
+"""The manifest: every file of one model version and its chunks, as immutable JSON named by its digest.
+
+Version 1. Its JSON Schema is generated from these types into manifests/schema/manifest-1.json.
+Reading is strict: bytes are capped before parsing, unknown fields and versions are refused, and a
+manifest that passes `parse` names only safe paths and sizes that add up.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterable, Iterator
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+from cas.formats import paths
+from cas.formats.digest import Hex
+from cas.formats.digest import hex_of
+from cas.errors import FormatError
+from cas.errors import InputError
+from cas.formats.frame import MAX_CHUNK
+
+VERSION = 1
+
+MAX_MANIFEST = 16 * 1024 * 1024
+"""Encoded bytes of the largest manifest that is read: chunks of 8 MiB for a model of 1.6 TB."""
+
+MAX_CHUNKS = 200_000
+
+# Below HF_HOME: the hub cache with its own rules, the user's tokens, and our part files.
+_NOT_FOR_FILES = ("hub", "token", "stored_tokens", ".cas")
+
+# In Python alone, $ also matches before a last newline: hence (?!\n).
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?!\n)$"
+REPO_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?(?!\n)$"
+
+Name: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
+RepoId: TypeAlias = Annotated[str, Meta(pattern=REPO_PATTERN)]
+Commit: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}(?!\n)$")]
+Blob: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})(?!\n)$", description="sha256 or git sha1")]
+Time: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z(?!\n)$")]
+DigestName: TypeAlias = Annotated[str, Meta(pattern=r"^blake3:[0-9a-f]{64}(?!\n)$")]
+Size: TypeAlias = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+ChunkSize: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_CHUNK)]
+Text: TypeAlias = Annotated[
+    str, Meta(max_length=4096, pattern=r"^[^\x00-\x1f\x7f-\x9f]*(?!\n)$", description="one line, no control characters")
+]
+
+
+class ChunkRef(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """One chunk by the digest and size of its plain bytes."""
+
+    digest: Hex
+    size: ChunkSize
+
+
+class PlainFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file outside any repo, its path relative to HF_HOME."""
+
+    path: str
+    size: Size
+    chunks: tuple[ChunkRef, ...]
+
+
+class RepoFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of a repo, its path relative to the snapshot; `blob` is the hub's name for its content."""
+
+    path: str
+    size: Size
+    blob: Blob
+    chunks: tuple[ChunkRef, ...]
+
+
+class Repo(Struct, frozen=True, forbid_unknown_fields=True):
+    """The files of one repo at one commit, and the hub refs (branches, tags) that name the commit."""
+
+    repo_id: RepoId
+    repo_type: Annotated[str, Meta(pattern=r"^(model|dataset|space)(?!\n)$")]
+    commit: Commit
+    refs: Annotated[tuple[str, ...], Meta(max_length=64)]
+    files: tuple[RepoFile, ...]
+
+
+class Derived(Struct, frozen=True, forbid_unknown_fields=True, rename={"parent": "from"}):
+    """How a variant came from another manifest."""
+
+    parent: DigestName
+    transform: Text
+    equivalent: Text
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One immutable version of a model."""
+
+    version: Annotated[int, Meta(ge=VERSION, le=VERSION)] = VERSION
+    model: Name
+    created: Time
+    created_by: Text
+    parent: DigestName | None = None
+    repos: tuple[Repo, ...]
+    files: tuple[PlainFile, ...] = ()
+    derived: Derived | None = None
+    annotations: Annotated[dict[Text, Text], Meta(max_length=256)] = {}
+
+    def all_files(self) -> Iterator[RepoFile | PlainFile]:
+        """Every file, repos first, in the manifest's order."""
+        for repo in self.repos:
+            yield from repo.files
+        yield from self.files
+
+    def chunks(self) -> dict[str, int]:
+        """Plain size of every distinct chunk by its digest, in order of first use."""
+        return {chunk.digest: chunk.size for file in self.all_files() for chunk in file.chunks}
+
+    @property
+    def plain_size(self) -> int:
+        """Bytes of all files together."""
+        return sum(file.size for file in self.all_files())
+
+    def content(self) -> tuple[object, ...]:
+        """What the version consists of, without when, by whom or after what it was made."""
+        return (self.model, self.repos, self.files, self.derived, self.annotations)
+
+
+class _Versioned(Struct):
+    version: Size
+
+
+def check_name(name: str, what: str) -> str:
+    """`name` itself; raises InputError unless it is a valid model, tag or deployment name."""
+    if not re.fullmatch(NAME_PATTERN.strip("^$"), name):
+        raise InputError(
+            f"{what} {name!a} is not a name: use letters, digits, '.', '_' and '-', at most 96, "
+            "beginning with a letter or digit"
+        )
+    if what == "model" and name == "pin":
+        raise InputError("a model cannot be named 'pin', as references to pins begin so: choose another name")
+    return name
+
+
+def now() -> str:
+    """The time as manifests write it: UTC, to the second."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The one encoding of a manifest: fields in declared order, annotations sorted, no white space.
+
+    Raises FormatError when the manifest breaks a rule that readers enforce: nothing is written that
+    could not be read again.
+    """
+    data = msgspec.json.encode(manifest, order="deterministic")
+    parse(data)
+    return data
+
+
+def parse(data: bytes) -> Manifest:
+    """A manifest from its bytes.
+
+    Raises FormatError when it is too large, of an unknown version, malformed, or names an unsafe path.
+    """
+    if len(data) > MAX_MANIFEST:
+        raise FormatError(f"manifest of {len(data)} bytes is over the limit of {MAX_MANIFEST}")
+    try:
+        version = msgspec.json.decode(data, type=_Versioned).version
+        if version != VERSION:
+            raise FormatError(
+                f"manifest is of version {version}; this program knows version {VERSION}: upgrade model-cas"
+            )
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise FormatError(f"manifest is malformed: {error}") from None
+    _check(manifest)
+    return manifest
+
+
+def digest_of(manifest: Manifest) -> str:
+    """The digest (64 hex) that names a manifest: that of its encoding."""
+    return hex_of(encode(manifest))
+
+
+def schema() -> dict[str, object]:
+    """The JSON Schema of a manifest, generated from the types above."""
+    generated = msgspec.json.schema(Manifest)
+    whole = generated["$defs"]["Manifest"]
+    # Defaults are for who makes a manifest; a written one has every field.
+    whole["required"] = list(whole["properties"])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "model-cas manifest, version 1",
+        **generated,
+    }
+
+
+def _check(manifest: Manifest) -> None:
+    for repo in manifest.repos:
+        if ".." in repo.repo_id or "--" in repo.repo_id:
+            raise FormatError(f"repo id {repo.repo_id!a} contains '..' or '--': refusing the manifest")
+        paths.check_tree(file.path for file in repo.files)
+    roots = [f"{repo.repo_type}/{repo.repo_id}" for repo in manifest.repos]
+    paths.check_tree(f"{root}/{repo.commit}" for root, repo in zip(roots, manifest.repos, strict=True))
+    # A repo may come at two commits, but a ref of it names one.
+    paths.check_tree(f"{root}/{ref}" for root, repo in zip(roots, manifest.repos, strict=True) for ref in repo.refs)
+    paths.check_tree(file.path for file in manifest.files)
+    for file in manifest.files:
+        if file.path.split("/")[0].casefold() in _NOT_FOR_FILES:
+            raise FormatError(f"path {file.path!a} is Hugging Face's or ours below HF_HOME: refusing the manifest")
+    _check_sizes(manifest.all_files())
+
+
+def _check_sizes(files: Iterable[RepoFile | PlainFile]) -> None:
+    sizes: dict[str, int] = {}
+    count = 0
+    blobs: dict[str, tuple[ChunkRef, ...]] = {}
+    for file in files:
+        count += len(file.chunks)
+        if sum(chunk.size for chunk in file.chunks) != file.size:
+            raise FormatError(f"chunks of {file.path!a} do not add up to its {file.size} bytes")
+        for chunk in file.chunks:
+            if sizes.setdefault(chunk.digest, chunk.size) != chunk.size:
+                raise FormatError(f"chunk {chunk.digest} has two sizes in one manifest")
+        if isinstance(file, RepoFile) and blobs.setdefault(file.blob, file.chunks) != file.chunks:
+            raise FormatError(f"blob {file.blob} has two contents in one manifest")
+    if count > MAX_CHUNKS:
+        raise FormatError(f"manifest names {count} chunks; at most {MAX_CHUNKS} are read")

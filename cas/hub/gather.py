@@ -1,0 +1,256 @@
+"""From a source to files on this machine: downloads through huggingface_hub what is missing, then looks."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas import events
+from cas.config import CacheDirs
+from cas.config import hub_endpoint
+from cas.config import without_secrets
+from cas.errors import AccessDenied
+from cas.errors import CacheError
+from cas.errors import CasError
+from cas.errors import DiskFull
+from cas.errors import InputError
+from cas.errors import NO_SPACE
+from cas.errors import NotFoundError
+from cas.errors import StoreError
+from cas.local.hf_cache import RepoCache
+from cas.local.hf_cache import SnapshotFile
+from cas.local.hf_cache import files_below
+from cas.local.locks import Lock
+from cas.parallel import for_each
+from cas.hub.source import RepoSource
+from cas.hub.source import Source
+from cas.hub.source import matching
+
+# What `hf upload` leaves out of a folder, too.
+_NOT_CONTENT = (".git", ".cache/huggingface")
+
+# How long to wait for a download that somebody else has under way.
+_DOWNLOAD_WAIT = 600.0
+
+# How long the hub may take to say what a revision is, in seconds.
+_HUB_ANSWER = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRepo:
+    """A repo's files as they lie here. commit: None for a plain folder, whose commit follows from its content."""
+
+    repo_id: str
+    repo_type: str
+    commit: str | None
+    refs: tuple[str, ...]
+    files: tuple[SnapshotFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Everything to publish. plain: files relative to HF_HOME."""
+
+    repos: tuple[LocalRepo, ...]
+    plain: tuple[SnapshotFile, ...]
+
+
+def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download: bool) -> Gathered:
+    """The files of `source`; raises InputError, NotFoundError, CacheError, or StoreError when the hub fails."""
+    repos = []
+    for repo in source.repos:
+        asked = False
+        if download:
+            listen(events.Phase("download"))
+            asked = _download(repo, dirs.hub, listen)
+        repos.append(_cached(repo, dirs.hub, listen, whole=asked))
+    if source.folder:
+        repos.append(_folder(*source.folder))
+    _check_distinct(repos)
+    return Gathered(tuple(repos), _plain_files(source.files, dirs.home))
+
+
+def _cached(repo: RepoSource, hub: Path, listen: events.Listener, *, whole: bool) -> LocalRepo:
+    """The repo's files in the hub cache. whole: a client has just asked the hub and has all of them."""
+    cache = RepoCache(hub, repo.repo_type, repo.repo_id)
+    commit = cache.commit_of(repo.revision)
+    where = f"{repo.repo_id}@{commit[:12]}"
+    # The hub's own listing, where there is one, tells a file that was never downloaded from one that is not there.
+    listed = cache.listed(commit)
+    if not whole and not listed:
+        _wait_for_downloads(cache, listen)
+        listen(events.Warned(f"{cache.root} has no listing of {where} to compare with: publishing the files it holds"))
+    files = _snapshot(cache, commit, listed)
+    chosen = matching(listed.keys() | files.keys(), repo.include, where)
+    if not chosen <= files.keys():
+        _wait_for_downloads(cache, listen)
+        files = _snapshot(cache, commit, listed)
+    if missing := sorted(chosen - files.keys()):
+        raise NotFoundError(
+            f"{where} is not completely in the hub cache {hub} ({missing[0]} is missing, {len(missing)} in all): "
+            "download it first, or leave out --no-download"
+        )
+    if not chosen:
+        raise InputError(f"{where} in {hub} has no files to publish")
+    return LocalRepo(
+        repo.repo_id, repo.repo_type, commit, repo.restored_refs(), tuple(files[path] for path in sorted(chosen))
+    )
+
+
+def _snapshot(cache: RepoCache, commit: str, listed: Mapping[str, object]) -> dict[str, SnapshotFile]:
+    try:
+        return {file.path: file for file in cache.snapshot(commit)}
+    except NotFoundError:
+        if not listed:
+            raise
+        return {}  # known, and not one file of it downloaded
+
+
+def _check_distinct(repos: Iterable[LocalRepo]) -> None:
+    seen: set[tuple[str, str, str | None]] = set()
+    for repo in repos:
+        place = (repo.repo_type, repo.repo_id, repo.commit)
+        if place in seen:
+            raise InputError(
+                f"{repo.repo_id} is named twice at one commit: name it once, with all its patterns (and refs, in a "
+                "source file)"
+            )
+        seen.add(place)
+
+
+def _folder(folder: Path, repo: RepoSource) -> LocalRepo:
+    files = {path: SnapshotFile(path, real, None) for path, real in files_below(folder, skip=_NOT_CONTENT)}
+    chosen = matching(files, repo.include, str(folder))
+    if not chosen:
+        raise InputError(f"{folder} has no files to publish")
+    return LocalRepo(
+        repo.repo_id, repo.repo_type, None, repo.restored_refs(), tuple(files[path] for path in sorted(chosen))
+    )
+
+
+def _plain_files(patterns: tuple[str, ...], home: Path) -> tuple[SnapshotFile, ...]:
+    if not patterns:
+        return ()
+    # Only the folders that a pattern begins with are walked: HF_HOME holds the hub cache, too.
+    tops = {pattern.split("/")[0] for pattern in patterns}
+    files = {
+        f"{top}/{path}": SnapshotFile(f"{top}/{path}", real, None)
+        for top in sorted(tops)
+        if (home / top).is_dir()
+        for path, real in files_below(home / top)
+    }
+    return tuple(files[path] for path in sorted(matching(files, patterns, str(home))))
+
+
+def _wait_for_downloads(cache: RepoCache, listen: events.Listener) -> None:
+    """Waits while a client is downloading into the repo; raises CacheError for a download that was broken off."""
+    deadline = time.monotonic() + _DOWNLOAD_WAIT
+    told = False
+    while unfinished := _unfinished(cache):
+        lock = Lock(cache.blob_lock(unfinished[0]))
+        busy = lock.try_acquire() is False
+        lock.release()
+        if not busy and unfinished[0] in _unfinished(cache):
+            raise CacheError(
+                f"{cache.root}: the download of blob {unfinished[0][:16]}… was broken off: "
+                "finish it with `hf download`, or leave out --no-download"
+            )
+        if time.monotonic() > deadline:
+            raise CacheError(
+                f"{cache.root}: a download has been under way for {_DOWNLOAD_WAIT:.0f} s: try again when it is done"
+            )
+        if not told:
+            listen(events.Warned(f"{cache.repo_id} is being downloaded into {cache.hub}: waiting for it"))
+            told = True
+        time.sleep(0.2)
+
+
+def _unfinished(cache: RepoCache) -> list[str]:
+    """Blobs that somebody began to download and that are not there; killed clients leave their rests behind."""
+    return [blob for blob in cache.unfinished() if not cache.root.joinpath(*cache.blob_parts(blob)).exists()]
+
+
+def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> bool:
+    """Brings the repo's files into the hub cache, with the user's HF_TOKEN and HF_ENDPOINT.
+
+    False when the hub did not answer and the cache has to do.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    hide_secrets_in_log()
+    asked = True
+    try:
+        # snapshot_download falls back to the cache without a word, even when access was refused.
+        HfApi().repo_info(repo.repo_id, repo_type=repo.repo_type, revision=repo.revision, timeout=_HUB_ANSWER)
+    except Exception as error:
+        refused = _explained(error, repo, hub)
+        if isinstance(refused, AccessDenied | NotFoundError):
+            raise refused from error
+        asked = False
+        listen(events.Warned(f"{refused}; looking for it in {hub}"))
+    quiet = not sys.stderr.isatty() and not are_progress_bars_disabled()
+    if quiet:
+        disable_progress_bars()
+
+    def download(repo: RepoSource) -> None:
+        snapshot_download(
+            repo.repo_id,
+            repo_type=repo.repo_type,
+            revision=repo.revision,
+            allow_patterns=list(repo.include) or None,
+            cache_dir=hub,
+        )
+
+    try:
+        # In a thread, as its own threads would keep Ctrl-C waiting until the files they are at are there.
+        for_each(download, [repo], threads=1)
+    except Exception as error:
+        raise _explained(error, repo, hub) from error
+    finally:
+        if quiet:
+            enable_progress_bars()
+    return asked
+
+
+def hide_secrets_in_log() -> None:
+    """Has the hub's client, which logs what it asks for, show no secret of HF_ENDPOINT; once it is imported."""
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_CLEAN)
+
+
+class _Clean(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+        return True
+
+
+_CLEAN = _Clean()
+
+
+def _explained(error: Exception, repo: RepoSource, hub: Path) -> CasError:  # noqa: PLR0911 (a table, in order)
+    from huggingface_hub import errors as hf
+
+    where = f"{repo.repo_id}@{repo.revision}"
+    endpoint = hub_endpoint()
+    if isinstance(error, hf.GatedRepoError):
+        return AccessDenied(f"{where} is gated: accept its terms on the hub, then set HF_TOKEN or run `hf auth login`")
+    if isinstance(error, hf.RevisionNotFoundError):
+        return NotFoundError(f"{repo.repo_id} has no revision {repo.revision} on {endpoint}")
+    if isinstance(error, hf.RepositoryNotFoundError):
+        return NotFoundError(f"{repo.repo_id} is not on {endpoint}, or private: check its name, or set HF_TOKEN")
+    if isinstance(error, hf.LocalEntryNotFoundError):
+        return StoreError(
+            f"{where} cannot be downloaded from {endpoint} and is not completely in {hub}: "
+            "check the network and HF_HUB_OFFLINE, or publish what is here with --no-download"
+        )
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return DiskFull(f"no room left in {hub} ({error.strerror}): free some space, or choose another --cache-dir")
+    if isinstance(error, OSError) and error.errno is not None and error.filename:
+        return CacheError(f"{error.filename}: {error.strerror}: check {hub}, or choose another --cache-dir")
+    first = without_secrets(str(error)).strip().split("\n", 1)[0].split("?", 1)[0][:300]
+    return StoreError(f"{where} cannot be downloaded from {endpoint}: {type(error).__name__}: {first}")

@@ -1,0 +1,129 @@
+"""Where a model comes from: repos of a hub with file patterns, or a plain folder of private weights."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from cas.formats import paths
+from cas.errors import FormatError
+from cas.errors import InputError
+from cas.formats.manifest import REPO_PATTERN
+from cas.formats.manifest import RepoId
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class RepoSource(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"repo_id": "id", "repo_type": "type"}
+):
+    """One repo of a hub. include: glob patterns, all files when empty. refs: the names a restore gives it."""
+
+    repo_id: RepoId
+    repo_type: Annotated[str, Meta(pattern="^(model|dataset|space)$")] = "model"
+    revision: str = "main"
+    include: tuple[str, ...] = ()
+    refs: tuple[str, ...] | None = None
+
+    def restored_refs(self) -> tuple[str, ...]:
+        """The refs to write on restore: the branch or tag asked for, `main` for a bare commit.
+
+        Clients that name no revision ask for main; offline they find a pinned commit only by that name.
+        """
+        if self.refs is not None:
+            return self.refs
+        return ("main",) if _COMMIT.fullmatch(self.revision) else (self.revision,)
+
+
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    repo: tuple[RepoSource, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What to publish.
+
+    repos: from a hub. files: glob patterns of plain files below HF_HOME (TORCH_HOME content). folder: private weights,
+    with the repo they are published as and their patterns.
+    """
+
+    repos: tuple[RepoSource, ...] = ()
+    files: tuple[str, ...] = ()
+    folder: tuple[Path, RepoSource] | None = None
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Source:
+        """A source from its TOML file (manifests/sources/f5-tts.toml is one); raises InputError."""
+        try:
+            document = msgspec.convert(tomllib.loads(Path(path).read_text()), _Document)
+            for repo in document.repo:
+                _check_repo(repo)
+            for pattern in document.files:
+                _check_plain(pattern)
+        except OSError as error:
+            raise InputError(f"source {path} cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, InputError) as error:
+            raise InputError(f"source {path}: {error}") from None
+        if not document.repo and not document.files:
+            raise InputError(f"source {path} names neither a [[repo]] nor files")
+        return cls(document.repo, document.files)
+
+    @classmethod
+    def from_repos(cls, repos: Iterable[str], include: Sequence[str] = ()) -> Source:
+        """A source from `ORG/NAME[@REVISION]` texts; raises InputError."""
+        return cls(tuple(_parse_repo(text, include) for text in repos))
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, repo_id: str, include: Sequence[str] = ()) -> Source:
+        """A plain folder, published as the given repo; raises InputError."""
+        path = Path(folder).expanduser()
+        if not path.is_dir():
+            raise InputError(f"{path} is not a directory: name the folder that holds the weights")
+        return cls(folder=(path, _parse_repo(repo_id, include)))
+
+
+def _parse_repo(text: str, include: Sequence[str]) -> RepoSource:
+    repo_id, at, revision = text.partition("@")
+    if not re.fullmatch(REPO_PATTERN.strip("^$"), repo_id) or (at and not revision):
+        raise InputError(f"{text!r} is not a repo: write ORG/NAME or ORG/NAME@REVISION")
+    return _check_repo(RepoSource(repo_id, revision=revision or "main", include=tuple(include)))
+
+
+def _check_repo(repo: RepoSource) -> RepoSource:
+    """`repo` itself; raises InputError for what no hub has and no reader of a manifest would accept."""
+    if ".." in repo.repo_id or "--" in repo.repo_id:
+        raise InputError(f"repo id {repo.repo_id!r} contains '..' or '--', which no hub allows")
+    for name in (repo.revision, *repo.restored_refs()):
+        try:
+            paths.check_path(name)
+        except FormatError:
+            raise InputError(f"{name!r} is not the name of a branch, tag or commit of {repo.repo_id}") from None
+    return repo
+
+
+def _check_plain(pattern: str) -> None:
+    """Raises InputError unless a pattern stays below one folder of HF_HOME."""
+    top, slash, rest = pattern.partition("/")
+    if not slash or not top.strip(".") or set(top) & set("*?[") or ".." in rest.split("/"):
+        raise InputError(f"files pattern {pattern!r}: begin with a folder of HF_HOME by name, such as torch/hub/*.pth")
+
+
+def matching(files: Iterable[str], include: Sequence[str], where: str) -> set[str]:
+    """Those of the paths that a pattern matches, all where there are none.
+
+    Raises InputError for a pattern that matches nothing.
+    """
+    if not include:
+        return set(files)
+    found, unmatched = paths.matching(files, include)
+    if unmatched:
+        raise InputError(f"pattern {unmatched[0]!r} matches no file of {where}")
+    return found

@@ -1,0 +1,235 @@
+"""Hugging Face's cache on disk: the one place that knows blobs, snapshots, refs, trees and their locks.
+
+    <hub>/models--<org>--<name>/blobs/<etag>                  content; the etag is a sha256 or a git sha1
+                                snapshots/<commit>/<path>     symlinks to ../../blobs/<etag>
+                                refs/<branch>                 a commit, without a newline
+                                trees/<commit>.json           what the commit consists of (hub >= 1.33)
+                                .cas/…                        ours: part files and records
+    <hub>/.locks/models--<org>--<name>/<etag>.lock
+
+Sources: huggingface_hub 0.36, 1.33 and 2.4 (file_download.py, _snapshot_download.py, _tree_cache.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from cas.formats.digest import Buffer
+from cas.errors import CacheError
+from cas.errors import NotFoundError
+
+PRIVATE = ".cas"
+"""Folder of ours inside a repo's: removed with it, and overlooked by huggingface_hub's scan."""
+
+_BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TREE_VERSION = 1
+
+
+class SnapshotFile(NamedTuple):
+    """A file of a snapshot. real: where its bytes lie. blob: its etag, None when the cache does not tell."""
+
+    path: str
+    real: Path
+    blob: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RepoCache:
+    """One repo's folder in a hub cache."""
+
+    hub: Path
+    repo_type: str
+    repo_id: str
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return f"{self.repo_type}s--{self.repo_id.replace('/', '--')}"
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self.hub / self.name
+
+    @staticmethod
+    def blob_parts(blob: str) -> tuple[str, ...]:
+        """Where a blob lies below the repo's folder."""
+        return ("blobs", blob)
+
+    @staticmethod
+    def snapshot_parts(commit: str, path: str) -> tuple[str, ...]:
+        """Where a file of a snapshot lies below the repo's folder."""
+        return ("snapshots", commit, *path.split("/"))
+
+    @staticmethod
+    def ref_parts(ref: str) -> tuple[str, ...]:
+        """Where a ref lies below the repo's folder."""
+        return ("refs", *ref.split("/"))
+
+    @staticmethod
+    def tree_parts(commit: str) -> tuple[str, ...]:
+        """Where the listing of a commit lies below the repo's folder."""
+        return ("trees", f"{commit}.json")
+
+    @staticmethod
+    def link_to_blob(path: str, blob: str) -> str:
+        """What the symlink at a snapshot's `path` says; relative, so that the cache can be moved."""
+        return "/".join([".."] * (path.count("/") + 2) + ["blobs", blob])
+
+    def blob_lock(self, blob: str) -> Path:
+        """The file huggingface_hub locks while it downloads this blob."""
+        return self.hub / ".locks" / self.name / f"{blob}.lock"
+
+    def restore_lock(self) -> Path:
+        """The file a restore locks while it works on this repo."""
+        return self.hub / ".locks" / self.name / "cas.lock"
+
+    def commit_of(self, revision: str) -> str:
+        """The commit that `revision` (a ref or a commit) names in this cache; raises NotFoundError."""
+        if _COMMIT.fullmatch(revision):
+            return revision
+        try:
+            commit = self.root.joinpath(*self.ref_parts(revision)).read_text().strip()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFoundError(
+                f"{self.repo_id}@{revision} is not in the hub cache {self.hub}: "
+                "download it first, or leave out --no-download"
+            ) from None
+        if not _COMMIT.fullmatch(commit):
+            raise CacheError(
+                f"{self.root / 'refs' / revision} holds {commit!r:.60}, not a commit: download the repo again"
+            )
+        return commit
+
+    def snapshot(self, commit: str) -> list[SnapshotFile]:
+        """The files of a snapshot, ordered by path; raises NotFoundError, CacheError for a dangling symlink."""
+        folder = self.root / "snapshots" / commit
+        if not folder.is_dir():
+            raise NotFoundError(f"{self.repo_id}@{commit[:12]} is not in the hub cache {self.hub}: download it first")
+        etags = etags_in(self.listed(commit))
+        return [
+            SnapshotFile(path, real, self._etag(folder / path) or etags.get(path)) for path, real in files_below(folder)
+        ]
+
+    def unfinished(self) -> list[str]:
+        """Etags of blobs whose download has begun and not ended."""
+        folder = self.root / "blobs"
+        names = os.listdir(folder) if folder.is_dir() else []
+        return sorted({name.split(".")[0] for name in names if name.endswith(".incomplete")})
+
+    def listed(self, commit: str) -> dict[str, object]:
+        """The entries of the commit's tree listing by path; empty when there is none that can be read."""
+        try:
+            return tree_files(self.root.joinpath(*self.tree_parts(commit)).read_bytes())
+        except OSError:
+            return {}
+
+    @staticmethod
+    def _etag(path: Path) -> str | None:
+        """The etag a snapshot's symlink names: its first hop, as a blob may itself be a link to a shared one."""
+        name = os.path.basename(os.readlink(path)) if path.is_symlink() else ""
+        return name if _BLOB.fullmatch(name) else None
+
+
+def is_commit(ref: Path) -> bool:
+    """Whether a ref's file holds a commit and nothing else; huggingface_hub takes a newline as part of it."""
+    try:
+        return _COMMIT.fullmatch(ref.read_text()) is not None
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def is_blob(name: str) -> bool:
+    """Whether a blob's name tells what it holds: a sha256 or a git sha1."""
+    return _BLOB.fullmatch(name) is not None
+
+
+def tree_files(document: Buffer) -> dict[str, object]:
+    """The entries of a tree listing by path; empty when it cannot be read."""
+    try:
+        tree = json.loads(bytes(document))
+        return dict(tree["files"] if tree["format_version"] == _TREE_VERSION else {})
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+def etags_in(listed: Mapping[str, object]) -> dict[str, str]:
+    """What the entries of a tree listing say that each file's blob is called."""
+    found = {}
+    for path, entry in listed.items():
+        if isinstance(entry, dict):
+            etag = entry.get("lfs_sha256") or entry.get("blob_id")
+            if isinstance(etag, str) and _BLOB.fullmatch(etag):
+                found[path] = etag
+    return found
+
+
+def tree_entries(files: Mapping[str, tuple[int, str]]) -> dict[str, dict[str, object]]:
+    """What a tree listing says of `files` (size and etag by path)."""
+    entries: dict[str, dict[str, object]] = {}
+    for path, (size, etag) in files.items():
+        if len(etag) == 64:
+            pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{etag}\nsize {size}\n".encode()
+            entries[path] = {"size": size, "blob_id": git_sha1(pointer), "lfs_sha256": etag, "lfs_size": size}
+        else:
+            entries[path] = {"size": size, "blob_id": etag}
+    return entries
+
+
+def tree_document(entries: Mapping[str, object]) -> bytes:
+    """A tree listing of `entries` by path.
+
+    huggingface_hub refuses an offline snapshot by commit without a listing, and one with more than is there.
+    """
+    return json.dumps({"format_version": _TREE_VERSION, "files": dict(sorted(entries.items()))}, indent=1).encode()
+
+
+def files_below(folder: Path, skip: Iterable[str] = ()) -> list[tuple[str, Path]]:
+    """Every file below `folder` with its real path, ordered by relative path; symlinked folders count as folders.
+
+    skip: relative paths of folders to leave out. Raises CacheError for a symlink that dangles or leads in a circle.
+    """
+    skipped = set(skip)
+    found: list[tuple[str, Path]] = []
+    ancestors = {str(folder): frozenset({os.path.realpath(folder)})}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        relative = os.path.relpath(parent, folder)
+        prefix = "" if relative == "." else f"{relative}/"
+        folders[:] = sorted(name for name in folders if prefix + name not in skipped)
+        for name in folders:
+            path = os.path.join(parent, name)
+            real = os.path.realpath(path)
+            if real in ancestors[parent]:
+                raise CacheError(f"{path} points to {real}, a folder it lies in: remove the link")
+            ancestors[path] = ancestors[parent] | {real}
+        for name in names:
+            path = os.path.join(parent, name)
+            real = os.path.realpath(path)
+            if not os.path.isfile(real):
+                raise CacheError(f"{path} points to {real}, which is no file: remove it, or bring its content back")
+            found.append((prefix + name, Path(real)))
+    return sorted(found)
+
+
+def blob_hash(blob: str, size: int) -> hashlib._Hash:
+    """The running hash whose hexdigest an untouched blob's name equals: sha256 (64 hex) or git's sha1 (40)."""
+    if len(blob) == 64:
+        return hashlib.sha256()
+    running = hashlib.sha1(usedforsecurity=False)
+    running.update(b"blob %d\0" % size)
+    return running
+
+
+def git_sha1(data: bytes) -> str:
+    """The name git gives a file's content."""
+    running = blob_hash("0" * 40, len(data))
+    running.update(data)
+    return running.hexdigest()

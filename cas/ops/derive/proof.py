@@ -1,0 +1,135 @@
+"""The proof of a cast: every tensor compared with its original, and a listing of what was compared.
+
+A section of the listing, for one file of the variant, is made of lines
+
+    file "<repo>/<path>" <sha256 of the file>
+    "<tensor>" <dtype>-><dtype> <blake3 of the original's bytes> <blake3 of the variant's>
+
+with names as JSON strings, tensors in the header's order. Its digest stands in the variant's manifest, and anybody with
+the store can make it anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Iterable
+
+import msgspec
+from blake3 import blake3
+
+from cas.ops.derive import nearest
+from cas.ops.derive.plan import CastFile
+from cas.ops.derive.plan import Piece
+from cas.ops.derive.plan import Unit
+from cas.formats.digest import hex_of
+from cas.formats.digest import named
+from cas.errors import IntegrityError
+from cas.ops.derive.nearest import Verdict
+
+_NOTHING = hex_of(b"")
+
+
+class Ledger:
+    """What became of one file, told in the order of its bytes."""
+
+    def __init__(self, file: CastFile) -> None:
+        self.file = file
+        self.verdict = Verdict()
+        self._blob = hashlib.sha256()
+        self._running: dict[int, tuple[blake3, blake3]] = {}
+        self._done: dict[int, tuple[str, str]] = {}
+
+    @property
+    def blob(self) -> str:
+        """The sha256 of the whole file."""
+        return self._blob.hexdigest()
+
+    def add(self, unit: Unit, source: memoryview, target: memoryview, verdict: Verdict) -> None:
+        """Records the next unit, judged before."""
+        self.verdict += verdict
+        self._blob.update(target)
+        for piece in unit.pieces:
+            before, after = self._running.setdefault(piece.tensor, (blake3(), blake3()))
+            old, new = _sides(piece, source, target)
+            before.update(old)
+            after.update(new)
+            tensor = self.file.tensors[piece.tensor]
+            if unit.start + piece.target + piece.target_size == len(self.file.head) + tensor.end:
+                del self._running[piece.tensor]
+                self._done[piece.tensor] = before.hexdigest(), after.hexdigest()
+
+    def section(self) -> str:
+        """The file's part of the listing."""
+        lines = [f"file {_quoted(self.file.name)} {self.blob}\n"]
+        for index, (old, new) in enumerate(zip(self.file.header.tensors, self.file.tensors, strict=True)):
+            before, after = self._done.get(index, (_NOTHING, _NOTHING))
+            lines.append(f"{_quoted(new.name)} {old.dtype}->{new.dtype} {before} {after}\n")
+        return "".join(lines)
+
+
+class Turns:
+    """Lets threads that finish in any order go on in that of their units' numbers."""
+
+    def __init__(self) -> None:
+        self._change = threading.Condition()
+        self._next = 0
+        self._broken = False
+
+    def wait(self, number: int) -> bool:
+        """Waits until all lower numbers have ended; False when one of them never will."""
+        with self._change:
+            self._change.wait_for(lambda: self._broken or self._next == number)
+            return not self._broken
+
+    def end(self) -> None:
+        """Lets the next one go on."""
+        with self._change:
+            self._next += 1
+            self._change.notify_all()
+
+    def give_up(self) -> None:
+        """Sends all who wait away."""
+        with self._change:
+            self._broken = True
+            self._change.notify_all()
+
+
+def judge(unit: Unit, source: memoryview, target: memoryview) -> Verdict:
+    """Compares every element of a unit with its original; raises IntegrityError, naming the tensor."""
+    if target[: unit.head] != unit.file.head[unit.start : unit.start + unit.head]:
+        raise IntegrityError(f"the header of {unit.file.name} is not that of its original, cast")
+    found = Verdict()
+    for piece in unit.pieces:
+        old, new = unit.file.header.tensors[piece.tensor], unit.file.tensors[piece.tensor]
+        before, after = _sides(piece, source, target)
+        if old.dtype == new.dtype:
+            verdict = nearest.same(before, after)
+        else:
+            verdict = nearest.compare(before, old.dtype, after, new.dtype)
+        if verdict.wrong:
+            raise IntegrityError(
+                f"tensor {new.name[:100]!a} of {unit.file.name} is not its original cast from {old.dtype} to "
+                f"{new.dtype}: {verdict.wrong} elements differ"
+            )
+        found += verdict
+    return found
+
+
+def digest(ledgers: Iterable[Ledger]) -> str:
+    """The name of the whole listing: `blake3:` and 64 hex."""
+    whole = blake3()
+    for ledger in ledgers:
+        whole.update(ledger.section().encode())
+    return named(whole.hexdigest())
+
+
+def _sides(piece: Piece, source: memoryview, target: memoryview) -> tuple[memoryview, memoryview]:
+    return (
+        source[piece.source : piece.source + piece.source_size],
+        target[piece.target : piece.target + piece.target_size],
+    )
+
+
+def _quoted(name: str) -> str:
+    return msgspec.json.encode(name).decode()

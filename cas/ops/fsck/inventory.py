@@ -1,0 +1,211 @@
+"""What is to be checked: refs and manifests, each of them read, and the chunks that they need."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from cas import events
+from cas import refs
+from cas.ops.fsck.damage import Damage
+from cas.ops.fsck.damage import Trouble
+from cas.ops.fsck.damage import Version
+from cas.ops.fsck.damage import of_document
+from cas.config import Limits
+from cas.errors import FormatError
+from cas.errors import IntegrityError
+from cas.errors import NotFoundError
+from cas.errors import ObjectMissing
+from cas.formats.manifest import Manifest
+from cas.formats.manifest import check_name
+from cas.parallel import for_each
+from cas.refs import reflog
+from cas.refs.reflog import RefLog
+from cas.store.store import CHUNK_KEY
+from cas.store.store import Store
+
+_MANIFEST = re.compile(r"manifests/([^/]+)/([0-9a-f]{64})\.json")
+
+# A chunk's plain size, at most 64 MiB, and above it the number of a version that needs it.
+_SIZE_BITS = 32
+_SIZE = (1 << _SIZE_BITS) - 1
+
+Recover = Callable[[Version], Manifest | None]
+
+
+class Inventory:
+    """What a scope consists of.
+
+    refs, versions: what was read. named: what each version is named by. damage: refs that cannot be read, or name
+    nothing. troubles: manifests that cannot be read. recovered: those of them that a repair can bring back. orphans:
+    stored bytes of chunks that no version needs, by digest (32 bytes). listed: whether the store's chunks were.
+    """
+
+    def __init__(self, store: Store, scope: str | None, limits: Limits, recover: Recover) -> None:
+        """scope: a reference, the bare name of a model for all its versions, or None for the whole store.
+
+        recover: gives what another store has under the name of a manifest that cannot be read.
+        """
+        self._store, self._scope, self._limits, self._recover = store, scope, limits, recover
+        self._guard = threading.Lock()
+        self._needs: dict[bytes, int] = {}
+        self.refs = 0
+        self.versions: list[Version] = []
+        self.named: dict[Version, str] = {}
+        self.damage: list[Damage] = []
+        self.troubles: dict[Version, Trouble] = {}
+        self.recovered: set[Version] = set()
+        self.orphans: dict[bytes, int] = {}
+        self.absent: set[bytes] = set()
+
+    def read(self, before: Collection[str], listen: events.Listener) -> int:
+        """Reads refs and manifests; returns how many of `versions` were among `before` (64 hex), which come first.
+
+        Raises InputError for a scope that is none, NotFoundError for one that is not in the store.
+        """
+        listen(events.Phase("resolve"))
+        found = sorted(self._found())
+        known = [version for version in found if version.digest in before]
+        self._read_all(known)
+        first = len(self.versions)
+        self._read_all([version for version in found if version.digest not in before])
+        return first
+
+    def list_chunks(self, listen: events.Listener) -> None:
+        """Asks which chunks are there: the needed ones go into `absent` else, the others into `orphans`.
+
+        Called after `read`, as a publisher writes chunks first: what a manifest names was there before it.
+        """
+        listen(events.Phase("lookup"))
+        self.absent = set(self._needs)
+        if self._scope is not None:
+            sizes = {digest.hex(): size & _SIZE for digest, size in self._needs.items()}
+            self.absent -= set(map(bytes.fromhex, self._store.present(sizes, self._limits)))
+            return
+
+        def look(folder: str) -> None:
+            listed = [entry for entry in self._store.bucket.list(folder) if CHUNK_KEY.fullmatch(entry.key)]
+            sizes = {bytes.fromhex(entry.key.rpartition("/")[2]): entry.size for entry in listed}
+            with self._guard:
+                self.absent.difference_update(sizes)
+                self.orphans.update((digest, size) for digest, size in sizes.items() if digest not in self._needs)
+
+        for_each(look, [f"chunks/{number:02x}" for number in range(256)], threads=self._limits.requests)
+
+    @property
+    def needed(self) -> Collection[bytes]:
+        """Digests (32 bytes) of the chunks that versions need."""
+        return self._needs.keys()
+
+    def size(self, digest: bytes) -> int | None:
+        """Plain bytes of a chunk, None for one that no version needs."""
+        packed = self._needs.get(digest)
+        return None if packed is None else packed & _SIZE
+
+    def version(self, digest: bytes) -> int | None:
+        """The first version that needs a chunk, as an index into `versions`."""
+        packed = self._needs.get(digest)
+        return None if packed is None else packed >> _SIZE_BITS
+
+    def _found(self) -> set[Version]:
+        """Every version in the scope, whether it can be read or not; refs are read on the way."""
+        if self._scope is None:
+            self._read_refs(reflog.logs(self._store))
+            return self._listed("manifests") | self.named.keys()
+        if ":" in self._scope or "@" in self._scope:
+            return self._one(self._scope)
+        model = check_name(self._scope, "model")
+        pins = [log for log in reflog.logs(self._store, "pins") if log.ref.model == model]
+        self._read_refs([*reflog.logs(self._store, "tags", model), *pins])
+        found = self._listed(f"manifests/{model}") | self.named.keys()
+        if not found and not self.damage:
+            known = ", ".join(self._store.models()[:8]) or "none"
+            raise NotFoundError(f"model {model} is not in {self._store.url}; its models are: {known}")
+        return found
+
+    def _one(self, text: str) -> set[Version]:
+        reference = refs.parse_reference(text)
+        if reference.digest is None:
+            self._read_refs([refs.log_of(self._store, reference)])
+            if not self.named and not self.damage:
+                self._name(text, Version(reference.model, refs.resolve(self._store, text).digest))
+            return set(self.named)
+        digest = reference.digest
+        if len(digest) < 64:
+            digest = self._store.find_version(reference.model, digest)
+        with contextlib.suppress(IntegrityError, FormatError):  # told later; what is not there at all is a wrong call
+            self._store.get_manifest(reference.model, digest)
+        return {Version(reference.model, digest)}
+
+    def _listed(self, folder: str) -> set[Version]:
+        keys = (_MANIFEST.fullmatch(entry.key) for entry in self._store.bucket.list(folder))
+        return {Version(*match.groups()) for match in keys if match}
+
+    def _read_refs(self, logs: Iterable[RefLog]) -> None:
+        def read(log: RefLog) -> None:
+            last = None
+            for name in log.names():
+                try:
+                    last = log.read(name)
+                except (IntegrityError, FormatError) as error:
+                    with self._guard:
+                        kind, reason = of_document(error)
+                        self.damage.append(Damage(kind, "ref", f"{log.ref}, entry {name}", str(log.ref), reason))
+                    last = None
+                except ObjectMissing:
+                    continue  # trimmed since it was listed
+            with self._guard:
+                self.refs += 1
+            if last is not None and last.digest is not None:
+                self._name(str(log.ref), Version(log.ref.model, last.digest))
+
+        given = list(logs)
+        if given:
+            for_each(read, given, threads=min(self._limits.requests, len(given)))
+
+    def _name(self, ref: str, version: Version) -> None:
+        with self._guard:
+            self.named[version] = min(ref, self.named.get(version, ref))
+
+    def _read_all(self, versions: Collection[Version]) -> None:
+        def read(version: Version) -> None:
+            found = self._manifest(version)
+            if found is None:
+                return
+            chunks = [(bytes.fromhex(digest), size) for digest, size in found.chunks().items()]
+            with self._guard:
+                number = len(self.versions) << _SIZE_BITS
+                self.versions.append(version)
+                for digest, size in chunks:
+                    self._needs.setdefault(digest, number | size)
+
+        if versions:
+            for_each(read, versions, threads=min(self._limits.requests, len(versions)))
+
+    def _manifest(self, version: Version) -> Manifest | None:
+        try:
+            return self._store.get_manifest(*version)
+        except NotFoundError:
+            if version not in self.named:
+                return None  # deleted since it was listed
+            trouble = Trouble("missing", "")
+        except (IntegrityError, FormatError) as error:
+            trouble = of_document(error)
+        found = self._recover(version)
+        with self._guard:
+            self.troubles[version] = trouble
+            if found is not None:
+                self.recovered.add(version)
+        return found
+
+
+def documents(store: Store, versions: Iterable[Version], recover: Recover) -> Iterator[tuple[Version, Manifest]]:
+    """The manifests of `versions`, those of which cannot be read by `recover`, one after the other."""
+    for version in versions:
+        try:
+            yield version, store.get_manifest(*version)
+        except (IntegrityError, FormatError, NotFoundError):
+            if (found := recover(version)) is not None:
+                yield version, found

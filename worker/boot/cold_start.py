@@ -1,0 +1,166 @@
+"""The cold-start receipt: every phase of a boot with its seconds, told to the log, to CloudWatch and to Prometheus.
+
+The line follows the embedded metric format of CloudWatch: a log shipper turns what `_aws` names into metrics
+(docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from worker import log as telling
+from worker.boot.messages import Failed
+from worker.boot.messages import Restored
+from worker.boot.messages import Step
+
+NAMESPACE = "model-cas"
+_LONGEST = 1000  # characters of one text; CloudWatch takes 256 KiB a line
+
+
+class Phases:
+    """What a boot has done so far, and how long each phase took; phases may overlap."""
+
+    def __init__(self) -> None:
+        self.begun = time.monotonic()
+        self._lock = threading.Lock()
+        self._steps: list[Step] = []
+
+    @contextlib.contextmanager
+    def measure(self, name: str) -> Iterator[None]:
+        """Times a `with` block; safe to use from any thread."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.add([Step(name, begun, time.monotonic() - begun)])
+
+    def add(self, steps: Iterable[Step], prefix: str = "") -> None:
+        """Phases that somebody else timed, such as another process."""
+        with self._lock:
+            self._steps += [Step(prefix + step.name, step.begun, step.seconds) for step in steps]
+
+    def steps(self) -> list[Step]:
+        """In the order in which they began."""
+        with self._lock:
+            return sorted(self._steps, key=lambda step: step.begun)
+
+
+def receipt(phases: Phases, outcome: Restored | Failed, *, model: str, deployment: str) -> dict[str, Any]:
+    """The document of one boot: what was done until now, and how it ended."""
+    steps = phases.steps()
+    seconds: dict[str, float] = {}
+    for step in steps:
+        name = f"seconds_{re.sub('[^a-z0-9]+', '_', step.name.lower())}"
+        seconds[name] = round(seconds.get(name, 0.0) + step.seconds, 3)
+    metrics: dict[str, float] = {"seconds_ready": round(time.monotonic() - phases.begun, 3), **seconds}
+    units = dict.fromkeys(metrics, "Seconds")
+    told: dict[str, Any] = {"ok": isinstance(outcome, Restored)}
+    if isinstance(outcome, Restored):
+        counts = {f"bytes_{name}": getattr(outcome.bytes, name) for name in outcome.bytes.__struct_fields__}
+        fetching = sum(step.seconds for step in outcome.steps if step.name == "fetch")
+        rate = round(outcome.bytes.wire / fetching, 1) if fetching else 0.0
+        metrics |= counts | {"rate_fetch": rate}
+        units |= dict.fromkeys(counts, "Bytes") | {"rate_fetch": "Bytes/Second"}
+        fields = ("source", "where", "directory", "directory_reason", "version", "version_reason", "snapshots")
+        told |= {name: getattr(outcome, name) for name in fields}
+    else:
+        told |= {"exit_code": outcome.exit_code, "causes": _short(outcome.causes)}
+    metrics |= {"warnings_count": len(outcome.warnings), "errors_count": len(outcome.errors)}
+    units |= {"warnings_count": "Count", "errors_count": "Count"}
+    return {
+        "event": "cold-start",
+        "_aws": {
+            "Timestamp": int(time.time() * 1000),
+            "CloudWatchMetrics": [
+                {
+                    "Namespace": NAMESPACE,
+                    "Dimensions": [["deployment", "model"]],
+                    # The format allows 100 in one directive.
+                    "Metrics": [{"Name": name, "Unit": unit} for name, unit in list(units.items())[:100]],
+                }
+            ],
+        },
+        "deployment": deployment,
+        "model": model,
+        **told,
+        **metrics,
+        "phases": [
+            {"name": step.name, "at": round(step.begun - phases.begun, 3), "seconds": round(step.seconds, 3)}
+            for step in steps
+        ],
+        "warnings": _short(outcome.warnings),
+        "errors": _short(outcome.errors),
+    }
+
+
+def write_line(document: dict[str, Any], out: TextIO | None = None) -> None:
+    """The receipt as one line of the log, on standard output unless told otherwise."""
+    stream = out or sys.stdout
+    stream.write(json.dumps(document, ensure_ascii=False) + "\n")
+    stream.flush()
+
+
+def write_prometheus(document: dict[str, Any], file: Path) -> None:
+    """The receipt as a text file for a node exporter's collector; one that cannot be written is a warning."""
+    labels = {name: document[name] for name in ("deployment", "model")}
+    totals: dict[str, float] = {}
+    for phase in document["phases"]:
+        totals[phase["name"]] = totals.get(phase["name"], 0.0) + phase["seconds"]
+    lines = [
+        *_family("cas_worker_ready_seconds", "Seconds from the start of the boot to ready.", [({}, "seconds_ready")]),
+        *_family("cas_worker_phase_seconds", "Seconds of each phase of the boot.", [
+            ({"phase": name}, round(value, 3)) for name, value in totals.items()
+        ]),
+        *_family("cas_worker_bytes", "Bytes of the model by where they came from.", [
+            ({"source": name.removeprefix("bytes_")}, name) for name in document if name.startswith("bytes_")
+        ]),
+        *_family("cas_worker_ok", "Whether the boot ended well.", [({}, int(document["ok"]))]),
+    ]  # fmt: skip
+    text = "".join(_sample(line, labels, document) for line in lines)
+    private = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with private.open("w", encoding="utf-8") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            private.replace(file)
+        finally:
+            private.unlink(missing_ok=True)
+    except OSError as error:
+        telling.warn(f"CAS_PROMETHEUS_FILE {file} cannot be written: {error.strerror}")
+
+
+_Sample = tuple[str, dict[str, str], Any]
+
+
+def _family(name: str, told: str, samples: list[tuple[dict[str, str], Any]]) -> list[str | _Sample]:
+    head = f"# HELP {name} {told}\n# TYPE {name} gauge\n"
+    return [head, *((name, labels, value) for labels, value in samples)] if samples else []
+
+
+def _sample(line: str | _Sample, labels: dict[str, str], document: dict[str, Any]) -> str:
+    if isinstance(line, str):
+        return line
+    name, own, value = line
+    number = document[value] if isinstance(value, str) else value
+    pairs = ",".join(f'{key}="{_escaped(text)}"' for key, text in {**labels, **own}.items())
+    return f"{name}{{{pairs}}} {number}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _short(texts: Iterable[str]) -> list[str]:
+    return [text[:_LONGEST] for text in texts]

@@ -1,0 +1,155 @@
+"""Where a worker keeps its model: the first directory that passes real checks, or the one that holds it already."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas.local import fs as folder
+from cas.config import CacheDirs
+from cas.errors import CacheError
+from cas.errors import CasError
+from cas.local.fs import Folder
+from cas.local.fs import LinksUnsupported
+from cas.formats.manifest import Manifest
+from cas.parallel import Later
+from worker.boot.environment import hub_of
+
+# A volume whose server is gone lets a call wait for ever.
+_ANSWERS_WITHIN = 10.0
+_KEPT_FREE = 10  # percent of the file system of `/`: below that RunPod takes a worker for unfit
+_PROBE = bytes(64 * 1024)
+_SCRATCH = ".cas-worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What the checks of one directory said. problem: why it is of no use, empty when it is. note: what it lacks."""
+
+    path: Path
+    problem: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A directory to try, and why it comes where it does."""
+
+    path: Path
+    reason: str
+
+
+def examine(paths: Iterable[Path], within: float = _ANSWERS_WITHIN) -> list[Finding]:
+    """Writes, keeps and links a file in each directory, all at once, and looks how much room it has.
+
+    within: seconds for all of them together; a directory that takes longer is of no use.
+    """
+    deadline = time.monotonic() + within
+    looks = [(path, Later(lambda path=path: _examined(path))) for path in paths]  # type: ignore[misc]
+    found = []
+    for path, look in looks:
+        if look.ends_within(max(0.0, deadline - time.monotonic())):
+            found.append(look.result())
+        else:
+            found.append(Finding(path, f"it did not answer in {within:g} s"))
+    return found
+
+
+def room(path: Path, root: Path = Path("/")) -> int:
+    """Bytes that may be written below `path`; on the file system of `root` a tenth of it stays free."""
+    place = folder.existing(path)
+    free = folder.free_bytes(place)
+    if place.stat().st_dev != root.stat().st_dev:
+        return free
+    whole = os.statvfs(root)
+    return max(0, free - whole.f_blocks * whole.f_frsize * _KEPT_FREE // 100)
+
+
+def rank(paths: Sequence[Path], manifest: Manifest, root: Path = Path("/")) -> tuple[list[Ranked], list[Finding]]:
+    """Directories in the order in which to restore `manifest`, and those without room for it.
+
+    One that holds all of it, verified, comes first; the others keep their order. root: as for `room`.
+    """
+    first, others, small = [], [], []
+    for path in paths:
+        try:
+            lacks = missing(manifest, path)
+            if not lacks:
+                first.append(Ranked(path, "it holds this version, verified"))
+                continue
+            left = room(path, root)
+        except (CasError, OSError) as error:
+            small.append(Finding(path, str(error)))
+            continue
+        if lacks > left:
+            small.append(Finding(path, f"{lacks:,} bytes are to be written, and it has room for {left:,}"))
+        else:
+            others.append(path)
+    why = "first of CAS_CACHE_DIRS that passes the checks" if not first else "next of CAS_CACHE_DIRS"
+    ranked = [*first, *(Ranked(path, "next of CAS_CACHE_DIRS" if at else why) for at, path in enumerate(others))]
+    return ranked, small
+
+
+def missing(manifest: Manifest, directory: Path) -> int:
+    """Bytes of a version that `directory` has no verified file of, by record; less what part files take up."""
+    from cas.local.targets import PARTS
+    from cas.local.targets import targets
+    from cas.local.verified import Trust
+
+    wanted = targets(manifest, CacheDirs(hub_of(directory), directory))
+    records = {target.root: Trust(target.root) for target in wanted}
+    lacks = sum(
+        max(target.size, 1)
+        for target in wanted
+        if not any(records[target.root].find(parts, target.content) for parts in (target.parts, *target.names))
+    )
+    begun = sum(_taken(root.joinpath(*PARTS)) for root in records)
+    return max(1, lacks - begun) if lacks else 0
+
+
+def _taken(parts: Path) -> int:
+    try:
+        return sum(path.stat().st_blocks * 512 for path in parts.iterdir())
+    except OSError:
+        return 0
+
+
+def _examined(path: Path) -> Finding:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with Folder.open(path, (_SCRATCH,)) as scratch, scratch.private() as name:
+            with folder.explained(path), scratch.file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
+                folder.write_all(fd, _PROBE)
+                durable = _kept(path, fd)
+                back = bytearray(len(_PROBE))
+                if folder.read_at(fd, memoryview(back), 0) != len(_PROBE) or back != _PROBE:
+                    return Finding(path, "what was written there cannot be read back")
+            notes = [] if durable else ["no fsync: a power cut may lose files"]
+            notes += [] if _links(scratch, name) else ["no symlinks: files take their place"]
+        # It may hold the whole model: who knows what is to be written decides whether it fits.
+        notes += [] if room(path) else ["no room: only what it holds already can run from it"]
+        return Finding(path, note=", ".join(notes))
+    except CasError as error:
+        return Finding(path, str(error))
+    except OSError as error:
+        return Finding(path, f"{error.filename or path}: {error.strerror}")
+
+
+def _kept(path: Path, fd: int) -> bool:
+    try:
+        return folder.sync(fd)
+    except OSError as error:
+        raise CacheError(f"the disk below {path} failed to keep a file ({error.strerror})") from error
+
+
+def _links(scratch: Folder, name: str) -> bool:
+    link = f"{name}.link"
+    try:
+        scratch.symlink(name, link, scratch)
+    except LinksUnsupported:
+        return False
+    scratch.remove(link)
+    return True

@@ -1,0 +1,156 @@
+"""What a worker's environment asks for, read once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cas.errors import InputError
+from worker.boot.device import Asked
+
+MODEL = "f5-tts"
+CACHE_DIRS = "/runpod-volume/models:/tmp/models:/app/models"
+RUNPOD_CACHE = Path("/runpod-volume/huggingface-cache/hub")
+
+_ROOT = Path(__file__).resolve().parent.parent
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_NAME = re.compile(r"(?:pin:[^/]+/)?(?P<model>[A-Za-z0-9][A-Za-z0-9._-]{0,95})(?:[:@].+)?")
+_DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_URL = re.compile(r"(s3|https?|file)://[^/\s]*\S*|/\S*")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a worker was asked to do.
+
+    enabled: whether stores may be asked at all. store: URL of the store, None when none is named or it is switched off;
+    no_store: why, in words. mirrors: URLs to try after it. directories: where the model may be kept, in the order in
+    which to try. seeds: folders that exist and may hold some of it. model: its name. local: whether the version is
+    known without asking a store for pins. lock: the image's own lock file. source: what to take from Hugging Face.
+    publish: whether a fresh download is published. receipt: whether the store gets a receipt, and receipt_named,
+    whether somebody asked for it by name. stream: whether jobs may ask for parts. device: what the model must run on,
+    if it is said. prometheus: the text file to write.
+    """
+
+    enabled: bool
+    store: str | None
+    no_store: str
+    mirrors: tuple[str, ...]
+    directories: tuple[Path, ...]
+    seeds: tuple[Path, ...]
+    model: str
+    local: bool
+    lock: Path
+    source: Path
+    publish: bool
+    receipt: bool
+    receipt_named: bool
+    stream: bool
+    device: Asked
+    prometheus: Path | None
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """The settings in an environment; raises InputError that names the variable with a bad value."""
+        enabled = _switch(environ, "ENABLE_S3_MODEL_CACHE")
+        named = bool(environ.get("CAS_STORE") or environ.get("S3_BUCKET"))
+        from_bucket = f"s3://{environ['S3_BUCKET']}/cas" if environ.get("S3_BUCKET") else None
+        store = (environ.get("CAS_STORE") or from_bucket) if enabled else None
+        model = _model(environ)
+        lock = _ROOT / f"manifests/locks/{model}.json"
+        deployment = _deployment(environ)
+        _check_hub(environ)
+        prometheus = environ.get("CAS_PROMETHEUS_FILE")
+        return cls(
+            enabled=enabled,
+            store=store,
+            no_store="" if store else "no store is named: set S3_BUCKET" if enabled else "ENABLE_S3_MODEL_CACHE is off",
+            mirrors=_mirrors(environ),
+            directories=_directories(environ),
+            seeds=tuple(path for path in (RUNPOD_CACHE,) if path.is_dir()),
+            model=model,
+            local=bool(not deployment or environ.get("CAS_MODEL") or environ.get("CAS_LOCK") or os.path.lexists(lock)),
+            lock=lock,
+            source=_ROOT / f"manifests/sources/{model}.toml",
+            publish=enabled and named and _switch(environ, "CAS_PUBLISH"),
+            receipt=enabled and _switch(environ, "CAS_RECEIPT"),
+            receipt_named=bool(environ.get("CAS_RECEIPT")),
+            stream=_switch(environ, "CAS_STREAM", on=False),
+            device=_device(environ),
+            prometheus=_absolute("CAS_PROMETHEUS_FILE", prometheus) if prometheus else None,
+        )
+
+
+def _switch(environ: Mapping[str, str], name: str, *, on: bool = True) -> bool:
+    """What a variable switches. on: without it."""
+    given = environ.get(name, "").strip().lower()
+    if given not in ("", *_TRUE, *_FALSE):
+        raise InputError(f"{name} is {environ[name]!a}: write true or false")
+    return given in _TRUE or (on and given not in _FALSE)
+
+
+def _model(environ: Mapping[str, str]) -> str:
+    given = environ.get("CAS_MODEL")
+    if not given:
+        return MODEL
+    match = _NAME.fullmatch(given)
+    if match is None:
+        raise InputError(f"CAS_MODEL is {given!a}: write model, model:tag, model@<8+ hex> or pin:deployment/model")
+    return match["model"]
+
+
+def _deployment(environ: Mapping[str, str]) -> str | None:
+    for name in ("CAS_DEPLOYMENT", "RUNPOD_ENDPOINT_ID"):
+        if given := environ.get(name):
+            if not _DEPLOYMENT.fullmatch(given):
+                raise InputError(f"{name} is {given!a}: write letters, digits, '.', '_' and '-', 96 at most")
+            return given
+    return None
+
+
+def _device(environ: Mapping[str, str]) -> Asked:
+    match given := environ.get("CAS_DEVICE", "").strip().lower():
+        case "" | "cpu" | "cuda":
+            return given
+    raise InputError(f"CAS_DEVICE is {given!a}: write cpu or cuda, or leave it unset")
+
+
+def _check_hub(environ: Mapping[str, str]) -> None:
+    """The hub's client shows pieces of an address that it cannot make sense of, and one may be a password."""
+    with contextlib.suppress(ValueError):
+        address = urlsplit(environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        if address.scheme in ("http", "https") and address.hostname and address.port != 0:  # asking for it checks it
+            return
+    raise InputError("HF_ENDPOINT is no URL: write https://host, with special characters of a password as %xx")
+
+
+def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
+    found = tuple(re.split(r"[\s,]+", environ.get("CAS_MIRRORS", "").strip(" ,\t\n")))
+    for number, url in enumerate(filter(None, found), 1):
+        if not _URL.fullmatch(url) or "@" in url or "?" in url:
+            # What it carries besides an address could be secret, so it is not shown.
+            raise InputError(
+                f"CAS_MIRRORS: entry {number} is no store: write s3://bucket/prefix, https://host/path or /path, "
+                "separated by spaces, without user, password or query"
+            )
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def _directories(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    given = environ.get("CAS_CACHE_DIRS") or CACHE_DIRS
+    found = tuple(dict.fromkeys(_absolute("CAS_CACHE_DIRS", name) for name in given.split(":") if name))
+    if not found:
+        raise InputError(f"CAS_CACHE_DIRS is {given!a}: name a directory, or leave it unset")
+    return found
+
+
+def _absolute(variable: str, name: str) -> Path:
+    path = Path(os.path.expandvars(name)).expanduser()
+    if not path.is_absolute() or "\0" in name:
+        raise InputError(f"{variable}: {name!a} is not an absolute path")
+    return path

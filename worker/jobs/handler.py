@@ -1,0 +1,263 @@
+"""Answers jobs: as an async function, or as an async generator that sends long text part by part.
+
+Whatever happens to a job, it is answered, by one string under "error" if need be, and the worker lives on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import logging
+import re
+import secrets
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from cas.errors import CasError
+from cas.errors import InputError
+from worker.jobs import reference_url
+from worker.jobs.audio_input import checked
+from worker.errors import BadRequest
+from worker.errors import WorkerBroken
+from worker.jobs.schema import Inline
+from worker.jobs.schema import Linked
+from worker.jobs.schema import Named
+from worker.jobs.schema import Request
+from worker.jobs.schema import parse
+from worker.speech.speaker import Encode
+from worker.speech.speaker import Samples
+from worker.speech.speaker import Shorten
+from worker.speech.speaker import Speaker
+from worker.jobs.executor import Turns
+
+if TYPE_CHECKING:
+    from worker.jobs.voices import Voices
+
+Job: TypeAlias = Mapping[str, Any]
+Output: TypeAlias = dict[str, Any]
+
+MAX_PAYLOAD = 9 * 1000 * 1000
+"""Characters of base64 in one answer: RunPod takes 10 MB."""
+
+_SECONDS = 600.0
+_BETWEEN_UPDATES = 1.0  # seconds: the SDK starts a thread for each
+_LONGEST_ERROR = 1000
+
+_log = logging.getLogger(__name__)
+
+
+class Upload(Protocol):
+    """Stores audio as `<name>.<format>` and returns its URL."""
+
+    def __call__(self, name: str, audio: bytes, format: str) -> str: ...
+
+
+class Handler:
+    """Speaks for jobs of the RunPod SDK: give it the handler itself, or its `stream`."""
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        *,
+        digest: str,
+        encode: Encode,
+        shorten: Shorten,
+        voices: Voices | None = None,
+        upload: Upload | None = None,
+        progress: Callable[[Job, Output], None] | None = None,
+        fetch: Callable[[str], bytes] = reference_url.fetch,
+        seconds: float = _SECONDS,
+    ) -> None:
+        """digest: of the model that speaks, for the answers. voices, upload: None where there is no bucket.
+
+        progress: as `runpod.serverless.progress_update`. seconds: that an inference may take, waiting included.
+        """
+        self._speaker, self._digest = speaker, digest
+        self._encode, self._shorten = encode, shorten
+        self._voices, self._upload = voices, upload
+        self._progress, self._fetch = progress, fetch
+        self._turns = Turns(seconds)
+
+    async def __call__(self, job: Job) -> Output:
+        """The answer to a job, in one: audio or url, format, sample_rate, seconds, seed, model, timings; or error."""
+        try:
+            request = self._request(job)
+            if request.stream:
+                raise BadRequest(
+                    "stream is true, but this endpoint answers in one: leave it out, or ask a streaming one"
+                )
+            return await self._whole(job, request)
+        except Exception as error:
+            answer: Output = {"error": _explained(error, job)}
+            # The SDK takes this out again, and has the platform replace the worker.
+            return answer | {"refresh_worker": True} if isinstance(error, WorkerBroken) else answer
+
+    async def stream(self, job: Job) -> AsyncGenerator[Output, None]:
+        """The answer in parts as they are spoken, then totals; in one where the job did not ask to stream."""
+        try:
+            request = self._request(job)
+            if not request.stream:
+                yield await self._whole(job, request)
+                return
+            async with contextlib.aclosing(self._parts(job, request)) as parts:
+                async for part in parts:
+                    yield part
+        except Exception as error:
+            # Raised, the SDK would send its traceback.
+            yield {"error": _explained(error, job)}
+
+    def close(self) -> None:
+        """Waits for the inference in hand, and begins no other."""
+        self._turns.close()
+
+    def _request(self, job: Job) -> Request:
+        request = parse(job.get("input"))
+        if request.deliver == "upload" and self._upload is None:
+            raise BadRequest("return is upload, but this worker has no bucket: set S3_BUCKET, or ask for base64")
+        if isinstance(request.source, Named) and self._voices is None:
+            raise BadRequest(
+                "voice is given, but this worker has no bucket: set S3_BUCKET, or send ref_audio, ref_text"
+            )
+        return request
+
+    async def _whole(self, job: Job, request: Request) -> Output:
+        clock = _Clock()
+        audio, text = await asyncio.to_thread(self._reference, request)
+        clock.lap("reference")
+        told = _Told(self._progress, job)
+
+        def work(stop: threading.Event) -> Samples:
+            clock.lap("wait")
+            spoken = self._speaker.speak(request.text, audio, text, manner=request.manner, step=told, stop=stop)
+            clock.lap("speak")
+            return spoken.samples
+
+        samples = await self._turns.take(work)
+        part = await asyncio.to_thread(self._delivered, job, request, samples, "")
+        clock.lap("deliver")
+        return {**part, **self._about(request), "timings": clock.seconds}
+
+    async def _parts(self, job: Job, request: Request) -> AsyncGenerator[Output, None]:
+        clock = _Clock()
+        audio, text = await asyncio.to_thread(self._reference, request)
+        clock.lap("reference")
+        # Unbounded, as a slow receiver must not hold up the next job; a text has a limit, and so has its audio.
+        spoken: asyncio.Queue[Samples | None] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+
+        def work(stop: threading.Event) -> None:
+            clock.lap("wait")
+            for samples in self._speaker.stream(request.text, audio, text, manner=request.manner, step=None, stop=stop):
+                if stop.is_set():
+                    return
+                loop.call_soon_threadsafe(spoken.put_nowait, samples)
+            clock.lap("speak")
+
+        turn = asyncio.ensure_future(self._turns.take(work))
+        turn.add_done_callback(lambda _: spoken.put_nowait(None))
+        turn.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits
+        count, seconds, payload = 0, 0.0, 0
+        try:
+            while (samples := await spoken.get()) is not None:
+                part = await asyncio.to_thread(self._delivered, job, request, samples, f"-{count}")
+                # At the end the SDK sends all parts once more, as the job's output.
+                payload += len(part.get("audio", ""))
+                if payload > MAX_PAYLOAD:
+                    raise _too_much(payload)
+                yield {"part": count, **part, **self._about(request)}
+                count, seconds = count + 1, seconds + part["seconds"]
+            await turn
+        finally:
+            turn.cancel()
+            await asyncio.wait([turn])
+        clock.lap("deliver")
+        yield {"parts": count, "seconds": round(seconds, 3), **self._about(request), "timings": clock.seconds}
+
+    def _reference(self, request: Request) -> tuple[bytes, str]:
+        """Audio and text of the voice to clone."""
+        match request.source:
+            case Inline(audio, text):
+                return audio, text
+            case Linked(url, text):
+                return checked(self._fetch(url), "ref_audio"), text
+            case Named(name):
+                assert self._voices is not None
+                voice = self._voices.get(name)
+                return voice.audio, voice.text
+
+    def _delivered(self, job: Job, request: Request, samples: Samples, suffix: str) -> Output:
+        rate = self._speaker.rate
+        if request.remove_silence:
+            shortened = self._shorten(samples, rate)
+            samples = shortened if len(shortened) else samples  # of nothing but silence there would be no audio
+        encoded = self._encode(samples, rate, request.format)
+        about = {"sample_rate": rate, "seconds": round(len(samples) / rate, 3)}
+        if request.deliver == "upload":
+            assert self._upload is not None
+            name = f"{_safe(job)}-{secrets.token_hex(8)}{suffix}"  # nobody guesses it, no other job writes it
+            return {"url": self._upload(name, encoded, request.format), **about}
+        audio = base64.b64encode(encoded).decode()
+        if len(audio) > MAX_PAYLOAD:
+            raise _too_much(len(audio))
+        return {"audio": audio, **about}
+
+    def _about(self, request: Request) -> Output:
+        return {"format": request.format, "seed": request.manner.seed, "model": self._digest}
+
+
+def _too_much(payload: int) -> BadRequest:
+    return BadRequest(
+        f"return is base64, but {payload:,} characters of audio are more than RunPod sends back ({MAX_PAYLOAD:,}): "
+        "ask for upload, for the format mp3, or for less text"
+    )
+
+
+class _Clock:
+    """Seconds by name of what was done, one after the other."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name], self._last = round(now - self._last, 3), now
+
+
+class _Told:
+    """Tells the platform how far a text is spoken, now and then; that it cannot be told never fails a job."""
+
+    def __init__(self, progress: Callable[[Job, Output], None] | None, job: Job) -> None:
+        self._progress, self._job = progress, job
+        self._last = float("-inf")
+
+    def __call__(self, done: int, parts: int) -> None:
+        now = time.monotonic()
+        # The SDK sends updates from threads of their own: one at the very end could come after the answer.
+        if self._progress is None or done >= parts or now - self._last < _BETWEEN_UPDATES:
+            return
+        self._last = now
+        try:
+            self._progress(self._job, {"done": done, "parts": parts})
+        except Exception:
+            _log.warning("job %s: its progress could not be sent", _safe(self._job), exc_info=True)
+
+
+def _explained(error: Exception, job: Job) -> str:
+    """One line for whoever sent the job; what they cannot mend is found in the log by its reference."""
+    if isinstance(error, CasError):
+        if not isinstance(error, InputError):
+            _log.warning("job %s: %s", _safe(job), error)
+        line = " ".join(str(error).split())
+        return line if len(line) <= _LONGEST_ERROR else line[:_LONGEST_ERROR] + "..."
+    reference = secrets.token_hex(4)
+    _log.error("job %s failed, reference %s", _safe(job), reference, exc_info=error)
+    return f"the worker failed at this job: look for reference {reference} in its log, or send the job again"
+
+
+def _safe(job: Job) -> str:
+    """The job's id, as a file's name and a line of the log may hold it."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", str(job.get("id", "job")))[:64]

@@ -1,0 +1,210 @@
+"""Fetches reference audio from an address that a stranger chose: https, public hosts, limited in size and time.
+
+Names are resolved once, every address is judged, and the connection goes to the one that was judged, so that a name
+cannot mean one host when it is checked and another when it is used. Each redirect is checked likewise.
+"""
+
+from __future__ import annotations
+
+import http.client
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from worker.jobs.addresses import is_public
+from worker.jobs.audio_input import MAX_AUDIO
+from worker.errors import BadRequest
+
+MAX_URL = 2048
+_REDIRECTS = (301, 302, 303, 307, 308)
+_BLOCK = 64 * 1024
+
+
+class Limits(NamedTuple):
+    """size: bytes of the audio. seconds: from the first lookup to the last byte, redirects included."""
+
+    size: int = MAX_AUDIO
+    seconds: float = 20.0
+    redirects: int = 3
+
+
+def checked(url: str, what: str = "ref_audio") -> SplitResult:
+    """The parts of `url`; raises BadRequest unless it may be asked, as far as its text tells."""
+    if len(url) > MAX_URL:
+        raise BadRequest(f"{what} is a URL of {len(url)} characters: at most {MAX_URL} are allowed")
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        raise BadRequest(f"{what} is not a URL: percent-encode what is not ASCII, blanks and backslashes")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise BadRequest(f"{what} is not a URL: write https://host/path") from None
+    if parts.scheme != "https":
+        raise BadRequest(f"{what} is a URL that does not begin with https://: only https is allowed")
+    if parts.username is not None or parts.password is not None:
+        raise BadRequest(f"{what} has a user or password in its URL: sign the URL instead, or send the audio in base64")
+    if not parts.hostname:
+        raise BadRequest(f"{what} is a URL without a host: write https://host/path")
+    return parts
+
+
+def fetch(
+    url: str,
+    limits: Limits = Limits(),  # noqa: B008 (immutable)
+    *,
+    allowed: Callable[[str], bool] = is_public,
+    context: ssl.SSLContext | None = None,
+) -> bytes:
+    """The bytes at `url`.
+
+    allowed: whether an IP address may be connected to. context: whom to trust; the system's authorities by default.
+    Raises BadRequest for every failure; no error shows more of a URL than its host.
+    """
+    deadline = time.monotonic() + limits.seconds
+    what = "ref_audio"
+    context = context or ssl.create_default_context()
+    context.sslsocket_class = _Timed
+    for _ in range(limits.redirects + 1):
+        parts = checked(url, what)
+        try:
+            found = _ask(parts, deadline, limits.size, allowed, context)
+        except TimeoutError:
+            raise BadRequest(
+                f"ref_audio from {parts.hostname} took more than {limits.seconds:g} s and was cut: use a faster server"
+            ) from None
+        except ssl.SSLCertVerificationError as error:
+            raise _failed(parts, f"its certificate is not valid ({error.verify_message})") from None
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            raise _failed(parts, f"the connection failed ({type(error).__name__})") from None
+        if isinstance(found, bytes):
+            return found
+        what = f"ref_audio at {parts.hostname} redirects to what"
+        try:
+            url = urljoin(url, found.to)
+        except ValueError:
+            raise BadRequest(f"{what} is not a URL: send the final URL") from None
+    raise BadRequest(f"ref_audio is redirected more than {limits.redirects} times: send the final URL")
+
+
+class _Redirect(NamedTuple):
+    to: str
+
+
+def _ask(
+    parts: SplitResult, deadline: float, limit: int, allowed: Callable[[str], bool], context: ssl.SSLContext
+) -> bytes | _Redirect:
+    host, port = str(parts.hostname), parts.port or 443
+    connection = http.client.HTTPSConnection(host, port, context=context)
+    connection.sock = _connected(parts, host, port, deadline, allowed, context)
+    try:
+        headers = {"Accept": "audio/*, */*;q=0.5", "Accept-Encoding": "identity", "User-Agent": "model-cas"}
+        connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}", headers=headers)
+        with connection.getresponse() as answer:
+            if answer.status in _REDIRECTS:
+                return _Redirect(answer.headers.get("Location", ""))
+            if answer.status != http.client.OK:
+                raise _failed(parts, f"the server answered {answer.status}")
+            return _body(parts, answer, limit)
+    finally:
+        connection.close()
+
+
+def _body(parts: SplitResult, answer: http.client.HTTPResponse, limit: int) -> bytes:
+    too_large = f"it has more than the {limit} bytes that are allowed"
+    if answer.length is not None and answer.length > limit:
+        raise _failed(parts, too_large)
+    if answer.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise _failed(parts, "the server compressed it, which was not asked for")
+    body = bytearray()
+    while block := answer.read(_BLOCK):
+        body += block
+        if len(body) > limit:
+            raise _failed(parts, too_large)
+    if answer.length:  # what is left of the length that was announced
+        raise _failed(parts, f"it broke off {answer.length} bytes before its end")
+    return bytes(body)
+
+
+def _connected(
+    parts: SplitResult,
+    host: str,
+    port: int,
+    deadline: float,
+    allowed: Callable[[str], bool],
+    context: ssl.SSLContext,
+) -> ssl.SSLSocket:
+    """A connection to the first address of the host that accepts one; all of them have been judged before."""
+    addresses = _resolved(parts, host, port, deadline)
+    if not addresses or not all(allowed(address) for address in addresses):
+        raise _failed(parts, "its address is not a public one")
+    for last in addresses:
+        try:
+            plain = socket.create_connection((last, port), timeout=_left(deadline))
+        except TimeoutError:
+            raise
+        except OSError:
+            if last == addresses[-1]:
+                raise
+            continue
+        try:
+            secured = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+        except BaseException:
+            plain.close()
+            raise
+        assert isinstance(secured, _Timed)
+        try:
+            secured.deadline = deadline
+            secured.settimeout(_left(deadline))
+            secured.do_handshake()
+        except BaseException:
+            secured.close()
+            raise
+        return secured
+    raise AssertionError("unreachable: there is an address")
+
+
+def _resolved(parts: SplitResult, host: str, port: int, deadline: float) -> list[str]:
+    """The host's addresses. The system's resolver knows no deadline, so a thread waits for it."""
+    answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def resolve() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answers.put(list(dict.fromkeys(str(address[0]) for *_, address in found)))
+        except Exception as error:  # a name can be too long to encode, too
+            answers.put(error)
+
+    threading.Thread(target=resolve, name="resolve", daemon=True).start()
+    try:
+        answer = answers.get(timeout=_left(deadline))
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(answer, Exception):
+        raise _failed(parts, "its name cannot be resolved") from None
+    return answer
+
+
+class _Timed(ssl.SSLSocket):
+    """A connection whose every read ends at one deadline, however slowly the bytes trickle in."""
+
+    deadline: float
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        self.settimeout(_left(self.deadline))
+        return super().recv_into(*args, **kwargs)
+
+
+def _left(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _failed(parts: SplitResult, reason: str) -> BadRequest:
+    return BadRequest(f"ref_audio cannot be fetched from {parts.hostname}: {reason}; check the URL, or send base64")

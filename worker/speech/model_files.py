@@ -1,0 +1,95 @@
+"""The files F5-TTS is made of, found in a hub cache, and refused when they changed since they were verified."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cas.local import verified as trust
+from cas.errors import IntegrityError
+from cas.errors import NotFoundError
+from cas.local.hf_cache import RepoCache
+from cas.local.verified import Trust
+
+MODEL_REPO = "SWivid/F5-TTS"
+WEIGHTS = "F5TTS_v1_Base/model_1250000.safetensors"
+CONFIG = "F5TTS_v1_Base/config.yaml"
+VOCODER_REPO = "charactr/vocos-mel-24khz"
+VOCODER_CONFIG = "config.yaml"
+VOCODER_WEIGHTS = "pytorch_model.bin"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file of a hub cache. root: its repo's folder, where the record of what was verified lies."""
+
+    path: Path
+    root: Path
+    must_be_verified: bool
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[Path]:
+        """Gives the path to be read from start to end within the block.
+
+        Raises IntegrityError when the file is not as it was when it was hashed, or changes within the block.
+        """
+        before = self._look()
+        yield self.path
+        if before != self._look():
+            raise IntegrityError(f"{self.path} was written to while it was read: restore the model again")
+
+    def _look(self) -> tuple[str, trust.Seen | None]:
+        said = Trust(self.root).unchanged(self.path)
+        if said is False:
+            raise IntegrityError(
+                f"{self.path} changed since it was verified: restore it with `cas restore --verify`, or delete it"
+            )
+        if said is None and self.must_be_verified:
+            raise IntegrityError(f"{self.path} was never verified here: restore the model into this cache again")
+        real = os.path.realpath(self.path)
+        return real, trust.look(Path(real), "")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """All that is read to speak. config: the architecture, when it lies beside the weights."""
+
+    weights: ModelFile
+    config: ModelFile | None
+    vocoder_config: ModelFile
+    vocoder_weights: ModelFile
+
+
+def find(hub: Path, *, must_be_verified: bool = False) -> ModelFiles:
+    """Finds the files where F5-TTS itself would, at the ref `main` of both repos.
+
+    Args:
+        hub: a Hugging Face hub cache.
+        must_be_verified: refuse files that no restore has verified here; else only what changed is refused.
+
+    Raises:
+        NotFoundError: a file is not in the cache.
+        CacheError: a ref is damaged.
+    """
+    return ModelFiles(
+        weights=_file(hub, MODEL_REPO, WEIGHTS, must_be_verified),
+        config=_file_if_there(hub, MODEL_REPO, CONFIG, must_be_verified),
+        vocoder_config=_file(hub, VOCODER_REPO, VOCODER_CONFIG, must_be_verified),
+        vocoder_weights=_file(hub, VOCODER_REPO, VOCODER_WEIGHTS, must_be_verified),
+    )
+
+
+def _file(hub: Path, repo: str, name: str, must_be_verified: bool) -> ModelFile:
+    file = _file_if_there(hub, repo, name, must_be_verified)
+    if file is None:
+        raise NotFoundError(f"{name} of {repo} is not in the hub cache {hub}: restore or download the model first")
+    return file
+
+
+def _file_if_there(hub: Path, repo: str, name: str, must_be_verified: bool) -> ModelFile | None:
+    cache = RepoCache(hub, "model", repo)
+    path = cache.root.joinpath(*cache.snapshot_parts(cache.commit_of("main"), name))
+    return ModelFile(path, cache.root, must_be_verified) if path.is_file() else None

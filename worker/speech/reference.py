@@ -1,0 +1,81 @@
+"""The recording whose voice is taken, made ready as F5-TTS's `preprocess_ref_audio_text` does it.
+
+That function writes a temporary file for each recording, keeps its name for the life of the process, and loads
+Whisper when the text is empty. This one works in memory, keeps nothing, and wants the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from cas.errors import InputError
+from worker.speech import sound
+
+MAX_MILLISECONDS = 12_000
+_ENOUGH = 6_000  # milliseconds, from which on the next pause may be the end
+_SHORTEST = 200  # milliseconds
+
+
+class Voice(NamedTuple):
+    """samples: shape (channels, frames), -1 to 1. rate: frames in a second. text: what is said."""
+
+    samples: sound.Samples
+    rate: int
+    text: str
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return float(self.samples.shape[-1] / self.rate)
+
+
+def prepare(audio: bytes, text: str) -> Voice:
+    """Decodes a recording, cuts it at a pause to at most 12 s, and trims silence at both ends.
+
+    Args:
+        audio: a wav, flac, mp3 or ogg file.
+        text: what is said in it.
+
+    Raises:
+        InputError: the audio cannot be used, or there is no text.
+    """
+    if not text.strip():
+        raise InputError("the text of the reference audio is empty: send what is said in it")
+    return Voice(*_trimmed(sound.segment(sound.decode(audio))), _ended(text))
+
+
+def _trimmed(audio: Any) -> tuple[sound.Samples, int]:
+    from f5_tts.infer.utils_infer import remove_silence_edges
+    from pydub import AudioSegment, silence
+
+    kept = _up_to_a_pause(
+        silence.split_on_silence(audio, min_silence_len=1000, silence_thresh=-50, keep_silence=1000, seek_step=10)
+    )
+    if len(kept) > MAX_MILLISECONDS:
+        kept = _up_to_a_pause(
+            silence.split_on_silence(audio, min_silence_len=100, silence_thresh=-40, keep_silence=1000, seek_step=10)
+        )
+    kept = remove_silence_edges(kept[:MAX_MILLISECONDS])
+    if len(kept) < _SHORTEST:
+        raise InputError("the reference audio is silent, or too short: send a recording of a few seconds of speech")
+    kept += AudioSegment.silent(duration=50)
+    return sound.floats(kept), kept.frame_rate
+
+
+def _up_to_a_pause(pieces: Iterable[Any]) -> Any:
+    from pydub import AudioSegment
+
+    kept = AudioSegment.silent(duration=0)
+    for piece in pieces:
+        if len(kept) > _ENOUGH and len(kept + piece) > MAX_MILLISECONDS:
+            break
+        kept += piece
+    return kept
+
+
+def _ended(text: str) -> str:
+    """With the end of a sentence, by which F5-TTS tells where the new text begins."""
+    if text.endswith((". ", "。")):
+        return text
+    return text + (" " if text.endswith(".") else ". ")
