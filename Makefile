@@ -41,7 +41,7 @@ bench-boot: $(VENV)/bench-ready worker-env
 
 # Workers, publishers and a collector, killed at random, for two minutes.
 soak: $(VENV)/dev-ready
-	CAS_SOAK_SECONDS=120 $(BIN)/python -m pytest -s tests/gc/test_soak.py
+	CAS_SOAK_SECONDS=120 $(BIN)/python -m pytest -s tests/ops/gc/test_soak.py
 
 schema: $(VENV)/runtime-ready
 	$(BIN)/python -m tools.schema

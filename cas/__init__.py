@@ -16,21 +16,14 @@ from typing import TYPE_CHECKING
 from cas.version import __version__
 
 if TYPE_CHECKING:
-    from cas.refs.selection import Choice
-    from cas.refs.selection import choose
-    from cas.ops.derive.deriver import Variant
-    from cas.ops.derive.deriver import derive
     from cas.errors import CasError
     from cas.events import Event
-    from cas.refs.lock_file import read_lock
-    from cas.refs.lock_file import write_lock
-    from cas.ops.publish.publisher import Published
-    from cas.ops.publish.publisher import Source
-    from cas.ops.publish.publisher import publish
-    from cas.ops.restore.restorer import Restored
-    from cas.ops.restore.restorer import restore
-    from cas.store.store import Store
-    from cas.store.store import open_store
+    from cas.ops.derive.deriver import Variant, derive
+    from cas.ops.publish.publisher import Published, Source, publish
+    from cas.ops.restore.restorer import Restored, restore
+    from cas.refs.lock_file import read_lock, write_lock
+    from cas.refs.selection import Choice, choose
+    from cas.store.store import Store, open_store
 
 _HOMES = {
     "CasError": "cas.errors",

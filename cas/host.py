@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from cas import config
-from cas.version import __version__
 from cas.formats.manifest import NAME_PATTERN
+from cas.version import __version__
 
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _PACKAGES = ("obstore", "huggingface_hub")

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-import cas
-from cas.bucket import Patience
 from cas.bucket import open_bucket
 from cas.store.store import Store
+from tests.support.buckets import proxied
+from tests.support.processes import Mount
+from tests.support.two_versions import Boot, boot_at
 from tools import worker_env
 from tools.servers.fault_proxy import FaultProxy
 from tools.servers.seaweed import SeaweedFS
-
-REPO = "org/model"
-
-HURRIED = Patience(connect=2, answer=3, silence=1, rate=256 * 1024, attempts=9, backoff=0.01, backoff_cap=0.05)
-"""Production patience in fast motion: the same rules, with limits a test can wait for."""
 
 _STANDARD_VARIABLES = ("AWS_", "CAS_", "HF_", "HUGGINGFACE_", "S3_BUCKET", "ENABLE_S3", "XDG_")
 
@@ -87,16 +80,6 @@ def s3_url(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
     return f"s3://{bucket}/cas"
 
 
-@contextlib.contextmanager
-def proxied(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """A proxy in front of the real server: clients opened from now on go through it."""
-    address = urlsplit(seaweed.endpoint)
-    assert address.hostname and address.port
-    with FaultProxy(address.hostname, address.port, credentials=seaweed.credentials()) as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        yield proxy
-
-
 @pytest.fixture(params=["directory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """A store on a directory, then on a real S3 server."""
@@ -110,45 +93,30 @@ def directory_store(tmp_path: Path) -> Store:
     return Store(open_bucket(str(tmp_path / "store")))
 
 
-def write_tree(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Writes files by relative path below `folder`."""
-    for name, data in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    return folder
+@pytest.fixture
+def boot(directory_store: Store, tmp_path: Path) -> Boot:
+    return boot_at(directory_store, tmp_path)
 
 
-def read_tree(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder` by relative path, read through symlinks."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+@pytest.fixture
+def mount() -> Iterator[Mount]:
+    """Mounts file systems until the test ends; skips it where that may not be done."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+
+    def mount_at(where: Path, *words: str | Path) -> Path:
+        mounted = subprocess.run(["mount", *words, where], capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"this root may not mount: {mounted.stderr}")
+        ending.callback(lambda: subprocess.run(["umount", "--lazy", where], check=True))
+        return where
+
+    with contextlib.ExitStack() as ending:
+        yield mount_at
 
 
-def publish_tree(store: Store | str, folder: Path, model: str = "m", **options: object) -> cas.Published:
-    """Publishes a folder as REPO."""
-    return cas.publish(model, cas.Source.from_folder(folder, REPO), store, **options)  # type: ignore[arg-type]
-
-
-def snapshot(restored: cas.Restored, repo: str = REPO) -> Path:
-    """The snapshot folder of a repo."""
-    return Path(restored.snapshots[repo])
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def run_cas(
-    *words: str, env: Mapping[str, str] | None = None, timeout: float = 120
-) -> subprocess.CompletedProcess[str]:
-    """Runs the real command in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "cas", *words],
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+@pytest.fixture
+def proxy(seaweed: SeaweedFS, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """Stands in front of the bucket of `s3_url`: clients opened from now on go through it."""
+    with proxied(seaweed, monkeypatch) as proxy:
+        yield proxy

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from cas.cli.main import root as command_line
-from tests.conftest import write_tree
-from tools.servers.hub import Hub
+from tests.support.models import write_tree
 from tools.models.minilm import model_dir
+from tools.servers.hub import Hub
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -20,22 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import cas
 from cas import refs
-from cas.bucket import Bucket
-from cas.bucket import Entry
-from cas.bucket import Kind
-from cas.bucket import open_bucket
+from cas.bucket import Bucket, Entry, Kind, open_bucket
 from cas.config import Limits
-from cas.formats.digest import Buffer
-from cas.formats.digest import hex_of
-from cas.errors import ChunkCorrupt
-from cas.errors import ChunkMissing
-from cas.errors import FormatError
-from cas.errors import IntegrityError
-from cas.errors import NotFoundError
+from cas.errors import ChunkCorrupt, ChunkMissing, FormatError, IntegrityError, NotFoundError
+from cas.formats.digest import Buffer, hex_of
 from cas.formats.frame import decode
-from cas.store.store import Store
-from cas.store.store import chunk_key
-from tests.conftest import publish_tree, read_tree, snapshot, write_tree
+from cas.store.store import Store, chunk_key
+from tests.support.models import publish_tree, read_tree, snapshot, write_tree
 
 TAGS = st.sampled_from(["latest", "prod"])
 NAMES = st.sampled_from(["a.txt", "b.bin", "sub/c", "sub/deep/d.safetensors", "e"])

@@ -12,11 +12,11 @@ import pytest
 
 import cas
 from cas import refs
-from cas.store.store import Store
-from cas.store.store import chunk_key
-from tests.conftest import REPO, publish_tree, read_tree, run_cas, sha256, snapshot, write_tree
-from tools.servers.hub import Hub
+from cas.store.store import Store, chunk_key
+from tests.support.models import REPO, publish_tree, read_tree, sha256, snapshot, write_tree
+from tests.support.processes import run_cas
 from tools.models.minilm import model_dir
+from tools.servers.hub import Hub
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 HUBS = ("0.36", "1.33", "2.4")

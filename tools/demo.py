@@ -19,8 +19,8 @@ from typing import Any
 import cas
 from cas import refs
 from cas.store.store import chunk_key
-from tools.servers.hub import Hub
 from tools.models.minilm import model_dir
+from tools.servers.hub import Hub
 
 MODEL = "minilm"
 REPO = "sentence-transformers/all-MiniLM-L6-v2"

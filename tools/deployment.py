@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cas.refs.reflog import Ref
-from cas.refs.reflog import RefLog
+from cas.refs.reflog import Ref, RefLog
 from cas.store.store import Store
-from tools.servers.process import spawn
 from tools.servers.hub import Hub
+from tools.servers.process import spawn
 from tools.servers.runpod_platform import Platform
 
 ROOT = Path(__file__).parent.parent

@@ -19,18 +19,14 @@ from unittest import mock
 import numpy as np
 
 import cas
-from cas import host
-from cas import refs
+from cas import host, refs
 from cas.formats.digest import parse
 from cas.hub.source import RepoSource
 from cas.refs.reference import Reference
 from tools.models.gguf import write_gguf
 from tools.models.safetensors import write_safetensors
 from tools.models.torchzip import write_torch_zip
-from tools.models.weights import Array
-from tools.models.weights import Recipe
-from tools.models.weights import Shapes
-from tools.models.weights import Weights
+from tools.models.weights import Array, Recipe, Shapes, Weights
 
 ROOT = Path(__file__).parents[1] / "tests" / "golden"
 MODEL = "golden"

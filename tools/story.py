@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cas.store.store import Store
-from tools.servers.process import free_ports
-from tools.deployment import Deployment
-from tools.deployment import ENDPOINT
-from tools.deployment import ROOT
+from tools.deployment import ENDPOINT, ROOT, Deployment
 from tools.servers.hub import Hub
+from tools.servers.process import free_ports
 
 _SOURCE = str(ROOT / "manifests/sources/f5-tts.toml")
 _WITHIN = 120.0  # seconds for a worker that finds no model anywhere

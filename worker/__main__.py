@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cas.errors import CasError
-from worker import log as telling
-from worker.boot import device
-from worker.boot import imports
-from worker.boot import process as child
-from worker.model import publish_process as publishing
-from worker.boot.boot import Boot
-from worker.boot.boot import BootFailed
+from worker import log
+from worker.boot import device, imports, process
+from worker.boot.boot import Boot, BootFailed
 from worker.boot.messages import Restored
+from worker.model import publish_process
 
 if TYPE_CHECKING:
     from worker.jobs.upload import Uploader
@@ -34,7 +31,7 @@ def main() -> None:
     # The first process of a container hears SIGTERM only if it listens; while it serves, the SDK does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    child.end_forks_with_this()
+    process.end_forks_with_this()
     try:
         boot = Boot.start()
         try:
@@ -43,10 +40,10 @@ def main() -> None:
             boot.stop()
             raise
     except BootFailed as failed:
-        telling.warn(str(failed))
+        log.warn(str(failed))
         _end(failed.exit_code)
     except CasError as error:
-        telling.warn(str(error))
+        log.warn(str(error))
         _end(error.exit_code)
     serve()
 
@@ -79,8 +76,8 @@ def _ready(boot: Boot) -> Callable[[], None]:
 
 
 def _handler(speaker: Any, booted: Restored, runpod: Any) -> Any:
-    from worker.speech import sound
     from worker.jobs.handler import Handler
+    from worker.speech import sound
 
     voices, upload = _bucket(os.environ.get("S3_BUCKET"))
     return Handler(
@@ -105,7 +102,7 @@ def _bucket(name: str | None) -> tuple[Voices | None, Uploader | None]:
     try:
         return Voices(open_bucket(f"s3://{name}")), Uploader(name)
     except CasError as error:
-        telling.warn(f"no voices and no uploads: {error}")
+        log.warn(f"no voices and no uploads: {error}")
         return None, None
 
 
@@ -124,7 +121,7 @@ class _Once:
                 return
             self._begun = True
         # It ends when the last reference to its standard input goes.
-        self._publish = publishing.start(self._booted)
+        self._publish = publish_process.start(self._booted)
 
 
 def _publishing(answer: Callable[[Any], Awaitable[dict[str, Any]]], booted: Restored) -> Any:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cas.errors import CasError
-from cas.errors import InputError
+from cas.errors import CasError, InputError
 
 _SHOWN = 60
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from cas.bucket.base import Bucket
-from cas.bucket.base import Entry
-from cas.bucket.base import Kind
-from cas.bucket.base import Part
-from cas.bucket.base import Stored
-from cas.bucket.base import Upload
+from cas.bucket.base import Bucket, Entry, Kind, Part, Stored, Upload
 from cas.bucket.factory import open_bucket
 from cas.bucket.retry import Patience
 

@@ -7,9 +7,8 @@ from abc import ABC, abstractmethod
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
+from cas.errors import ObjectMissing, Unsupported
 from cas.formats.digest import Buffer
-from cas.errors import ObjectMissing
-from cas.errors import Unsupported
 
 
 class Entry(NamedTuple):

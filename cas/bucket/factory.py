@@ -13,13 +13,11 @@ from urllib.parse import urlsplit
 from obstore import sign
 from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Store
 
-from cas.bucket.s3_admin import Administration
 from cas.bucket.base import Bucket
 from cas.bucket.object_store import ObjectBucket
 from cas.bucket.retry import Patience
-from cas.errors import AccessDenied
-from cas.errors import CacheError
-from cas.errors import InputError
+from cas.bucket.s3_admin import Administration
+from cas.errors import AccessDenied, CacheError, InputError
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 

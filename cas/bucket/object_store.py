@@ -14,34 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 import obstore
 from obstore.store import ObjectStore
 
+from cas.bucket.base import Bucket, Entry, Kind, Part, Stored, Upload, Uploads, Versions
+from cas.bucket.event_loop import loop, run
 from cas.bucket.obstore_errors import translate
-from cas.bucket.base import Bucket
-from cas.bucket.base import Entry
-from cas.bucket.base import Kind
-from cas.bucket.base import Part
-from cas.bucket.base import Stored
-from cas.bucket.base import Upload
-from cas.bucket.base import Uploads
-from cas.bucket.base import Versions
-from cas.bucket.event_loop import loop
-from cas.bucket.event_loop import run
-from cas.bucket.retry import Patience
-from cas.bucket.retry import persist
-from cas.bucket.retry import within
+from cas.bucket.retry import Patience, persist, within
+from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, StoreError, Transient, Unsupported
 from cas.formats.digest import Buffer
-from cas.errors import CasError
-from cas.errors import ObjectExists
-from cas.errors import ObjectMissing
-from cas.errors import ObjectTooLarge
-from cas.errors import StoreError
-from cas.errors import Transient
-from cas.errors import Unsupported
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
 
-    from cas.bucket.s3_admin import Administration
     from cas.bucket.http_reader import DirectReader
+    from cas.bucket.s3_admin import Administration
 
 T = TypeVar("T")
 Entries: TypeAlias = list[Entry]  # inside the class, `list` is its method

@@ -10,20 +10,22 @@ import re
 
 from obstore import exceptions as ob
 
-from cas.errors import AccessDenied
-from cas.errors import BucketMissing
-from cas.errors import CacheError
-from cas.errors import CasError
-from cas.errors import DiskFull
-from cas.errors import NO_PERMISSION
-from cas.errors import NO_SPACE
-from cas.errors import ObjectExists
-from cas.errors import ObjectMissing
-from cas.errors import Stalled
-from cas.errors import StoreError
-from cas.errors import Transient
-from cas.errors import Unreachable
-from cas.errors import Unsupported
+from cas.errors import (
+    NO_PERMISSION,
+    NO_SPACE,
+    AccessDenied,
+    BucketMissing,
+    CacheError,
+    CasError,
+    DiskFull,
+    ObjectExists,
+    ObjectMissing,
+    Stalled,
+    StoreError,
+    Transient,
+    Unreachable,
+    Unsupported,
+)
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")

@@ -8,9 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cas.errors import Stalled
-from cas.errors import Transient
-from cas.errors import Unreachable
+from cas.errors import Stalled, Transient, Unreachable
 
 T = TypeVar("T")
 

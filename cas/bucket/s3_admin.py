@@ -7,13 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from cas.bucket.base import Stored
-from cas.bucket.base import Upload
-from cas.errors import AccessDenied
-from cas.errors import StoreError
-from cas.errors import Transient
-from cas.errors import Unreachable
-from cas.errors import Unsupported
+from cas.bucket.base import Stored, Upload
+from cas.errors import AccessDenied, StoreError, Transient, Unreachable, Unsupported
 
 _ATTEMPTS = 8  # Backblaze B2 answers 503 by design
 _DENIED = ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed")

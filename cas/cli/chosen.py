@@ -23,16 +23,16 @@ lock_option = click.option(
 def chosen_version(settings: Settings, reference: str | None, lock: str | None) -> Choice:
     """The version that a command is about, with the reason; raises InputError when nothing names one, or two do."""
     from cas import events
-    from cas.refs import selection as choice
     from cas.cli.progress import Reporter
+    from cas.refs import selection
 
     if reference is not None and lock is not None:
         raise InputError("REF and --lock name a version each: give one of them")
     if lock is not None:
-        return choice.Choice(f"lock file {lock}", lock=Path(lock))
+        return selection.Choice(f"lock file {lock}", lock=Path(lock))
     if reference is not None:
-        return choice.Choice("named by the caller", reference)
-    chosen = choice.choose(os.environ, store=settings.store)
+        return selection.Choice("named by the caller", reference)
+    chosen = selection.choose(os.environ, store=settings.store)
     Reporter(quiet=settings.quiet, verbose=settings.verbose, out=sys.stderr).listen(
         events.Noted(f"the version is {chosen}: {chosen.reason}")
     )

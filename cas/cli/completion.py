@@ -6,8 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from cas.cli import output
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.options import Settings, common
 
 
 @click.command(short_help="Print a shell's completion script.")

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.options import Settings, common
 from cas.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,9 +29,7 @@ def derive(
     settings: Settings, reference: str, cast: str | None, tags: tuple[str, ...], check: bool, dry_run: bool
 ) -> None:
     """Publish a variant of REF under TAG, from the store to the store, each tensor proven to be the original, cast."""
-    from cas.cli.process import keep_memory_together
-    from cas.cli.process import leave_cores_alone
-    from cas.cli.process import return_large_blocks
+    from cas.cli.process import keep_memory_together, leave_cores_alone, return_large_blocks
 
     keep_memory_together()
     leave_cores_alone()
@@ -48,8 +45,8 @@ def derive(
 
 
 def _derive(settings: Settings, reference: str, cast: str, tags: tuple[str, ...], *, dry_run: bool) -> None:
-    from cas.ops.derive import deriver
     from cas.cli.progress import Reporter
+    from cas.ops.derive import deriver
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = deriver.derive(
@@ -65,8 +62,8 @@ def _derive(settings: Settings, reference: str, cast: str, tags: tuple[str, ...]
 
 
 def _check(settings: Settings, reference: str) -> None:
-    from cas.ops.derive.check import check
     from cas.cli.progress import Reporter
+    from cas.ops.derive.check import check
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = check(reference, settings.store, on_event=reporter.listen)

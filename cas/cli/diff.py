@@ -9,17 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from cas.cli import output
-from cas.cli import terminal
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli import output, terminal
+from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
-    from cas.ops.inspect.comparison import ComparedFile
-    from cas.ops.inspect.comparison import ComparedRepo
-    from cas.ops.inspect.comparison import Comparison
-    from cas.refs.reference import Resolved
     from cas.formats.safetensors import Tensor
+    from cas.ops.inspect.comparison import ComparedFile, ComparedRepo, Comparison
+    from cas.refs.reference import Resolved
 
 _SHORT = 12
 _TENSORS = 40  # lines of a file's tensors, without -v
@@ -43,8 +39,8 @@ def diff(settings: Settings, a: str, b: str) -> None:
 
     A and B may be of different models. -v shows every tensor, however many differ.
     """
-    from cas.ops.inspect.comparison import compare
     from cas.cli.progress import Reporter
+    from cas.ops.inspect.comparison import compare
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         found = compare(a, b, settings.store, on_event=reporter.listen)

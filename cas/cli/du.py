@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
     from cas.ops.inspect.usage import Usage

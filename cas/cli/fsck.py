@@ -10,13 +10,11 @@ import click
 import msgspec
 
 from cas.cli import output
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.options import Settings, common
 from cas.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from cas.ops.fsck.checker import Checked
-    from cas.ops.fsck.checker import Listed
+    from cas.ops.fsck.checker import Checked, Listed
 
 
 def _share(ctx: click.Context, param: click.Parameter, given: str | None) -> float:
@@ -45,10 +43,9 @@ def fsck(settings: Settings, scope: str | None, sample: float, state: str | None
     MODEL is all versions of a model, MODEL:TAG and other references one; with neither, the whole store is checked, with
     what no version needs.
     """
-    from cas.ops.fsck import checker
-    from cas.cli.process import keep_memory_together
-    from cas.cli.process import leave_cores_alone
+    from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.cli.progress import Reporter
+    from cas.ops.fsck import checker
 
     keep_memory_together()
     leave_cores_alone()

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
     from cas.ops.gc.collector import Collected
@@ -55,8 +54,8 @@ def gc(
     A run condemns what nothing needs; a later one, at least the grace period on, deletes what still is not needed. Run
     it once a day, from one place.
     """
-    from cas.ops.gc import collector
     from cas.cli.progress import Reporter
+    from cas.ops.gc import collector
     from cas.store.store import open_store
 
     if explain:

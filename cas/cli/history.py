@@ -8,8 +8,7 @@ import click
 
 from cas.cli import output
 from cas.cli.move import recorded
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
     from cas.refs.history import Past
@@ -47,8 +46,8 @@ def rollback(settings: Settings, reference: str, to: str | None, by: str | None,
 
     Called again it goes one step further back: what was rolled back is no longer on the way.
     """
-    from cas.formats.digest import named
     from cas.cli.progress import Reporter
+    from cas.formats.digest import named
     from cas.refs import history as past
     from cas.store.store import open_store
 

@@ -13,15 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings
-from cas.cli.options import common
-from cas.errors import InputError
-from cas.errors import NotFoundError
+from cas.cli.options import Settings, common
+from cas.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
-    from cas.ops.import_flat.importer import Plan
-    from cas.ops.import_flat.importer import Rebuilt
-    from cas.ops.import_flat.importer import Selection
+    from cas.ops.import_flat.importer import Plan, Rebuilt, Selection
     from cas.ops.publish.publisher import Source
 
 # Deployments look for them under these names.
@@ -64,12 +60,11 @@ def import_flat(
     SOURCE is s3://bucket/prefix or a folder, and is never written to. MODEL is f5-tts where SWivid/F5-TTS is imported,
     and must be given elsewhere.
     """
+    from cas.cli.process import keep_memory_together, leave_cores_alone
+    from cas.cli.progress import Reporter
+    from cas.formats.manifest import check_name
     from cas.ops.import_flat import importer
     from cas.ops.publish import publisher
-    from cas.cli.process import keep_memory_together
-    from cas.cli.process import leave_cores_alone
-    from cas.formats.manifest import check_name
-    from cas.cli.progress import Reporter
     from cas.store.store import open_store
 
     keep_memory_together()
@@ -155,8 +150,8 @@ def _selections(wanted: Source | None, repos: tuple[str, ...], include: tuple[st
 
 
 def _source(rebuilt: Rebuilt, wanted: Source | None) -> Source:
-    from cas.ops.publish.publisher import Source
     from cas.hub.source import RepoSource
+    from cas.ops.publish.publisher import Source
 
     refs = {(repo.repo_type, repo.repo_id): repo.refs for repo in wanted.repos} if wanted else {}
     repos = tuple(

@@ -8,8 +8,7 @@ import sys
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.options import Settings, common
 
 
 @click.command(short_help="Write a version's manifest to a file to restore by.")

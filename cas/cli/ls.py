@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
-    from cas.ops.derive.variant import Record
     from cas.formats.manifest import Manifest
+    from cas.ops.derive.variant import Record
     from cas.refs.names import Names
     from cas.store.store import Store
 
@@ -27,11 +26,11 @@ _SHORT = 12
 @common
 def ls(settings: Settings, model: str | None) -> None:
     """List all models by tag and pin, or every version of MODEL, newest first."""
-    from cas.ops.inspect import versions as catalogue
+    from cas.ops.inspect import versions
     from cas.store.store import open_store
 
     store = open_store(settings.store)
-    listed = catalogue.versions(store, model)
+    listed = versions.versions(store, model)
     if settings.json:
         output.document([version.document() for version in listed])
         return
@@ -109,8 +108,7 @@ def show(settings: Settings, reference: str) -> None:
 
 def _names(store: Store, model: str, digest: str) -> Names | None:
     """What names a version now; None, with a warning, for a reader who may not list refs."""
-    from cas.errors import AccessDenied
-    from cas.errors import Unsupported
+    from cas.errors import AccessDenied, Unsupported
     from cas.refs import names as naming
 
     try:

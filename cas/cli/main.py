@@ -14,10 +14,9 @@ from typing import TextIO
 
 import click
 
-from cas.version import __version__
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.options import Settings, common
 from cas.errors import CasError
+from cas.version import __version__
 
 # Name -> (module and function, one line for the list of commands).
 _COMMANDS = {

@@ -42,21 +42,21 @@ def point(
 ) -> tuple[Ref, ...]:
     """Moves refs to a version, and returns those that named another. seen: what --expect said, or nothing."""
     from cas.cli.progress import Reporter
-    from cas.refs import move as moving
+    from cas.refs import move
 
-    expected = {ref: moving.seen(store, ref, seen) if seen else None for ref in refs}
+    expected = {ref: move.seen(store, ref, seen) if seen else None for ref in refs}
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
-        return moving.move(store, expected, resolved.digest, reason, by, reporter.listen)
+        return move.move(store, expected, resolved.digest, reason, by, reporter.listen)
 
 
 def remove(settings: Settings, store: Store, refs: Sequence[Ref], by: str | None, reason: str) -> None:
     """Removes refs, and says so."""
     from cas.cli import output
     from cas.cli.progress import Reporter
-    from cas.refs import move as moving
+    from cas.refs import move
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
-        removed = moving.move(store, dict.fromkeys(refs), None, reason, by, reporter.listen)
+        removed = move.move(store, dict.fromkeys(refs), None, reason, by, reporter.listen)
     if settings.json:
         output.document({"removed": [str(ref) for ref in removed]})
         return

@@ -7,12 +7,8 @@ import sys
 import click
 
 from cas.cli import output
-from cas.cli.move import expect
-from cas.cli.move import point
-from cas.cli.move import recorded
-from cas.cli.move import remove
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.move import expect, point, recorded, remove
+from cas.cli.options import Settings, common
 
 _SHORT = 12
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.options import Settings, common
 from cas.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,10 +45,9 @@ def publish(
     dry_run: bool,
 ) -> None:
     """Publish MODEL: download what is missing, upload what is new, move the tags, print the reference."""
-    from cas.ops.publish import publisher
-    from cas.cli.process import keep_memory_together
-    from cas.cli.process import leave_cores_alone
+    from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.cli.progress import Reporter
+    from cas.ops.publish import publisher
 
     keep_memory_together()
     leave_cores_alone()

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.chosen import chosen_version
-from cas.cli.chosen import lock_option
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.chosen import chosen_version, lock_option
+from cas.cli.options import Settings, common
 from cas.errors import InputError
 
 if TYPE_CHECKING:
-    from cas.refs.selection import Choice
     from cas.ops.restore.restorer import Restored
+    from cas.refs.selection import Choice
 
 _cache_dir = click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
 _seed = click.option(
@@ -135,8 +133,7 @@ def run(
 
     `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
-    from cas.config import cache_dirs
-    from cas.config import environment
+    from cas.config import cache_dirs, environment
 
     program = shutil.which(command[0])
     if program is None:
@@ -165,8 +162,7 @@ def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: 
     Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
     from cas import refs
-    from cas.config import cache_dirs
-    from cas.config import environment
+    from cas.config import cache_dirs, environment
     from cas.local.hf_cache import RepoCache
     from cas.store.store import open_store
 
@@ -197,11 +193,10 @@ def _restored(
     refuse_pickle: bool = False,
     dry_run: bool = False,
 ) -> Restored:
-    from cas.ops.restore import restorer
-    from cas.cli.process import keep_memory_together
-    from cas.cli.process import leave_cores_alone
-    from cas.config import receipt_wanted
+    from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.cli.progress import Reporter
+    from cas.config import receipt_wanted
+    from cas.ops.restore import restorer
     from cas.store.store import open_store
 
     keep_memory_together()

@@ -5,12 +5,8 @@ from __future__ import annotations
 import click
 
 from cas.cli import output
-from cas.cli.move import expect
-from cas.cli.move import point
-from cas.cli.move import recorded
-from cas.cli.move import remove
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli.move import expect, point, recorded, remove
+from cas.cli.options import Settings, common
 from cas.errors import InputError
 
 
@@ -48,9 +44,7 @@ def tag(
 def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str) -> None:
     """Remove each MODEL:TAG; versions stay until `cas gc` finds that nothing needs them."""
     from cas.errors import FormatError
-    from cas.refs.reference import absent
-    from cas.refs.reference import log_of
-    from cas.refs.reference import parse_reference
+    from cas.refs.reference import absent, log_of, parse_reference
     from cas.store.store import open_store
 
     store = open_store(settings.store)

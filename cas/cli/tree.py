@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
-from cas.cli import terminal
-from cas.cli.options import Settings
-from cas.cli.options import common
+from cas.cli import output, terminal
+from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
     from cas.ops.inspect.versions import Line
@@ -27,12 +25,12 @@ def tree(settings: Settings, model: str | None) -> None:
 
     A version goes on where its parent stands; variants and other branches are indented.
     """
-    from cas.ops.inspect import versions as catalogue
+    from cas.ops.inspect import versions
     from cas.store.store import open_store
 
     store = open_store(settings.store)
-    listed = catalogue.versions(store, model, every=True)
-    trees = {name: catalogue.lineage(list(found)) for name, found in groupby(listed, key=lambda one: one.model)}
+    listed = versions.versions(store, model, every=True)
+    trees = {name: versions.lineage(list(found)) for name, found in groupby(listed, key=lambda one: one.model)}
     if settings.json:
         output.document([{"model": name, "versions": list(map(_document, lines))} for name, lines in trees.items()])
         return

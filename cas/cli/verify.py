@@ -8,12 +8,9 @@ import sys
 import click
 
 from cas.cli import output
-from cas.cli.chosen import chosen_version
-from cas.cli.chosen import lock_option
-from cas.cli.options import Settings
-from cas.cli.options import common
-from cas.errors import InputError
-from cas.errors import IntegrityError
+from cas.cli.chosen import chosen_version, lock_option
+from cas.cli.options import Settings, common
+from cas.errors import InputError, IntegrityError
 
 
 @click.command(short_help="Re-hash a model on this machine.")
@@ -23,8 +20,8 @@ from cas.errors import IntegrityError
 @common
 def verify(settings: Settings, reference: str | None, lock: str | None, cache_dir: str | None) -> None:
     """Re-hash every file of REF on this machine; exit code 4 when one is missing or damaged."""
-    from cas.ops import verify as verb
     from cas.cli.progress import Reporter
+    from cas.ops import verify as verb
 
     if reference is None and lock is None:
         raise InputError("say which version to verify: give a REF, or --lock FILE")

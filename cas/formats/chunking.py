@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from cas.formats import tensor_files as tensorfiles
+from cas.formats import tensor_files
 from cas.formats.tensor_files import Run
 
 CHUNK = 8 * 1024 * 1024
@@ -30,7 +30,7 @@ class Span(NamedTuple):
 
 def spans(file: BinaryIO, size: int) -> list[Span]:
     """The chunks of an open file of `size` bytes, in order and without gaps; none for an empty file."""
-    runs = tensorfiles.runs(file, size)
+    runs = tensor_files.runs(file, size)
     if runs is None:
         return list(_every_8_mib(Run(0, size, None)))
     return list(_cut(runs))

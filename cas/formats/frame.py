@@ -11,9 +11,8 @@ import struct
 
 import zstandard
 
+from cas.errors import FormatError, IntegrityError
 from cas.formats.digest import Buffer
-from cas.errors import FormatError
-from cas.errors import IntegrityError
 
 MAX_CHUNK = 64 * 1024 * 1024
 """Plain bytes of the largest chunk a reader accepts."""

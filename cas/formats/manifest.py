@@ -15,11 +15,9 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from cas.errors import FormatError, InputError
 from cas.formats import paths
-from cas.formats.digest import Hex
-from cas.formats.digest import hex_of
-from cas.errors import FormatError
-from cas.errors import InputError
+from cas.formats.digest import Hex, hex_of
 from cas.formats.frame import MAX_CHUNK
 
 VERSION = 1

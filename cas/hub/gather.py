@@ -10,25 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas import events
-from cas.config import CacheDirs
-from cas.config import hub_endpoint
-from cas.config import without_secrets
-from cas.errors import AccessDenied
-from cas.errors import CacheError
-from cas.errors import CasError
-from cas.errors import DiskFull
-from cas.errors import InputError
-from cas.errors import NO_SPACE
-from cas.errors import NotFoundError
-from cas.errors import StoreError
-from cas.local.hf_cache import RepoCache
-from cas.local.hf_cache import SnapshotFile
-from cas.local.hf_cache import files_below
+from cas.config import CacheDirs, hub_endpoint, without_secrets
+from cas.errors import NO_SPACE, AccessDenied, CacheError, CasError, DiskFull, InputError, NotFoundError, StoreError
+from cas.hub.source import RepoSource, Source, matching
+from cas.local.hf_cache import RepoCache, SnapshotFile, files_below
 from cas.local.locks import Lock
 from cas.parallel import for_each
-from cas.hub.source import RepoSource
-from cas.hub.source import Source
-from cas.hub.source import matching
 
 # What `hf upload` leaves out of a folder, too.
 _NOT_CONTENT = (".git", ".cache/huggingface")

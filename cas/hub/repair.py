@@ -7,16 +7,9 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cas import events
-from cas.config import hub_endpoint
-from cas.config import without_secrets
-from cas.errors import AccessDenied
-from cas.errors import CasError
-from cas.errors import DiskFull
-from cas.errors import NO_SPACE
-from cas.errors import StoreError
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import Repo
-from cas.formats.manifest import RepoFile
+from cas.config import hub_endpoint, without_secrets
+from cas.errors import NO_SPACE, AccessDenied, CasError, DiskFull, StoreError
+from cas.formats.manifest import Manifest, Repo, RepoFile
 from cas.parallel import for_each
 
 

@@ -12,11 +12,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from cas.errors import FormatError, InputError
 from cas.formats import paths
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.formats.manifest import REPO_PATTERN
-from cas.formats.manifest import RepoId
+from cas.formats.manifest import REPO_PATTERN, RepoId
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -15,11 +15,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from cas.errors import NO_PERMISSION, NO_SPACE, CacheError, DiskFull
 from cas.formats.digest import Buffer
-from cas.errors import CacheError
-from cas.errors import DiskFull
-from cas.errors import NO_PERMISSION
-from cas.errors import NO_SPACE
 
 _FICLONE = 0x40049409
 

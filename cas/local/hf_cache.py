@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from cas.errors import CacheError, NotFoundError
 from cas.formats.digest import Buffer
-from cas.errors import CacheError
-from cas.errors import NotFoundError
 
 PRIVATE = ".cas"
 """Folder of ours inside a repo's: removed with it, and overlooked by huggingface_hub's scan."""

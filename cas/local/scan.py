@@ -10,20 +10,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cas import events
-from cas.local import verified as trust
 from cas.config import Limits
 from cas.formats.digest import hex_of
-from cas.local.fs import is_file
-from cas.local.fs import opened
-from cas.local.fs import read_at
 from cas.formats.manifest import ChunkRef
-from cas.parallel import Pool
-from cas.parallel import for_each
-from cas.local.targets import Local
-from cas.local.targets import PARTS
-from cas.local.targets import Target
-from cas.local.verified import Seen
-from cas.local.verified import Trust
+from cas.local import verified
+from cas.local.fs import is_file, opened, read_at
+from cas.local.targets import PARTS, Local, Target
+from cas.local.verified import Seen, Trust
+from cas.parallel import Pool, for_each
 
 
 def survey(targets: Sequence[Target], limits: Limits, listen: events.Listener, *, rehash: bool = False) -> list[Local]:
@@ -75,13 +69,13 @@ class _File:
         self.target, self.parts = target, parts
         self.path = target.root.joinpath(*parts)
         self.good: set[int] = set()
-        self.before = trust.look(self.path, target.content)
+        self.before = verified.look(self.path, target.content)
 
     @property
     def whole(self) -> bool:
         """Every chunk was good, there is nothing behind them, and nobody wrote meanwhile."""
         size_right = self.before is not None and self.before.size == self.target.size
-        steady = trust.look(self.path, self.target.content) == self.before
+        steady = verified.look(self.path, self.target.content) == self.before
         return size_right and steady and len(self.good) == len(self.target.chunks)
 
     def looks(self) -> Iterator[_Look]:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas.formats.chunking import CHUNK
+from cas.formats.manifest import MAX_CHUNKS
 from cas.local.fs import is_file
 from cas.local.hf_cache import PRIVATE
-from cas.formats.manifest import MAX_CHUNKS
-from cas.local.verified import Chunks
-from cas.local.verified import Trust
+from cas.local.verified import Chunks, Trust
 
 _LARGEST = MAX_CHUNKS * CHUNK
 """Bytes of the largest file that a manifest of ours can name."""

@@ -16,20 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cas import events
+from cas.config import MIB, Limits
 from cas.formats import chunking
-from cas.local.seed_files import Candidate
-from cas.local.seed_files import Candidates
-from cas.local.seed_files import Identity
-from cas.local.seed_files import unreadable
-from cas.config import Limits
-from cas.config import MIB
 from cas.formats.manifest import ChunkRef
-from cas.local.targets import Local
-from cas.local.targets import PARTS
-from cas.local.targets import Spot
-from cas.local.targets import Target
-from cas.local.scan import Extent
-from cas.local.scan import hash_all
+from cas.local.scan import Extent, hash_all
+from cas.local.seed_files import Candidate, Candidates, Identity, unreadable
+from cas.local.targets import PARTS, Local, Spot, Target
 
 # This much of a file, taken from all over it, is tried first: of one that looks like a version of what is wanted, and
 # of one that looks like nothing in particular. It is given up when less than one byte in fifty was of use.

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from cas.config import CacheDirs
 from cas.formats.digest import hex_of
-from cas.local.hf_cache import PRIVATE
-from cas.local.hf_cache import RepoCache
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import PlainFile
-from cas.formats.manifest import Repo
-from cas.formats.manifest import RepoFile
+from cas.formats.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
+from cas.local.hf_cache import PRIVATE, RepoCache
 from cas.local.verified import Seen
 
 PARTS = (PRIVATE, "parts")
@@ -101,5 +95,3 @@ def _repo_targets(repo: Repo, dirs: CacheDirs) -> Iterator[Target]:
 def content_of(file: RepoFile | PlainFile) -> str:
     """A name (64 hex) for a file's bytes: the digest of its chunks' digests."""
     return hex_of("".join(chunk.digest for chunk in file.chunks).encode())
-
-

@@ -16,11 +16,9 @@ from typing import TypeVar
 
 import msgspec
 
-from cas.local.fs import Folder
-from cas.local.fs import is_file
+from cas.formats.manifest import MAX_MANIFEST, ChunkRef
+from cas.local.fs import Folder, is_file
 from cas.local.hf_cache import PRIVATE
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import MAX_MANIFEST
 
 Chunks = tuple[ChunkRef, ...]
 

@@ -6,16 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas import config
-from cas import events
-from cas import refs
-from cas.local.hf_cache import RepoCache
-from cas.local.hf_cache import is_commit
+from cas import config, events, refs
+from cas.local.hf_cache import RepoCache, is_commit
+from cas.local.scan import survey
 from cas.local.targets import targets
 from cas.refs.reference import Resolved
-from cas.store.store import Store
-from cas.store.store import open_store
-from cas.local.scan import survey
+from cas.store.store import Store, open_store
 
 
 @dataclass(frozen=True, slots=True)

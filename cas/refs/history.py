@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from cas import events
-from cas import refs
+from cas import events, refs
+from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing
 from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import NotFoundError
-from cas.errors import ObjectMissing
 from cas.parallel import for_each
 from cas.refs import move as moving
-from cas.refs.reflog import Move
-from cas.refs.reflog import Ref
-from cas.refs.reflog import RefEntry
-from cas.refs.reflog import RefLog
+from cas.refs.reflog import Move, Ref, RefEntry, RefLog
 from cas.store.store import Store
 
 _REQUESTS = 16

@@ -13,24 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas import refs
+from cas.errors import CacheError, FormatError, InputError, IntegrityError, ManifestCorrupt
 from cas.formats import manifest
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
-from cas.errors import CacheError
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import IntegrityError
-from cas.errors import ManifestCorrupt
-from cas.local.fs import is_file
-from cas.local.fs import opened
-from cas.local.fs import read_at
-from cas.local.fs import sync
-from cas.local.fs import write_all
-from cas.refs.reference import Reference
-from cas.refs.reference import Resolved
-from cas.store.store import Store
-from cas.store.store import manifest_key
-from cas.store.store import open_store
+from cas.formats.digest import hex_of, named
+from cas.local.fs import is_file, opened, read_at, sync, write_all
+from cas.refs.reference import Reference, Resolved
+from cas.store.store import Store, manifest_key, open_store
 
 SUFFIX = ".b3"
 """What the name of the file with the digest ends in."""

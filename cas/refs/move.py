@@ -6,17 +6,10 @@ import re
 from collections.abc import Mapping
 
 from cas import events
+from cas.errors import FormatError, InputError, RefMoved
+from cas.formats.digest import PREFIX, named, parse
+from cas.refs.reflog import UNSET, Move, Ref, RefLog
 from cas.store import leases
-from cas.formats.digest import PREFIX
-from cas.formats.digest import named
-from cas.formats.digest import parse
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import RefMoved
-from cas.refs.reflog import Move
-from cas.refs.reflog import Ref
-from cas.refs.reflog import RefLog
-from cas.refs.reflog import UNSET
 from cas.store.store import Store
 
 NOTHING = "none"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from cas.errors import FormatError, InputError, NotFoundError
 from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import NotFoundError
 from cas.formats.manifest import check_name
 from cas.parallel import for_each
 from cas.refs import reflog
-from cas.refs.reflog import Ref
-from cas.refs.reflog import RefLog
+from cas.refs.reflog import Ref, RefLog
 from cas.store.store import Store
 
 _REQUESTS = 16

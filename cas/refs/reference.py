@@ -5,18 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cas.formats.digest import PREFIX
-from cas.formats.digest import named
-from cas.formats.digest import parse
-from cas.errors import InputError
-from cas.errors import NotFoundError
-from cas.errors import RefUnset
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import check_name
+from cas.errors import InputError, NotFoundError, RefUnset
+from cas.formats.digest import PREFIX, named, parse
+from cas.formats.manifest import Manifest, check_name
 from cas.parallel import Later
 from cas.refs import reflog
-from cas.refs.reflog import Ref
-from cas.refs.reflog import RefLog
+from cas.refs.reflog import Ref, RefLog
 from cas.store.store import Store
 
 DEFAULT_TAG = "latest"

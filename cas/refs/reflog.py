@@ -17,19 +17,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from cas.bucket import Entry
-from cas.bucket import Kind
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
-from cas.formats.digest import parse
-from cas.errors import FormatError
-from cas.errors import ObjectMissing
-from cas.errors import RefMoved
-from cas.errors import StoreError
-from cas.formats.manifest import DigestName
-from cas.formats.manifest import Text
-from cas.formats.manifest import Time
-from cas.formats.manifest import now
+from cas.bucket import Entry, Kind
+from cas.errors import FormatError, ObjectMissing, RefMoved, StoreError
+from cas.formats.digest import hex_of, named, parse
+from cas.formats.manifest import DigestName, Text, Time, now
 from cas.parallel import for_each
 from cas.store.store import Store
 

@@ -7,18 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.formats.digest import named
 from cas.errors import InputError
-from cas.refs.lock_file import read_lock
+from cas.formats.digest import named
 from cas.formats.manifest import check_name
 from cas.refs import reflog
-from cas.refs.reference import DEFAULT_TAG
-from cas.refs.reference import Resolved
-from cas.refs.reference import parse_reference
-from cas.refs.reflog import Ref
-from cas.refs.reflog import RefLog
-from cas.store.store import Store
-from cas.store.store import open_store
+from cas.refs.lock_file import read_lock
+from cas.refs.reference import DEFAULT_TAG, Resolved, parse_reference
+from cas.refs.reflog import Ref, RefLog
+from cas.store.store import Store, open_store
 
 _WAYS = "set CAS_MODEL to a reference, CAS_LOCK to a lock file, or CAS_DEPLOYMENT to a deployment with one pin"
 

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cas import events
-from cas import refs
+from cas import events, refs
+from cas.errors import FormatError, IntegrityError, NotFoundError, RefMoved
 from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import IntegrityError
-from cas.errors import NotFoundError
-from cas.errors import RefMoved
 from cas.formats.manifest import Manifest
 from cas.refs.reference import Reference
-from cas.refs.reflog import Move
-from cas.refs.reflog import UNSET
-from cas.refs.reflog import shown
+from cas.refs.reflog import UNSET, Move, shown
 from cas.store.store import Store
 
 

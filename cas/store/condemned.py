@@ -17,11 +17,9 @@ from typing import Annotated, NamedTuple
 
 import msgspec
 
-from cas.bucket import Entry
-from cas.bucket import Kind
+from cas.bucket import Entry, Kind
+from cas.errors import FormatError, ObjectMissing
 from cas.formats.digest import Hex
-from cas.errors import FormatError
-from cas.errors import ObjectMissing
 from cas.formats.manifest import Name
 from cas.store.store import Store
 

@@ -23,17 +23,13 @@ from typing import Annotated, NamedTuple
 import msgspec
 
 from cas import events
-from cas.store import condemned
-from cas.bucket import Entry
-from cas.bucket import Kind
+from cas.bucket import Entry, Kind
 from cas.config import lease_seconds
-from cas.errors import CasError
-from cas.errors import FormatError
-from cas.errors import ObjectMissing
-from cas.errors import StoreError
-from cas.host import whoami
+from cas.errors import CasError, FormatError, ObjectMissing, StoreError
 from cas.formats.manifest import Text
+from cas.host import whoami
 from cas.parallel import Later
+from cas.store import condemned
 from cas.store.store import Store
 
 FOLDER = "leases"

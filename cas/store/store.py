@@ -17,33 +17,27 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from cas import config
+from cas.bucket import Bucket, Kind, Patience, open_bucket
+from cas.errors import (
+    ChunkCorrupt,
+    ChunkMissing,
+    FormatError,
+    InputError,
+    IntegrityError,
+    ManifestCorrupt,
+    ManifestMissing,
+    NotFoundError,
+    ObjectMissing,
+    StoreMissing,
+    Unsupported,
+)
 from cas.formats import manifest
-from cas.bucket import Bucket
-from cas.bucket import Kind
-from cas.bucket import Patience
-from cas.bucket import open_bucket
-from cas.formats.digest import Buffer
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
-from cas.errors import ChunkCorrupt
-from cas.errors import ChunkMissing
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import IntegrityError
-from cas.errors import ManifestCorrupt
-from cas.errors import ManifestMissing
-from cas.errors import NotFoundError
-from cas.errors import ObjectMissing
-from cas.errors import StoreMissing
-from cas.errors import Unsupported
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import Manifest
-from cas.parallel import Room
-from cas.parallel import for_each
+from cas.formats.digest import Buffer, hex_of, named
+from cas.formats.manifest import ChunkRef, Manifest
+from cas.parallel import Room, for_each
 
 if TYPE_CHECKING:
-    from cas.formats.frame import Decoder
-    from cas.formats.frame import Encoder
+    from cas.formats.frame import Decoder, Encoder
 
 T = TypeVar("T")
 

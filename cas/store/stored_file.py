@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
-from cas.formats import safetensors
 from cas.errors import FormatError
-from cas.formats.frame import Decoder
-from cas.formats.frame import Encoder
+from cas.formats import safetensors
+from cas.formats.frame import Decoder, Encoder
 from cas.formats.manifest import ChunkRef
-from cas.parallel import Pool
-from cas.parallel import Room
+from cas.parallel import Pool, Room
 from cas.store.store import Store
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import publish_tree, run_cas, write_tree
+from tests.support.models import publish_tree, write_tree
+from tests.support.processes import run_cas
 
 FILES = {"config.json": b"{}", "weights.bin": b"w" * 5000}
 

@@ -15,7 +15,8 @@ import pytest
 
 from cas.cli.main import _COMMANDS
 from tests.cli.conftest import Shop
-from tests.conftest import run_cas, write_tree
+from tests.support.models import write_tree
+from tests.support.processes import run_cas
 
 CAS = [sys.executable, "-m", "cas"]
 HEAVY = {"boto3", "huggingface_hub", "msgspec", "numpy", "obstore", "rich", "zstandard", "blake3", "asyncio", "ssl"}

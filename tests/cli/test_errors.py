@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cas.bucket import Kind
-from cas.bucket import open_bucket
+from cas.bucket import Kind, open_bucket
 from cas.store.store import Store
 from tests.cli.conftest import Shop
-from tests.conftest import publish_tree, run_cas, write_tree
+from tests.support.models import publish_tree, write_tree
+from tests.support.processes import run_cas
 from tools.servers.seaweed import SeaweedFS
 
 CAS = [sys.executable, "-m", "cas"]

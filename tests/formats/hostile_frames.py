@@ -5,10 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-from cas.formats import frame  # noqa: F401 (planes is imported late, and numpy with it: before memory is counted)
-from cas.formats import planes
-from cas.errors import FormatError
-from cas.errors import IntegrityError
+from cas.errors import FormatError, IntegrityError
+from cas.formats import frame, planes  # noqa: F401 (planes is imported late, numpy with it: before memory is counted)
 
 SIZE = 1000
 """What the manifest promises of each."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from cas.formats import manifest
 from cas.errors import FormatError
-from tests.formats.documents import document, encoded
+from cas.formats import manifest
+from tests.support.documents import document, encoded
 
 _ROOM = manifest.MAX_MANIFEST - 4096
 _REPO = encoded(document()["repos"][0])

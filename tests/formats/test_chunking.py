@@ -18,25 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cas
-from cas.formats import tensor_files as tensorfiles
-from cas.formats.chunking import CHUNK
-from cas.formats.chunking import LARGE
-from cas.formats.chunking import Span
-from cas.formats.chunking import spans
+from cas.formats import tensor_files
+from cas.formats.chunking import CHUNK, LARGE, Span, spans
 from cas.formats.digest import hex_of
 from cas.store.store import Store
-from tests.conftest import publish_tree, read_tree, snapshot, write_tree
-from tests.formats.bounded import within
 from tests.formats.hostile_tensorfiles import CASES
+from tests.support.bounded import within
+from tests.support.models import publish_tree, read_tree, snapshot, write_tree
 from tools.models.gguf import write_gguf
-from tools.models.safetensors import trained_like
-from tools.models.safetensors import write_safetensors
+from tools.models.safetensors import trained_like, write_safetensors
 from tools.models.torchzip import write_torch_zip
-from tools.models.weights import Array
-from tools.models.weights import Recipe
-from tools.models.weights import Shapes
-from tools.models.weights import Weights
-from tools.models.weights import nbytes
+from tools.models.weights import Array, Recipe, Shapes, Weights, nbytes
 
 MIB = 1 << 20
 Form = Callable[[Mapping[str, Array], Path], bytes]
@@ -222,7 +214,7 @@ PIECES = st.sampled_from(EXTREMES) | st.binary(max_size=8)
 
 
 def test_the_seeds_are_understood() -> None:
-    assert [len(tensorfiles.runs(io.BytesIO(seed), len(seed)) or ()) for seed in SEEDS] == [3, 3, 4, 2]
+    assert [len(tensor_files.runs(io.BytesIO(seed), len(seed)) or ()) for seed in SEEDS] == [3, 3, 4, 2]
 
 
 @given(st.sampled_from(MAGICS), st.binary(max_size=200))

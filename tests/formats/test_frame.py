@@ -14,22 +14,14 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cas.errors import ChunkCorrupt, FormatError, IntegrityError
 from cas.formats.digest import hex_of
-from cas.errors import ChunkCorrupt
-from cas.errors import FormatError
-from cas.errors import IntegrityError
-from cas.formats.frame import Decoder
-from cas.formats.frame import Encoder
-from cas.formats.frame import FrameDamaged
-from cas.formats.frame import MAX_CHUNK
-from cas.formats.frame import decode
-from cas.formats.frame import largest_frame
+from cas.formats.frame import MAX_CHUNK, Decoder, Encoder, FrameDamaged, decode, largest_frame
 from cas.formats.manifest import ChunkRef
 from cas.formats.planes import BLOCK
-from cas.store.store import Store
-from cas.store.store import chunk_key
-from tests.formats.bounded import within
+from cas.store.store import Store, chunk_key
 from tests.formats.hostile_frames import CASES, SIZE, header
+from tests.support.bounded import within
 
 REFUSALS = (IntegrityError, FormatError)
 WIDTHS = st.one_of(st.none(), st.integers(1, 8))

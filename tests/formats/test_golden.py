@@ -11,11 +11,7 @@ import cas
 from cas import refs
 from cas.formats.frame import MAX_CHUNK
 from cas.store.store import Store
-from tools.golden import DEPLOYMENT
-from tools.golden import MODEL
-from tools.golden import ROOT
-from tools.golden import described
-from tools.golden import make
+from tools.golden import DEPLOYMENT, MODEL, ROOT, described, make
 
 
 def expected(folder: Path) -> dict[str, dict[str, dict[str, int]]]:

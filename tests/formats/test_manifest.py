@@ -17,25 +17,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas.formats import manifest
 from cas.bucket import Kind
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import ManifestCorrupt
+from cas.errors import FormatError, InputError, ManifestCorrupt
+from cas.formats import manifest
+from cas.formats.digest import hex_of, named
 from cas.formats.frame import MAX_CHUNK
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import Derived
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import PlainFile
-from cas.formats.manifest import Repo
-from cas.formats.manifest import RepoFile
-from cas.store.store import Store
-from cas.store.store import manifest_key
-from tests.formats.bounded import within
-from tests.formats.documents import document, encoded
+from cas.formats.manifest import ChunkRef, Derived, Manifest, PlainFile, Repo, RepoFile
+from cas.store.store import Store, manifest_key
 from tests.formats.hostile_manifests import CASES
+from tests.support.bounded import within
+from tests.support.documents import document, encoded
 from tools import schema
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64

@@ -13,16 +13,12 @@ from hypothesis import strategies as st
 
 import cas
 from cas.bucket import Kind
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
 from cas.errors import FormatError
-from cas.formats.paths import MAX_PATH
-from cas.formats.paths import check_path
-from cas.formats.paths import check_tree
-from cas.store.store import Store
-from cas.store.store import manifest_key
-from tests.conftest import read_tree
-from tests.formats.documents import document, encoded
+from cas.formats.digest import hex_of, named
+from cas.formats.paths import MAX_PATH, check_path, check_tree
+from cas.store.store import Store, manifest_key
+from tests.support.documents import document, encoded
+from tests.support.models import read_tree
 
 PART = st.text(min_size=1, max_size=8)
 DEVICES = ["con", "prn", "aux", "Nul.txt", "com1", "LPT9", "COM0", "CONIN$", "com¹", "con.tar.gz", "aux .txt"]

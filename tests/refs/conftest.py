@@ -12,11 +12,11 @@ import pytest
 
 from cas.bucket import open_bucket
 from cas.formats.digest import named
-from cas.refs.reference import log_of
-from cas.refs.reference import parse_reference
+from cas.refs.reference import log_of, parse_reference
 from cas.refs.reflog import RefLog
 from cas.store.store import Store
-from tests.conftest import publish_tree, run_cas, write_tree
+from tests.support.models import publish_tree, write_tree
+from tests.support.processes import run_cas
 
 
 @dataclass

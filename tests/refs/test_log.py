@@ -7,18 +7,13 @@ import re
 import pytest
 
 from cas.bucket import Kind
+from cas.errors import FormatError, NotFoundError, RefMoved
 from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import NotFoundError
-from cas.errors import RefMoved
-from cas.host import whoami
 from cas.formats.manifest import Manifest
+from cas.host import whoami
 from cas.refs import reflog
-from cas.refs.reference import Reference
-from cas.refs.reference import log_of
-from cas.refs.reference import resolve
-from cas.refs.reflog import RefLog
-from cas.refs.reflog import UNSET
+from cas.refs.reference import Reference, log_of, resolve
+from cas.refs.reflog import UNSET, RefLog
 from cas.store.store import Store
 
 A, B = "a" * 64, "b" * 64

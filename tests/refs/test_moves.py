@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from cas.store import leases
 from cas.bucket import Kind
-from cas.formats.digest import named
 from cas.errors import NotFoundError
+from cas.formats.digest import named
 from cas.refs.move import move
 from cas.refs.reflog import Ref
+from cas.store import leases
 from cas.store.store import manifest_key
-from tests.conftest import read_tree
 from tests.refs.conftest import Desk
+from tests.support.models import read_tree
 
 
 def test_a_move_is_recorded_with_who_and_why(desk: Desk) -> None:

@@ -14,10 +14,7 @@ from cas.errors import RefMoved
 from cas.parallel import for_each
 from cas.refs import history
 from cas.refs import move as moving
-from cas.refs.reflog import Move
-from cas.refs.reflog import Ref
-from cas.refs.reflog import RefLog
-from cas.refs.reflog import UNSET
+from cas.refs.reflog import UNSET, Move, Ref, RefLog
 from tests.refs.conftest import Desk, stock
 
 OPERATORS = 16

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cas.refs.history import step_back
-from cas.refs.history import way
+from cas.refs.history import step_back, way
 
 LOGS = st.lists(st.sampled_from(["a", "b", "c", "d", None]), max_size=12)
 

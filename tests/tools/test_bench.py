@@ -13,25 +13,13 @@ from pathlib import Path
 import pytest
 
 from tools.bench import __main__ as bench
-from tools.bench import link
-from tools.bench import plans
-from tools.bench import report
-from tools.bench import scale
-from tools.bench import scene
+from tools.bench import link, plans, report, scale, scene
 from tools.bench.cases import DOWNLOAD
-from tools.bench.link import LINKS
-from tools.bench.link import Network
-from tools.bench.link import NotPermitted
-from tools.bench.link import SameHost
-from tools.bench.link import Traffic
-from tools.bench.measure import Failed
-from tools.bench.measure import Run
-from tools.bench.measure import run
-from tools.bench.measure import spread
+from tools.bench.link import LINKS, Network, NotPermitted, SameHost, Traffic
+from tools.bench.measure import Failed, Run, run, spread
 from tools.bench.results import Results
 from tools.bench.scene import Measured
-from tools.bench.stage import named
-from tools.bench.stage import stage
+from tools.bench.stage import named, stage
 from tools.bench.targets import judge
 
 MIB = 1 << 20

@@ -7,19 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tools.models.f5tts import f5_tts_shapes, vocos
+from tools.models.gguf import quantise_q8_0, write_gguf
 from tools.models.minilm import model_dir
-from tools.models.f5tts import f5_tts_shapes
-from tools.models.f5tts import vocos
-from tools.models.gguf import quantise_q8_0
-from tools.models.gguf import write_gguf
 from tools.models.safetensors import trained_like
 from tools.models.torchzip import write_torch_zip
-from tools.models.weights import Array
-from tools.models.weights import BLOCK
-from tools.models.weights import Recipe
-from tools.models.weights import Shapes
-from tools.models.weights import Weights
-from tools.models.weights import nbytes
+from tools.models.weights import BLOCK, Array, Recipe, Shapes, Weights, nbytes
 
 SHAPES: Shapes = {f"layer.{n}.weight": ("F32", (64, 8 + n)) for n in range(60)} | {
     "half": ("F16", (30, 20)),

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.store.store import Store
-from cas.store.store import open_store
-from tools.deployment import Deployment
-from tools.deployment import tiny
+from cas.store.store import Store, open_store
+from tools.deployment import Deployment, tiny
 from tools.servers.hub import Hub
 from tools.servers.runpod_platform import Platform
 from tools.servers.seaweed import SeaweedFS

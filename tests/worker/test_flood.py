@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tools.deployment import Deployment
-from tools.deployment import ENDPOINT
-from tools.deployment import JOB
-from tools.servers.runpod_platform import Job
-from tools.servers.runpod_platform import Platform
+from tools.deployment import ENDPOINT, JOB, Deployment
+from tools.servers.runpod_platform import Job, Platform
 
 MIB = 1 << 20
 _GROWTH = 48 * MIB

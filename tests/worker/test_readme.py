@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import write_tree
+from tests.support.models import write_tree
 from tools.servers.hub import Hub
-from worker.jobs import upload
-from worker.jobs import voices
+from worker.jobs import upload, voices
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "worker/README.md").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.restore.helpers import until
+from tests.support.processes import until
 from tools.deployment import Deployment
 
 DEVICES = """

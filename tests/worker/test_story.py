@@ -9,11 +9,8 @@ import urllib.request
 import pytest
 
 from cas.store.store import Store
+from tools.deployment import ENDPOINT, JOB, Deployment, tiny
 from tools.servers.process import free_ports
-from tools.deployment import Deployment
-from tools.deployment import ENDPOINT
-from tools.deployment import JOB
-from tools.deployment import tiny
 from tools.story import chapters
 
 

@@ -9,19 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.bench import chart
-from tools.bench import machine
-from tools.bench import report
-from tools.bench.cases import CASES
-from tools.bench.cases import Case
-from tools.bench.link import LINKS
-from tools.bench.link import Link
+from tools.bench import chart, machine, report
+from tools.bench.cases import CASES, Case
+from tools.bench.link import LINKS, Link
 from tools.bench.measure import Failed
 from tools.bench.results import Results
 from tools.bench.scene import Scene
-from tools.bench.stage import ALL
-from tools.bench.stage import named
-from tools.bench.stage import stage
+from tools.bench.stage import ALL, named, stage
 from tools.bench.targets import judge
 
 _SHRINK = {"full": 1, "small": 8}

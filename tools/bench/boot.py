@@ -19,14 +19,9 @@ from typing import Any
 from tools import worker_env
 from tools.bench.link import LINKS
 from tools.bench.measure import settle
-from tools.bench.scene import BUCKET
-from tools.bench.scene import Client
-from tools.bench.scene import REPOS
-from tools.bench.scene import Scene
-from tools.bench.stage import named
-from tools.bench.stage import stage
-from tools.models.f5tts import MODEL_FILE
-from tools.models.f5tts import VOCOS_FOLDER
+from tools.bench.scene import BUCKET, REPOS, Client, Scene
+from tools.bench.stage import named, stage
+from tools.models.f5tts import MODEL_FILE, VOCOS_FOLDER
 
 _ROOT = Path(__file__).parents[2]
 _CLIENTS = Path(__file__).parent / "clients"

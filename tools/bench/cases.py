@@ -13,18 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tools.bench.first_chunk import FirstChunk
-from tools.bench.link import LINKS
-from tools.bench.link import Link
+from tools.bench.link import LINKS, Link
 from tools.bench.measure import Failed
 from tools.bench.plans import plan_large
-from tools.bench.scene import BUCKET
-from tools.bench.scene import Client
-from tools.bench.scene import MODEL
-from tools.bench.scene import Measured
-from tools.bench.scene import REPOS
-from tools.bench.scene import Scene
-from tools.bench.scene import WIDE_MODEL
-from tools.bench.scene import program
+from tools.bench.scene import BUCKET, MODEL, REPOS, WIDE_MODEL, Client, Measured, Scene, program
 from tools.models.f5tts import MODEL_FILE
 
 ALL = frozenset(LINKS)

@@ -6,8 +6,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from tools.bench.cases import CASES
-from tools.bench.cases import DOWNLOAD
+from tools.bench.cases import CASES, DOWNLOAD
 from tools.bench.link import LINKS
 from tools.bench.results import Results
 

@@ -17,21 +17,13 @@ from pathlib import Path
 
 import msgspec
 
-from cas.formats import manifest
-from cas.formats import safetensors
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
+from cas.formats import manifest, safetensors
+from cas.formats.digest import hex_of, named
 from cas.formats.frame import Encoder
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import Repo
-from cas.formats.manifest import RepoFile
-from cas.refs.reflog import RefEntry
+from cas.formats.manifest import ChunkRef, Manifest, Repo, RepoFile
 from cas.formats.safetensors import Tensor
-from cas.store.store import Store
-from cas.store.store import chunk_key
-from cas.store.store import manifest_key
-from cas.store.store import open_store
+from cas.refs.reflog import RefEntry
+from cas.store.store import Store, chunk_key, manifest_key, open_store
 from tools.bench.measure import run
 from tools.bench.results import MIB
 

@@ -8,11 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools.bench.scene import Client
-from tools.bench.scene import MODEL
-from tools.bench.stage import ALL
-from tools.bench.stage import named
-from tools.bench.stage import stage
+from tools.bench.scene import MODEL, Client
+from tools.bench.stage import ALL, named, stage
 
 # Phase -> (its beginning, its end), as clients/phased_restore.py names the moments.
 PHASES = {

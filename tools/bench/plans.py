@@ -11,14 +11,9 @@ from blake3 import blake3
 
 from cas import refs
 from cas.formats import manifest
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import Repo
-from cas.formats.manifest import RepoFile
-from cas.store.store import Store
-from cas.store.store import open_store
-from tools.bench.measure import Run
-from tools.bench.measure import run
+from cas.formats.manifest import ChunkRef, Manifest, Repo, RepoFile
+from cas.store.store import Store, open_store
+from tools.bench.measure import Run, run
 
 CHUNKS = 20_000
 _CHUNK = 8 << 20

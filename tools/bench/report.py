@@ -10,9 +10,7 @@ from typing import Any
 
 from tools.bench.link import LINKS
 from tools.bench.measure import spread
-from tools.bench.results import MIB
-from tools.bench.results import Results
-from tools.bench.results import fields_of
+from tools.bench.results import MIB, Results, fields_of
 from tools.bench.targets import Verdict
 
 _WIDTH = 34

@@ -14,11 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tools.bench import machine
-from tools.bench.measure import Run
-from tools.bench.measure import run
-from tools.bench.measure import settle
-from tools.bench.plans import CHUNKS
-from tools.bench.plans import plan_large
+from tools.bench.measure import Run, run, settle
+from tools.bench.plans import CHUNKS, plan_large
 from tools.bench.results import MIB
 from tools.models.safetensors import trained_like
 

@@ -14,25 +14,13 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from tools.bench.link import Link
-from tools.bench.link import Network
-from tools.bench.link import SameHost
-from tools.bench.link import Traffic
-from tools.bench.measure import Run
-from tools.bench.measure import run
-from tools.bench.measure import settle
-from tools.servers.hub import Hub
-from tools.models.f5tts import MODEL_FILE
-from tools.models.f5tts import VOCOS_FOLDER
-from tools.models.f5tts import f5_tts_shapes
-from tools.models.f5tts import hub_folder
-from tools.models.f5tts import shrunk
+from tools.bench.link import Link, Network, SameHost, Traffic
+from tools.bench.measure import Run, run, settle
+from tools.models.f5tts import MODEL_FILE, VOCOS_FOLDER, f5_tts_shapes, hub_folder, shrunk
 from tools.models.safetensors import trained_like
-from tools.models.weights import Recipe
-from tools.models.weights import Weights
-from tools.models.weights import nbytes
-from tools.servers.seaweed import Certificate
-from tools.servers.seaweed import SeaweedFS
+from tools.models.weights import Recipe, Weights, nbytes
+from tools.servers.hub import Hub
+from tools.servers.seaweed import Certificate, SeaweedFS
 from tools.servers.sigv4 import s3_request
 
 BUCKET = "bench"

@@ -9,11 +9,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.bench.link import LINKS
-from tools.bench.link import Link
-from tools.bench.link import Network
-from tools.bench.link import NotPermitted
-from tools.bench.link import SameHost
+from tools.bench.link import LINKS, Link, Network, NotPermitted, SameHost
 from tools.bench.scene import Scene
 
 ALL = ",".join(LINKS)

@@ -20,15 +20,13 @@ from pathlib import Path
 import numpy as np
 import zstandard
 
-from cas.formats import planes
-from cas.bucket import Kind
-from cas.bucket import open_bucket
+from cas.bucket import Kind, open_bucket
 from cas.bucket.retry import Patience
+from cas.formats import planes
 from cas.formats.chunking import CHUNK
 from cas.formats.digest import hex_of
+from cas.formats.frame import Decoder, Encoder
 from cas.local.fs import start_writing_out
-from cas.formats.frame import Decoder
-from cas.formats.frame import Encoder
 from tools.servers.seaweed import SeaweedFS
 
 _CHUNKS = 96

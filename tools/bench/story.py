@@ -19,12 +19,11 @@ from typing import Any
 from cas.store.store import open_store
 from tools import worker_env
 from tools.deployment import Deployment
-from tools.servers.hub import Hub
 from tools.models.f5tts import hub_folder
+from tools.servers.hub import Hub
 from tools.servers.runpod_platform import Platform
 from tools.servers.seaweed import SeaweedFS
-from tools.story import Chapter
-from tools.story import chapters
+from tools.story import Chapter, chapters
 
 _BUCKET = "story"
 _PHASES = ("imports", "wait", "load", "warm-up")

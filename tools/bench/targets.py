@@ -6,11 +6,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tools.bench.cases import DOWNLOAD
-from tools.bench.cases import UPLOAD
+from tools.bench.cases import DOWNLOAD, UPLOAD
 from tools.bench.link import LINKS
-from tools.bench.results import MIB
-from tools.bench.results import Results
+from tools.bench.results import MIB, Results
 
 Figure = Callable[[Results], Sequence[float]]
 

@@ -5,9 +5,7 @@ from pathlib import Path
 
 from tools.models.safetensors import trained_like
 from tools.models.torchzip import write_torch_zip
-from tools.models.weights import Recipe
-from tools.models.weights import Shapes
-from tools.models.weights import Weights
+from tools.models.weights import Recipe, Shapes, Weights
 
 MODEL_FILE = "SWivid/F5-TTS/F5TTS_v1_Base/model_1250000.safetensors"
 VOCOS_FOLDER = "charactr/vocos-mel-24khz"

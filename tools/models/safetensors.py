@@ -4,11 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools.models.weights import ITEM_SIZES
-from tools.models.weights import Recipe
-from tools.models.weights import Shapes
-from tools.models.weights import Weights
-from tools.models.weights import nbytes
+from tools.models.weights import ITEM_SIZES, Recipe, Shapes, Weights, nbytes
 
 
 def write_safetensors(path: Path, weights: Weights, metadata: Mapping[str, str] | None = None) -> None:

@@ -11,8 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tools.models.f5tts import MODEL_FILE
-from tools.models.f5tts import VOCOS_FOLDER
+from tools.models.f5tts import MODEL_FILE, VOCOS_FOLDER
 
 MEL_DIM = 100
 SPEECH = {

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Self, cast
 
+from tools.servers.faults import Fault, FaultPlan, Kind
 from tools.servers.process import run_until_interrupted
-from tools.servers.faults import Fault
-from tools.servers.faults import FaultPlan
-from tools.servers.faults import Kind
 from tools.servers.serving import ClosableServer
 from tools.servers.sigv4 import signed_headers
 

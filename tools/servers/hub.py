@@ -20,9 +20,7 @@ from typing import Any, Self, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from tools.servers.process import run_until_interrupted
-from tools.servers.repo_folder import Commit
-from tools.servers.repo_folder import RepoFile
-from tools.servers.repo_folder import RepoFolder
+from tools.servers.repo_folder import Commit, RepoFile, RepoFolder
 from tools.servers.serving import ClosableServer
 
 _REPO = r"(?P<repo>[^/]+/[^/]+)"

@@ -13,12 +13,8 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any, Self, cast
 
 from tools.servers.process import run_until_interrupted
-from tools.servers.runpod_jobs import FINAL
-from tools.servers.runpod_jobs import Job
-from tools.servers.runpod_jobs import Jobs
-from tools.servers.runpod_jobs import Status
-from tools.servers.runpod_routes import Refusal
-from tools.servers.runpod_routes import Routes
+from tools.servers.runpod_jobs import FINAL, Job, Jobs, Status
+from tools.servers.runpod_routes import Refusal, Routes
 from tools.servers.serving import ClosableServer
 
 __all__ = ["FINAL", "Job", "Platform", "Status"]

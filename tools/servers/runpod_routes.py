@@ -11,9 +11,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tools.servers.runpod_jobs import Job
-from tools.servers.runpod_jobs import Jobs
-from tools.servers.runpod_jobs import Status
+from tools.servers.runpod_jobs import Job, Jobs, Status
 
 _LIMITS = {"run": 10_000_000, "runsync": 20_000_000}  # bytes; https://docs.runpod.io/serverless/endpoints/operations
 

@@ -17,11 +17,8 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from tools.servers import seaweed_identities
-from tools.servers.process import free_ports
-from tools.servers.process import run_until_interrupted
-from tools.servers.process import spawn
-from tools.servers.sigv4 import Answer
-from tools.servers.sigv4 import s3_request
+from tools.servers.process import free_ports, run_until_interrupted, spawn
+from tools.servers.sigv4 import Answer, s3_request
 
 REGION = "us-east-1"
 START_TIMEOUT = 60.0

@@ -14,7 +14,6 @@ import os
 import queue
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,16 +22,11 @@ from pathlib import Path
 import msgspec
 
 from cas.errors import CasError
-from worker import log as telling
-from worker.boot import cold_start as phases
-from worker.boot import environment
-from worker.boot import messages as outcome
-from worker.boot import process as child
-from worker.boot.directories import Finding
-from worker.boot.directories import examine
-from worker.boot.messages import Failed
-from worker.boot.messages import Restored
+from worker import log
+from worker.boot import cold_start, environment, messages, process
 from worker.boot.cold_start import Phases
+from worker.boot.directories import Finding, examine
+from worker.boot.messages import Failed, Restored
 from worker.boot.settings import Settings
 
 WITHIN = 1800.0
@@ -63,7 +57,7 @@ class Boot:
         self.settings, self.phases = settings, measured
         self._found = found
         self._usable = [finding for finding in found if not finding.problem]
-        self._children: list[child.Child] = []
+        self._children: list[process.Child] = []
         self._lines: queue.Queue[bytes] = queue.Queue()
         self._outcome: Restored | Failed | None = None
 
@@ -86,9 +80,9 @@ class Boot:
     def _begin(self) -> None:
         for finding in self._found:
             if finding.problem:
-                telling.note(f"directory {finding.path} is left out: {finding.problem}")
+                log.note(f"directory {finding.path} is left out: {finding.problem}")
             elif finding.note:
-                telling.warn(f"directory {finding.path}: {finding.note}")
+                log.warn(f"directory {finding.path}: {finding.note}")
         if not self._usable:
             problems = tuple(f"{finding.path}: {finding.problem}" for finding in self._found)
             self._end(Failed(exit_code=7, causes=("no directory of CAS_CACHE_DIRS can be used", *problems)))
@@ -98,7 +92,7 @@ class Boot:
 
     def _spawn(self) -> None:
         words = (str(finding.path) for finding in self._usable)
-        started = child.start("worker.model.restore_process", *words, stdout=subprocess.PIPE)
+        started = process.start("worker.model.restore_process", *words, stdout=subprocess.PIPE)
         self._children.append(started)
 
         def read() -> None:
@@ -123,7 +117,7 @@ class Boot:
             self.phases.add(self._outcome.steps, _THEIRS)
             if isinstance(self._outcome, Restored):
                 environment.apply(Path(self._outcome.directory), offline=self._outcome.complete)
-                telling.note(_told(self._outcome))
+                log.note(_told(self._outcome))
             else:
                 self._end(self._outcome)
         if isinstance(self._outcome, Failed):
@@ -144,7 +138,7 @@ class Boot:
         brought = self._outcome
         code = error.exit_code if isinstance(error, CasError) else 1
         where = f"{brought.version or 'the model'} in {brought.directory}"
-        cause = f"{where} cannot be used: {telling.told(error)}"
+        cause = f"{where} cannot be used: {log.told(error)}"
         failed = Failed(exit_code=code, causes=(cause,), warnings=brought.warnings, errors=brought.errors)
         self._end(failed, failure=(type(error).__name__, cause))
         self.settle(_LAST)
@@ -169,19 +163,19 @@ class Boot:
                 self.stop()
                 return Failed(exit_code=6, causes=("the model did not come in time: look at the log for what it did",))
             try:
-                return outcome.decode(line)
+                return messages.decode(line)
             except msgspec.DecodeError:
                 code = self._children[-1].wait(timeout=10)
                 text = f"the restoring process ended without a word (exit status {code})"
             if attempt < _STARTS:
-                telling.warn(f"{text}: starting it once more, to go on where it was")
+                log.warn(f"{text}: starting it once more, to go on where it was")
                 self._spawn()
         return Failed(exit_code=1, causes=(f"{text}, twice: is there enough memory?",))
 
     def _answer(self, failure: tuple[str, str] | None) -> None:
         """Tells the restoring process, which may keep a receipt in the store, how it went on."""
         own = tuple(step for step in self.phases.steps() if not step.name.startswith(_THEIRS))
-        answer = outcome.encode(outcome.Ended(own, failure))
+        answer = messages.encode(messages.Ended(own, failure))
         for started in self._children[-1:]:
             with contextlib.suppress(OSError):
                 assert started.stdin
@@ -189,14 +183,14 @@ class Boot:
                 started.stdin.flush()
 
     def _end(self, ended: Restored | Failed, device: str = "", failure: tuple[str, str] | None = None) -> None:
-        document = phases.receipt(self.phases, ended, model=self.settings.model, deployment=_deployment())
+        document = cold_start.receipt(self.phases, ended, model=self.settings.model, deployment=_deployment())
         document["directories"] = {str(found.path): found.problem or found.note or "usable" for found in self._found}
         if device:
             document["device"] = device
-        phases.write_line(document)
+        cold_start.write_line(document)
         self._answer(failure)
         if self.settings.prometheus:
-            phases.write_prometheus(document, self.settings.prometheus)
+            cold_start.write_prometheus(document, self.settings.prometheus)
 
 
 def _deployment() -> str:
@@ -223,12 +217,8 @@ def main() -> int:
         boot = Boot.start()
         boot.wait()
     except CasError as error:
-        telling.error(str(error))
+        log.error(str(error))
         return error.exit_code
     boot.ready()
     boot.settle()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

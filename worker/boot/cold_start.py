@@ -17,10 +17,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from worker import log as telling
-from worker.boot.messages import Failed
-from worker.boot.messages import Restored
-from worker.boot.messages import Step
+from worker import log
+from worker.boot.messages import Failed, Restored, Step
 
 NAMESPACE = "model-cas"
 _LONGEST = 1000  # characters of one text; CloudWatch takes 256 KiB a line
@@ -138,7 +136,7 @@ def write_prometheus(document: dict[str, Any], file: Path) -> None:
         finally:
             private.unlink(missing_ok=True)
     except OSError as error:
-        telling.warn(f"CAS_PROMETHEUS_FILE {file} cannot be written: {error.strerror}")
+        log.warn(f"CAS_PROMETHEUS_FILE {file} cannot be written: {error.strerror}")
 
 
 _Sample = tuple[str, dict[str, str], Any]

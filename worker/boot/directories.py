@@ -8,13 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.local import fs as folder
 from cas.config import CacheDirs
-from cas.errors import CacheError
-from cas.errors import CasError
-from cas.local.fs import Folder
-from cas.local.fs import LinksUnsupported
+from cas.errors import CacheError, CasError
 from cas.formats.manifest import Manifest
+from cas.local import fs
+from cas.local.fs import Folder, LinksUnsupported
 from cas.parallel import Later
 from worker.boot.environment import hub_of
 
@@ -60,8 +58,8 @@ def examine(paths: Iterable[Path], within: float = _ANSWERS_WITHIN) -> list[Find
 
 def room(path: Path, root: Path = Path("/")) -> int:
     """Bytes that may be written below `path`; on the file system of `root` a tenth of it stays free."""
-    place = folder.existing(path)
-    free = folder.free_bytes(place)
+    place = fs.existing(path)
+    free = fs.free_bytes(place)
     if place.stat().st_dev != root.stat().st_dev:
         return free
     whole = os.statvfs(root)
@@ -95,8 +93,7 @@ def rank(paths: Sequence[Path], manifest: Manifest, root: Path = Path("/")) -> t
 
 def missing(manifest: Manifest, directory: Path) -> int:
     """Bytes of a version that `directory` has no verified file of, by record; less what part files take up."""
-    from cas.local.targets import PARTS
-    from cas.local.targets import targets
+    from cas.local.targets import PARTS, targets
     from cas.local.verified import Trust
 
     wanted = targets(manifest, CacheDirs(hub_of(directory), directory))
@@ -121,11 +118,11 @@ def _examined(path: Path) -> Finding:
     try:
         path.mkdir(parents=True, exist_ok=True)
         with Folder.open(path, (_SCRATCH,)) as scratch, scratch.private() as name:
-            with folder.explained(path), scratch.file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
-                folder.write_all(fd, _PROBE)
+            with fs.explained(path), scratch.file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
+                fs.write_all(fd, _PROBE)
                 durable = _kept(path, fd)
                 back = bytearray(len(_PROBE))
-                if folder.read_at(fd, memoryview(back), 0) != len(_PROBE) or back != _PROBE:
+                if fs.read_at(fd, memoryview(back), 0) != len(_PROBE) or back != _PROBE:
                     return Finding(path, "what was written there cannot be read back")
             notes = [] if durable else ["no fsync: a power cut may lose files"]
             notes += [] if _links(scratch, name) else ["no symlinks: files take their place"]
@@ -140,7 +137,7 @@ def _examined(path: Path) -> Finding:
 
 def _kept(path: Path, fd: int) -> bool:
     try:
-        return folder.sync(fd)
+        return fs.sync(fd)
     except OSError as error:
         raise CacheError(f"the disk below {path} failed to keep a file ({error.strerror})") from error
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cas.errors import CasError
-from cas.refs.lock_file import read_lock
-from cas.refs.lock_file import write_lock
+from cas.refs.lock_file import read_lock, write_lock
 from cas.refs.reference import Resolved
 from cas.store.store import Store
 

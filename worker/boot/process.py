@@ -18,7 +18,7 @@ from pathlib import Path
 Child = subprocess.Popen[bytes]
 
 _PR_SET_PDEATHSIG = 1
-_ROOT = str(Path(__file__).resolve().parent.parent)
+_ROOT = str(Path(__file__).resolve().parents[2])
 
 
 def start(module: str, *words: str, stdout: int | None = None, env: Mapping[str, str] | None = None) -> Child:

@@ -17,7 +17,7 @@ MODEL = "f5-tts"
 CACHE_DIRS = "/runpod-volume/models:/tmp/models:/app/models"
 RUNPOD_CACHE = Path("/runpod-volume/huggingface-cache/hub")
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _NAME = re.compile(r"(?:pin:[^/]+/)?(?P<model>[A-Za-z0-9][A-Za-z0-9._-]{0,95})(?:[:@].+)?")
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")

@@ -16,22 +16,13 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from cas.errors import CasError
-from cas.errors import InputError
+from cas.errors import CasError, InputError
+from worker.errors import BadRequest, WorkerBroken
 from worker.jobs import reference_url
 from worker.jobs.audio_input import checked
-from worker.errors import BadRequest
-from worker.errors import WorkerBroken
-from worker.jobs.schema import Inline
-from worker.jobs.schema import Linked
-from worker.jobs.schema import Named
-from worker.jobs.schema import Request
-from worker.jobs.schema import parse
-from worker.speech.speaker import Encode
-from worker.speech.speaker import Samples
-from worker.speech.speaker import Shorten
-from worker.speech.speaker import Speaker
 from worker.jobs.executor import Turns
+from worker.jobs.schema import Inline, Linked, Named, Request, parse
+from worker.speech.speaker import Encode, Samples, Shorten, Speaker
 
 if TYPE_CHECKING:
     from worker.jobs.voices import Voices

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from worker.errors import BadRequest
 from worker.jobs.addresses import is_public
 from worker.jobs.audio_input import MAX_AUDIO
-from worker.errors import BadRequest
 
 MAX_URL = 2048
 _REDIRECTS = (301, 302, 303, 307, 308)

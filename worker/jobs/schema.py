@@ -11,13 +11,10 @@ from typing import TypeAlias
 import msgspec
 
 from cas.formats.manifest import NAME_PATTERN
+from worker.errors import BadRequest, shown
 from worker.jobs import reference_url
 from worker.jobs.audio_input import from_base64
-from worker.errors import BadRequest
-from worker.errors import shown
-from worker.speech.speaker import MAX_SEED
-from worker.speech.speaker import Manner
-from worker.speech.speaker import a_seed
+from worker.speech.speaker import MAX_SEED, Manner, a_seed
 
 MAX_TEXT = 5000
 """Characters of `text`: about six minutes of speech."""

@@ -12,9 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cas.bucket.factory import region_in_host
-from cas.errors import AccessDenied
-from cas.errors import StoreError
-from cas.errors import Unreachable
+from cas.errors import AccessDenied, StoreError, Unreachable
 
 FOLDER = "output"
 CONTENT_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}

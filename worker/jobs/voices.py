@@ -7,14 +7,11 @@ import threading
 from collections import OrderedDict
 from typing import NamedTuple
 
-from cas.bucket import Bucket
-from cas.bucket import Entry
+from cas.bucket import Bucket, Entry
 from cas.errors import ObjectMissing
-from worker.jobs.audio_input import MAX_AUDIO
-from worker.jobs.audio_input import checked
 from worker.errors import BadRequest
-from worker.jobs.schema import MAX_REF_TEXT
-from worker.jobs.schema import check_spoken
+from worker.jobs.audio_input import MAX_AUDIO, checked
+from worker.jobs.schema import MAX_REF_TEXT, check_spoken
 
 FOLDER = "voices"
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")

@@ -10,24 +10,14 @@ from pathlib import Path
 
 from cas import events
 from cas.config import CacheDirs
-from cas.errors import AccessDenied
-from cas.errors import CacheError
-from cas.errors import CasError
-from cas.errors import DiskFull
-from cas.errors import IntegrityError
-from cas.errors import NotFoundError
-from cas.errors import StoreError
-from cas.local.hf_cache import RepoCache
-from cas.local.hf_cache import SnapshotFile
-from cas.local.hf_cache import blob_hash
+from cas.errors import AccessDenied, CacheError, CasError, DiskFull, IntegrityError, NotFoundError, StoreError
+from cas.hub.gather import Gathered, gather
+from cas.hub.source import Source, matching
+from cas.local.hf_cache import RepoCache, SnapshotFile, blob_hash
 from cas.parallel import for_each
-from cas.hub.gather import Gathered
-from cas.hub.gather import gather
-from cas.hub.source import Source
-from cas.hub.source import matching
 from worker.boot import environment
-from worker.model import hub_space as hubroom
 from worker.boot.directories import Ranked
+from worker.model import hub_space
 from worker.model.recorder import Notebook
 
 _PIECE = 4 * 1024 * 1024
@@ -74,7 +64,7 @@ def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], notebook:
     """
     holding = [path for path in paths if complete(source, environment.hub_of(path))]
     ordered = [*holding, *(path for path in paths if path not in holding)]
-    files = hubroom.listed(source)
+    files = hub_space.listed(source)
     problems: list[str] = []
     failed: list[tuple[Path, CasError]] = []
     damaged: IntegrityError | None = None
@@ -112,19 +102,19 @@ def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], notebook:
     raise HubFailed("; ".join([f"{failed[0][1]}{others}", *problems]), away=away) from failed[0][1]
 
 
-def _into(path: Path, source: Source, files: Sequence[hubroom.Listed] | None, notebook: Notebook) -> Gathered:
+def _into(path: Path, source: Source, files: Sequence[hub_space.Listed] | None, notebook: Notebook) -> Gathered:
     """As `bring`; raises CacheError where the files do not fit, and leaves none of them behind then."""
     hub = environment.hub_of(path)
     # Of files that the hub does not list nobody knows more than that they take up room, unless they are here.
-    if (files is not None or not complete(source, hub)) and (problem := hubroom.problem(files, path)):
+    if (files is not None or not complete(source, hub)) and (problem := hub_space.problem(files, path)):
         raise CacheError(problem)
-    before = hubroom.content(source, hub)
+    before = hub_space.content(source, hub)
     try:
         return bring(source, CacheDirs(hub, path), notebook)
     except (CacheError, StoreError) as error:
-        if not hubroom.says_full(error):
+        if not hub_space.says_full(error):
             raise
-        hubroom.remove_new(source, hub, before)
+        hub_space.remove_new(source, hub, before)
         raise DiskFull(str(error)) from error
 
 

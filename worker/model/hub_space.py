@@ -8,16 +8,12 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.errors import CasError
-from cas.errors import DiskFull
+from cas.errors import CasError, DiskFull
+from cas.hub.gather import hide_secrets_in_log
+from cas.hub.source import RepoSource, Source, matching
 from cas.local.hf_cache import RepoCache
 from cas.local.locks import Lock
-from cas.hub.gather import hide_secrets_in_log
-from cas.hub.source import RepoSource
-from cas.hub.source import Source
-from cas.hub.source import matching
-from worker.boot import directories
-from worker.boot import environment
+from worker.boot import directories, environment
 
 # How long the hub may take to tell sizes, in seconds.
 _ANSWERS_WITHIN = 10.0

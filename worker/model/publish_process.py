@@ -14,14 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from cas import config
-from cas import events
-from cas.errors import CasError
-from cas.errors import RefMoved
-from cas.errors import StoreError
-from worker import log as telling
-from worker.boot import environment
-from worker.boot import process as child
+from cas import config, events
+from cas.errors import CasError, RefMoved, StoreError
+from worker import log
+from worker.boot import environment, process
 from worker.boot.messages import Restored
 from worker.boot.settings import Settings
 
@@ -30,7 +26,7 @@ _PAUSE = 15.0
 _LIMITS = {"budget": 64 * config.MIB, "requests": 4, "uploads": 2, "workers": 1}
 
 
-def start(booted: Restored) -> child.Child | None:
+def start(booted: Restored) -> process.Child | None:
     """Publishes in a process of its own what a boot downloaded, if the store has no such version; raises nothing.
 
     To be called after the first result: until then a job waits for the processor. None when there is nothing to do.
@@ -39,31 +35,30 @@ def start(booted: Restored) -> child.Child | None:
         return None
     try:
         # What it writes to standard output must not come between the worker's receipts.
-        return child.start("worker.model.publish_process", booted.directory, stdout=2)
+        return process.start("worker.model.publish_process", booted.directory, stdout=2)
     except OSError as error:
-        telling.warn(f"background publish cannot be started: {telling.told(error)}")
+        log.warn(f"background publish cannot be started: {log.told(error)}")
         return None
 
 
 def main(directory: Path, pause: float = _PAUSE) -> int:
     """Publishes what `directory` holds; the exit code. pause: seconds between tries."""
     _step_back()
-    from cas.cli.process import keep_memory_together
-    from cas.cli.process import leave_cores_alone
+    from cas.cli.process import keep_memory_together, leave_cores_alone
 
     keep_memory_together()
     leave_cores_alone()
     settings = Settings.read()
     if not settings.store:
-        telling.warn(f"background publish: {settings.no_store}")
+        log.warn(f"background publish: {settings.no_store}")
         return 6
     environment.apply(directory)
     for left in reversed(range(_TRIES)):
         try:
-            telling.note(_published(settings, settings.store, directory))
+            log.note(_published(settings, settings.store, directory))
             return 0
         except RefMoved as error:
-            telling.note(f"background publish: nothing was published, as somebody else chose: {error}")
+            log.note(f"background publish: nothing was published, as somebody else chose: {error}")
             return 0
         except StoreError as error:
             if not left:
@@ -98,11 +93,11 @@ def _published(settings: Settings, store: str, directory: Path) -> str:
 
 def _listen(event: events.Event) -> None:
     if isinstance(event, events.Warned):
-        telling.warn(f"background publish: {event.text}")
+        log.warn(f"background publish: {event.text}")
 
 
 def _failed(error: Exception) -> int:
-    telling.warn(f"background publish failed: {telling.told(error)}; the next worker goes on where it stopped")
+    log.warn(f"background publish failed: {log.told(error)}; the next worker goes on where it stopped")
     return error.exit_code if isinstance(error, CasError) else 1
 
 
@@ -117,7 +112,7 @@ def _step_back() -> None:
 
 
 if __name__ == "__main__":
-    child.Parent()
+    process.Parent()
     code = main(Path(sys.argv[1]))
     sys.stderr.flush()
     os._exit(code)

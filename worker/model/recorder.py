@@ -6,7 +6,7 @@ import threading
 import time
 
 from cas import events
-from worker import log as telling
+from worker import log
 from worker.boot.messages import Step
 
 
@@ -33,11 +33,11 @@ class Notebook:
             case events.Moved():
                 self.follow(event)
             case events.Warned(text) if self.quiet_receipts and text.startswith("no receipt was written"):
-                telling.note(text)
+                log.note(text)
             case events.Warned(text):
                 self.warn(text)
             case events.Noted(text):
-                telling.note(text)
+                log.note(text)
 
     def phase(self, name: str) -> None:
         """A phase begins, and the one before it ends."""
@@ -47,12 +47,12 @@ class Notebook:
     def warn(self, text: str) -> None:
         """One line in the log and in the receipt."""
         self.warnings.append(text)
-        telling.warn(text)
+        log.warn(text)
 
     def error(self, text: str) -> None:
         """As `warn`, for what must not pass silently."""
         self.errors.append(text)
-        telling.error(text)
+        log.error(text)
 
     def steps(self) -> tuple[Step, ...]:
         """Every phase so far, the last of which ends now."""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from worker import log as telling
-from worker.boot import messages as outcome
+from worker import log
+from worker.boot import messages
 from worker.boot.process import Parent
 
 _PLACES = 4
@@ -28,8 +28,7 @@ _AFTER_IMPORTS = 10
 
 def main(paths: list[str], parent: Parent) -> int:
     """Walks down the chain and tells how it ended; the exit code of that. parent: who is told."""
-    from cas.cli.process import keep_memory_together
-    from cas.cli.process import leave_cores_alone
+    from cas.cli.process import keep_memory_together, leave_cores_alone
 
     # What a library prints must not come between the lines.
     wire = os.dup(1)
@@ -44,15 +43,15 @@ def main(paths: list[str], parent: Parent) -> int:
     notebook = Notebook()
     sent = False
 
-    def send(done: outcome.Restored) -> None:
+    def send(done: messages.Restored) -> None:
         nonlocal sent
         parent.free()
         _send(wire, done)
         sent = True
 
     try:
-        from worker.model.source_chain import Chain
         from worker.boot.settings import Settings
+        from worker.model.source_chain import Chain
 
         settings = Settings.read()
         notebook.quiet_receipts = not settings.receipt_named
@@ -62,12 +61,12 @@ def main(paths: list[str], parent: Parent) -> int:
     except Exception as error:
         code = getattr(error, "exit_code", 1)
         if sent:
-            telling.warn(f"the model is here; after that: {_told(error)}")
+            log.warn(f"the model is here; after that: {_told(error)}")
             return int(code)
         causes = getattr(error, "causes", (_told(error),))
         _send(
             wire,
-            outcome.Failed(
+            messages.Failed(
                 exit_code=code,
                 causes=tuple(causes),
                 steps=notebook.steps(),
@@ -85,27 +84,27 @@ def _told(error: Exception) -> str:
     from cas.errors import CasError
 
     if isinstance(error, CasError):
-        return telling.told(error)
+        return log.told(error)
     ours = []
     for frame in traceback.extract_tb(error.__traceback__):
         file = Path(frame.filename).resolve()
-        for package in (Path(cas.__file__).resolve().parent, Path(__file__).resolve().parent):
+        for package in (Path(cas.__file__).resolve().parent, Path(__file__).resolve().parents[1]):
             if file.is_relative_to(package):
                 # Places alone: a value may be a secret.
                 ours.append(f"{file.relative_to(package.parent)}:{frame.lineno}")
-    return " at ".join(filter(None, (telling.told(error), " < ".join(ours[: -_PLACES - 1 : -1]))))
+    return " at ".join(filter(None, (log.told(error), " < ".join(ours[: -_PLACES - 1 : -1]))))
 
 
-def _ended(parent: Parent) -> outcome.Ended | None:
+def _ended(parent: Parent) -> messages.Ended | None:
     """The worker's answer, when it could use the model or could not; None when it is gone, or says nothing for long."""
     try:
-        return outcome.decode_ended(parent.line(_READY_WITHIN))
+        return messages.decode_ended(parent.line(_READY_WITHIN))
     except msgspec.DecodeError:
         return None
 
 
-def _send(wire: int, done: outcome.Restored | outcome.Failed) -> None:
-    data = outcome.encode(done)
+def _send(wire: int, done: messages.Restored | messages.Failed) -> None:
+    data = messages.encode(done)
     while data:
         data = data[os.write(wire, data) :]
 

@@ -10,39 +10,30 @@ from typing import TYPE_CHECKING
 
 import cas
 from cas.bucket import Patience
-from cas.refs.selection import Choice
-from cas.refs.selection import choose
 from cas.config import hub_endpoint
-from cas.errors import CacheError
-from cas.errors import CasError
-from cas.errors import ChunkMissing
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import IntegrityError
-from cas.errors import ManifestMissing
-from cas.errors import NotFoundError
-from cas.errors import RefUnset
-from cas.errors import SignatureError
-from cas.errors import StoreError
-from cas.errors import StoreMissing
-from cas.ops.restore.receipts import Recorder
-from cas.ops.restore.receipts import Step
-from cas.refs.reference import DEFAULT_TAG
-from cas.refs.reference import Resolved
-from cas.refs.reference import parse_reference
-from cas.refs.reference import resolve
-from cas.store.store import Store
-from cas.store.store import open_store
-from worker.boot import directories
-from worker.boot import environment
-from worker.boot import kept
+from cas.errors import (
+    CacheError,
+    CasError,
+    ChunkMissing,
+    FormatError,
+    InputError,
+    IntegrityError,
+    ManifestMissing,
+    NotFoundError,
+    RefUnset,
+    SignatureError,
+    StoreError,
+    StoreMissing,
+)
+from cas.ops.restore.receipts import Recorder, Step
+from cas.refs.reference import DEFAULT_TAG, Resolved, parse_reference, resolve
+from cas.refs.selection import Choice, choose
+from cas.store.store import Store, open_store
+from worker.boot import directories, environment, kept
 from worker.boot.directories import Ranked
-from worker.model.recorder import Notebook
-from worker.boot.messages import Bytes
-from worker.boot.messages import Ended
-from worker.boot.messages import Restored
-from worker.boot.messages import Source
+from worker.boot.messages import Bytes, Ended, Restored, Source
 from worker.boot.settings import Settings
+from worker.model.recorder import Notebook
 
 if TYPE_CHECKING:
     from worker.model.hub_download import Brought
@@ -239,8 +230,7 @@ class Chain:
     def _from_hub(self, tell: Told) -> None:
         # huggingface_hub takes half a second to import: only where it is needed.
         from cas.hub.source import Source as HubSource
-        from worker.model.hub_download import HubFailed
-        from worker.model.hub_download import take
+        from worker.model.hub_download import HubFailed, take
 
         try:
             source = HubSource.from_file(self._settings.source)

@@ -23,18 +23,12 @@ import torch
 from f5_tts.infer.utils_infer import cross_fade_duration, infer_batch_process, target_sample_rate
 
 from cas.errors import InputError
-from worker.speech import architecture
-from worker.speech import model_files as modelfiles
-from worker.speech import networks
-from worker.speech import reference
 from worker.errors import WorkerBroken
-from worker.speech.text_parts import faded
-from worker.speech.text_parts import sentences
-from worker.speech.text_parts import split
+from worker.speech import architecture, model_files, networks, reference
 from worker.speech.reference import Voice
 from worker.speech.sound import Samples
-from worker.speech.speaker import Manner
-from worker.speech.speaker import Step
+from worker.speech.speaker import Manner, Step
+from worker.speech.text_parts import faded, sentences, split
 
 _WAIT = 600.0  # seconds for another inference to end
 _WHOLE = 1 << 40  # samples: a part of a text is never cut
@@ -204,7 +198,7 @@ def load(hub: Path, device: str, *, config: Path | None = None, must_be_verified
         IntegrityError: a file changed since it was verified.
         FormatError: a file is damaged, or does not fit the architecture.
     """
-    files = modelfiles.find(hub, must_be_verified=must_be_verified)
+    files = model_files.find(hub, must_be_verified=must_be_verified)
     if config is None and os.environ.get("CAS_F5_CONFIG"):
         config = Path(os.environ["CAS_F5_CONFIG"])
     if config is None and files.config is not None:

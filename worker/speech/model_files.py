@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.local import verified as trust
-from cas.errors import IntegrityError
-from cas.errors import NotFoundError
+from cas.errors import IntegrityError, NotFoundError
+from cas.local import verified
 from cas.local.hf_cache import RepoCache
 from cas.local.verified import Trust
 
@@ -41,7 +40,7 @@ class ModelFile:
         if before != self._look():
             raise IntegrityError(f"{self.path} was written to while it was read: restore the model again")
 
-    def _look(self) -> tuple[str, trust.Seen | None]:
+    def _look(self) -> tuple[str, verified.Seen | None]:
         said = Trust(self.root).unchanged(self.path)
         if said is False:
             raise IntegrityError(
@@ -50,7 +49,7 @@ class ModelFile:
         if said is None and self.must_be_verified:
             raise IntegrityError(f"{self.path} was never verified here: restore the model into this cache again")
         real = os.path.realpath(self.path)
-        return real, trust.look(Path(real), "")
+        return real, verified.look(Path(real), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,7 @@ from hydra.utils import get_class
 from safetensors.torch import load_file
 from vocos import Vocos
 
-from cas.errors import CasError
-from cas.errors import FormatError
+from cas.errors import CasError, FormatError
 from worker.speech.architecture import Architecture
 from worker.speech.model_files import ModelFile
 

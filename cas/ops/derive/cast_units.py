@@ -9,20 +9,14 @@ from functools import partial
 from typing import NamedTuple
 
 from cas import events
-from cas.ops.derive.cast import cast
-from cas.config import Limits
-from cas.config import MIB
-from cas.ops.derive import proof
-from cas.ops.derive.plan import CastFile
-from cas.ops.derive.plan import Unit
-from cas.ops.derive.plan import units
-from cas.ops.derive.proof import Ledger
-from cas.ops.derive.proof import Turns
+from cas.config import MIB, Limits
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef
-from cas.parallel import Pool
-from cas.parallel import Room
-from cas.parallel import for_each
+from cas.ops.derive import proof
+from cas.ops.derive.cast import cast
+from cas.ops.derive.plan import CastFile, Unit, units
+from cas.ops.derive.proof import Ledger, Turns
+from cas.parallel import Pool, Room, for_each
 from cas.store.store import Store
 from cas.store.stored_file import Codec
 

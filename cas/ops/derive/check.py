@@ -5,27 +5,17 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from cas import config
-from cas import events
-from cas import refs
-from cas.ops.derive import plan
-from cas.ops.derive import proof
-from cas.ops.derive import variant
-from cas.ops.derive.plan import CastFile
-from cas.ops.derive.plan import Unit
-from cas.ops.derive.variant import Chunks
-from cas.ops.derive.variant import Made
-from cas.ops.derive.cast_units import walk
-from cas.formats.digest import parse
+from cas import config, events, refs
 from cas.errors import IntegrityError
+from cas.formats.digest import parse
 from cas.formats.manifest import Manifest
-from cas.parallel import Pool
-from cas.parallel import Room
-from cas.store.store import Store
-from cas.store.store import open_store
-from cas.store.stored_file import Codec
-from cas.store.stored_file import Range
-from cas.store.stored_file import StoredFile
+from cas.ops.derive import plan, proof, variant
+from cas.ops.derive.cast_units import walk
+from cas.ops.derive.plan import CastFile, Unit
+from cas.ops.derive.variant import Chunks, Made
+from cas.parallel import Pool, Room
+from cas.store.store import Store, open_store
+from cas.store.stored_file import Codec, Range, StoredFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,35 +6,24 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cas.version import __version__
-from cas import config
-from cas import events
-from cas import refs
+from cas import config, events, refs
+from cas.errors import ChunkMissing, FormatError, InputError, RefMoved
 from cas.formats import manifest
-from cas.store import leases
-from cas.ops.derive.cast import TARGETS
-from cas.ops.derive import plan
-from cas.ops.derive import proof
-from cas.ops.derive import variant
-from cas.ops.derive.plan import CastFile
-from cas.ops.derive.variant import Chunks
-from cas.ops.derive.variant import Made
-from cas.ops.derive.cast_units import Caster
 from cas.formats.digest import named
-from cas.errors import ChunkMissing
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import RefMoved
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import check_name
+from cas.formats.manifest import Manifest, check_name
+from cas.ops.derive import plan, proof, variant
+from cas.ops.derive.cast import TARGETS
+from cas.ops.derive.cast_units import Caster
 from cas.ops.derive.nearest import Verdict
+from cas.ops.derive.plan import CastFile
+from cas.ops.derive.variant import Chunks, Made
 from cas.parallel import Pool
-from cas.refs import reflog
-from cas.refs import tagging
+from cas.refs import reflog, tagging
 from cas.refs.reference import Resolved
-from cas.store.store import Store
-from cas.store.store import open_store
+from cas.store import leases
+from cas.store.store import Store, open_store
 from cas.store.stored_file import Codec
+from cas.version import __version__
 
 __all__ = ["Variant", "derive"]
 

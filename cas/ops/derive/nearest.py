@@ -13,12 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cas.ops.derive.cast import BLOCK
-from cas.ops.derive.cast import Bits
-from cas.ops.derive.cast import FLOATS
-from cas.ops.derive.cast import Wide
-from cas.ops.derive.cast import canonical_nan
 from cas.formats.digest import Buffer
+from cas.ops.derive.cast import BLOCK, FLOATS, Bits, Wide, canonical_nan
 
 # Mantissa bits and exponent bias.
 _FORMATS = {"F16": (10, 15), "BF16": (7, 127)}

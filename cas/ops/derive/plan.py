@@ -9,24 +9,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from cas.formats import chunking
-from cas.formats import safetensors
-from cas.ops.derive.cast import FLOATS
-from cas.formats.chunking import CHUNK
-from cas.formats.chunking import Span
-from cas.ops.derive.variant import Chunks
-from cas.ops.derive.variant import SUFFIX
 from cas.errors import FormatError
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import PlainFile
-from cas.formats.manifest import RepoFile
+from cas.formats import chunking, safetensors
+from cas.formats.chunking import CHUNK, Span
+from cas.formats.manifest import Manifest, PlainFile, RepoFile
+from cas.formats.safetensors import Header, Tensor
+from cas.ops.derive.cast import FLOATS
+from cas.ops.derive.variant import SUFFIX, Chunks
 from cas.parallel import Pool
-from cas.formats.safetensors import Header
-from cas.formats.safetensors import Tensor
 from cas.store.store import Store
-from cas.store.stored_file import Codec
-from cas.store.stored_file import Range
-from cas.store.stored_file import StoredFile
+from cas.store.stored_file import Codec, Range, StoredFile
 
 # Of all files together: each takes some 500 bytes of memory.
 _MAX_TENSORS = 1 << 19

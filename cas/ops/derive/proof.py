@@ -18,14 +18,11 @@ from collections.abc import Iterable
 import msgspec
 from blake3 import blake3
 
-from cas.ops.derive import nearest
-from cas.ops.derive.plan import CastFile
-from cas.ops.derive.plan import Piece
-from cas.ops.derive.plan import Unit
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
 from cas.errors import IntegrityError
+from cas.formats.digest import hex_of, named
+from cas.ops.derive import nearest
 from cas.ops.derive.nearest import Verdict
+from cas.ops.derive.plan import CastFile, Piece, Unit
 
 _NOTHING = hex_of(b"")
 

@@ -9,17 +9,10 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
+from cas.errors import FormatError, InputError
+from cas.formats.digest import hex_of, named
+from cas.formats.manifest import ChunkRef, Derived, Manifest, PlainFile, Repo, RepoFile
 from cas.ops.derive.cast import TARGETS
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import Derived
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import PlainFile
-from cas.formats.manifest import Repo
-from cas.formats.manifest import RepoFile
 from cas.ops.derive.nearest import Verdict
 from cas.refs.reference import Resolved
 

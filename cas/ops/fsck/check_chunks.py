@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from cas.config import Limits
+from cas.errors import ChunkMissing, FormatError, IntegrityError
+from cas.formats.digest import Buffer, hex_of, named
+from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
+from cas.formats.manifest import ChunkRef
 from cas.ops.fsck.damage import Trouble
 from cas.ops.fsck.inventory import Inventory
-from cas.config import Limits
-from cas.formats.digest import Buffer
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
-from cas.errors import ChunkMissing
-from cas.errors import FormatError
-from cas.errors import IntegrityError
-from cas.formats.frame import Decoder
-from cas.formats.frame import MAX_CHUNK
-from cas.formats.frame import claimed_size
-from cas.formats.manifest import ChunkRef
-from cas.parallel import Pool
-from cas.parallel import Room
-from cas.parallel import Workers
-from cas.parallel import for_each
+from cas.parallel import Pool, Room, Workers, for_each
 from cas.store.store import Store
 
 # A flipped bit on the way is cured by asking again; one in the store is not.

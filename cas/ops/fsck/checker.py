@@ -10,30 +10,17 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from cas import config
-from cas import events
-from cas.ops.fsck.damage import Damage
-from cas.ops.fsck.damage import Trouble
-from cas.ops.fsck.check_chunks import examine
-from cas.ops.fsck.inventory import Inventory
-from cas.ops.fsck.inventory import documents
-from cas.ops.fsck.repair import Repair
-from cas.ops.fsck.repair import recovered
-from cas.ops.fsck.report import Checked
-from cas.ops.fsck.report import Findings
-from cas.ops.fsck.report import Listed
-from cas.ops.fsck.report import Orphans
-from cas.ops.fsck.report import SHOWN
-from cas.ops.fsck.repair_sources import open_sources
-from cas.ops.fsck.checkpoint import Progress
-from cas.ops.fsck.checkpoint import State
-from cas.ops.fsck.checkpoint import load
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
+from cas import config, events
 from cas.errors import InputError
-from cas.store.store import Store
-from cas.store.store import manifest_key
-from cas.store.store import open_store
+from cas.formats.digest import hex_of, named
+from cas.ops.fsck.check_chunks import examine
+from cas.ops.fsck.checkpoint import Progress, State, load
+from cas.ops.fsck.damage import Damage, Trouble
+from cas.ops.fsck.inventory import Inventory, documents
+from cas.ops.fsck.repair import Repair, recovered
+from cas.ops.fsck.repair_sources import open_sources
+from cas.ops.fsck.report import SHOWN, Checked, Findings, Listed, Orphans
+from cas.store.store import Store, manifest_key, open_store
 
 __all__ = ["Checked", "Damage", "Listed", "Orphans", "fsck"]
 

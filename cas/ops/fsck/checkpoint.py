@@ -11,12 +11,10 @@ from typing import Annotated
 
 import msgspec
 
-from cas.ops.fsck.damage import Trouble
-from cas.formats.digest import Hex
 from cas.errors import InputError
-from cas.local.fs import Folder
-from cas.local.fs import sync
-from cas.local.fs import write_all
+from cas.formats.digest import Hex
+from cas.local.fs import Folder, sync, write_all
+from cas.ops.fsck.damage import Trouble
 
 SAVE_EVERY = 5.0
 """Seconds between two writes of the file."""

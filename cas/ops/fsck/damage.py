@@ -6,9 +6,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from cas.errors import FormatError, IntegrityError
 from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import IntegrityError
 
 Kind: TypeAlias = Literal["missing", "corrupt", "undecodable"]
 

@@ -7,24 +7,15 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 
-from cas import events
-from cas import refs
-from cas.ops.fsck.damage import Damage
-from cas.ops.fsck.damage import Trouble
-from cas.ops.fsck.damage import Version
-from cas.ops.fsck.damage import of_document
+from cas import events, refs
 from cas.config import Limits
-from cas.errors import FormatError
-from cas.errors import IntegrityError
-from cas.errors import NotFoundError
-from cas.errors import ObjectMissing
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import check_name
+from cas.errors import FormatError, IntegrityError, NotFoundError, ObjectMissing
+from cas.formats.manifest import Manifest, check_name
+from cas.ops.fsck.damage import Damage, Trouble, Version, of_document
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import RefLog
-from cas.store.store import CHUNK_KEY
-from cas.store.store import Store
+from cas.store.store import CHUNK_KEY, Store
 
 _MANIFEST = re.compile(r"manifests/([^/]+)/([0-9a-f]{64})\.json")
 

@@ -6,27 +6,19 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 
 from cas import events
-from cas.store import leases
 from cas.bucket import Kind
-from cas.ops.fsck.damage import Version
-from cas.ops.fsck.inventory import Inventory
-from cas.ops.fsck.inventory import documents
-from cas.ops.fsck.repair_sources import Ready
-from cas.ops.fsck.repair_sources import Source
 from cas.config import Limits
+from cas.errors import FormatError, IntegrityError
 from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import IntegrityError
-from cas.formats.frame import Decoder
-from cas.formats.frame import Encoder
-from cas.formats.frame import MAX_CHUNK
+from cas.formats.frame import MAX_CHUNK, Decoder, Encoder
+from cas.formats.manifest import Manifest, parse
+from cas.ops.fsck.damage import Version
+from cas.ops.fsck.inventory import Inventory, documents
+from cas.ops.fsck.repair_sources import Ready, Source
+from cas.parallel import Workers, for_each
+from cas.store import leases
 from cas.store.leases import Held
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import parse
-from cas.parallel import Workers
-from cas.parallel import for_each
-from cas.store.store import Store
-from cas.store.store import manifest_key
+from cas.store.store import Store, manifest_key
 
 _PURPOSE = "cas fsck --repair-from"
 

@@ -11,34 +11,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cas import events
-from cas.ops.fsck.damage import Version
-from cas.config import CacheDirs
-from cas.config import Limits
-from cas.formats.digest import Buffer
-from cas.formats.digest import hex_of
-from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import IntegrityError
-from cas.errors import ManifestCorrupt
-from cas.errors import NotFoundError
-from cas.local.fs import opened
-from cas.local.fs import read_at
-from cas.formats.frame import Decoder
-from cas.formats.frame import MAX_CHUNK
-from cas.formats.frame import claimed_size
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import MAX_MANIFEST
-from cas.formats.manifest import Manifest
-from cas.local.targets import Local
-from cas.local.targets import Spot
-from cas.local.targets import Target
-from cas.local.targets import targets
+from cas.config import CacheDirs, Limits
+from cas.errors import FormatError, InputError, IntegrityError, ManifestCorrupt, NotFoundError
+from cas.formats.digest import Buffer, hex_of, named
+from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
+from cas.formats.manifest import MAX_MANIFEST, ChunkRef, Manifest
+from cas.local.fs import opened, read_at
 from cas.local.seeds import find
-from cas.store.store import FORMAT_KEY
-from cas.store.store import Store
-from cas.store.store import manifest_key
-from cas.store.store import open_store
+from cas.local.targets import Local, Spot, Target, targets
+from cas.ops.fsck.damage import Version
+from cas.store.store import FORMAT_KEY, Store, manifest_key, open_store
 
 HUB = "hf"
 

@@ -6,17 +6,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from cas.ops.fsck.damage import Damage
-from cas.ops.fsck.damage import KINDS
-from cas.ops.fsck.damage import Kind
-from cas.ops.fsck.damage import Trouble
-from cas.ops.fsck.damage import Version
-from cas.ops.fsck.inventory import Inventory
-from cas.ops.fsck.inventory import Recover
-from cas.ops.fsck.inventory import documents
 from cas.formats.digest import named
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import Repo
+from cas.formats.manifest import Manifest, Repo
+from cas.ops.fsck.damage import KINDS, Damage, Kind, Trouble, Version
+from cas.ops.fsck.inventory import Inventory, Recover, documents
 from cas.store.store import Store
 
 SHOWN = 1000

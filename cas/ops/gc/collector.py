@@ -15,27 +15,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from cas import events
-from cas.store import condemned
-from cas.store import leases
-from cas.bucket import Entry
-from cas.bucket import Kind
-from cas.ops.gc.erase import Eraser
-from cas.ops.gc.live import Live
-from cas.ops.gc.live import Version
-from cas.ops.gc.sweep import PutOff
-from cas.ops.gc.sweep import alone
-from cas.ops.gc.sweep import sweep
-from cas.store.condemned import Condemnation
+from cas.bucket import Entry, Kind
 from cas.config import Limits
-from cas.errors import InputError
-from cas.errors import StoreError
-from cas.store.leases import Lease
+from cas.errors import InputError, StoreError
+from cas.ops.gc.erase import Eraser
+from cas.ops.gc.live import Live, Version
+from cas.ops.gc.sweep import PutOff, alone, sweep
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import KEPT
-from cas.store.store import CHUNK_KEY
-from cas.store.store import Store
-from cas.store.store import open_store
+from cas.store import condemned, leases
+from cas.store.condemned import Condemnation
+from cas.store.leases import Lease
+from cas.store.store import CHUNK_KEY, Store, open_store
 
 GRACE = datetime.timedelta(hours=24)
 

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Callable, Collection
 
 from cas import events
-from cas.bucket import Bucket
-from cas.bucket import Stored
+from cas.bucket import Bucket, Stored
 from cas.config import Limits
 from cas.parallel import for_each
 from cas.store.store import Store

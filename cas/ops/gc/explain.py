@@ -7,19 +7,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cas.store import condemned
-from cas.ops.gc.collector import GRACE
-from cas.ops.gc.live import Live
-from cas.ops.gc.live import Version
-from cas.ops.gc.live import readable
 from cas.config import Limits
-from cas.formats.digest import PREFIX
-from cas.formats.digest import named
-from cas.errors import InputError
-from cas.errors import NotFoundError
+from cas.errors import InputError, NotFoundError
+from cas.formats.digest import PREFIX, named
+from cas.ops.gc.collector import GRACE
+from cas.ops.gc.live import Live, Version, readable
 from cas.refs.reflog import KEPT
-from cas.store.store import Store
-from cas.store.store import chunk_key
+from cas.store import condemned
+from cas.store.store import Store, chunk_key
 
 _SHORTEST = 8
 

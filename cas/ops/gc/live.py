@@ -14,16 +14,11 @@ from typing import NamedTuple
 from cas import events
 from cas.bucket import Entry
 from cas.config import Limits
+from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import IntegrityError
-from cas.errors import NotFoundError
 from cas.parallel import for_each
 from cas.refs import reflog
-from cas.refs.reflog import KEPT
-from cas.refs.reflog import Move
-from cas.refs.reflog import Ref
-from cas.refs.reflog import RefLog
+from cas.refs.reflog import KEPT, Move, Ref, RefLog
 from cas.store.store import Store
 
 RECEIPTS_KEEP = datetime.timedelta(days=30)

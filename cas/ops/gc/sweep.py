@@ -10,19 +10,13 @@ import time
 from collections.abc import Sequence
 
 from cas import events
-from cas.store import condemned
-from cas.store import leases
-from cas.ops.gc.erase import Eraser
-from cas.ops.gc.live import Live
-from cas.ops.gc.live import Version
-from cas.store.condemned import Condemnation
 from cas.errors import StoreError
-from cas.store.leases import Holder
-from cas.store.leases import Lease
-from cas.store.leases import holders
-from cas.store.store import Store
-from cas.store.store import chunk_key
-from cas.store.store import manifest_key
+from cas.ops.gc.erase import Eraser
+from cas.ops.gc.live import Live, Version
+from cas.store import condemned, leases
+from cas.store.condemned import Condemnation
+from cas.store.leases import Holder, Lease, holders
+from cas.store.store import Store, chunk_key, manifest_key
 
 _POLL = 1.0  # seconds
 

@@ -9,22 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas import events
-from cas.bucket import Bucket
-from cas.bucket import Part
-from cas.config import MIB
-from cas.config import usable_cores
-from cas.errors import DiskFull
-from cas.errors import FormatError
-from cas.errors import IntegrityError
-from cas.errors import StoreError
-from cas.local.fs import explained
-from cas.local.fs import free_bytes
-from cas.local.fs import write_all
-from cas.ops.import_flat.workspace import Place
-from cas.ops.import_flat.workspace import State
+from cas.bucket import Bucket, Part
+from cas.config import MIB, usable_cores
+from cas.errors import DiskFull, FormatError, IntegrityError, StoreError
+from cas.local.fs import explained, free_bytes, write_all
+from cas.ops.import_flat.integrity import check_whole, name_of
 from cas.ops.import_flat.plan import Wanted
-from cas.ops.import_flat.integrity import check_whole
-from cas.ops.import_flat.integrity import name_of
+from cas.ops.import_flat.workspace import Place, State
 from cas.parallel import for_each
 
 # Pieces in flight are what an import holds in memory: 64 MiB.

@@ -12,12 +12,9 @@ from cas.config import CacheDirs
 from cas.local.hf_cache import RepoCache
 from cas.ops.import_flat.fetch import Fetcher
 from cas.ops.import_flat.listing import find
-from cas.ops.import_flat.workspace import Link
-from cas.ops.import_flat.workspace import Place
-from cas.ops.import_flat.plan import Plan
-from cas.ops.import_flat.plan import RepoPlan
-from cas.ops.import_flat.plan import make_plan
+from cas.ops.import_flat.plan import Plan, RepoPlan, make_plan
 from cas.ops.import_flat.selection import Selection
+from cas.ops.import_flat.workspace import Link, Place
 
 __all__ = ["Plan", "Rebuilt", "Selection", "fetch", "plan"]
 

@@ -6,8 +6,8 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
-from cas.formats import safetensors
 from cas.errors import FormatError
+from cas.formats import safetensors
 from cas.local.fs import explained
 from cas.local.hf_cache import blob_hash
 

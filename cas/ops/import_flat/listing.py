@@ -16,10 +16,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cas.bucket import Bucket
-from cas.bucket import Entry
-from cas.errors import InputError
-from cas.errors import NotFoundError
+from cas.bucket import Bucket, Entry
+from cas.errors import InputError, NotFoundError
 from cas.formats.manifest import REPO_PATTERN
 
 _REPO = re.compile(r"(model|dataset|space)s--(.+)")

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from cas.bucket import Bucket
-from cas.bucket import Entry
+from cas.bucket import Bucket, Entry
 from cas.errors import IntegrityError
 from cas.parallel import for_each
 

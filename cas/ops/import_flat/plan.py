@@ -8,25 +8,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from cas import events
-from cas.bucket import Bucket
-from cas.bucket import Entry
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import IntegrityError
-from cas.errors import NotFoundError
-from cas.local.hf_cache import etags_in
-from cas.local.hf_cache import is_blob
-from cas.local.hf_cache import tree_files
-from cas.ops.import_flat.listing import Found
-from cas.ops.import_flat.listing import FoundRepo
+from cas.bucket import Bucket, Entry
+from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
+from cas.formats.paths import check_tree, matching
+from cas.local.hf_cache import etags_in, is_blob, tree_files
+from cas.ops.import_flat.listing import Found, FoundRepo
+from cas.ops.import_flat.placeholders import check_all_real, check_not_all_empty, refusal, stand_in, without_marks
 from cas.ops.import_flat.selection import Selection
-from cas.ops.import_flat.placeholders import check_all_real
-from cas.ops.import_flat.placeholders import check_not_all_empty
-from cas.ops.import_flat.placeholders import refusal
-from cas.ops.import_flat.placeholders import stand_in
-from cas.ops.import_flat.placeholders import without_marks
-from cas.formats.paths import check_tree
-from cas.formats.paths import matching
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REF_LIMIT = 1024

@@ -12,13 +12,9 @@ from typing import NamedTuple
 
 from cas.bucket import Entry
 from cas.config import CacheDirs
-from cas.errors import CacheError
-from cas.errors import InputError
-from cas.local.fs import Folder
-from cas.local.fs import explained
-from cas.local.hf_cache import RepoCache
-from cas.local.hf_cache import tree_document
-from cas.local.hf_cache import tree_entries
+from cas.errors import CacheError, InputError
+from cas.local.fs import Folder, explained
+from cas.local.hf_cache import RepoCache, tree_document, tree_entries
 from cas.local.locks import Lock
 
 _PRIVATE = ".cas-import"

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cas import config
-from cas import events
-from cas import refs
-from cas.ops.inspect.diff_files import FilePair
-from cas.ops.inspect.diff_files import RepoPair
-from cas.ops.inspect.diff_files import pair
-from cas.ops.inspect.diff_tensors import TensorComparison
-from cas.ops.inspect.diff_tensors import Tensors
+from cas import config, events, refs
 from cas.errors import FormatError
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import PlainFile
-from cas.formats.manifest import RepoFile
+from cas.formats.manifest import Manifest, PlainFile, RepoFile
+from cas.ops.inspect.diff_files import FilePair, RepoPair, pair
+from cas.ops.inspect.diff_tensors import TensorComparison, Tensors
 from cas.refs.reference import Resolved
-from cas.store.store import Store
-from cas.store.store import open_store
+from cas.store.store import Store, open_store
 
 _TENSOR_FILE = ".safetensors"
 

@@ -6,11 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import PlainFile
-from cas.formats.manifest import Repo
-from cas.formats.manifest import RepoFile
+from cas.formats.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
 
 Change: TypeAlias = Literal["added", "removed", "changed", "renamed"]
 AnyFile: TypeAlias = RepoFile | PlainFile

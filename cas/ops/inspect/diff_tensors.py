@@ -11,18 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cas import events
-from cas.formats import safetensors
 from cas.config import Limits
+from cas.formats import safetensors
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef
-from cas.parallel import Pool
-from cas.parallel import for_each
-from cas.formats.safetensors import Header
-from cas.formats.safetensors import Tensor
+from cas.formats.safetensors import Header, Tensor
+from cas.parallel import Pool, for_each
 from cas.store.store import Store
-from cas.store.stored_file import Codec
-from cas.store.stored_file import Piece
-from cas.store.stored_file import StoredFile
+from cas.store.stored_file import Codec, Piece, StoredFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,13 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cas import config
-from cas import events
-from cas.errors import FormatError
-from cas.errors import IntegrityError
-from cas.errors import NotFoundError
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import check_name
+from cas import config, events
+from cas.errors import FormatError, IntegrityError, NotFoundError
+from cas.formats.manifest import Manifest, check_name
 from cas.parallel import for_each
 from cas.refs import names as naming
 from cas.refs.names import Names
-from cas.store.store import Store
-from cas.store.store import open_store
+from cas.store.store import Store, open_store
 
 # Manifests are held while they are counted: 16 MiB of JSON at most, and several times that as objects.
 _MANIFESTS = 4

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from cas.config import Limits
-from cas.formats.digest import named
-from cas.formats.digest import parse
-from cas.errors import FormatError
-from cas.errors import IntegrityError
-from cas.errors import NotFoundError
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import check_name
+from cas.errors import FormatError, IntegrityError, NotFoundError
+from cas.formats.digest import named, parse
+from cas.formats.manifest import Manifest, check_name
 from cas.parallel import for_each
 from cas.refs import names as naming
 from cas.refs.names import Names

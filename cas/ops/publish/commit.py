@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cas import events
-from cas.formats import manifest
-from cas.store import leases
 from cas.errors import RefMoved
+from cas.formats import manifest
 from cas.formats.manifest import Manifest
 from cas.refs import tagging
-from cas.refs.reflog import Move
-from cas.refs.reflog import Ref
+from cas.refs.reflog import Move, Ref
+from cas.store import leases
 from cas.store.store import Store
 
 

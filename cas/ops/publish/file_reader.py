@@ -10,16 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from cas.errors import CacheError, InputError, IntegrityError
 from cas.formats import chunking
 from cas.formats.digest import hex_of
-from cas.errors import CacheError
-from cas.errors import InputError
-from cas.errors import IntegrityError
+from cas.formats.manifest import ChunkRef, RepoFile
 from cas.local.fs import read_at
-from cas.local.hf_cache import SnapshotFile
-from cas.local.hf_cache import blob_hash
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import RepoFile
+from cas.local.hf_cache import SnapshotFile, blob_hash
 
 
 class Slice(NamedTuple):

@@ -6,16 +6,10 @@ import itertools
 from typing import NamedTuple, TypeAlias
 
 from cas.formats.digest import hex_of
+from cas.formats.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
+from cas.hub.gather import Gathered, LocalRepo
 from cas.local.hf_cache import SnapshotFile
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import PlainFile
-from cas.formats.manifest import Repo
-from cas.formats.manifest import RepoFile
-from cas.hub.gather import Gathered
-from cas.hub.gather import LocalRepo
-from cas.ops.publish.file_reader import Reading
-from cas.ops.publish.file_reader import Slice
+from cas.ops.publish.file_reader import Reading, Slice
 
 _Place: TypeAlias = tuple[str, str | None]
 

@@ -7,30 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas.version import __version__
-from cas import config
-from cas import events
+from cas import config, events
+from cas.errors import FormatError, InputError, NotFoundError
 from cas.formats import manifest
-from cas.store import leases
 from cas.formats.digest import named
-from cas.errors import FormatError
-from cas.errors import InputError
-from cas.errors import NotFoundError
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import PlainFile
-from cas.formats.manifest import Repo
-from cas.formats.manifest import check_name
-from cas.ops.publish.commit import Committed
-from cas.ops.publish.commit import commit
+from cas.formats.manifest import Manifest, PlainFile, Repo, check_name
 from cas.hub.gather import gather
+from cas.hub.source import Source
+from cas.ops.publish.commit import Committed, commit
 from cas.ops.publish.plan import Index
 from cas.ops.publish.upload import Sender
-from cas.hub.source import Source
 from cas.refs import tagging
 from cas.refs.reference import DEFAULT_TAG
 from cas.refs.reflog import Move
-from cas.store.store import Store
-from cas.store.store import open_store
+from cas.store import leases
+from cas.store.store import Store, open_store
+from cas.version import __version__
 
 __all__ = ["Published", "Source", "publish"]
 

@@ -9,15 +9,10 @@ from typing import NamedTuple
 
 from cas import events
 from cas.config import Limits
+from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
-from cas.errors import CacheError
-from cas.errors import IntegrityError
-from cas.parallel import Pool
-from cas.parallel import Room
-from cas.parallel import Workers
-from cas.parallel import for_each
-from cas.ops.publish.file_reader import Reading
-from cas.ops.publish.file_reader import Slice
+from cas.ops.publish.file_reader import Reading, Slice
+from cas.parallel import Pool, Room, Workers, for_each
 from cas.store.store import Store
 
 # Chunks beyond those being coded that may wait in memory for the store to say whether it has them.
@@ -28,8 +23,7 @@ class _Codec:
     """What one thread needs to turn a chunk into a frame."""
 
     def __init__(self) -> None:
-        from cas.formats.frame import Decoder
-        from cas.formats.frame import Encoder
+        from cas.formats.frame import Decoder, Encoder
 
         self.encoder, self.decoder = Encoder(), Decoder()
 

@@ -7,24 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cas import events
-from cas.local import verified as trust
+from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
-from cas.errors import CacheError
-from cas.errors import IntegrityError
-from cas.local.fs import Folder
-from cas.local.fs import LinksUnsupported
-from cas.local.fs import read_at
-from cas.local.fs import sync
-from cas.local.fs import write_all
-from cas.local.hf_cache import RepoCache
-from cas.local.hf_cache import tree_document
-from cas.local.hf_cache import tree_entries
-from cas.formats.manifest import Manifest
-from cas.formats.manifest import Repo
-from cas.local.targets import PARTS
-from cas.local.targets import Target
-from cas.local.verified import Seen
-from cas.local.verified import Trust
+from cas.formats.manifest import Manifest, Repo
+from cas.local import verified
+from cas.local.fs import Folder, LinksUnsupported, read_at, sync, write_all
+from cas.local.hf_cache import RepoCache, tree_document, tree_entries
+from cas.local.targets import PARTS, Target
+from cas.local.verified import Seen, Trust
 
 Whole = dict[tuple[str, ...], Seen]
 
@@ -95,7 +85,7 @@ def _show(target: Target, name: tuple[str, ...], files: Whole, listen: events.Li
                 del files[source]
             else:
                 _copy(target, origin, source[-1], parent, name[-1], scratch)
-        if seen := trust.look(parent.path / name[-1], target.content):
+        if seen := verified.look(parent.path / name[-1], target.content):
             files[name] = seen
 
 

@@ -10,22 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cas import events
-from cas.local import fs as folder
+from cas.errors import CacheError, DiskFull, IntegrityError
 from cas.formats.digest import hex_of
-from cas.errors import CacheError
-from cas.errors import DiskFull
-from cas.errors import IntegrityError
-from cas.local.fs import Folder
-from cas.local.fs import start_writing_out
-from cas.local.fs import write_all
-from cas.local.targets import PARTS
-from cas.local.targets import Target
-from cas.ops.restore.plan import Copy
-from cas.ops.restore.plan import Place
-from cas.ops.restore.plan import Work
-from cas.ops.restore.plan import part_name
-from cas.ops.restore.blob_locks import BlobLocks
+from cas.local import fs
+from cas.local.fs import Folder, start_writing_out, write_all
+from cas.local.targets import PARTS, Target
 from cas.local.verified import Seen
+from cas.ops.restore.blob_locks import BlobLocks
+from cas.ops.restore.plan import Copy, Place, Work, part_name
 
 # Part files of versions nobody finished restoring.
 _STALE_AFTER = 24 * 3600
@@ -124,8 +116,8 @@ class _Disk:
 
     def keep(self, fd: int, path: Path) -> None:
         """Raises CacheError when the disk failed, DiskFull when it had accepted more than it could hold."""
-        with folder.explained(path, lambda error: f"{path}: the disk failed to keep it ({error}): check the disk"):
-            synced = folder.sync(fd)
+        with fs.explained(path, lambda error: f"{path}: the disk failed to keep it ({error}): check the disk"):
+            synced = fs.sync(fd)
         if not synced and not self._told:
             self._told = True
             where = path.parent
@@ -232,19 +224,19 @@ class _PartFile:
 
 def _read(copy: Copy, view: memoryview) -> bool:
     """Whether the chunk, verified, is in `view` now."""
-    with contextlib.suppress(OSError), folder.opened(copy.source.path) as fd:
+    with contextlib.suppress(OSError), fs.opened(copy.source.path) as fd:
         return _reads(fd, copy.source.offset, view, copy.chunk.digest)
     return False
 
 
 def _reads(fd: int, offset: int, view: memoryview, digest: str) -> bool:
-    return folder.read_at(fd, view, offset) == len(view) and hex_of(view) == digest
+    return fs.read_at(fd, view, offset) == len(view) and hex_of(view) == digest
 
 
 def _clone(base: Path, fd: int) -> bool:
     with contextlib.ExitStack() as stack:
         try:
-            source = stack.enter_context(folder.opened(base))
+            source = stack.enter_context(fs.opened(base))
         except OSError:
             return False
-        return folder.clone(source, fd)
+        return fs.clone(source, fd)

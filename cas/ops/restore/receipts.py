@@ -19,15 +19,12 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from cas import events
-from cas import host
+from cas import events, host
 from cas.bucket import Kind
-from cas.formats.digest import parse
 from cas.errors import CasError
+from cas.formats.digest import parse
+from cas.formats.manifest import DigestName, Name, Time
 from cas.host import Host
-from cas.formats.manifest import DigestName
-from cas.formats.manifest import Name
-from cas.formats.manifest import Time
 from cas.parallel import Later
 from cas.store.store import Store
 

@@ -11,42 +11,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cas import config
-from cas import events
-from cas import refs
-from cas.local import locks
-from cas.local import verified as trust
-from cas.errors import CacheError
-from cas.errors import DiskFull
-from cas.errors import FormatError
-from cas.local.hf_cache import PRIVATE
-from cas.local.hf_cache import RepoCache
-from cas.formats.manifest import ChunkRef
-from cas.formats.manifest import Manifest
-from cas.parallel import Pool
-from cas.parallel import Room
-from cas.parallel import Workers
-from cas.parallel import for_each
-from cas.local.targets import PARTS
-from cas.local.targets import Spot
-from cas.local.targets import Target
-from cas.local.targets import targets
-from cas.ops.restore.plan import Fetch
-from cas.ops.restore.plan import Plan
-from cas.ops.restore.plan import make_plan
-from cas.refs.reference import Resolved
-from cas.ops.restore.blob_locks import BlobLocks
-from cas.ops.restore.reuse import Copying
-from cas.ops.restore.link import Whole
-from cas.ops.restore.link import finish
-from cas.ops.restore.part_files import PartLost
-from cas.ops.restore.part_files import Parts
-from cas.ops.restore.part_files import sweep
-from cas.ops.restore.disk_space import check_room
-from cas.local.seeds import find
-from cas.store.store import Store
-from cas.store.store import open_store
+from cas import config, events, refs
+from cas.errors import CacheError, DiskFull, FormatError
+from cas.formats.manifest import ChunkRef, Manifest
+from cas.local import locks, verified
+from cas.local.hf_cache import PRIVATE, RepoCache
 from cas.local.scan import survey
+from cas.local.seeds import find
+from cas.local.targets import PARTS, Spot, Target, targets
+from cas.ops.restore.blob_locks import BlobLocks
+from cas.ops.restore.disk_space import check_room
+from cas.ops.restore.link import Whole, finish
+from cas.ops.restore.part_files import PartLost, Parts, sweep
+from cas.ops.restore.plan import Fetch, Plan, make_plan
+from cas.ops.restore.reuse import Copying
+from cas.parallel import Pool, Room, Workers, for_each
+from cas.refs.reference import Resolved
+from cas.store.store import Store, open_store
 
 # How often to plan anew when other processes take our part files over, because locks do not work. Each of them
 # does so at most once, when it starts.
@@ -244,7 +225,7 @@ class _Restore:
             self.wire += wire
         self._listen(events.Moved(plain, wire))
 
-    def _finish(self, plan: Plan, finished: dict[Target, tuple[tuple[str, ...], trust.Seen]]) -> None:
+    def _finish(self, plan: Plan, finished: dict[Target, tuple[tuple[str, ...], verified.Seen]]) -> None:
         self._listen(events.Phase("link"))
         whole: dict[Target, Whole] = {}
         for target, held in zip(plan.targets, plan.whole, strict=True):

@@ -9,11 +9,9 @@ from types import TracebackType
 
 from cas import events
 from cas.config import Limits
-from cas.parallel import Pool
-from cas.parallel import for_each
-from cas.ops.restore.plan import Copy
-from cas.ops.restore.plan import Fetch
 from cas.ops.restore.part_files import Parts
+from cas.ops.restore.plan import Copy, Fetch
+from cas.parallel import Pool, for_each
 
 
 class Copying:

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 import cas
-from tests.conftest import read_tree, run_cas, write_tree
-from tests.restore.helpers import end_started, noise
+from tests.support.models import noise, read_tree, write_tree
+from tests.support.processes import end_started, run_cas
 from tools.servers.hub import Hub
 
 ROOT = Path(__file__).parent.parent.parent.parent
@@ -84,7 +84,7 @@ class Station:
 
     def boot(self, **env: str) -> Ran:
         """Boots from somewhere else than the repository."""
-        return ended(self.start("-m", "worker.boot.boot", env=env))
+        return ended(self.start("-m", "worker.boot", env=env))
 
     def publish(self, *tags: str, store: str | None = None, files: Mapping[str, Mapping[str, bytes]] = FILES) -> str:
         """What the hub's repos hold, or `files` instead, as a version of f5-tts; its reference."""

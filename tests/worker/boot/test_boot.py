@@ -7,8 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cas.refs.reference import Reference
-from cas.refs.reference import log_of
+from cas.refs.reference import Reference, log_of
 from cas.store.store import open_store
 from tests.worker.boot.conftest import AWAY, FILES, SPEECH, TOTAL, Station
 

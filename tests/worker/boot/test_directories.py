@@ -11,15 +11,12 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.local import fs as folder
+from cas.local import fs
 from cas.store.store import open_store
-from tests.restore.conftest import Mount, mount
-from tests.restore.helpers import put_model
+from tests.support.models import put_model
+from tests.support.processes import Mount
 from tests.worker.boot.conftest import FILES, TOTAL, Station
-from worker.boot.directories import examine
-from worker.boot.directories import missing
-from worker.boot.directories import rank
-from worker.boot.directories import room
+from worker.boot.directories import examine, missing, rank, room
 
 __all__ = ["mount"]
 
@@ -92,7 +89,7 @@ def test_what_a_directory_lacks_is_noted(
 
 
 def test_a_directory_that_does_not_answer_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "sync", lambda fd: time.sleep(3))
+    monkeypatch.setattr(fs, "sync", lambda fd: time.sleep(3))
     (found,) = examine([tmp_path / "hangs"], within=0.1)
     assert "did not answer in 0.1 s" in found.problem
 
@@ -103,7 +100,7 @@ def test_directories_that_hang_take_no_longer_than_one(tmp_path: Path, monkeypat
             time.sleep(5)
         return True
 
-    monkeypatch.setattr(folder, "sync", sync)
+    monkeypatch.setattr(fs, "sync", sync)
     begun = time.monotonic()
     found = examine([*(tmp_path / f"hangs{n}" for n in range(6)), tmp_path / "good"], within=0.5)
     assert time.monotonic() - begun < 1.5
@@ -200,13 +197,13 @@ runpy.run_module("worker.model.restore_process", run_name="__main__")
 @pytest.mark.parametrize(("call", "code"), [("pwrite", "ENOSPC"), ("pwrite", "EDQUOT"), ("fsync", "EIO")])
 def test_a_disk_that_fails_in_the_middle_makes_way_for_the_next(call: str, code: str, station: Station) -> None:
     from tests.worker.boot.test_kill import whole_output
-    from worker.boot import messages as outcome
+    from worker.boot import messages
 
     exact = station.publish()
     a, b = station.directories
     out, err = whole_output(station.start("-c", LATE.format(call=call, code=code), str(a), str(b)))
-    done = outcome.decode(out.encode())
-    assert isinstance(done, outcome.Restored), err
+    done = messages.decode(out.encode())
+    assert isinstance(done, messages.Restored), err
     assert (done.directory, done.source, done.version) == (str(b), "store", exact)
     assert any(f"{a}: " in line and "trying the next directory" in line for line in err.splitlines())
     assert list(a.glob("hub/models--*/snapshots/*/*")) == []
@@ -214,12 +211,12 @@ def test_a_disk_that_fails_in_the_middle_makes_way_for_the_next(call: str, code:
 
 def test_a_disk_without_fsync_is_warned_of_and_gone_on_with(station: Station) -> None:
     from tests.worker.boot.test_kill import whole_output
-    from worker.boot import messages as outcome
+    from worker.boot import messages
 
     station.publish()
     a, b = station.directories
     out, err = whole_output(station.start("-c", LATE.format(call="fsync", code="ENOTSUP"), str(a), str(b)))
-    done = outcome.decode(out.encode())
-    assert isinstance(done, outcome.Restored), err
+    done = messages.decode(out.encode())
+    assert isinstance(done, messages.Restored), err
     assert done.directory == str(a)
     assert any("a power cut may lose files" in line for line in done.warnings)

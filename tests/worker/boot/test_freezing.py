@@ -13,13 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from cas.bucket import open_bucket
-from tests.conftest import run_cas, write_tree
-from tests.restore.helpers import noise, until
+from tests.support.models import noise, write_tree
+from tests.support.processes import run_cas, until
 from tests.worker.boot.conftest import FILES, SPEECH, Station, ended
+from tools.servers.fault_proxy import Fault, FaultProxy, Kind
 from tools.servers.process import free_ports
-from tools.servers.fault_proxy import Fault
-from tools.servers.fault_proxy import FaultProxy
-from tools.servers.fault_proxy import Kind
 from tools.servers.seaweed import SeaweedFS
 
 LEASE = 5  # seconds, as stations have it
@@ -28,8 +26,8 @@ LARGE = {**FILES, SPEECH: {**FILES[SPEECH], "F5TTS_v1_Base/model_1250000.safeten
 PUBLISHING = """
 import sys
 from pathlib import Path
-from worker.model import publish_process as publishing
-sys.exit(publishing.main(Path(sys.argv[1]), pause=0.2))
+from worker.model import publish_process
+sys.exit(publish_process.main(Path(sys.argv[1]), pause=0.2))
 """
 
 

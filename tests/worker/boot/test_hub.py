@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from cas.hub.source import RepoSource, Source
 from cas.local.hf_cache import RepoCache
 from cas.local.locks import Lock
-from cas.hub.source import RepoSource
-from cas.hub.source import Source
-from tests.conftest import read_tree
-from tests.restore.conftest import mount
+from tests.support.models import read_tree
 from tests.worker.boot.conftest import AWAY, FILES, TOTAL, Station
 from tests.worker.boot.test_directories import small
 from tests.worker.boot.test_kill import whole_output
-from worker.boot import messages as outcome
-from worker.model import hub_space as hubroom
+from worker.boot import messages
+from worker.model import hub_space
 
 __all__ = ["mount", "small"]
 
@@ -99,7 +97,7 @@ def test_damage_in_the_first_directory_makes_way_for_a_good_one_when_both_are_do
 ROOM = """
 import runpy
 from worker.boot import directories
-from worker.model import hub_space as hubroom
+from worker.model import hub_space
 real = directories.room
 directories.room = lambda path, *words: 1000 if str(path).endswith("/a") else real(path, *words)
 runpy.run_module("worker.model.restore_process", run_name="__main__")
@@ -107,38 +105,38 @@ runpy.run_module("worker.model.restore_process", run_name="__main__")
 UNLISTED = """
 import runpy
 from worker.boot import directories
-from worker.model import hub_space as hubroom
+from worker.model import hub_space
 real = directories.room
 directories.room = lambda path, *words: 0 if str(path).endswith("/a") else real(path, *words)
-hubroom.listed = lambda source: None
+hub_space.listed = lambda source: None
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 LATE = """
 import runpy
-from worker.model import hub_space as hubroom
-hubroom.listed = lambda source: None
+from worker.model import hub_space
+hub_space.listed = lambda source: None
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 XET = """
 import runpy
-from worker.model import hub_download as fromhub
-from worker.model import hub_space as hubroom
+from worker.model import hub_download
+from worker.model import hub_space
 from cas.errors import StoreError
-hubroom.listed = lambda source: None
-def bring(source, dirs, notebook, real=fromhub.bring):
+hub_space.listed = lambda source: None
+def bring(source, dirs, notebook, real=hub_download.bring):
     done = real(source, dirs, notebook)
     if "/a/hub" in str(dirs.hub):
         raise StoreError("it cannot be downloaded: RuntimeError: IO Error: No space left on device (os error 28)")
     return done
-fromhub.bring = bring
+hub_download.bring = bring
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 
 
-def downloaded(station: Station, code: str, *directories: Path, **env: str) -> outcome.Restored:
+def downloaded(station: Station, code: str, *directories: Path, **env: str) -> messages.Restored:
     out, err = whole_output(station.start("-c", code, *map(str, directories), env=env))
-    done = outcome.decode(out.encode())
-    assert isinstance(done, outcome.Restored), err
+    done = messages.decode(out.encode())
+    assert isinstance(done, messages.Restored), err
     assert {repo: read_tree(Path(folder)) for repo, folder in done.snapshots.items()} == FILES
     return done
 
@@ -197,8 +195,8 @@ def test_a_want_of_room_that_is_told_in_words_alone_leaves_nothing_either(statio
 LISTED = """
 import sys
 from cas.hub.source import Source
-from worker.model import hub_space as hubroom
-found = hubroom.listed(Source.from_repos(sys.argv[1:2], sys.argv[2:]))
+from worker.model import hub_space
+found = hub_space.listed(Source.from_repos(sys.argv[1:2], sys.argv[2:]))
 print(found if found is None else [(file.path, file.size) for file in found])
 """
 
@@ -221,7 +219,7 @@ def test_a_hub_that_says_no_is_told_from_one_that_says_nothing(station: Station)
 def test_what_somebody_else_is_downloading_is_left_alone(tmp_path: Path) -> None:
     source = Source((RepoSource("org/name"),))
     cache = RepoCache(tmp_path, "model", "org/name")
-    before = hubroom.content(source, tmp_path)
+    before = hub_space.content(source, tmp_path)
     names = [digit * 40 for digit in "12"]
     folder = cache.root / "snapshots" / ("c" * 40)
     folder.mkdir(parents=True)
@@ -231,9 +229,9 @@ def test_what_somebody_else_is_downloading_is_left_alone(tmp_path: Path) -> None
         (folder / name).symlink_to(f"../../blobs/{name}")
     theirs = Lock(cache.blob_lock(names[1]))
     assert theirs.try_acquire()
-    hubroom.remove_new(source, tmp_path, before)
+    hub_space.remove_new(source, tmp_path, before)
     theirs.release()
-    left = {path.relative_to(cache.root).parts[0]: path.name for path in hubroom.content(source, tmp_path)}
+    left = {path.relative_to(cache.root).parts[0]: path.name for path in hub_space.content(source, tmp_path)}
     assert left == {"blobs": names[1], "snapshots": names[1]}
 
 
@@ -251,11 +249,11 @@ runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 
 
-def from_platform(station: Station, hub: Path, **env: str) -> outcome.Restored | outcome.Failed:
+def from_platform(station: Station, hub: Path, **env: str) -> messages.Restored | messages.Failed:
     """How the restoring process ends where the platform has a hub cache of its own."""
     words = (str(hub), *map(str, station.directories))
     out, _ = whole_output(station.start("-c", PLATFORM, *words, env=env))
-    return outcome.decode(out.encode())
+    return messages.decode(out.encode())
 
 
 @pytest.fixture
@@ -269,13 +267,13 @@ def platform(station: Station) -> Path:
 def test_what_the_platform_downloaded_is_the_last_resort(station: Station, platform: Path) -> None:
     before = read_tree(platform)
     done = from_platform(station, platform, HF_ENDPOINT=AWAY)
-    assert isinstance(done, outcome.Restored)
+    assert isinstance(done, messages.Restored)
     assert (done.source, done.directory, done.publish) == ("hub", str(platform.parent), False)
     assert {repo: read_tree(Path(folder)) for repo, folder in done.snapshots.items()} == FILES
     assert any(f"running what {platform} holds, verified" in line for line in done.warnings)
     assert read_tree(platform) == before
     with_hub = from_platform(station, platform)
-    assert isinstance(with_hub, outcome.Restored)
+    assert isinstance(with_hub, messages.Restored)
     assert with_hub.directory == str(station.directories[0])
 
 
@@ -283,7 +281,7 @@ def test_what_the_platform_holds_is_not_believed_and_not_touched(station: Statio
     edit(platform.parent)
     before = read_tree(platform)
     done = from_platform(station, platform, HF_ENDPOINT=AWAY)
-    assert isinstance(done, outcome.Failed)
+    assert isinstance(done, messages.Failed)
     assert done.exit_code == 6
     assert any("cannot be verified" in line for line in done.warnings)
     assert read_tree(platform) == before

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cas.store.store import Store
-from cas.store.store import open_store
-from tests.restore.helpers import DIE_AT, check_blobs, put_model, slow_store, until
+from cas.store.store import Store, open_store
+from tests.support.buckets import slow_store
+from tests.support.models import check_blobs, put_model
+from tests.support.processes import DIE_AT, until
 from tests.worker.boot.conftest import FILES, ROOT, TOTAL, Station, ended
 
 RESTORING = f"{DIE_AT}\nimport runpy\nrunpy.run_module('worker.model.restore_process', run_name='__main__')"
@@ -80,7 +81,7 @@ def test_a_restoring_process_that_is_killed_is_started_once_more(limit: int, sta
     store = small_chunks(station)
     with slow_store(store, limit) as server:
         exact = "f5-tts@" + store.versions("f5-tts")[0]
-        process = station.start("-m", "worker.boot.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
+        process = station.start("-m", "worker.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
         until(lambda: server.stalling)
         (restoring,) = children(process.pid)
         os.kill(restoring, signal.SIGKILL)
@@ -94,7 +95,7 @@ def test_a_worker_that_is_killed_takes_the_restoring_process_with_it(station: St
     store = small_chunks(station)
     exact = "f5-tts@" + store.versions("f5-tts")[0]
     with slow_store(store, 12) as server:
-        process = station.start("-m", "worker.boot.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
+        process = station.start("-m", "worker.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
         until(lambda: server.stalling)
         (restoring,) = children(process.pid)
         process.kill()
@@ -116,7 +117,7 @@ def gone(pid: int) -> bool:
 
 def test_a_worker_that_is_killed_while_the_hub_is_downloaded_from(station: Station) -> None:
     station.hub.bytes_per_second = 200_000
-    process = station.start("-m", "worker.boot.boot")
+    process = station.start("-m", "worker.boot")
     until(lambda: list(station.directories[0].glob("hub/models--*/blobs/*.incomplete")))
     process.kill()
     process.wait(timeout=10)
@@ -127,6 +128,6 @@ def test_a_worker_that_is_killed_while_the_hub_is_downloaded_from(station: Stati
 
 def test_a_boot_imports_from_the_repository_wherever_it_starts(station: Station) -> None:
     process = station.start(
-        "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom worker import boot; boot.main()"
+        "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\nfrom worker.boot import boot; boot.main()"
     )
     station.check(ended(process))

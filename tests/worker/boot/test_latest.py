@@ -7,20 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from cas.refs.reference import Reference
-from cas.refs.reference import log_of
+from cas.refs.reference import Reference, log_of
 from cas.store.store import open_store
 from tests.worker.boot.conftest import Station
 from tests.worker.boot.test_kill import whole_output
-from worker.boot import messages as outcome
+from worker.boot import messages
 
 
-def restored(station: Station, **env: str) -> outcome.Restored:
+def restored(station: Station, **env: str) -> messages.Restored:
     """How the restoring process ends; the background publish goes by what it says."""
     directory = str(station.directories[0])
     out, err = whole_output(station.start("-m", "worker.model.restore_process", directory, env=env))
-    done = outcome.decode(out.encode())
-    assert isinstance(done, outcome.Restored), err
+    done = messages.decode(out.encode())
+    assert isinstance(done, messages.Restored), err
     return done
 
 

@@ -11,26 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from cas.refs.reflog import Ref
-from cas.refs.reflog import RefLog
+from cas.refs.reflog import Ref, RefLog
 from cas.store.store import open_store
-from tests.restore.helpers import DIE_AT
+from tests.support.processes import DIE_AT
 from tests.worker.boot.conftest import AWAY, FILES, SPEECH, Station, ended
 from tests.worker.boot.test_kill import close, whole_output
-from worker.model import publish_process as publishing
-from worker.boot.messages import Bytes
-from worker.boot.messages import Restored
+from worker.boot.messages import Bytes, Restored
+from worker.model import publish_process
 
 PUBLISHING = f"{DIE_AT}\nimport runpy\nrunpy.run_module('worker.model.publish_process', run_name='__main__')"
 
 STORY = """
 import sys
-from worker.model import publish_process as publishing
+from worker.model import publish_process
 from worker.boot.boot import Boot
 boot = Boot.start()
 booted = boot.wait()
 boot.ready()
-process = publishing.start(booted)
+process = publish_process.start(booted)
 sys.exit(process.wait() if process else 99)
 """
 
@@ -38,8 +36,8 @@ sys.exit(process.wait() if process else 99)
 PUBLISH_NOW = """
 import sys
 from pathlib import Path
-from worker.model import publish_process as publishing
-sys.exit(publishing.main(Path(sys.argv[1]), pause=0.01))
+from worker.model import publish_process
+sys.exit(publish_process.main(Path(sys.argv[1]), pause=0.01))
 """
 
 LATEST = Ref("tags", "f5-tts", "latest")
@@ -166,12 +164,12 @@ def test_a_start_that_fails_is_a_warning(
         publish=True,
         bytes=Bytes(),
     )
-    assert publishing.start(booted) is None
+    assert publish_process.start(booted) is None
     assert "background publish cannot be started" in capfd.readouterr().err
 
 
 def test_it_steps_back_for_everybody_else() -> None:
-    code = "from worker import publishing; publishing._step_back(); import os; print(os.nice(0))"
+    code = "from worker.model import publish_process; publish_process._step_back(); import os; print(os.nice(0))"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == 19

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 
 from cas import config
-from tests.restore.helpers import until
+from tests.support.processes import until
 from tests.worker.boot.conftest import AWAY, TOTAL, Ran, Station, ended
 from tools.servers.seaweed import SeaweedFS
-from worker.boot import cold_start as phases
-from worker.boot.messages import Failed
-from worker.boot.messages import Step
+from worker.boot import cold_start
 from worker.boot.cold_start import Phases
+from worker.boot.messages import Failed, Step
 
 
 def test_every_phase_has_its_seconds_and_every_byte_its_source(station: Station) -> None:
@@ -81,8 +80,8 @@ def test_labels_are_escaped(tmp_path: Path) -> None:
     failed = Failed(exit_code=6, causes=("x" * 5000,))
     measured = Phases()
     measured.add([Step('a"b\\c\nd', measured.begun, 1.0)], "x.")
-    document = phases.receipt(measured, failed, model="m", deployment="d")
-    phases.write_prometheus(document, tmp_path / "f")
+    document = cold_start.receipt(measured, failed, model="m", deployment="d")
+    cold_start.write_prometheus(document, tmp_path / "f")
     assert 'phase="x.a\\"b\\\\c\\nd"' in (tmp_path / "f").read_text()
     assert len(document["causes"][0]) == 1000
     assert "\n" not in json.dumps(document)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.refs.reference import Reference
-from cas.refs.reference import log_of
+from cas.refs.reference import Reference, log_of
 from cas.store.store import open_store
 from tests.worker.boot.conftest import AWAY, Station
 from tests.worker.boot.test_boot import NEWER, damage

@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.boot.conftest import Station
 from tests.worker.boot.test_kill import whole_output
-from worker.boot import messages as outcome
+from worker.boot import messages
 
 CODE = """
 import runpy
@@ -29,8 +29,8 @@ def test_it_names_the_places_in_our_code_and_no_value(error: str, told: str, sta
     station.publish()
     process = station.start("-c", CODE.format(error=error), str(station.directories[0]))
     out, err = whole_output(process)
-    done = outcome.decode(out.encode())
-    assert isinstance(done, outcome.Failed), err
+    done = messages.decode(out.encode())
+    assert isinstance(done, messages.Failed), err
     assert done.exit_code == 1
     place = r"worker/(chain|restoring)\.py:[0-9]+"
     assert re.fullmatch(rf"{told} at {place}( < {place}){{1,3}}", done.causes[0]), done.causes
@@ -43,8 +43,8 @@ def test_one_that_comes_after_the_model_is_a_line_in_the_log(station: Station) -
     code = code.format(error="KeyError('verysecret')")
     out, err = whole_output(station.start("-c", code, str(station.directories[0])))
     (line,) = out.splitlines()
-    done = outcome.decode(line.encode())
-    assert isinstance(done, outcome.Restored)
+    done = messages.decode(line.encode())
+    assert isinstance(done, messages.Restored)
     assert done.version == exact
     (told,) = err.splitlines()
     assert "warning: the model is here; after that: unexpected KeyError at worker/chain.py:" in told

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.conftest import run_cas
+from tests.support.processes import run_cas
 from tests.worker.speech.recordings import speech, wav
 from tools.servers.hub import Hub
 

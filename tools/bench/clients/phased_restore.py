@@ -7,8 +7,8 @@ import time
 
 import cas.cli.restore  # noqa: F401 (what the command loads, too)
 from cas import events
-from cas.ops.restore import restorer
 from cas.cli.process import keep_memory_together
+from cas.ops.restore import restorer
 
 reference, cache = sys.argv[1:]
 marks: dict[str, float] = {"start": time.monotonic()}

@@ -5,8 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from worker.boot import device
-from worker.boot import imports
+from worker.boot import device, imports
 from worker.boot.boot import Boot
 
 boot = Boot.start()

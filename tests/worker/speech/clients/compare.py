@@ -22,10 +22,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from f5_tts.infer import utils_infer  # noqa: E402
 
-from worker.speech import architecture  # noqa: E402
-from worker.speech import f5
-from worker.speech import model_files as modelfiles
-from worker.speech import networks
+from worker.speech import architecture, f5, model_files, networks  # noqa: E402
 from worker.speech.speaker import Manner  # noqa: E402
 
 SHORT = "The sea was calm that night, and nobody spoke."
@@ -44,7 +41,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 def plain() -> Any:
     """`F5TTS()`, told of the tiny architecture where it reads its config."""
-    config = modelfiles.find(HUB).config
+    config = model_files.find(HUB).config
     assert config
     load = f5_tts.api.OmegaConf.load
     f5_tts.api.OmegaConf.load = lambda path: load(str(config.path)) if "configs/" in path else load(path)
@@ -100,13 +97,13 @@ def plain_cast() -> Any:
 
 def in_float16() -> dict[str, list[str]]:
     """What F5-TTS's own loading makes of the published file in float16, as on CUDA, beside ours of both files."""
-    network = architecture.read(modelfiles.find(HUB).config.path)  # type: ignore[union-attr]
+    network = architecture.read(model_files.find(HUB).config.path)  # type: ignore[union-attr]
     theirs = utils_infer.load_checkpoint(
-        plain().ema_model, str(modelfiles.find(HUB).weights.path), "cpu", dtype=torch.float16
+        plain().ema_model, str(model_files.find(HUB).weights.path), "cpu", dtype=torch.float16
     )
     networks.precision = lambda device: torch.float16
     return {
-        f"{name} in float16": different(networks.speech_model(network, modelfiles.find(hub).weights, "cpu"), theirs)
+        f"{name} in float16": different(networks.speech_model(network, model_files.find(hub).weights, "cpu"), theirs)
         for name, hub in (("model", HUB), ("variant", HALF))
     }
 

@@ -13,9 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from worker.speech import f5
-from worker.speech import model_files as modelfiles
-from worker.speech import networks
+from worker.speech import f5, model_files, networks
 
 HUB, COPIES = (Path(word) for word in sys.argv[1:])
 
@@ -30,11 +28,11 @@ def flip(path: Path) -> None:
 
 
 def weights(hub: Path) -> Path:
-    return modelfiles.find(hub).weights.path
+    return model_files.find(hub).weights.path
 
 
 def config(hub: Path) -> Path:
-    found = modelfiles.find(hub).config
+    found = model_files.find(hub).config
     assert found
     return found.path
 
@@ -66,7 +64,7 @@ def no_config(hub: Path) -> None:
 
 def no_pickle(hub: Path) -> None:
     forget(hub)
-    modelfiles.find(hub).vocoder_weights.path.write_bytes(b"not a zip")
+    model_files.find(hub).vocoder_weights.path.write_bytes(b"not a zip")
 
 
 def cut(hub: Path) -> None:
@@ -79,8 +77,8 @@ CASES: dict[str, tuple[Spoil, bool]] = {
     "weights changed": (lambda hub: flip(weights(hub)), False),
     "weights cut": (lambda hub: os.truncate(weights(hub), 1_000_000), False),
     "weights touched": (lambda hub: os.utime(weights(hub)), False),
-    "vocoder changed": (lambda hub: flip(modelfiles.find(hub).vocoder_weights.path), False),
-    "vocoder config changed": (lambda hub: flip(modelfiles.find(hub).vocoder_config.path), False),
+    "vocoder changed": (lambda hub: flip(model_files.find(hub).vocoder_weights.path), False),
+    "vocoder config changed": (lambda hub: flip(model_files.find(hub).vocoder_config.path), False),
     "config changed": (lambda hub: flip(config(hub)), False),
     "no record, none wanted": (forget, False),
     "no record": (forget, True),

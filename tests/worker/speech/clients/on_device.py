@@ -14,10 +14,7 @@ from typing import Any
 import torch
 from f5_tts.infer import utils_infer
 
-from worker.speech import architecture
-from worker.speech import f5
-from worker.speech import model_files as modelfiles
-from worker.speech import networks
+from worker.speech import architecture, f5, model_files, networks
 
 DEVICE = sys.argv[1]
 HUB, HALF = (Path(word) for word in sys.argv[2:])
@@ -38,7 +35,7 @@ def different(ours: Any, theirs: Any) -> list[str]:
 
 def plain() -> Any:
     """What F5-TTS's own load_checkpoint makes of the published file."""
-    files = modelfiles.find(HUB)
+    files = model_files.find(HUB)
     assert files.config
     empty = networks.speech_network(architecture.read(files.config.path)).to_empty(device="cpu")
     return utils_infer.load_checkpoint(empty, str(files.weights.path), DEVICE)

@@ -14,8 +14,7 @@ from f5_tts.infer import utils_infer
 
 from cas.errors import InputError
 from tests.worker.speech.recordings import RATE, speech, wav
-from worker.speech import reference
-from worker.speech import sound
+from worker.speech import reference, sound
 
 
 def made(samples: Any, rate: int, container: str, coding: str) -> bytes:

@@ -21,10 +21,8 @@ import torch
 from f5_tts.infer import utils_infer
 
 from cas.errors import InputError
-from worker.speech import f5
-from worker.speech import reference
-from worker.speech import text_parts as parts
 from worker.errors import WorkerBroken
+from worker.speech import f5, reference, text_parts
 from worker.speech.speaker import Manner
 
 HUB, RECORDING = (Path(word) for word in sys.argv[1:])
@@ -49,11 +47,11 @@ def in_parts(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
     for part in speaker.stream(SENTENCES, voice, manner=Manner(seed=5, nfe_step=2), step=lambda *at: told.append(at)):
         waves.append(part)
         seen.append(len(told))
-    texts = parts.sentences(SENTENCES)
+    texts = text_parts.sentences(SENTENCES)
     return {
         "parts": digest(np.concatenate(waves)),
         "theirs": digest(of_f5_tts(speaker, voice, texts)),
-        "once": len(parts.split([SENTENCES], voice, 1.0)),
+        "once": len(text_parts.split([SENTENCES], voice, 1.0)),
         "lengths": [len(part) for part in waves],
         "told": told,
         "seen": seen,
@@ -182,12 +180,12 @@ def main() -> None:
         "broken": broken(speaker, voice),
         "without punctuation": {
             name: [
-                len(parts.split([text], voice, 1.0)),
+                len(text_parts.split([text], voice, 1.0)),
                 len(speaker.speak(text, voice, manner=Manner(seed=0, nfe_step=1)).samples),
             ]
             for name, text in (("words", UNBROKEN), ("letters", ENDLESS))
         },
-        "kept": "".join(parts.split([UNBROKEN], voice, 1.0)).replace(" ", "") == UNBROKEN.replace(" ", ""),
+        "kept": "".join(text_parts.split([UNBROKEN], voice, 1.0)).replace(" ", "") == UNBROKEN.replace(" ", ""),
         "files": os.listdir(tempfile.tempdir),
         "hash seed": os.environ.get("PYTHONHASHSEED"),
     }

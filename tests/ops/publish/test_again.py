@@ -1,0 +1,204 @@
+"""Publishing again: unchanged, changed, after a rollback, dry, and over a damaged store."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cas
+from cas import refs
+from cas.bucket import Kind
+from cas.errors import ChunkMissing, IntegrityError, NotFoundError
+from cas.events import Warned
+from cas.local import fs
+from cas.refs import reflog
+from cas.refs.reference import Reference
+from cas.store.store import Store, chunk_key, manifest_key
+from tests.support.hub import Site
+from tests.support.models import REPO, publish_tree, read_tree, snapshot, write_tree
+
+CHUNK = 8 * 1024 * 1024
+
+
+def big(seed: int, chunks: int = 3) -> bytes:
+    """A file of some whole chunks that compress a little, and a rest."""
+    return b"".join(bytes([seed, number]) * (CHUNK // 2) for number in range(chunks)) + bytes([seed]) * 1000
+
+
+def objects(store: Store) -> dict[str, Any]:
+    return {entry.key: (entry.size, entry.modified) for entry in store.bucket.list("")}
+
+
+def from_cache(site: Site, store: Store, **options: Any) -> cas.Published:
+    source = cas.Source.from_repos([REPO])
+    return cas.publish("m", source, store, cache_dir=site.cache, download=False, **options)
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of every read of a file's content by publish."""
+    seen: list[int] = []
+
+    def counting(fd: int, view: memoryview, offset: int) -> int:
+        seen.append(len(view))
+        return fs.read_at(fd, view, offset)
+
+    monkeypatch.setattr("cas.ops.publish.file_reader.read_at", counting)
+    return seen
+
+
+def test_an_unchanged_publish_writes_nothing_and_reads_no_file(full: Site, store: Store, reads: list[int]) -> None:
+    first = from_cache(full, store)
+    assert (first.created, first.moved) == (True, ("latest",))
+    assert sum(reads) == first.total  # sent from memory as soon as it was hashed
+    reads.clear()
+    before = objects(store)
+    begun = time.monotonic()
+    again = from_cache(full, store)
+    assert time.monotonic() - begun < 2
+    assert objects(store) == before
+    assert reads == []
+    assert (again.created, again.uploaded, again.wire, again.uploaded_chunks, again.moved) == (False, 0, 0, 0, ())
+    assert again.reference == first.reference
+
+
+def test_an_unchanged_publish_gives_another_tag_the_same_version(full: Site, directory_store: Store) -> None:
+    first = from_cache(full, directory_store)
+    again = from_cache(full, directory_store, tags=["latest", "v1"])
+    assert (again.reference, again.moved, again.created) == (first.reference, ("v1",), False)
+
+
+def test_a_blob_under_many_names_is_read_once(directory_store: Store, tmp_path: Path, reads: list[int]) -> None:
+    tree = write_tree(tmp_path / "tree", {"a.bin": b"a" * 5000})
+    for name in ("b.bin", "c.bin"):
+        (tree / name).symlink_to("a.bin")
+    assert publish_tree(directory_store, tree).total == 15000
+    assert reads == [5000]
+
+
+def test_a_changed_publish_uploads_what_is_new_and_names_its_parent(store: Store, tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", {"w.bin": big(1), "same.txt": b"same"})
+    first = publish_tree(store, tree)
+    assert (first.chunks, first.uploaded_chunks, first.uploaded) == (5, 5, first.total)
+    changed = bytearray(big(1))
+    changed[CHUNK + 5] ^= 1
+    write_tree(tree, {"w.bin": bytes(changed)})
+    second = publish_tree(store, tree)
+    assert (second.created, second.uploaded_chunks, second.uploaded) == (True, 1, CHUNK)
+    assert 0 < second.wire < CHUNK
+    assert refs.resolve(store, "m").manifest.parent == first.reference.split("@")[1]
+    assert read_tree(snapshot(cas.restore("m", store, cache_dir=tmp_path / "hub"))) == read_tree(tree)
+    assert len(store.versions("m")) == 2
+
+
+def test_publishing_after_a_rollback_makes_a_new_version_of_known_chunks(
+    directory_store: Store, tmp_path: Path
+) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1" * 100})
+    first = publish_tree(store, tree)
+    write_tree(tree, {"w.bin": b"2" * 100})
+    second = publish_tree(store, tree)
+    log = refs.log_of(store, Reference("m", tag="latest"))
+    log.append(refs.resolve(store, first.reference).digest, reason="rollback")
+    third = publish_tree(store, tree)
+    assert (third.created, third.uploaded, third.moved) == (True, 0, ("latest",))
+    found = refs.resolve(store, "m").manifest
+    assert found.parent == first.reference.split("@")[1]
+    assert found.repos == refs.resolve(store, second.reference).manifest.repos
+    assert len(log.names()) == 4
+
+
+def test_a_dry_run_writes_nothing_and_its_figure_comes_true(store: Store, tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", {"w.bin": big(1), "a.txt": b"a"})
+    for step in ("new store", "known model"):
+        before = objects(store)
+        dry = publish_tree(store, tree, dry_run=True)
+        assert objects(store) == before, step
+        assert (dry.reference, dry.wire, dry.moved) == ("", 0, ()), step
+        real = publish_tree(store, tree)
+        assert (dry.uploaded, dry.uploaded_chunks, dry.total) == (real.uploaded, real.uploaded_chunks, real.total)
+        assert real.uploaded > 0
+        write_tree(tree, {"w.bin": big(1, chunks=2) + b"end", "b.txt": b"b"})
+    tree_again = publish_tree(store, tree)
+    unchanged = publish_tree(store, tree, dry_run=True)
+    assert (unchanged.uploaded, unchanged.reference) == (0, tree_again.reference)
+
+
+def test_a_dry_run_makes_no_directory(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", {"a.txt": b"a"})
+    dry = publish_tree(str(tmp_path / "store"), tree, dry_run=True)
+    assert (dry.uploaded, dry.uploaded_chunks) == (1, 1)
+    assert not (tmp_path / "store").exists()
+
+
+def a_chunk(store: Store) -> str:
+    return max(refs.resolve(store, "m").manifest.chunks().items(), key=lambda chunk: chunk[1])[0]
+
+
+def test_a_deleted_chunk_is_uploaded_again_by_an_unchanged_publish(full: Site, store: Store, tmp_path: Path) -> None:
+    from_cache(full, store)
+    store.bucket.delete(chunk_key(a_chunk(store)))
+    with pytest.raises(ChunkMissing):
+        cas.restore("m", store, cache_dir=tmp_path / "one")
+    healed = from_cache(full, store)
+    assert (healed.created, healed.uploaded_chunks, healed.moved) == (False, 1, ())
+    cas.restore("m", store, cache_dir=tmp_path / "two")
+
+
+def test_force_replaces_a_damaged_chunk_and_nothing_else_does(full: Site, store: Store, tmp_path: Path) -> None:
+    first = from_cache(full, store)
+    key = chunk_key(a_chunk(store))
+    frame = bytearray(store.bucket.get(key, limit=2 * CHUNK))
+    frame[len(frame) // 2] ^= 1
+    store.bucket.put(key, bytes(frame), Kind.CHUNK, overwrite=True)
+    assert from_cache(full, store).uploaded == 0
+    with pytest.raises(IntegrityError, match="--force"):
+        cas.restore("m", store, cache_dir=tmp_path / "one")
+    forced = from_cache(full, store, force=True)
+    assert (forced.reference, forced.created, forced.uploaded) == (first.reference, False, first.total)
+    cas.restore("m", store, cache_dir=tmp_path / "two")
+
+
+@pytest.mark.parametrize("damage", ["altered", "deleted"])
+def test_a_damaged_manifest_is_left_behind_with_a_warning(
+    full: Site, directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    store = directory_store
+    first = from_cache(full, store)
+    key = manifest_key("m", first.reference[-64:])
+    if damage == "altered":
+        store.bucket.put(key, b'{"version": 1}', Kind.MANIFEST, overwrite=True)
+    else:
+        store.bucket.delete(key)
+    with pytest.raises((IntegrityError, NotFoundError)):
+        refs.resolve(store, "m")
+    told: list[object] = []
+    monkeypatch.setattr("cas.formats.manifest.now", lambda: "2030-01-01T00:00:00Z")
+    healed = from_cache(full, store, force=True, on_event=told.append)
+    assert any(isinstance(event, Warned) and "is not built upon" in event.text for event in told)
+    assert (healed.created, healed.moved) == (True, ("latest",))
+    cas.restore("m", store, cache_dir=tmp_path / "hub")
+
+
+def test_no_tag_moves_to_a_manifest_whose_name_is_taken_by_damaged_bytes(
+    full: Site, directory_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cas.formats.manifest.now", lambda: "2030-01-01T00:00:00Z")
+    first = from_cache(full, directory_store, tags=["other"])
+    key = manifest_key("m", first.reference[-64:])
+    directory_store.bucket.put(key, b"damaged", Kind.MANIFEST, overwrite=True)
+    with pytest.raises(IntegrityError, match="was altered"):
+        from_cache(full, directory_store)
+    assert reflog.tags(directory_store)["m"].keys() == {"other"}
+
+
+def test_a_ref_entry_that_cannot_be_read_is_superseded(full: Site, directory_store: Store) -> None:
+    store = directory_store
+    from_cache(full, store)
+    store.bucket.put("refs/tags/m/latest/00000002-ffffffffffffffff.json", b"nonsense", Kind.DOCUMENT)
+    healed = from_cache(full, store)
+    assert healed.moved == ("latest",)
+    assert refs.resolve(store, "m").exact == healed.reference

@@ -1,0 +1,108 @@
+"""Memory: what is in flight stays within the budget, whatever the size of the model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cas
+from cas import config
+from cas.config import MIB, Limits
+from cas.store.store import Store
+from tests.support.models import REPO, publish_tree, write_tree
+
+PEAK = """
+import os, re, sys
+import cas
+from cas.cli.process import keep_memory_together
+from cas.config import Limits
+
+keep_memory_together()  # as the command line does
+cas.publish("m", cas.Source.from_folder(*sys.argv[1:3]), sys.argv[3], limits=Limits(budget=32 << 20, workers=2))
+# getrusage() would count the process that started this one, too: exec keeps its maximum.
+print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024, flush=True)
+os._exit(0)  # as the command line does, and for its reason
+"""
+
+
+def test_bytes_in_flight_stay_within_the_budget(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = b"".join(os.urandom(1) * (8 * MIB) for _ in range(12))
+    tree = write_tree(tmp_path / "tree", {"w.bin": data})
+    lock = threading.Lock()
+    held = most = 0
+    three = threading.Event()
+    make_frame, put_frame = Store.make_frame, Store.put_frame
+    sizes: dict[str, int] = {}
+
+    def making(digest: str, plain: memoryview, *words: Any) -> bytes:
+        nonlocal held, most
+        with lock:
+            sizes[digest] = len(plain)
+            held += len(plain)
+            most = max(most, held)
+            if held == 24 * MIB:
+                three.set()
+        return make_frame(digest, plain, *words)
+
+    def putting(self: Store, digest: str, *words: Any, **options: Any) -> None:
+        nonlocal held
+        three.wait(10)  # the slow store: frames pile up as far as they may
+        put_frame(self, digest, *words, **options)
+        with lock:
+            held -= sizes[digest]
+
+    monkeypatch.setattr(Store, "make_frame", staticmethod(making))
+    monkeypatch.setattr(Store, "put_frame", putting)
+    source = cas.Source.from_folder(tree, REPO)
+    cas.publish("m", source, directory_store, limits=Limits(budget=24 * MIB, requests=16, workers=2))
+    assert most == 24 * MIB
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_peak_memory_does_not_grow_with_the_model(tmp_path: Path, exists: bool) -> None:
+    peaks = []
+    noise = os.urandom(8 * MIB - 8)
+    for chunks in (24, 60):
+        tree = tmp_path / str(chunks)
+        tree.mkdir()
+        with (tree / "w.bin").open("wb") as file:
+            for number in range(chunks):
+                file.write(number.to_bytes(8, "little") + noise)
+        store = str(tmp_path / f"store-{chunks}")
+        if exists:  # which is then asked for every chunk
+            publish_tree(store, write_tree(tmp_path / "small", {"a": b"a"}), model="other")
+        words = [sys.executable, "-c", PEAK, str(tree), REPO, store]
+        peaks.append(int(subprocess.run(words, capture_output=True, check=True, timeout=60).stdout))
+    assert peaks[1] < peaks[0] + 64
+    assert peaks[1] < 300
+
+
+@pytest.mark.parametrize(
+    ("memory", "budget", "workers"), [(None, 256, 8), (16 * 1024, 256, 8), (1024, 128, 4), (512, 64, 2), (256, 32, 1)]
+)
+def test_small_containers_get_a_small_budget(
+    monkeypatch: pytest.MonkeyPatch, memory: int | None, budget: int, workers: int
+) -> None:
+    monkeypatch.setattr(config, "memory_limit", lambda: None if memory is None else memory * MIB)
+    monkeypatch.setattr(config, "usable_cores", lambda: 64)
+    assert (Limits().budget, Limits().workers) == (budget * MIB, workers)
+
+
+def test_files_of_every_size_around_a_chunk(directory_store: Store, tmp_path: Path) -> None:
+    sizes = [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 17 * MIB]
+    tree = write_tree(tmp_path / "tree", {f"{size}.bin": (b"%09d" % size) * (size // 9 + 1) for size in sizes})
+    for size in sizes:
+        os.truncate(tree / f"{size}.bin", size)
+    publish_tree(directory_store, tree)
+    cas.restore("m", directory_store, cache_dir=tmp_path / "hub")
+    snapshot = next((tmp_path / "hub").glob("models--*/snapshots/*"))
+    for size in sizes:
+        assert (snapshot / f"{size}.bin").read_bytes() == (tree / f"{size}.bin").read_bytes()

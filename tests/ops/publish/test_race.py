@@ -1,0 +1,174 @@
+"""Publishers at the same moment: every version is kept, one wins the tag, the losers are told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cas
+from cas import refs
+from cas.bucket import open_bucket
+from cas.errors import RefMoved
+from cas.events import Warned
+from cas.refs.reference import Reference
+from cas.refs.reflog import UNSET, Ref, RefLog
+from cas.store.store import Store
+from tests.support.models import REPO, publish_tree, write_tree
+
+LOSER = """
+import sys
+from cas import cli
+from cas.bucket.object_store import ObjectBucket
+
+put = ObjectBucket.put
+
+def overtaken(self, key, data, kind, **options):
+    done = put(self, key, data, kind, **options)
+    if key.startswith("refs/"):
+        put(self, key[:-21] + "f" * 16 + ".json", ENTRY, kind)
+    return done
+
+ObjectBucket.put = overtaken
+sys.argv[0] = "cas"
+cli.main()
+"""
+
+
+def publish_at_once(store: Store, trees: list[Path], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
+    """References of the winners, and how many were told that they lost; all write their entries at the same moment."""
+    everybody = threading.Barrier(len(trees), timeout=60)
+    put = type(store.bucket).put
+
+    def together(self: Any, key: str, *words: Any, **options: Any) -> bool:
+        if not key.startswith("refs/"):
+            return put(self, key, *words, **options)
+        everybody.wait()
+        try:
+            return put(self, key, *words, **options)
+        finally:
+            everybody.wait()
+
+    monkeypatch.setattr(type(store.bucket), "put", together)
+    won: list[str] = []
+    lost: list[RefMoved] = []
+
+    def publisher(tree: Path) -> None:
+        try:
+            won.append(publish_tree(Store(open_bucket(store.url)), tree).reference)
+        except RefMoved as error:
+            lost.append(error)
+
+    threads = [threading.Thread(target=publisher, args=(tree,)) for tree in trees]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return won, len(lost)
+
+
+@pytest.mark.parametrize("publishers", [2, 16])
+def test_of_publishers_at_once_one_wins_and_all_versions_are_kept(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publishers: int
+) -> None:
+    trees = [write_tree(tmp_path / str(number), {"w.bin": b"%d" % number * 100}) for number in range(publishers)]
+    store.create()
+    won, lost = publish_at_once(store, trees, monkeypatch)
+    assert lost == publishers - 1
+    assert [refs.resolve(store, "m").exact] == won
+    assert len(store.versions("m")) == publishers
+    for digest in store.versions("m"):
+        cas.restore(f"m@{digest}", store, cache_dir=tmp_path / "hub")
+
+
+def test_publishers_of_the_same_at_once_all_end_with_the_version_that_won(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = [write_tree(tmp_path / str(number), {"w.bin": b"the same" * 100}) for number in range(3)]
+    store.create()
+    won, lost = publish_at_once(store, trees, monkeypatch)
+    assert lost == 0
+    assert len(won) == 3
+    assert set(won) == {refs.resolve(store, "m").exact}
+
+
+def test_a_publish_that_expects_no_tag_moves_none_that_is_there_or_was(directory_store: Store, tmp_path: Path) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
+    first = publish_tree(store, tree, expect=UNSET)
+    again = publish_tree(store, tree, expect=UNSET)
+    assert again.reference == first.reference, "it names this content already"
+    for other in (b"2", b"of another size"):
+        write_tree(tree, {"w.bin": other})
+        with pytest.raises(RefMoved, match="is not nothing any more"):
+            publish_tree(store, tree, expect=UNSET)
+    assert store.versions("m") == [first.reference[-64:]]
+    assert len(list(store.bucket.list("chunks"))) == 2, "what is plainly something else is not even sent"
+    RefLog(store, Ref("tags", "m", "latest")).append(None, "a mistake", by="anna")
+    with pytest.raises(RefMoved, match=r"nothing \(removed by anna\)"):
+        publish_tree(store, tree, expect=UNSET)
+
+
+def test_a_second_tag_that_somebody_else_won_is_not_taken_from_them(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
+    first = publish_tree(store, tree)
+    (name,) = RefLog(store, Ref("tags", "m", "latest")).names()
+    theirs = bytes(store.bucket.get(f"refs/tags/m/latest/{name}", limit=4096))
+    write_tree(tree, {"w.bin": b"2"})
+    put, overtaken = type(store.bucket).put, []
+
+    def together(self: Any, key: str, *words: Any, **options: Any) -> bool:
+        done = put(self, key, *words, **options)
+        if key.startswith("refs/tags/m/prod/") and not overtaken:
+            overtaken.append(key)
+            put(self, key[:-21] + "f" * 16 + ".json", theirs, *words[1:], **options)
+        return done
+
+    monkeypatch.setattr(type(store.bucket), "put", together)
+    with pytest.raises(RefMoved, match="m:prod was moved"):
+        publish_tree(store, tree, tags=["latest", "prod"])
+    assert overtaken
+    assert refs.resolve(store, "m:prod").exact == first.reference
+
+
+def test_the_loser_is_told_which_version_is_his_and_how_to_win(directory_store: Store, tmp_path: Path) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
+    first = publish_tree(store, tree)
+    write_tree(tree, {"w.bin": b"2"})
+    (name,) = RefLog(store, Ref("tags", "m", "latest")).names()
+    entry = bytes(store.bucket.get(f"refs/tags/m/latest/{name}", limit=4096))
+    script = LOSER.replace("ENTRY", repr(entry))
+    words = ["publish", "m", "--dir", str(tree), "--as", REPO, "--store", store.url]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 6, done.stderr
+    assert done.stdout == ""
+    mine = next(digest for digest in store.versions("m") if digest != first.reference[-64:])
+    assert f"m@blake3:{mine} is in the store, but m:latest names another" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"cas: m:latest was moved to {first.reference[2:]} by somebody else at the same moment")
+
+
+def test_a_tag_that_moved_during_a_publish_is_moved_on_with_a_warning(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
+    first = publish_tree(store, tree)
+    write_tree(tree, {"w.bin": b"2"})
+    theirs = publish_tree(store, tree, tags=["other"])
+    write_tree(tree, {"w.bin": b"3"})
+    put_manifest = Store.put_manifest
+
+    def overtaken(self: Store, new: Any) -> str:
+        refs.log_of(self, Reference("m", tag="latest")).append(theirs.reference[-64:], reason="theirs")
+        return put_manifest(self, new)
+
+    monkeypatch.setattr(Store, "put_manifest", overtaken)
+    told: list[Any] = []
+    mine = publish_tree(store, tree, on_event=told.append)
+    assert refs.resolve(store, "m").exact == mine.reference != first.reference
+    assert [event.text for event in told if isinstance(event, Warned) and theirs.reference[-64:] in event.text]

@@ -1,0 +1,48 @@
+"""What the tests of restore are given; nothing of it outlives its test, no process and no mount."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cas.local import fs
+from tests.ops.restore.versions import Versions, model
+from tests.support.models import KIB, noise
+from tests.support.processes import end_started
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Ends what a failed test left running."""
+    yield
+    end_started()
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of every read of a model's bytes made to find out what is where."""
+    seen: list[int] = []
+    real = fs.read_at
+
+    def read_at(fd: int, view: memoryview, offset: int) -> int:
+        seen.append(len(view))
+        return real(fd, view, offset)
+
+    monkeypatch.setattr("cas.local.scan.read_at", read_at)
+    return seen
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Versions:
+    """A model of which two tensors of seven changed."""
+    old = {"model.safetensors": model(), "sub/vocab.txt": noise(3 * KIB, 5), "config.json": b"{}"}
+    return Versions(tmp_path, old, {**old, "model.safetensors": model(0.4), "config.json": b"{1}"})
+
+
+@pytest.fixture
+def volume(versions: Versions) -> Path:
+    """Another HF_HOME, with the old version."""
+    versions.restore("old", cache_dir=versions.root / "volume/hf/hub")
+    return versions.root / "volume/hf/hub"

@@ -1,0 +1,144 @@
+"""Copying beside fetching: sources that change meanwhile, a network that stalls, little memory, deaths, a full disk."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cas.config import Limits
+from cas.errors import DiskFull
+from cas.events import Event, Phase
+from cas.ops.restore.part_files import Parts
+from tests.ops.restore.versions import MIB, Versions, big_file, flip, old_commit
+from tests.support.buckets import slow_store
+from tests.support.models import KIB, check, check_blobs, noise, read_tree, snapshot
+from tests.support.processes import die_at, start_cas, until
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "edited": lambda path: flip(path, 2 * MIB),
+    "truncated": lambda path: os.truncate(path, 2 * MIB),
+    "emptied": lambda path: os.truncate(path, 0),
+    "deleted": Path.unlink,
+    "another file": lambda path: path.write_bytes(noise(3 * MIB, 7)),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_a_seed_that_changes_after_the_plan_is_fetched(how: str, versions: Versions) -> None:
+    versions.restore("old")
+    blob = big_file(versions.cache)
+
+    def change(event: Event) -> None:
+        if isinstance(event, Phase) and event.name == "fetch":
+            CHANGES[how](blob)
+
+    restored = versions.restore(on_event=change)
+    assert restored.fetched > versions.added_bytes
+    assert restored.fetched + restored.reused + 3 * KIB == restored.total
+    assert read_tree(snapshot(restored)) == versions.new
+
+
+def test_a_seed_that_is_cut_under_the_copy(versions: Versions) -> None:
+    """Shorter and shorter while it is read."""
+    versions.restore("old")
+    blob = big_file(versions.cache)
+    stop = threading.Event()
+
+    def cut() -> None:
+        size = blob.stat().st_size
+        while not stop.is_set() and size > 0:
+            size -= 64 * KIB
+            os.truncate(blob, max(0, size))
+
+    def begin(event: Event) -> None:
+        if isinstance(event, Phase) and event.name == "fetch":
+            cutting.start()
+
+    cutting = threading.Thread(target=cut)
+    restored = versions.restore(on_event=begin)
+    stop.set()
+    cutting.join()
+    assert read_tree(snapshot(restored)) == versions.new
+
+
+def test_copies_are_made_while_the_network_stalls(versions: Versions) -> None:
+    versions.restore("old")
+    exact = versions.restore(dry_run=True).reference
+    with slow_store(versions.store, limit=0) as server:
+        process = start_cas("--store", server.url, "--json", "restore", exact, "--cache-dir", str(versions.cache))
+        until(lambda: server.stalling)
+        until(lambda: copied(versions) > 4 * MIB)
+        server.released.set()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert json.loads(out)["fetched"] == versions.added_bytes
+    assert not versions.restore().changed
+
+
+def copied(versions: Versions) -> int:
+    parts = versions.cache.glob("models--org--model/.cas/parts/*.part")
+    return sum(path.stat().st_blocks * 512 for path in parts)
+
+
+def test_memory_stays_within_the_budget_together(versions: Versions) -> None:
+    versions.restore("old")
+    tight = Limits(budget=2 * MIB, requests=4, workers=4)
+    versions.check(versions.restore(limits=tight))
+
+
+def test_sigkill_at_any_step_of_an_update(versions: Versions) -> None:
+    versions.restore("old", cache_dir=versions.root / "hub")
+    whole = versions.root / "whole"
+    shutil.copytree(versions.root / "hub", whole, symlinks=True)
+    steps = int(die_at(0, versions.store, whole, "m:new").stderr.rpartition("steps ")[2])
+    assert steps > 40
+    for step in range(3, steps, steps // 12):
+        cache = versions.root / str(step)
+        shutil.copytree(versions.root / "hub", cache, symlinks=True)
+        died = die_at(step, versions.store, cache, "m:new")
+        assert died.returncode == -signal.SIGKILL
+        check_blobs(cache / "models--org--model")
+        restored = versions.restore(cache_dir=cache)
+        assert restored.fetched <= versions.added_bytes
+        check(restored, versions.new)
+        assert read_tree(cache / "models--org--model/snapshots" / old_commit(versions)) == versions.old
+
+
+def test_a_copy_that_finds_the_disk_full_ends_the_fetches_too(
+    versions: Versions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions.restore("old")
+    real = os.pwrite
+
+    def refuse(fd: int, data: memoryview, offset: int) -> int:
+        if threading.current_thread() in copiers:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(fd, data, offset)
+
+    copiers: set[threading.Thread] = set()
+    real_copy = Parts.copy
+
+    def copy(self: Parts, *given: Any) -> object:
+        copiers.add(threading.current_thread())
+        return real_copy(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", refuse)
+        patched.setattr(Parts, "copy", copy)
+        with pytest.raises(DiskFull, match="free some space"):
+            versions.restore()
+    assert list(versions.cache.glob("models--org--model/.cas/parts/*.part")) == []
+    assert read_tree(versions.cache / "models--org--model/snapshots" / old_commit(versions)) == versions.old
+    assert read_tree(snapshot(versions.restore())) == versions.new
+    assert set(versions.bucket.chunks) <= versions.added, "small files may have been finished"

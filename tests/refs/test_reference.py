@@ -1,0 +1,354 @@
+"""References and the logs behind them: nothing is overwritten, and the last entry by number and name is in force."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cas import host
+from cas.bucket import Kind, open_bucket
+from cas.errors import FormatError, InputError, ManifestCorrupt, NotFoundError, RefMoved
+from cas.formats.digest import hex_of, named
+from cas.formats.manifest import Manifest
+from cas.ops.inspect import versions
+from cas.refs import reflog
+from cas.refs.reference import Reference, log_of, parse_reference, resolve
+from cas.refs.reflog import RefLog
+from cas.store.store import FORMAT_KEY, Store, manifest_key
+from tests.support.processes import run_cas
+
+A, B = "a" * 64, "b" * 64
+PREFIX = "refs/tags/m/latest"
+
+
+@pytest.fixture
+def store(directory_store: Store) -> Store:
+    directory_store.create()
+    return directory_store
+
+
+def published(store: Store, note: str, model: str = "m") -> str:
+    """The digest of a stored manifest that differs by its note."""
+    return store.put_manifest(
+        Manifest(model=model, created="2026-11-23T03:00:00Z", created_by="test", repos=(), annotations={"note": note})
+    )
+
+
+def latest(store: Store, model: str = "m") -> RefLog:
+    return log_of(store, Reference(model, tag="latest"))
+
+
+def written(store: Store, name: str, digest: str, prefix: str = PREFIX) -> None:
+    """Puts an entry by hand."""
+    entry = {"manifest": named(digest), "created": "2026-11-23T03:00:00Z", "by": "somebody", "reason": "test"}
+    store.bucket.put(f"{prefix}/{name}", json.dumps(entry).encode(), Kind.DOCUMENT)
+
+
+# The grammar
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"),
+    [
+        ("m", Reference("m", tag="latest")),
+        ("f5-tts:v1.0_x", Reference("f5-tts", tag="v1.0_x")),
+        (f"m@{A[:8]}", Reference("m", digest=A[:8])),
+        (f"m@{A}", Reference("m", digest=A)),
+        (f"m@blake3:{A}", Reference("m", digest=A)),
+        ("pin:eu-prod/m", Reference("m", deployment="eu-prod")),
+        ("pin:m", None),
+        ("pinned:v1", Reference("pinned", tag="v1")),
+        ("pin", None),
+        ("", None),
+        (":v1", None),
+        ("m:", None),
+        ("m:a:b", None),
+        ("m/n", None),
+        ("../m", None),
+        ("m\n", None),
+        ("m:v1\n", None),
+        ("m@", None),
+        (f"m@{A[:7]}", None),
+        (f"m@{A}0", None),
+        (f"m@{A[:8].upper()}", None),
+        ("m@٠١٢٣٤٥٦٧", None),
+        ("m@blake3:", None),
+        (f"m@blake3:{A[:8]}", None),
+        (f"m@sha256:{A}", None),
+        (f"m@{A}\n", None),
+        (f"m:v1@{A}", None),
+        (f"@{A}", None),
+        ("pin:", None),
+        ("pin:/m", None),
+        ("pin:eu/", None),
+        ("pin:eu/m/n", None),
+        ("pin:../m", None),
+    ],
+)
+def test_the_grammar_of_references(text: str, reference: Reference | None) -> None:
+    if reference is None:
+        with pytest.raises(InputError):
+            parse_reference(text)
+    else:
+        assert parse_reference(text) == reference
+        assert parse_reference(str(reference)) == reference
+
+
+@given(st.text(max_size=20) | st.from_regex(r"(pin:)?[a-z./]{1,4}[:@]?(blake3:)?[0-9a-f]{0,66}", fullmatch=True))
+def test_any_text_is_a_reference_or_an_input_error(text: str) -> None:
+    try:
+        reference = parse_reference(text)
+    except InputError:
+        return
+    assert parse_reference(str(reference)) == reference
+
+
+# The log
+
+
+def test_a_log_keeps_every_entry_and_the_last_is_in_force(store: Store) -> None:
+    log = latest(store)
+    assert log.current() is None
+    for digest, reason in ((A, "publish"), (B, "publish"), (A, "rollback")):
+        log.append(digest, reason)
+    entries = [log.read(name) for name in log.names()]
+    assert [(entry.manifest, entry.reason) for entry in entries] == [
+        (named(A), "publish"),
+        (named(B), "publish"),
+        (named(A), "rollback"),
+    ]
+    assert [name[:9] for name in log.names()] == ["00000001-", "00000002-", "00000003-"]
+    assert log.current_digest() == A
+    assert entries[0].by == host.whoami()
+
+
+def test_of_two_entries_with_one_number_the_greater_name_is_in_force(store: Store) -> None:
+    for name, digest in (("00000001-ffffffffffffffff.json", A), ("00000001-0000000000000000.json", B)):
+        written(store, name, digest)
+    assert latest(store).current_digest() == A
+    assert reflog.tags(store) == {"m": {"latest": A}}
+    written(store, "00000002-0000000000000000.json", B)
+    assert latest(store).current_digest() == B
+
+
+@pytest.mark.parametrize(("rival", "lost"), [("f" * 16, True), ("0" * 16, False)])
+def test_who_loses_a_race_is_told_who_won(
+    store: Store, monkeypatch: pytest.MonkeyPatch, rival: str, lost: bool
+) -> None:
+    log = latest(store)
+    log.append(A, "publish")
+    monkeypatch.setattr(reflog.os, "urandom", lambda size: b"\x88" * size)
+    put = store.bucket.put
+
+    def racing(key: str, data: bytes, kind: Kind) -> bool:
+        done = put(key, data, kind)
+        put(key.replace("8" * 16, rival), data.replace(B.encode(), A.encode()), kind)
+        return done
+
+    monkeypatch.setattr(store.bucket, "put", racing)
+    if lost:
+        with pytest.raises(RefMoved, match=f"m:latest was moved to {named(A)}"):
+            log.append(B, "publish")
+    else:
+        log.append(B, "publish")
+    assert log.current_digest() == (A if lost else B)
+    assert len(log.names()) == 3
+
+
+def test_numbers_beyond_eight_digits_stay_in_order(store: Store) -> None:
+    written(store, f"99999999-{'f' * 16}.json", A)
+    latest(store).append(B, "publish")
+    assert latest(store).current_digest() == B
+    assert reflog.tags(store) == {"m": {"latest": B}}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "note",
+        "00000009-x.json",
+        f"9-{A[:16]}.json",
+        f"00000009-{A[:16]}.json.tmp",
+        f"x/00000009-{A[:16]}.json",
+        f"٠٠٠٠٠٠٠٩-{A[:16]}.json",
+    ],
+)
+def test_what_is_no_entry_is_overlooked(store: Store, name: str) -> None:
+    latest(store).append(A, "publish")
+    written(store, name, B)
+    assert latest(store).current_digest() == A
+    assert reflog.tags(store) == {"m": {"latest": A}}
+
+
+ENTRY = {"manifest": named(A), "created": "2026-11-23T03:00:00Z", "by": "x", "reason": "y"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"<html>",
+        b"\xff\xfe",
+        b'{"x":' + b"[" * 60_000,
+        json.dumps({**ENTRY, "endpoint": "https://example.com"}).encode(),
+        json.dumps({**ENTRY, "manifest": A}).encode(),
+        json.dumps({**ENTRY, "manifest": named(A) + "\n"}).encode(),
+        json.dumps({**ENTRY, "by": "\x1b[2J"}).encode(),
+        json.dumps({**ENTRY, "by": "x" * 100_000}).encode(),
+        json.dumps({**ENTRY, "reason": None}).encode(),
+    ],
+    ids=range(10),
+)
+def test_a_malformed_entry_is_refused_and_healed_by_the_next(store: Store, data: bytes) -> None:
+    store.bucket.put(f"{PREFIX}/00000001-{'0' * 16}.json", data, Kind.DOCUMENT)
+    with pytest.raises(FormatError):
+        latest(store).current()
+    latest(store).append(A, "tag")
+    assert latest(store).current_digest() == A
+
+
+def test_who_and_why_are_written_as_they_can_be_read(store: Store) -> None:
+    entry = latest(store).append(A, "line\nfeed \x1b[2J" + "x" * 5000, by="caf\udcc3 host")
+    read = latest(store).current()
+    assert read == entry
+    assert read.by == "caf? host"
+    assert read.reason.startswith("line feed  [2Jx")
+    assert len(read.reason) == 4096
+
+
+# Resolving
+
+
+def test_references_resolve_to_the_manifest_they_name(store: Store) -> None:
+    first, second = published(store, "1"), published(store, "2")
+    latest(store).append(first, "publish")
+    latest(store).append(second, "publish")
+    log_of(store, Reference("m", tag="v1")).append(first, "tag")
+    log_of(store, Reference("m", deployment="eu-prod")).append(first, "pin")
+    for text, digest in (
+        ("m", second),
+        ("m:latest", second),
+        ("m:v1", first),
+        (f"m@{first[:12]}", first),
+        (f"m@{named(first)}", first),
+        ("pin:eu-prod/m", first),
+    ):
+        found = resolve(store, text)
+        assert (found.digest, found.exact) == (digest, f"m@{named(digest)}")
+        assert found.manifest.annotations == {"note": "1" if digest == first else "2"}
+    assert reflog.tags(store) == {"m": {"latest": second, "v1": first}}
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("m:v9", "its tags are latest"),
+        ("other", "models are m"),
+        ("pin:eu-prod/m", "set it with `cas pin eu-prod m`"),
+        (f"m@{A[:8]}", "cas ls m"),
+        (f"m@{named(A)}", "cas ls m"),
+        (f"other@{A[:8]}", "cas ls other"),
+    ],
+)
+def test_what_is_not_there_is_said_with_a_hint(store: Store, text: str, hint: str) -> None:
+    latest(store).append(published(store, "1"), "publish")
+    with pytest.raises(NotFoundError, match=hint):
+        resolve(store, text)
+
+
+def test_an_ambiguous_prefix_is_refused(store: Store) -> None:
+    for digest in (A[:10] + "0" * 54, A[:10] + "1" * 54):
+        store.bucket.put(manifest_key("m", digest), b"{}", Kind.MANIFEST)
+    with pytest.raises(InputError, match="ambiguous"):
+        resolve(store, f"m@{A[:10]}")
+    assert store.find_version("m", A[:10] + "1") == A[:10] + "1" * 54
+
+
+def test_an_edited_manifest_is_named(store: Store) -> None:
+    digest = published(store, "1")
+    latest(store).append(digest, "publish")
+    path = Path(store.url, manifest_key("m", digest))
+    path.write_bytes(path.read_bytes().replace(b'"1"', b'"2"'))
+    with pytest.raises(ManifestCorrupt, match=digest):
+        resolve(store, "m")
+    done = run_cas("--store", store.url, "show", "m")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert digest in done.stderr
+
+
+# The store itself
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b'{"format":"cas","version":2,"shape":["to","come"]}', "version 2; this program knows cas version 1: upgrade"),
+        (b'{"format":"cas","version":0}', "version 0"),
+        (b'{"format":"restic","version":1}', "restic"),
+        (b'{"version":1}', "is not a store's"),
+        (b'{"format":"cas","version":"1"}', "is not a store's"),
+        (b"<html>", "is not a store's"),
+        (b'{"\xff":1,"format":"\xff"}', "is not a store's"),
+        (b'{"x":' + b"[" * 60_000, "is not a store's"),
+        (bytes(70_000), "at most"),
+    ],
+    ids=["newer", "older", "foreign", "no format", "text", "page", "not UTF-8", "nested", "large"],
+)
+def test_another_format_is_refused_and_left_alone(directory_store: Store, data: bytes, match: str) -> None:
+    directory_store.bucket.put(FORMAT_KEY, data, Kind.DOCUMENT)
+    for call in (directory_store.check_format, directory_store.create):
+        with pytest.raises(FormatError, match=match):
+            call()
+    assert bytes(directory_store.bucket.get(FORMAT_KEY, limit=100_000)) == data
+
+
+def test_no_store_is_told_from_a_broken_one(directory_store: Store) -> None:
+    with pytest.raises(NotFoundError, match="there is no store at"):
+        directory_store.check_format()
+    directory_store.create()
+    Store(open_bucket(directory_store.url)).check_format()
+    assert Path(directory_store.url, FORMAT_KEY).read_bytes() == b'{"format":"cas","version":1}'
+
+
+# The catalogue
+
+
+def test_the_catalogue_lists_versions_with_their_tags(store: Store) -> None:
+    first, second, other = published(store, "1"), published(store, "2"), published(store, "1", "other")
+    for digest in (first, second):
+        latest(store).append(digest, "publish")
+    log_of(store, Reference("m", tag="v2")).append(second, "tag")
+    latest(store, "other").append(other, "publish")
+    tagged = [(found.model, found.digest, found.tags) for found in versions.versions(store)]
+    assert tagged == [("m", second, ("latest", "v2")), ("other", other, ("latest",))]
+    assert {(found.digest, found.tags) for found in versions.versions(store, "m")} == {
+        (first, ()),
+        (second, ("latest", "v2")),
+    }
+    assert versions.versions(store, "other")[0].document()["digest"] == named(other)
+
+
+def test_the_catalogue_shows_what_cannot_be_read(store: Store) -> None:
+    digest = published(store, "1")
+    store.bucket.put(manifest_key("m", A), b"edited", Kind.MANIFEST)
+    latest(store).append(A, "publish")
+    states = {found.digest: found.created for found in versions.versions(store, "m")}
+    assert states == {digest: "2026-11-23T03:00:00Z", A: "unreadable: ManifestCorrupt"}
+    with pytest.raises(NotFoundError, match="its models are: m"):
+        versions.versions(store, "nobody")
+    with pytest.raises(InputError):
+        versions.versions(store, "../m")
+
+
+def test_keys_are_as_documented(store: Store) -> None:
+    digest = published(store, "1")
+    latest(store).append(digest, "publish")
+    log_of(store, Reference("m", deployment="eu")).append(digest, "pin")
+    store.put_frame(hex_of(b"x"), b"frame")
+    keys = [entry.key for entry in store.bucket.list("")]
+    assert keys[:3] == [f"chunks/{hex_of(b'x')[:2]}/{hex_of(b'x')}", "format.json", f"manifests/m/{digest}.json"]
+    assert [key.rsplit("/", 1)[0] for key in keys[3:]] == ["refs/pins/eu/m", "refs/tags/m/latest"]

@@ -1,0 +1,45 @@
+"""Versions made by hand, chunk by chunk."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cas.formats.digest import hex_of, named
+from cas.formats.frame import Encoder
+from cas.formats.manifest import ChunkRef, Manifest, Repo, RepoFile
+from cas.store.store import Store
+from tests.support.models import COMMIT
+
+
+def put(store: Store, data: bytes, cuts: Sequence[int] = ()) -> tuple[ChunkRef, ...]:
+    """Stores `data` in chunks that end at `cuts`, wherever those are."""
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    refs = []
+    for start, end in itertools.pairwise(edges):
+        piece = data[start:end]
+        store.put_frame(hex_of(piece), Encoder().encode(piece))
+        refs.append(ChunkRef(hex_of(piece), len(piece)))
+    return tuple(refs)
+
+
+def repo(
+    name: str, files: Mapping[str, tuple[ChunkRef, ...]], commit: str = COMMIT, refs: tuple[str, ...] = ("main",)
+) -> Repo:
+    """A repo whose files consist of stored chunks; the blob is made of their names."""
+    made = []
+    for path, chunks in files.items():
+        blob = hashlib.sha256("".join(chunk.digest for chunk in chunks).encode()).hexdigest()
+        made.append(RepoFile(path, sum(chunk.size for chunk in chunks), blob, chunks))
+    return Repo(name, "model", commit, refs, tuple(made))
+
+
+def version(
+    store: Store, repos: Sequence[Repo], model: str = "m", created: str = "2026-01-01T00:00:00Z", **fields: Any
+) -> str:
+    """Stores a manifest; a reference to it."""
+    store.create()
+    made = Manifest(model=model, created=created, created_by="tests", repos=tuple(repos), **fields)
+    return f"{model}@{named(store.put_manifest(made))}"

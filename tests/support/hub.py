@@ -1,0 +1,119 @@
+"""Real hub clients of several versions, and a hub on this machine that remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+from tests.support.models import REPO, Files
+from tests.support.processes import _start, run_cas
+from tools.servers import hub as hub_tool
+from tools.servers.hub import Hub
+
+HUBS = ("0.36", "1.33", "2.4")
+
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def ask_hub(version: str, code: str, cache: Path, **env: str) -> object:
+    """Runs Python with huggingface_hub of that version on a hub cache; what it assigned to `found`."""
+    ran = subprocess.run(
+        [ROOT / ".venv/hubs" / version / "bin/python", "-c", f"{_HUB}\n{code}\nprint(json.dumps(found))"],
+        env={**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_PROGRESS_BARS": "1", **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def start_hub(version: str, repo: str, cache: Path, endpoint: str) -> subprocess.Popen[str]:
+    """Starts a download by huggingface_hub of that version, which prints the snapshot's folder."""
+    command = [str(ROOT / ".venv/hubs" / version / "bin/python"), "-c", f"{_HUB}\nprint(snapshot_download({repo!r}))"]
+    return _start(command, {"HF_HUB_CACHE": str(cache), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_PROGRESS_BARS": "1"})
+
+
+_HUB = """
+import json, os, sys
+from pathlib import Path
+from huggingface_hub import hf_hub_download, scan_cache_dir, snapshot_download
+def tree(folder):
+    return {str(p.relative_to(folder)): p.read_bytes().hex() for p in Path(folder).rglob("*") if p.is_file()}
+"""
+
+
+_OFFLINE = """
+folder = snapshot_download({repo!r}, local_files_only=True)
+by_commit = snapshot_download({repo!r}, revision=Path(folder).name, local_files_only=True)
+one = hf_hub_download({repo!r}, {name!r})
+found = [folder == by_commit, one == os.path.join(folder, {name!r}), [str(w) for w in scan_cache_dir().warnings],
+         tree(folder)]
+"""
+
+
+def check_offline(cache: Path, files: Files, repo: str = REPO, versions: tuple[str, ...] = HUBS) -> None:
+    """Old and new clients find these files in the cache without any hub."""
+    name = next(iter(files))
+    for version in versions:
+        found = ask_hub(version, _OFFLINE.format(repo=repo, name=name), cache, HF_HUB_OFFLINE="1")
+        assert found == [True, True, [], {path: data.hex() for path, data in files.items()}], version
+
+
+FILES = {
+    "config.json": b'{"a": 1}',
+    "empty.txt": b"",
+    "onnx/deep/model.onnx": b"onnx" * 1000,
+    "vocab.txt": b"a\nb\n",
+    "weights.bin": bytes(range(256)) * 5000,
+}
+
+
+class WatchedHub(Hub):
+    """A hub that remembers the tokens it was sent, and has gated repos."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.tokens: set[str | None] = set()
+        self.gated: set[str] = set()
+        watched = self
+
+        class Handler(hub_tool._Handler):
+            def do_GET(self) -> None:  # noqa: N802 (http.server gives the name)
+                watched.tokens.add(self.headers.get("Authorization"))
+                if any(repo in self.path for repo in watched.gated):
+                    self._reply(HTTPStatus.FORBIDDEN, b"{}", {"X-Error-Code": "GatedRepo"})
+                else:
+                    super().do_GET()
+
+            do_HEAD = do_GET  # noqa: N815 (as above)
+
+        self._server.RequestHandlerClass = Handler
+
+
+@dataclass
+class Site:
+    """A hub, a hub cache and a store, and `cas` commands among them."""
+
+    hub: Hub
+    cache: Path
+    store: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def repo(self) -> Path:
+        """The repo's folder in the cache."""
+        return self.cache / f"models--{REPO.replace('/', '--')}"
+
+    def variables(self) -> dict[str, str]:
+        fixed = {"HF_ENDPOINT": self.hub.url, "HF_HUB_CACHE": str(self.cache), "CAS_STORE": str(self.store)}
+        return {**fixed, "HF_HUB_DISABLE_TELEMETRY": "1", **self.env}
+
+    def cas(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return run_cas(*words, env=self.variables())

@@ -1,0 +1,150 @@
+"""The real command in processes of its own: that end, wait for each other, or die at a chosen step."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cas
+from cas.store.store import Store
+
+
+def run_cas(
+    *words: str, env: Mapping[str, str] | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
+    """Runs the real command in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "cas", *words],
+        env={**os.environ, **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def until(condition: Callable[[], object], timeout: float = 30) -> None:
+    """Waits for what another process is about to do."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+def cas_command(*words: str, before: str = "") -> list[str]:
+    """The command line of the real command. before: Python to run in the process first, to break what it stands on."""
+    return [sys.executable, "-c", f"{before}\nfrom cas.cli import main\nmain()", *words]
+
+
+def start_cas(*words: str, before: str = "", env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Starts the command in a process of its own."""
+    return _start(cas_command(*words, before=before), env or {})
+
+
+# Every call by which a restore changes the disk counts as one step; the process kills itself before the chosen one.
+DIE_AT = """
+import os, signal, sys, threading
+left = [int(sys.argv.pop(1))]
+counting = threading.Lock()
+def counted(function):
+    def call(*args, **kwargs):
+        with counting:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return call
+for name in ("open", "write", "pwrite", "ftruncate", "fsync", "rename", "symlink", "link", "mkdir", "unlink"):
+    setattr(os, name, counted(getattr(os, name)))
+def tell_and_end(code, end=os._exit):
+    print("steps", -left[0], file=sys.stderr, flush=True)
+    end(code)
+os._exit = tell_and_end
+"""
+
+
+def die_at(step: int, store: Store, cache: Path, reference: str = "m") -> subprocess.CompletedProcess[str]:
+    """Restores in a process that kills itself before it changes the disk for the `step`-th time; 0: never."""
+    words = (str(step), "--store", store.url, "-q", "restore", reference, "--cache-dir", str(cache))
+    return subprocess.run(cas_command(*words, before=DIE_AT), capture_output=True, text=True, timeout=60, check=False)
+
+
+_started: list[subprocess.Popen[str]] = []
+
+
+def _start(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    _started.append(process)
+    return process
+
+
+def end_started() -> None:
+    """Kills the processes that are still running."""
+    while _started:
+        with _started.pop() as process:
+            process.kill()
+
+
+def outcomes(processes: list[subprocess.Popen[str]]) -> list[cas.Restored]:
+    """What restores started with --json did; all must end well."""
+    found = []
+    for process in processes:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        found.append(cas.Restored(**json.loads(out)))
+    return found
+
+
+def cas_json(store: Store | str, *words: str) -> Any:
+    """The one JSON document of a successful call."""
+    done = run_cas("--json", "--store", store if isinstance(store, str) else store.url, *words)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def cas_lines(store: Store | str, *words: str) -> list[str]:
+    """What a successful call prints."""
+    done = run_cas("--store", store if isinstance(store, str) else store.url, *words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def on_terminal(columns: int, store: Store, *words: str) -> list[str]:
+    """The same on a terminal of so many columns."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    command = [sys.executable, "-m", "cas", "--store", store.url, *words]
+    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        while piece := _read(ours):
+            shown += piece
+        assert process.stderr is not None
+        errors = process.stderr.read().decode()
+    os.close(ours)
+    assert process.returncode == 0, errors
+    return shown.decode().splitlines()
+
+
+def _read(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65536)
+    except OSError:  # the other end was closed
+        return b""
+
+
+Mount = Callable[..., Path]
+"""Called with a folder and words for mount(8): mounts there, and returns the folder."""

@@ -1,0 +1,55 @@
+"""A store with two versions of one model, and one lock file of the first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cas
+from cas.formats.digest import parse
+from cas.store.store import Store
+from tests.support.models import publish_tree, write_tree
+from tests.support.processes import run_cas
+
+OLD = {"model.bin": b"w" * 300_000, "config.json": b"{}"}
+
+
+NEW = {**OLD, "config.json": b'{"new": 1}'}
+
+
+@dataclass
+class Boot:
+    """m:v1 holds OLD and m:latest NEW; `lock` is a lock file of the first, and `cache` an empty hub cache."""
+
+    store: Store
+    old: str
+    new: str
+    lock: Path
+    cache: Path
+
+    def cas(self, *words: str, **env: str) -> Any:
+        return run_cas(*words, env={"CAS_STORE": self.store.url, "HF_HUB_CACHE": str(self.cache), **env})
+
+    def json(self, *words: str, **env: str) -> Any:
+        """The one JSON document of a successful call."""
+        done = self.cas("--json", *words, **env)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    @property
+    def old_digest(self) -> str:
+        """64 hex."""
+        return parse(self.old.partition("@")[2])
+
+
+def boot_at(store: Store, folder: Path) -> Boot:
+    """Publishes both versions to a store."""
+    tree = write_tree(folder / "tree", OLD)
+    old = publish_tree(store, tree, tags=["v1", "latest"]).reference
+    write_tree(tree, NEW)
+    new = publish_tree(store, tree).reference
+    lock = folder / "m.json"
+    cas.write_lock("m:v1", store, lock)
+    return Boot(store, old, new, lock, folder / "cache/hub")

@@ -1,0 +1,229 @@
+"""Many things at once: in order, within the budget, and over at the first error."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cas.parallel import Later, Pool, for_each
+
+
+class Gauge:
+    """How much is under way now, and was at most."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.now = self.most = 0
+
+    def add(self, amount: int) -> None:
+        with self._lock:
+            self.now += amount
+            self.most = max(self.most, self.now)
+
+
+def test_every_item_is_worked_on_once_and_begun_in_order() -> None:
+    begun: list[int] = []
+    for_each(begun.append, range(100), threads=1)
+    assert begun == list(range(100))
+    begun.clear()
+    for_each(begun.append, iter(range(1000)), threads=8)
+    assert sorted(begun) == list(range(1000))
+
+
+def test_threads_work_at_the_same_time() -> None:
+    meeting = threading.Barrier(4)
+    for_each(lambda item: meeting.wait(timeout=10), range(8), threads=4)
+
+
+def test_nothing_to_do_is_done_at_once() -> None:
+    for_each(lambda item: pytest.fail("no item was given"), [], threads=3)
+    for_each(lambda item: pytest.fail("no item was given"), [], threads=0)
+
+
+@given(st.lists(st.integers(1, 12), max_size=12), st.integers(0, 10), st.integers(1, 5))
+def test_the_budget_is_never_exceeded_but_by_one_alone(costs: list[int], budget: int, threads: int) -> None:
+    held, count = Gauge(), Gauge()
+    crowded: list[int] = []
+
+    def work(cost: int) -> None:
+        held.add(cost)
+        count.add(1)
+        if held.now > budget and count.now > 1:
+            crowded.append(held.now)
+        time.sleep(0)
+        count.add(-1)
+        held.add(-cost)
+
+    for_each(work, costs, threads=threads, cost=lambda cost: cost, budget=budget)
+    assert held.most <= max([budget, *costs])
+    assert not crowded
+    assert held.now == 0
+
+
+def test_the_budget_is_used() -> None:
+    meeting = threading.Barrier(3)
+    for_each(lambda item: meeting.wait(timeout=10), range(3), threads=8, cost=lambda item: 10, budget=30)
+
+
+def test_a_large_item_is_not_overtaken_for_ever() -> None:
+    begun: list[int] = []
+    release = threading.Event()
+
+    def work(item: tuple[int, int]) -> None:
+        begun.append(item[0])
+        if item[0] == 0:
+            release.wait(10)
+
+    items = [(0, 5), (1, 10), *((index, 1) for index in range(2, 20))]
+    runner = threading.Thread(target=lambda: for_each(work, items, threads=4, cost=lambda item: item[1], budget=10))
+    runner.start()
+    time.sleep(0.05)
+    assert begun == [0]  # the small ones fit, and wait behind the large one all the same
+    release.set()
+    runner.join(10)
+    assert begun[:2] == [0, 1]
+
+
+def test_the_first_error_ends_it_after_what_was_begun() -> None:
+    begun, ended = Gauge(), Gauge()
+    failed = threading.Event()
+
+    def work(item: int) -> None:
+        begun.add(1)
+        if item == 3:
+            failed.set()
+            raise ValueError("three")
+        failed.wait(10)
+        time.sleep(0.02)
+        ended.add(1)
+
+    with pytest.raises(ValueError, match="three"):
+        for_each(work, range(1000), threads=4)
+    assert ended.now == begun.now - 1
+    assert begun.now <= 8
+
+
+@pytest.mark.parametrize("where", ["items", "cost"])
+def test_an_error_beside_the_work_is_raised_too(where: str) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        if where == "items":
+            raise ValueError(where)
+        yield 2
+
+    def cost(item: int) -> int:
+        if item == 2:
+            raise ValueError(where)
+        return 1
+
+    with pytest.raises(ValueError, match=where):
+        for_each(lambda item: None, items(), threads=4, cost=cost, budget=1)
+
+
+def test_a_failure_wakes_who_waits_for_room() -> None:
+    def work(item: int) -> None:
+        time.sleep(0.02)
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match="0"):
+        for_each(work, range(100), threads=4, cost=lambda item: 10, budget=10)
+
+
+def test_an_interrupt_is_raised_at_once_and_nothing_new_begins() -> None:
+    begun: list[int] = []
+    release = threading.Event()
+
+    def work(item: int) -> None:
+        begun.append(item)
+        if len(begun) == 2:
+            _thread.interrupt_main()
+        release.wait(20)
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        for_each(work, range(100), threads=2)
+    assert time.monotonic() - started < 5
+    release.set()
+    time.sleep(0.1)
+    assert len(begun) == 2
+
+
+def test_threads_that_cannot_be_started_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    begun: list[int] = []
+    release = threading.Event()
+
+    def limited(thread: threading.Thread) -> None:
+        if begun:
+            raise RuntimeError("can't start new thread")
+        begun.append(0)
+        start(thread)
+
+    def work(item: int) -> None:
+        begun.append(item)
+        release.wait(10)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(RuntimeError, match="can't start"):
+        for_each(work, range(1, 100), threads=3)
+    release.set()
+    time.sleep(0.1)
+    assert begun in ([0], [0, 1])
+
+
+def test_a_pool_lends_each_worker_to_one_at_a_time() -> None:
+    made: list[bytearray] = []
+    busy = Gauge()
+
+    def make() -> bytearray:
+        made.append(bytearray())
+        return made[-1]
+
+    pool = Pool(make, 2)
+
+    def work(item: int) -> None:
+        with pool.lend() as worker:
+            busy.add(1)
+            worker.append(0)
+            time.sleep(0.001)
+            busy.add(-1)
+
+    for_each(work, range(40), threads=8)
+    assert busy.most <= 2
+    assert len(made) <= 2
+    assert sum(map(len, made)) == 40
+
+
+def test_a_worker_that_cannot_be_made_or_fails_leaves_its_place() -> None:
+    attempts: list[int] = []
+
+    def make() -> str:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise MemoryError
+        return "worker"
+
+    pool = Pool(make, 1)
+    with pytest.raises(MemoryError), pool.lend():
+        pass
+    with pytest.raises(ValueError, match="work"), pool.lend():
+        raise ValueError("work")
+    # A place lost would be waited for here for ever.
+    with pool.lend() as worker:
+        assert worker == "worker"
+    assert len(attempts) == 2
+
+
+def test_a_call_made_later_says_whether_it_has_ended() -> None:
+    go = threading.Event()
+    later = Later(go.wait)
+    assert not later.ends_within(0.01)
+    go.set()
+    assert later.ends_within(30)
+    assert later.result() is True
