@@ -24,7 +24,7 @@ class Pool(Generic[T]):
             self._free.put(None)
 
     @contextmanager
-    def lend(self) -> Iterator[T]:
+    def acquire(self) -> Iterator[T]:
         """One worker, for the time of a `with` block; waits while all are lent out."""
         worker = self._free.get()
         try:
@@ -57,7 +57,7 @@ class Workers(Generic[T]):
         return work(self._tools.mine)
 
 
-class Room:
+class ReusableBuffer:
     """Memory to be filled again and again; what was never filled takes none of the machine's."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Room:
         return memoryview(self._memory)[:size]
 
 
-class Later(Generic[T]):
+class BackgroundCall(Generic[T]):
     """A call that is made at once, in a thread of its own."""
 
     def __init__(self, call: Callable[[], T]) -> None:
@@ -130,7 +130,7 @@ class _Crew(Generic[T]):
         self._running = threads
         try:
             for _ in range(threads):
-                threading.Thread(target=self._labour, daemon=True).start()
+                threading.Thread(target=self._run, daemon=True).start()
             with self._change:
                 # A wait without a limit cannot be interrupted on every platform.
                 while not self._change.wait_for(lambda: not self._running, timeout=1):
@@ -141,7 +141,7 @@ class _Crew(Generic[T]):
         if self._error:
             raise self._error
 
-    def _labour(self) -> None:
+    def _run(self) -> None:
         try:
             while (taken := self._take()) is not None:
                 item, cost = taken

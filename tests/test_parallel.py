@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas.parallel import Later, Pool, for_each
+from cas.parallel import BackgroundCall, Pool, for_each
 
 
 class Gauge:
@@ -188,7 +188,7 @@ def test_a_pool_lends_each_worker_to_one_at_a_time() -> None:
     pool = Pool(make, 2)
 
     def work(item: int) -> None:
-        with pool.lend() as worker:
+        with pool.acquire() as worker:
             busy.add(1)
             worker.append(0)
             time.sleep(0.001)
@@ -210,19 +210,19 @@ def test_a_worker_that_cannot_be_made_or_fails_leaves_its_place() -> None:
         return "worker"
 
     pool = Pool(make, 1)
-    with pytest.raises(MemoryError), pool.lend():
+    with pytest.raises(MemoryError), pool.acquire():
         pass
-    with pytest.raises(ValueError, match="work"), pool.lend():
+    with pytest.raises(ValueError, match="work"), pool.acquire():
         raise ValueError("work")
     # A place lost would be waited for here for ever.
-    with pool.lend() as worker:
+    with pool.acquire() as worker:
         assert worker == "worker"
     assert len(attempts) == 2
 
 
 def test_a_call_made_later_says_whether_it_has_ended() -> None:
     go = threading.Event()
-    later = Later(go.wait)
+    later = BackgroundCall(go.wait)
     assert not later.ends_within(0.01)
     go.set()
     assert later.ends_within(30)

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from cas.bucket.base import Bucket, Entry, Kind, Part, Stored, Upload
 from cas.bucket.factory import open_bucket
-from cas.bucket.retry import Patience
+from cas.bucket.retry import RetryPolicy
 
-__all__ = ["Bucket", "Entry", "Kind", "Part", "Patience", "Stored", "Upload", "open_bucket"]
+__all__ = ["Bucket", "Entry", "Kind", "Part", "RetryPolicy", "Stored", "Upload", "open_bucket"]

@@ -15,7 +15,7 @@ from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Sto
 
 from cas.bucket.base import Bucket
 from cas.bucket.object_store import ObjectBucket
-from cas.bucket.retry import Patience
+from cas.bucket.retry import RetryPolicy
 from cas.bucket.s3_admin import Administration
 from cas.errors import AccessDenied, CacheError, InputError
 
@@ -32,28 +32,28 @@ _REGION_IN_HOST = re.compile(
 _REFUSE_CONDITIONAL_WRITES = (".backblazeb2.com",)
 
 
-def open_bucket(url: str, patience: Patience | None = None) -> Bucket:
+def open_bucket(url: str, policy: RetryPolicy | None = None) -> Bucket:
     """The bucket at `url`; makes no request.
 
     url: `s3://bucket/prefix`, `https://host/path` (read only; plain http for a local one), `file:///path`, a plain
     path, or `memory:` for tests. Raises InputError for any other scheme, AccessDenied when S3 credentials
     cannot be found, CacheError when a directory cannot be used.
     """
-    patience = patience or Patience()
+    policy = policy or RetryPolicy()
     scheme = url.split("://", 1)[0] if "://" in url else ""
     if url == "memory:":
         store = MemoryStore()
-        return ObjectBucket(url, lambda reading: store, patience, remote=False)
+        return ObjectBucket(url, lambda reading: store, policy, remote=False)
     if scheme == "s3":
-        return _s3(url, patience)
+        return _s3(url, policy)
     if scheme in ("https", "http"):
-        return _http(url, patience)
+        return _http(url, policy)
     if scheme in ("file", ""):
-        return _directory(url, patience)
+        return _directory(url, policy)
     raise InputError(f"store {scheme}://…: this scheme is unknown: use s3://, https://, file:// or a path")
 
 
-def _directory(url: str, patience: Patience) -> Bucket:
+def _directory(url: str, policy: RetryPolicy) -> Bucket:
     path = Path(url.removeprefix("file://")).expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise CacheError(f"store {path} is a file: name a directory")
@@ -67,7 +67,7 @@ def _directory(url: str, patience: Patience) -> Bucket:
         except Exception as error:
             raise CacheError(f"store {path} cannot be created: {str(error).splitlines()[0]}") from error
 
-    return _Directory(str(path), connect, patience, remote=False)
+    return _Directory(str(path), connect, policy, remote=False)
 
 
 class _Directory(ObjectBucket):
@@ -90,17 +90,17 @@ class _Directory(ObjectBucket):
         return client
 
 
-def _http(url: str, patience: Patience) -> Bucket:
+def _http(url: str, policy: RetryPolicy) -> Bucket:
     url = _address("store", url)
 
     def connect(reading: bool) -> ObjectStore:
-        options = _client_options(url, patience, reading)
+        options = _client_options(url, policy, reading)
         return _made(url, lambda: HTTPStore.from_url(url, client_options=options, retry_config=_NO_RETRIES))
 
-    return ObjectBucket(url, connect, patience, writable=False, address=lambda client, key: f"{url}/{key}")
+    return ObjectBucket(url, connect, policy, writable=False, address=lambda client, key: f"{url}/{key}")
 
 
-def _s3(url: str, patience: Patience) -> Bucket:
+def _s3(url: str, policy: RetryPolicy) -> Bucket:
     parts = urlsplit(url)
     if not parts.netloc or parts.query or parts.fragment or parts.username:
         raise InputError(f"store s3://{parts.hostname or ''}…: write s3://bucket/prefix and nothing else")
@@ -110,7 +110,7 @@ def _s3(url: str, patience: Patience) -> Bucket:
     region = _region(host, credentials)
 
     def connect(reading: bool) -> ObjectStore:
-        options = _client_options(endpoint, patience, reading)
+        options = _client_options(endpoint, policy, reading)
         make = lambda: S3Store(  # noqa: E731
             parts.netloc,
             prefix=parts.path.strip("/") or None,
@@ -130,7 +130,7 @@ def _s3(url: str, patience: Patience) -> Bucket:
     return ObjectBucket(
         url.rstrip("/"),
         connect,
-        patience,
+        policy,
         conditional=not host.endswith(_REFUSE_CONDITIONAL_WRITES),
         endpoint=endpoint,
         address=_signed,
@@ -214,9 +214,9 @@ def region_in_host(host: str) -> str:
     return "auto" if host.endswith(".r2.cloudflarestorage.com") else "us-east-1"
 
 
-def _client_options(url: str, patience: Patience, reading: bool) -> Any:
+def _client_options(url: str, policy: RetryPolicy, reading: bool) -> Any:
     options: dict[str, Any] = {
-        "connect_timeout": datetime.timedelta(seconds=patience.connect),
+        "connect_timeout": datetime.timedelta(seconds=policy.connect),
         # The whole request is bounded by our own deadlines, which know its size.
         "timeout": _NO_LIMIT,
         "allow_http": url.startswith("http://"),
@@ -224,7 +224,7 @@ def _client_options(url: str, patience: Patience, reading: bool) -> Any:
     }
     if reading:
         # It counts from the start of a request, upload included: only for requests without a body.
-        options["read_timeout"] = datetime.timedelta(seconds=patience.silence)
+        options["read_timeout"] = datetime.timedelta(seconds=policy.silence)
     if bundle := os.environ.get("AWS_CA_BUNDLE"):
         try:
             options["root_certificate"] = Path(bundle).read_bytes()

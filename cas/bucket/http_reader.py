@@ -19,7 +19,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
-from cas.bucket.retry import Patience
+from cas.bucket.retry import RetryPolicy
 
 # A server closes idle connections; a request sent into one that is closing is lost.
 _IDLE = 15.0
@@ -39,10 +39,10 @@ _Connection = http.client.HTTPConnection
 class DirectReader:
     """Reads objects by their URLs; safe to use from several threads."""
 
-    def __init__(self, locate: Callable[[str], str], patience: Patience) -> None:
+    def __init__(self, locate: Callable[[str], str], policy: RetryPolicy) -> None:
         """locate: the URL under which a key can be read now, signed where that is needed."""
         self._locate = locate
-        self._patience = patience
+        self._policy = policy
         self._idle: list[tuple[_Connection, float]] = []
         self._guard = threading.Lock()
         self._watch = _Watch()
@@ -79,7 +79,7 @@ class DirectReader:
             begun = time.monotonic()
             try:
                 connection.sock.settimeout(self._silence())
-                with self._watch.until(connection, begun + self._patience.body(len(into), 1)):
+                with self._watch.until(connection, begun + self._policy.body(len(into), 1)):
                     connection.request("GET", f"{url.path}?{url.query}" if url.query else url.path)
                     answer = connection.getresponse()
                     size = _body(answer, into)
@@ -99,7 +99,7 @@ class DirectReader:
         return None
 
     def _silence(self) -> float:
-        longest = self._patience.silence
+        longest = self._policy.silence
         return min(longest, max(_SHORTEST, _UNUSUAL * self._pace)) if self._pace else longest
 
     def _take(self, url: SplitResult, *, fresh: bool) -> _Connection:
@@ -109,7 +109,7 @@ class DirectReader:
                 if not fresh and time.monotonic() - since < _IDLE:
                     return connection
                 connection.close()
-        host, wait = url.hostname or "", self._patience.connect
+        host, wait = url.hostname or "", self._policy.connect
         if url.scheme == "https":
             connection = http.client.HTTPSConnection(host, url.port, timeout=wait, context=self._tls())
         else:

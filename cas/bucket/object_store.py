@@ -17,7 +17,7 @@ from obstore.store import ObjectStore
 from cas.bucket.base import Bucket, Entry, Kind, Part, Stored, Upload, Uploads, Versions
 from cas.bucket.event_loop import loop, run
 from cas.bucket.obstore_errors import translate
-from cas.bucket.retry import Patience, persist, within
+from cas.bucket.retry import RetryPolicy, retry, with_timeout
 from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, StoreError, Transient, Unsupported
 from cas.formats.digest import Buffer
 
@@ -38,7 +38,7 @@ class ObjectBucket(Bucket):
         self,
         url: str,
         connect: Callable[[bool], ObjectStore],
-        patience: Patience,
+        policy: RetryPolicy,
         *,
         conditional: bool = True,
         remote: bool = True,
@@ -58,7 +58,7 @@ class ObjectBucket(Bucket):
         self.url = url
         self._where = f"{url} at {endpoint}" if endpoint else url
         self._connect = connect
-        self._patience = patience
+        self._policy = policy
         self._conditional = conditional
         self._remote = remote
         self._writable = writable
@@ -91,7 +91,7 @@ class ObjectBucket(Bucket):
             if self._direct is None and (address := self._address):
                 from cas.bucket.http_reader import DirectReader
 
-                self._direct = DirectReader(lambda key: address(self._client(True), key), self._patience)
+                self._direct = DirectReader(lambda key: address(self._client(True), key), self._policy)
             return self._direct
 
     def head(self, key: str) -> Entry:
@@ -138,7 +138,7 @@ class ObjectBucket(Bucket):
 
         async def attempt(stretch: float) -> None:
             what = f"delete {key} in {self._where}"
-            await within(self._patience.answer * stretch, what, obstore.delete_async(self._client(True), key))
+            await with_timeout(self._policy.answer * stretch, what, obstore.delete_async(self._client(True), key))
 
         if key == self._witness:
             self._witness = ""
@@ -171,7 +171,7 @@ class ObjectBucket(Bucket):
     ) -> GetResult:
         options: GetOptions = {"head": head} if span is None else {"range": span}
         request = obstore.get_async(self._client(True), key, options=options)
-        return await within(self._patience.answer * stretch, what, request)
+        return await with_timeout(self._policy.answer * stretch, what, request)
 
     async def _head(self, key: str, stretch: float) -> Entry:
         what = f"head {key} in {self._where}"
@@ -187,7 +187,7 @@ class ObjectBucket(Bucket):
         pages = obstore.list(self._client(True), prefix.rstrip("/") or None, chunk_size=1000)
         while True:
             what = f"list {prefix} in {self._where}"
-            page = await within(self._patience.answer * stretch, what, _next_page(pages))
+            page = await with_timeout(self._policy.answer * stretch, what, _next_page(pages))
             if page is None:
                 return sorted(found)
             found += [Entry(meta["path"], meta["size"], meta["last_modified"], _tag(meta)) for meta in page]
@@ -198,7 +198,9 @@ class ObjectBucket(Bucket):
         obstore takes any well-formed document for an empty listing, such as a proxy's error page with status 200.
         """
         what = f"list {prefix} in {self._where}"
-        top = await within(self._patience.answer * stretch, what, obstore.list_with_delimiter_async(self._client(True)))
+        top = await with_timeout(
+            self._policy.answer * stretch, what, obstore.list_with_delimiter_async(self._client(True))
+        )
         if not top["objects"] and not top["common_prefixes"]:
             raise Transient(f"{what}: the listing is empty, though {self._witness} is there: check the endpoint")
 
@@ -209,7 +211,7 @@ class ObjectBucket(Bucket):
         if size > limit:
             raise ObjectTooLarge(key, self._where, size, limit)
         # The body in one piece: taken as a stream and joined here it costs twice the CPU (docs/performance.md).
-        body = await within(self._patience.body(size, stretch), what, result.bytes_async())
+        body = await with_timeout(self._policy.body(size, stretch), what, result.bytes_async())
         if len(body) != size:
             raise Transient(f"{what}: {len(body)} of {size} bytes came")
         return memoryview(body)
@@ -220,7 +222,7 @@ class ObjectBucket(Bucket):
         whole = result.meta["size"]
         if whole < start + size:
             raise StoreError(f"{what}: it has {whole} bytes, and bytes up to {start + size} were asked for")
-        body = await within(self._patience.body(size, stretch), what, result.bytes_async())
+        body = await with_timeout(self._policy.body(size, stretch), what, result.bytes_async())
         if len(body) != size:
             raise Transient(f"{what}: {len(body)} of {size} bytes came")
         return Part(memoryview(body), whole, _tag(result.meta))
@@ -236,7 +238,7 @@ class ObjectBucket(Bucket):
             mode="create" if verb == "create" else "overwrite",
             use_multipart=False,
         )
-        await within(self._patience.body(len(data), stretch), f"{verb} {key} in {self._where}", request)
+        await with_timeout(self._policy.body(len(data), stretch), f"{verb} {key} in {self._where}", request)
 
     def _overwrite(self, key: str, data: Buffer, kind: Kind) -> bool:
         self._call("put", key, lambda stretch: self._put("put", key, data, kind, stretch))
@@ -278,7 +280,7 @@ class ObjectBucket(Bucket):
             except Exception as error:
                 raise translate(error, key, self._where, verb) from error
 
-        return run(loop(), persist(self._patience, translated))
+        return run(loop(), retry(self._policy, translated))
 
 
 async def _next_page(pages: Any) -> Any:

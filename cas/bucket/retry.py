@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Limits of one request and of its repetition. Times are seconds, sizes bytes.
 
     A request that was cut for slowness gets twice the time on its next attempt, so that a slow link
@@ -43,30 +43,30 @@ class Patience:
         return (self.answer + size / self.rate) * stretch
 
 
-async def persist(patience: Patience, attempt: Callable[[float], Awaitable[T]]) -> T:
+async def retry(policy: RetryPolicy, attempt: Callable[[float], Awaitable[T]]) -> T:
     """The first success of `attempt`, repeated after Transient errors; raises the last one when tries run out.
 
     attempt: is given the factor by which to stretch its time limits.
     """
     stretch, begun = 1.0, time.monotonic()
-    for tried in range(1, patience.attempts + 1):
+    for tried in range(1, policy.attempts + 1):
         try:
             return await attempt(stretch)
         except Transient as error:
-            allowed = patience.unreachable_attempts if isinstance(error, Unreachable) else patience.attempts
+            allowed = policy.unreachable_attempts if isinstance(error, Unreachable) else policy.attempts
             spent = time.monotonic() - begun
-            if tried >= allowed or spent >= patience.give_up:
+            if tried >= allowed or spent >= policy.give_up:
                 raise type(error)(f"{error} (gave up after {tried} tries in {spent:.0f} s)") from error
             if isinstance(error, Stalled):
                 stretch = min(stretch * 2, 8)
             import random
 
-            pause = min(patience.backoff * 2 ** (tried - 1), patience.backoff_cap)
+            pause = min(policy.backoff * 2 ** (tried - 1), policy.backoff_cap)
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 (jitter, no secret)
     raise AssertionError("unreachable: attempts is at least 1")
 
 
-async def within(seconds: float, what: str, work: Awaitable[T]) -> T:
+async def with_timeout(seconds: float, what: str, work: Awaitable[T]) -> T:
     """The result of `work`; cuts it and raises Stalled after `seconds`."""
     try:
         async with asyncio.timeout(seconds):

@@ -206,9 +206,9 @@ def _restored(
         listen = reporter.listen
         recorder = None
         if (receipt or receipt_wanted()) and not dry_run:
-            from cas.ops.restore.receipts import Recorder
+            from cas.ops.restore.receipts import ReceiptWriter
 
-            recorder = stack.enter_context(Recorder(store, listen, reason=chosen.reason))
+            recorder = stack.enter_context(ReceiptWriter(store, listen, reason=chosen.reason))
             listen = recorder.listen
         done = restorer.restore(
             chosen.version(),

@@ -229,7 +229,7 @@ def read_at(fd: int, view: memoryview, offset: int) -> int:
 
 
 def free_bytes(path: Path) -> int:
-    """Room for ordinary users on the file system of `path`."""
+    """Space for ordinary users on the file system of `path`."""
     with explained(path):
         found = os.statvfs(path)
         return found.f_bavail * found.f_frsize

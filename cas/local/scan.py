@@ -16,16 +16,16 @@ from cas.formats.manifest import ChunkRef
 from cas.local import verified
 from cas.local.fs import is_file, opened, read_at
 from cas.local.targets import PARTS, Local, Target
-from cas.local.verified import Seen, Trust
+from cas.local.verified import FileStamp, VerifiedFiles
 from cas.parallel import Pool, for_each
 
 
-def survey(targets: Sequence[Target], limits: Limits, listen: events.Listener, *, rehash: bool = False) -> list[Local]:
+def scan(targets: Sequence[Target], limits: Limits, listen: events.Listener, *, rehash: bool = False) -> list[Local]:
     """What is here of each target.
 
     rehash: read every file, whatever the record says. Unreadable files count as absent.
     """
-    records = {root: Trust(root) for root in {target.root for target in targets}}
+    records = {root: VerifiedFiles(root) for root in {target.root for target in targets}}
     parts = {root: _part_names(root) for root in records}
     states = [_State(target, records[target.root], parts[target.root], rehash) for target in targets]
     looks: dict[Extent, list[_Look]] = {}
@@ -88,9 +88,9 @@ class _File:
 class _State:
     """The candidates for one target."""
 
-    def __init__(self, target: Target, record: Trust, parts: list[str], rehash: bool) -> None:
+    def __init__(self, target: Target, record: VerifiedFiles, parts: list[str], rehash: bool) -> None:
         self.target = target
-        self.trusted: dict[tuple[str, ...], Seen] = {}
+        self.trusted: dict[tuple[str, ...], FileStamp] = {}
         self.files: list[_File] = []
         for place in _candidates(target):
             seen = None if rehash else record.find(place, target.content)
@@ -143,7 +143,7 @@ def hash_all(
 
     def hash_one(extent: Extent) -> None:
         digest = None
-        with contextlib.suppress(OSError), buffers.lend() as buffer, opened(extent.path) as fd:
+        with contextlib.suppress(OSError), buffers.acquire() as buffer, opened(extent.path) as fd:
             if len(buffer) < extent.size:
                 buffer.extend(bytes(extent.size - len(buffer)))
             with memoryview(buffer) as whole, whole[: extent.size] as view:

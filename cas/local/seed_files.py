@@ -11,7 +11,7 @@ from cas.formats.chunking import CHUNK
 from cas.formats.manifest import MAX_CHUNKS
 from cas.local.fs import is_file
 from cas.local.hf_cache import PRIVATE
-from cas.local.verified import Chunks, Trust
+from cas.local.verified import Chunks, VerifiedFiles
 
 _LARGEST = MAX_CHUNKS * CHUNK
 """Bytes of the largest file that a manifest of ours can name."""
@@ -91,7 +91,7 @@ class Candidates:
     def hear(self, folder: Path, seed: Path, *, related: bool) -> None:
         """Takes up what an earlier restore into `folder` left word of."""
         if os.path.isdir(folder / PRIVATE):
-            for path, chunks in Trust(folder).hints():
+            for path, chunks in VerifiedFiles(folder).hints():
                 found = self._take(path, seed, related)
                 if found:
                     found.chunks = chunks

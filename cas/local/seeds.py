@@ -21,7 +21,7 @@ from cas.formats import chunking
 from cas.formats.manifest import ChunkRef
 from cas.local.scan import Extent, hash_all
 from cas.local.seed_files import Candidate, Candidates, Identity, unreadable
-from cas.local.targets import PARTS, Local, Spot, Target
+from cas.local.targets import PARTS, ChunkLocation, Local, Target
 
 # This much of a file, taken from all over it, is tried first: of one that looks like a version of what is wanted, and
 # of one that looks like nothing in particular. It is given up when less than one byte in fifty was of use.
@@ -38,7 +38,7 @@ _TOGETHER = 64 * MIB
 
 def find(
     wanted: Sequence[Target], local: Sequence[Local], seeds: Iterable[Path], limits: Limits, listen: events.Listener
-) -> Mapping[ChunkRef, Spot]:
+) -> Mapping[ChunkRef, ChunkLocation]:
     """Where on this machine chunks seem to lie that `local` lacks.
 
     wanted, local: as for plan.make_plan. seeds: folders to look through besides those of the wanted repos. A seed that
@@ -59,7 +59,7 @@ class _Search:
         self, wanted: Sequence[Target], local: Sequence[Local], limits: Limits, listen: events.Listener
     ) -> None:
         self.missing: set[ChunkRef] = set()
-        self.found: dict[ChunkRef, Spot] = {}
+        self.found: dict[ChunkRef, ChunkLocation] = {}
         self._limits, self._listen = limits, listen
         self._guard = threading.Lock()
         self._told = False
@@ -83,7 +83,7 @@ class _Search:
         """Takes somebody's word for the chunks a file consists of."""
         offset = 0
         for chunk in chunks:
-            self._hit(chunk, Spot(path, offset, seed))
+            self._hit(chunk, ChunkLocation(path, offset, seed))
             offset += chunk.size
 
     def look_through(self, given: Sequence[Path]) -> None:
@@ -128,7 +128,7 @@ class _Search:
     def _likely(self, file: Candidate) -> bool:
         return file.related or file.size in self._same_size or bool(file.names & self._names.keys())
 
-    def _hit(self, chunk: ChunkRef, spot: Spot) -> bool:
+    def _hit(self, chunk: ChunkRef, spot: ChunkLocation) -> bool:
         with self._guard:
             if chunk not in self.missing:
                 return False
@@ -174,7 +174,7 @@ class _Search:
 
         def heard(extent: Extent, digest: str | None) -> None:
             file = files[extent.path]
-            spot = Spot(extent.path, extent.offset, file.seed)
+            spot = ChunkLocation(extent.path, extent.offset, file.seed)
             if digest is not None and self._hit(ChunkRef(digest, extent.size), spot):
                 with self._guard:
                     found[file] += extent.size

@@ -11,7 +11,7 @@ from cas.config import CacheDirs
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
 from cas.local.hf_cache import PRIVATE, RepoCache
-from cas.local.verified import Seen
+from cas.local.verified import FileStamp
 
 PARTS = (PRIVATE, "parts")
 """Where part files lie below a root: on the file system they will be renamed within."""
@@ -56,12 +56,12 @@ class Local:
     chunks, the most complete first.
     """
 
-    whole: Mapping[tuple[str, ...], Seen] = field(default_factory=dict)
+    whole: Mapping[tuple[str, ...], FileStamp] = field(default_factory=dict)
     sources: tuple[tuple[tuple[str, ...], frozenset[int]], ...] = ()
     parts: tuple[tuple[str, frozenset[int]], ...] = ()
 
 
-class Spot(NamedTuple):
+class ChunkLocation(NamedTuple):
     """Where a chunk lies in a local file. seed: the folder in which the file was found."""
 
     path: Path

@@ -29,7 +29,7 @@ _LARGEST = 64 * 1024 * 1024
 T = TypeVar("T")
 
 
-class Seen(msgspec.Struct, frozen=True, array_like=True):
+class FileStamp(msgspec.Struct, frozen=True, array_like=True):
     """A verified file as it was. content: 64 hex. size: bytes. mtime: nanoseconds."""
 
     content: str
@@ -39,7 +39,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
 
 class _Document(msgspec.Struct, frozen=True):
     version: int
-    files: dict[str, Seen]
+    files: dict[str, FileStamp]
 
 
 class _Lists(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class _Lists(msgspec.Struct, frozen=True):
     contents: dict[str, Chunks]
 
 
-class Trust:
+class VerifiedFiles:
     """The record of one root folder."""
 
     def __init__(self, root: Path) -> None:
@@ -55,7 +55,7 @@ class Trust:
         document = _read(root / PRIVATE / _NAME, _Document, _LARGEST)
         self._seen = document.files if document and document.version == 1 else {}
 
-    def find(self, parts: tuple[str, ...], content: str) -> Seen | None:
+    def find(self, parts: tuple[str, ...], content: str) -> FileStamp | None:
         """What the record says of the file `parts`, if it was verified to be `content` and is as it was."""
         seen = self._seen.get("/".join(parts))
         return seen if seen and seen == look(self._root.joinpath(*parts), content) else None
@@ -66,7 +66,7 @@ class Trust:
         seen = self._seen.get(real.relative_to(root).as_posix()) if real.is_relative_to(root) else None
         return None if seen is None else look(real, seen.content) == seen
 
-    def knows(self, parts: tuple[str, ...], seen: Seen) -> bool:
+    def knows(self, parts: tuple[str, ...], seen: FileStamp) -> bool:
         """Whether the record already says this."""
         return self._seen.get("/".join(parts)) == seen
 
@@ -79,7 +79,7 @@ class Trust:
             if chunks and whole and look(self._root / path, seen.content) == seen:
                 yield self._root / path, chunks
 
-    def keep(self, files: Mapping[tuple[str, ...], Seen], chunks: Mapping[str, Chunks]) -> None:
+    def keep(self, files: Mapping[tuple[str, ...], FileStamp], chunks: Mapping[str, Chunks]) -> None:
         """Writes the next record: this one and `files`, without files that are gone.
 
         chunks: of each content in `files`. Raises CacheError when the folder cannot be written.
@@ -100,7 +100,7 @@ class Trust:
         return document.contents if document and document.version == 1 else {}
 
 
-def look(path: Path, content: str) -> Seen | None:
+def look(path: Path, content: str) -> FileStamp | None:
     """What the record would say about a file now; None when it is absent or no ordinary file."""
     try:
         found = os.stat(path)
@@ -108,7 +108,7 @@ def look(path: Path, content: str) -> Seen | None:
         return None
     if not is_file(found):
         return None
-    return Seen(content, found.st_size, found.st_mtime_ns)
+    return FileStamp(content, found.st_size, found.st_mtime_ns)
 
 
 def _read(path: Path, kind: type[T], limit: int) -> T | None:

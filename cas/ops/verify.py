@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cas import config, events, refs
 from cas.local.hf_cache import RepoCache, is_commit
-from cas.local.scan import survey
+from cas.local.scan import scan
 from cas.local.targets import targets
 from cas.refs.reference import Resolved
 from cas.store.store import Store, open_store
@@ -55,7 +55,7 @@ def verify(
         resolved = refs.resolve(store if isinstance(store, Store) else open_store(store), reference)
     dirs = config.cache_dirs(cache_dir)
     wanted = targets(resolved.manifest, dirs)
-    found = survey(wanted, limits or config.Limits(), on_event, rehash=True)
+    found = scan(wanted, limits or config.Limits(), on_event, rehash=True)
     missing: list[str] = []
     damaged: list[str] = []
     files = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cas.errors import InputError, NotFoundError, RefUnset
 from cas.formats.digest import PREFIX, named, parse
 from cas.formats.manifest import Manifest, check_name
-from cas.parallel import Later
+from cas.parallel import BackgroundCall
 from cas.refs import reflog
 from cas.refs.reflog import Ref, RefLog
 from cas.store.store import Store
@@ -78,7 +78,7 @@ def resolve(store: Store, text: str) -> Resolved:
     """
     reference = parse_reference(text)
     # Whether this is a store at all, and one we may read, is asked meanwhile: a bucket may be 100 ms away.
-    checked = Later(store.check_format)
+    checked = BackgroundCall(store.check_format)
     try:
         digest = reference.digest
         if digest is None:

@@ -28,7 +28,7 @@ from cas.config import lease_seconds
 from cas.errors import CasError, FormatError, ObjectMissing, StoreError
 from cas.formats.manifest import Text
 from cas.host import whoami
-from cas.parallel import Later
+from cas.parallel import BackgroundCall
 from cas.store import condemned
 from cas.store.store import Store
 
@@ -122,7 +122,7 @@ class Lease:
                 self.write()
 
 
-class Held:
+class LeaseHandle:
     """A lease to publish under."""
 
     def __init__(self, store: Store, lease: Lease) -> None:
@@ -134,7 +134,7 @@ class Held:
         """Raises LeaseLost; to be asked before a ref is written, and after."""
         self._lease.check()
 
-    def doomed(self, digest: str) -> bool:
+    def is_condemned(self, digest: str) -> bool:
         """Whether a collector has condemned a chunk (64 hex), which then counts as absent; reads the lists once."""
         with self._reading:
             if self._condemned is None:
@@ -149,17 +149,17 @@ def hold(
     purpose: str,
     listen: events.Listener = events.ignore,
     abandoned: threading.Event | None = None,
-) -> Iterator[Held]:
+) -> Iterator[LeaseHandle]:
     """A lease for as long as the context lasts; waits for a sweep that is under way.
 
     purpose: what it is for, to be shown to a collector's user. abandoned: ends the waiting, with LeaseLost.
     """
     with Lease(store, f"{FOLDER}/{os.urandom(8).hex()}", purpose) as lease:
         _wait_for_sweeps(store, lease, listen, abandoned or threading.Event())
-        yield Held(store, lease)
+        yield LeaseHandle(store, lease)
 
 
-class Taken:
+class LazyLease:
     """A lease that is taken when something depends on it, which an unchanged publish does not; a context manager."""
 
     def __init__(self, store: Store, purpose: str, listen: events.Listener) -> None:
@@ -167,9 +167,9 @@ class Taken:
         self._abandoned = threading.Event()
         self._holding = hold(store, purpose, listen, self._abandoned)
         self._beginning = threading.Lock()
-        self._later: Later[Held] | None = None
+        self._later: BackgroundCall[LeaseHandle] | None = None
 
-    def __enter__(self) -> Taken:
+    def __enter__(self) -> LazyLease:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -182,16 +182,16 @@ class Taken:
     def begin(self) -> None:
         """Begins to take it in a thread of its own, unless that was done."""
         with self._beginning:
-            self._later = self._later or Later(self._holding.__enter__)
+            self._later = self._later or BackgroundCall(self._holding.__enter__)
 
-    def doomed(self, digest: str) -> bool:
-        """As Held.doomed; takes the lease, and waits until it is taken."""
+    def is_condemned(self, digest: str) -> bool:
+        """As LeaseHandle.is_condemned; takes the lease, and waits until it is taken."""
         self.begin()
         assert self._later is not None
-        return self._later.result().doomed(digest)
+        return self._later.result().is_condemned(digest)
 
     def check(self) -> None:
-        """As Held.check; who took none depends on nothing that could be swept."""
+        """As LeaseHandle.check; who took none depends on nothing that could be swept."""
         if self._later is not None:
             self._later.result().check()
 

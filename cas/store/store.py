@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from cas import config
-from cas.bucket import Bucket, Kind, Patience, open_bucket
+from cas.bucket import Bucket, Kind, RetryPolicy, open_bucket
 from cas.errors import (
     ChunkCorrupt,
     ChunkMissing,
@@ -34,7 +34,7 @@ from cas.errors import (
 from cas.formats import manifest
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.manifest import ChunkRef, Manifest
-from cas.parallel import Room, for_each
+from cas.parallel import ReusableBuffer, for_each
 
 if TYPE_CHECKING:
     from cas.formats.frame import Decoder, Encoder
@@ -118,7 +118,7 @@ class Store:
         frame = self.get_frame(ref)
         return self.open_frame(ref, frame, decoder), len(frame)
 
-    def get_frame(self, ref: ChunkRef, room: Room | None = None) -> Buffer:
+    def get_frame(self, ref: ChunkRef, room: ReusableBuffer | None = None) -> Buffer:
         """The frame of a chunk as stored: not verified yet. Raises ChunkMissing.
 
         room: memory to use; the frame is then part of it, and valid until its next use.
@@ -262,12 +262,12 @@ class Store:
         return sorted({parts[1] for parts in keys if len(parts) == 3})
 
 
-def open_store(url: str | None = None, *, patience: Patience | None = None) -> Store:
+def open_store(url: str | None = None, *, policy: RetryPolicy | None = None) -> Store:
     """The store at `url` (default: CAS_STORE and its successors in docs/operations.md); makes no request.
 
     Raises InputError for an unknown scheme, AccessDenied when credentials are missing.
     """
-    return Store(open_bucket(config.store_url(url), patience))
+    return Store(open_bucket(config.store_url(url), policy))
 
 
 def chunk_key(digest: str) -> str:

@@ -11,7 +11,7 @@ from cas.errors import FormatError
 from cas.formats import safetensors
 from cas.formats.frame import Decoder, Encoder
 from cas.formats.manifest import ChunkRef
-from cas.parallel import Pool, Room
+from cas.parallel import Pool, ReusableBuffer
 from cas.store.store import Store
 
 
@@ -72,13 +72,13 @@ class StoredFile:
         """The bytes before the data, as `safetensors.parse` takes them; raises FormatError when the file has none."""
         if self.size < 8:
             raise FormatError("it is too short for a header")
-        first, room = memoryview(bytearray(8)), Room()
+        first, room = memoryview(bytearray(8)), ReusableBuffer()
         self.read([Range(0, 8, 0)], first, room)
         head = memoryview(bytearray(safetensors.length(bytes(first), self.size)))
         self.read([Range(0, len(head), 0)], head, room)
         return bytes(head)
 
-    def read(self, wanted: Iterable[Range], buffer: memoryview, room: Room) -> None:
+    def read(self, wanted: Iterable[Range], buffer: memoryview, room: ReusableBuffer) -> None:
         """Puts each range, which must lie within the file, where it says; raises ChunkMissing, ChunkCorrupt.
 
         room: memory for frames.
@@ -89,9 +89,9 @@ class StoredFile:
         for chunk, places in parts.items():
             self._copy(chunk, places, buffer, room)
 
-    def _copy(self, chunk: ChunkRef, places: Iterable[_Part], buffer: memoryview, room: Room) -> None:
+    def _copy(self, chunk: ChunkRef, places: Iterable[_Part], buffer: memoryview, room: ReusableBuffer) -> None:
         frame = self._store.get_frame(chunk, room)
-        with self._codecs.lend() as codec:
+        with self._codecs.acquire() as codec:
             plain = self._store.open_frame(chunk, frame, codec.decoder)
             for start, size, at in places:
                 buffer[at : at + size] = plain[start : start + size]

@@ -27,7 +27,7 @@ def bucket(proxy: FaultProxy, s3_url: str) -> Bucket:
 @pytest.fixture
 def published(proxy: FaultProxy, s3_url: str, tmp_path: Path) -> Store:
     """Holds FILES as `m:latest`."""
-    store = open_store(s3_url, patience=HURRIED)
+    store = open_store(s3_url, policy=HURRIED)
     publish_tree(store, write_tree(tmp_path / "source", FILES))
     proxy.requests.clear()
     return store

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.bucket import Bucket, Kind, Patience, open_bucket
-from cas.bucket.retry import persist
+from cas.bucket import Bucket, Kind, RetryPolicy, open_bucket
+from cas.bucket.retry import retry
 from cas.errors import (
     CasError,
     ChunkCorrupt,
@@ -56,7 +56,7 @@ class TestDamageOnTheWay:
     def test_every_kind_of_request_survives_broken_connections(
         self, proxy: FaultProxy, s3_url: str, tmp_path: Path, kind: Faulty
     ) -> None:
-        store = open_store(s3_url, patience=HURRIED)
+        store = open_store(s3_url, policy=HURRIED)
         for after in range(0, 12, 2):
             proxy.inject(Fault(kind, after=after))
         publish_tree(store, write_tree(tmp_path / "source", FILES))
@@ -108,7 +108,7 @@ class TestDamageThatStays:
             proxy.clear()
             proxy.inject(Fault(Faulty.ERROR_PAGE, method="GET", path_contains=path, times=None))
             with pytest.raises(kind, match=says):
-                cas.restore("m", open_store(s3_url, patience=HURRIED), cache_dir=tmp_path / "hub")
+                cas.restore("m", open_store(s3_url, policy=HURRIED), cache_dir=tmp_path / "hub")
             assert visible(tmp_path / "hub") == []
 
     def test_ranges_are_not_relied_upon(self, published: Store, proxy: FaultProxy, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ class TestWrites:
     def test_conditional_writes_are_refused_once(self, proxy: FaultProxy, s3_url: str, tmp_path: Path) -> None:
         """As by Backblaze B2. The rest of the publish pays nothing for it but a look before each write."""
         proxy.inject(Fault(Faulty.STATUS, status=501, code="NotImplemented", method="PUT"))
-        store = open_store(s3_url, patience=HURRIED)
+        store = open_store(s3_url, policy=HURRIED)
         files = {f"{number}.bin": os.urandom(1000) for number in range(20)}
         publish_tree(store, write_tree(tmp_path / "source", files))
         assert proxy.count("PUT") == 1 + len(store.bucket.list(""))
@@ -272,7 +272,7 @@ class TestGivingUp:
         for _ in range(2):
             pauses: list[float] = []
             with pytest.raises(Transient):
-                asyncio.run(persist(Patience(), fail))
+                asyncio.run(retry(RetryPolicy(), fail))
             longest = [0.25, 0.5, 1, 2, 4, 6, 6, 6, 6]
             assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True))
             drawn.append(pauses)
@@ -285,5 +285,5 @@ class TestGivingUp:
 
         stretches: list[float] = []
         with pytest.raises(Stalled):
-            asyncio.run(persist(replace(HURRIED, attempts=6), stall))
+            asyncio.run(retry(replace(HURRIED, attempts=6), stall))
         assert stretches == [1, 2, 4, 8, 8, 8]

@@ -131,7 +131,7 @@ def test_a_store_that_is_away_or_refuses_makes_way_for_nothing(
         choose(eu, model="m", store=open_store("s3://no-such-bucket/cas"))
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StoreError, match="no connection"):
-        choose(eu, model="m", store=open_store(s3_url, patience=HURRIED))
+        choose(eu, model="m", store=open_store(s3_url, policy=HURRIED))
 
 
 def test_restore_run_and_env_without_a_reference_take_what_the_environment_names(boot: Boot) -> None:

@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from cas.bucket import Bucket, Entry, Kind, Patience
+from cas.bucket import Bucket, Entry, Kind, RetryPolicy
 from cas.formats.digest import Buffer
 from cas.store.store import Store
 from tools.servers.fault_proxy import FaultProxy
 from tools.servers.seaweed import SeaweedFS
 from tools.servers.serving import ClosableServer
 
-HURRIED = Patience(connect=2, answer=3, silence=1, rate=256 * 1024, attempts=9, backoff=0.01, backoff_cap=0.05)
-"""Production patience in fast motion: the same rules, with limits a test can wait for."""
+HURRIED = RetryPolicy(connect=2, answer=3, silence=1, rate=256 * 1024, attempts=9, backoff=0.01, backoff_cap=0.05)
+"""The production retry policy in fast motion: the same rules, with limits a test can wait for."""
 
 
 @contextlib.contextmanager

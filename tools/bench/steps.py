@@ -21,7 +21,7 @@ import numpy as np
 import zstandard
 
 from cas.bucket import Kind, open_bucket
-from cas.bucket.retry import Patience
+from cas.bucket.retry import RetryPolicy
 from cas.formats import planes
 from cas.formats.chunking import CHUNK
 from cas.formats.digest import hex_of
@@ -117,7 +117,7 @@ def _network(plain: bytes, server: SeaweedFS) -> Mapping[str, Callable[[], int]]
     frame = Encoder().encode(plain, 4)
     os.environ.update({k: v for k, v in server.env(_BUCKET).items() if k.startswith("AWS_")})
     os.environ.pop("AWS_CA_BUNDLE", None)
-    bucket = open_bucket(f"s3://{_BUCKET}", Patience())
+    bucket = open_bucket(f"s3://{_BUCKET}", RetryPolicy())
     keys = [f"chunks/{number}" for number in range(_CHUNKS)]
     _together(keys, lambda key: bucket.put(key, frame, Kind.CHUNK))
     rooms: queue.SimpleQueue[memoryview] = queue.SimpleQueue()

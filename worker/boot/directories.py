@@ -13,7 +13,7 @@ from cas.errors import CacheError, CasError
 from cas.formats.manifest import Manifest
 from cas.local import fs
 from cas.local.fs import Folder, LinksUnsupported
-from cas.parallel import Later
+from cas.parallel import BackgroundCall
 from worker.boot.environment import hub_of
 
 # A volume whose server is gone lets a call wait for ever.
@@ -46,7 +46,7 @@ def examine(paths: Iterable[Path], within: float = _ANSWERS_WITHIN) -> list[Find
     within: seconds for all of them together; a directory that takes longer is of no use.
     """
     deadline = time.monotonic() + within
-    looks = [(path, Later(lambda path=path: _examined(path))) for path in paths]  # type: ignore[misc]
+    looks = [(path, BackgroundCall(lambda path=path: _examined(path))) for path in paths]  # type: ignore[misc]
     found = []
     for path, look in looks:
         if look.ends_within(max(0.0, deadline - time.monotonic())):
@@ -94,10 +94,10 @@ def rank(paths: Sequence[Path], manifest: Manifest, root: Path = Path("/")) -> t
 def missing(manifest: Manifest, directory: Path) -> int:
     """Bytes of a version that `directory` has no verified file of, by record; less what part files take up."""
     from cas.local.targets import PARTS, targets
-    from cas.local.verified import Trust
+    from cas.local.verified import VerifiedFiles
 
     wanted = targets(manifest, CacheDirs(hub_of(directory), directory))
-    records = {target.root: Trust(target.root) for target in wanted}
+    records = {target.root: VerifiedFiles(target.root) for target in wanted}
     lacks = sum(
         max(target.size, 1)
         for target in wanted

@@ -18,7 +18,7 @@ from cas.parallel import for_each
 from worker.boot import environment
 from worker.boot.directories import Ranked
 from worker.model import hub_space
-from worker.model.recorder import Notebook
+from worker.model.recorder import Recorder
 
 _PIECE = 4 * 1024 * 1024
 
@@ -56,7 +56,7 @@ class HubFailed(StoreError):
         self.away = away
 
 
-def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], notebook: Notebook) -> Brought:
+def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], recorder: Recorder) -> Brought:
     """The model in the first of `paths` that takes it; one that has it already comes before the others.
 
     seeds: hub caches of other programs. One that has it all does when the hub cannot be reached, and stays as it is.
@@ -74,17 +74,17 @@ def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], notebook:
         environment.apply(path)
         begun = time.time()
         try:
-            gathered = _into(path, source, files, notebook)
+            gathered = _into(path, source, files, recorder)
         except CacheError as error:
             problems.append(f"{path}: {error}")
-            notebook.warn(f"{problems[-1]}; trying the next directory")
+            recorder.warn(f"{problems[-1]}; trying the next directory")
         except AccessDenied as error:
             raise HubFailed(str(error), away=False) from error
         except (StoreError, NotFoundError) as error:
             # The hub's client goes without it where a directory has all that it last heard of.
             failed.append((path, error))
             if path != ordered[-1]:
-                notebook.warn(f"{error}; trying the next directory")
+                recorder.warn(f"{error}; trying the next directory")
         except IntegrityError as error:
             damaged = error
         else:
@@ -96,13 +96,13 @@ def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], notebook:
     if not failed:
         raise CacheError(f"no directory of CAS_CACHE_DIRS takes the model: {'; '.join(problems)}")
     away = files is None or any(isinstance(error, StoreError) for _, error in failed)
-    if away and (found := _of_others(source, seeds, notebook)):
+    if away and (found := _of_others(source, seeds, recorder)):
         return found
     others = f" (nor in {', '.join(str(path) for path, _ in failed[1:])})" if failed[1:] else ""
     raise HubFailed("; ".join([f"{failed[0][1]}{others}", *problems]), away=away) from failed[0][1]
 
 
-def _into(path: Path, source: Source, files: Sequence[hub_space.Listed] | None, notebook: Notebook) -> Gathered:
+def _into(path: Path, source: Source, files: Sequence[hub_space.Listed] | None, recorder: Recorder) -> Gathered:
     """As `bring`; raises CacheError where the files do not fit, and leaves none of them behind then."""
     hub = environment.hub_of(path)
     # Of files that the hub does not list nobody knows more than that they take up room, unless they are here.
@@ -110,7 +110,7 @@ def _into(path: Path, source: Source, files: Sequence[hub_space.Listed] | None, 
         raise CacheError(problem)
     before = hub_space.content(source, hub)
     try:
-        return bring(source, CacheDirs(hub, path), notebook)
+        return bring(source, CacheDirs(hub, path), recorder)
     except (CacheError, StoreError) as error:
         if not hub_space.says_full(error):
             raise
@@ -133,7 +133,7 @@ def complete(source: Source, hub: Path) -> bool:
     return True
 
 
-def _of_others(source: Source, seeds: Sequence[Path], notebook: Notebook) -> Brought | None:
+def _of_others(source: Source, seeds: Sequence[Path], recorder: Recorder) -> Brought | None:
     """What another program downloaded, where all of it is what its names say. Nothing of it is touched."""
     for hub in seeds:
         if hub != environment.hub_of(hub.parent) or not complete(source, hub):
@@ -141,34 +141,34 @@ def _of_others(source: Source, seeds: Sequence[Path], notebook: Notebook) -> Bro
         try:
             gathered = gather(source, CacheDirs(hub, hub.parent), events.ignore, download=False)
             nameless = [file.real for repo in gathered.repos for file in repo.files if file.blob is None]
-            damaged = [file.real for _, file in _damaged(gathered, notebook)]
+            damaged = [file.real for _, file in _damaged(gathered, recorder)]
         except (CasError, OSError):
             continue
         if wrong := [*nameless, *damaged]:
-            notebook.warn(f"{wrong[0]} cannot be verified: {hub} is of no use")
+            recorder.warn(f"{wrong[0]} cannot be verified: {hub} is of no use")
             continue
-        notebook.warn(f"Hugging Face cannot be reached: running what {hub} holds, verified")
+        recorder.warn(f"Hugging Face cannot be reached: running what {hub} holds, verified")
         return Brought(gathered, Ranked(hub.parent, "it holds what the platform downloaded"), time.time(), asked=False)
     return None
 
 
-def bring(source: Source, dirs: CacheDirs, notebook: Notebook) -> Gathered:
+def bring(source: Source, dirs: CacheDirs, recorder: Recorder) -> Gathered:
     """Downloads what is missing, and once more what is damaged.
 
     Raises InputError, NotFoundError, StoreError when the hub does not answer and the cache has not all of it,
     CacheError, or IntegrityError for a file that stays damaged.
     """
-    gathered = gather(source, dirs, notebook.listen, download=True)
-    damaged = _damaged(gathered, notebook)
+    gathered = gather(source, dirs, recorder.listen, download=True)
+    damaged = _damaged(gathered, recorder)
     if not damaged:
         return gathered
     for repo, file in damaged:
-        notebook.error(f"{file.real} is not what its name says ({file.path} of {repo}): downloading it again")
+        recorder.error(f"{file.real} is not what its name says ({file.path} of {repo}): downloading it again")
         file.real.unlink(missing_ok=True)
         for link in dirs.hub.glob(f"models--{repo.replace('/', '--')}/snapshots/*/{file.path}"):
             link.unlink()
-    gathered = gather(source, dirs, notebook.listen, download=True)
-    if damaged := _damaged(gathered, notebook):
+    gathered = gather(source, dirs, recorder.listen, download=True)
+    if damaged := _damaged(gathered, recorder):
         repo, file = damaged[0]
         raise IntegrityError(
             f"{file.path} of {repo} arrives damaged from the hub: look at HF_ENDPOINT and what stands in front of it"
@@ -176,8 +176,8 @@ def bring(source: Source, dirs: CacheDirs, notebook: Notebook) -> Gathered:
     return gathered
 
 
-def _damaged(gathered: Gathered, notebook: Notebook) -> list[tuple[str, SnapshotFile]]:
-    notebook.phase("check")
+def _damaged(gathered: Gathered, recorder: Recorder) -> list[tuple[str, SnapshotFile]]:
+    recorder.phase("check")
     found: list[tuple[str, SnapshotFile]] = []
 
     def look(item: tuple[str, SnapshotFile]) -> None:

@@ -10,7 +10,7 @@ from worker import log
 from worker.boot.messages import Step
 
 
-class Notebook:
+class Recorder:
     """Listens to the verbs of one boot.
 
     quiet_receipts: nobody asked for receipts, so one that fails is no news. follow: hears how bytes move.

@@ -38,9 +38,9 @@ def main(paths: list[str], parent: Parent) -> int:
     with contextlib.suppress(OSError):
         os.nice(_AFTER_IMPORTS)
     from cas.cli.progress import Reporter
-    from worker.model.recorder import Notebook
+    from worker.model.recorder import Recorder
 
-    notebook = Notebook()
+    recorder = Recorder()
     sent = False
 
     def send(done: messages.Restored) -> None:
@@ -54,10 +54,10 @@ def main(paths: list[str], parent: Parent) -> int:
         from worker.model.source_chain import Chain
 
         settings = Settings.read()
-        notebook.quiet_receipts = not settings.receipt_named
+        recorder.quiet_receipts = not settings.receipt_named
         with Reporter() as reporter:
-            notebook.follow = reporter.listen
-            Chain(settings, [Path(path) for path in paths], notebook, partial(_ended, parent)).walk(send)
+            recorder.follow = reporter.listen
+            Chain(settings, [Path(path) for path in paths], recorder, partial(_ended, parent)).walk(send)
     except Exception as error:
         code = getattr(error, "exit_code", 1)
         if sent:
@@ -69,9 +69,9 @@ def main(paths: list[str], parent: Parent) -> int:
             messages.Failed(
                 exit_code=code,
                 causes=tuple(causes),
-                steps=notebook.steps(),
-                warnings=tuple(notebook.warnings),
-                errors=tuple(notebook.errors),
+                steps=recorder.steps(),
+                warnings=tuple(recorder.warnings),
+                errors=tuple(recorder.errors),
             ),
         )
         return int(code)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cas
-from cas.bucket import Patience
+from cas.bucket import RetryPolicy
 from cas.config import hub_endpoint
 from cas.errors import (
     CacheError,
@@ -25,7 +25,7 @@ from cas.errors import (
     StoreError,
     StoreMissing,
 )
-from cas.ops.restore.receipts import Recorder, Step
+from cas.ops.restore.receipts import ReceiptWriter, Step
 from cas.refs.reference import DEFAULT_TAG, Resolved, parse_reference, resolve
 from cas.refs.selection import Choice, choose
 from cas.store.store import Store, open_store
@@ -33,7 +33,7 @@ from worker.boot import directories, environment, kept
 from worker.boot.directories import Ranked
 from worker.boot.messages import Bytes, Ended, Restored, Source
 from worker.boot.settings import Settings
-from worker.model.recorder import Notebook
+from worker.model.recorder import Recorder
 
 if TYPE_CHECKING:
     from worker.model.hub_download import Brought
@@ -44,7 +44,7 @@ _RECEIPT_WITHIN = 3.0
 _READ_ONLY = ("https://", "http://")
 
 # There is somebody else to ask: less patient than a command whose only hope the store is.
-_PATIENCE = Patience(give_up=60.0)
+_PATIENCE = RetryPolicy(give_up=60.0)
 
 Told = Callable[[Restored], None]
 
@@ -65,9 +65,9 @@ class Chain:
     """
 
     def __init__(
-        self, settings: Settings, paths: Sequence[Path], notebook: Notebook, ended: Callable[[], Ended | None]
+        self, settings: Settings, paths: Sequence[Path], recorder: Recorder, ended: Callable[[], Ended | None]
     ) -> None:
-        self._settings, self._paths, self._notebook, self._ended = settings, paths, notebook, ended
+        self._settings, self._paths, self._recorder, self._ended = settings, paths, recorder, ended
         self._choice: Choice | None = None
         self._resolved: Resolved | None = None
         self._causes: list[str] = []
@@ -93,7 +93,7 @@ class Chain:
             self._causes.append(self._settings.no_store)
         for kind, url in self._sources():
             try:
-                store = open_store(url, patience=_PATIENCE)
+                store = open_store(url, policy=_PATIENCE)
             except (StoreError, CacheError) as error:  # of a later CacheError this machine's directories are the cause
                 self._step_down(kind, url, error)
                 continue
@@ -121,9 +121,9 @@ class Chain:
         self._causes.append(text)
         if isinstance(error, _DAMAGE) or self._lost(kind, error):
             self._damaged = True
-            self._notebook.error(f"{text}; trying what comes next")
+            self._recorder.error(f"{text}; trying what comes next")
         else:
-            self._notebook.warn(f"{text}; trying what comes next")
+            self._recorder.warn(f"{text}; trying what comes next")
             self._absent |= isinstance(error, NotFoundError)
             self._silent |= not isinstance(error, NotFoundError)
         if isinstance(error, NotFoundError) and self._resolved is None:
@@ -155,17 +155,17 @@ class Chain:
             self._choice = choose(os.environ, model=self._settings.model, default_lock=self._settings.lock, store=store)
 
     def _from_store(self, kind: Source, store: Store, tell: Told) -> None:
-        self._notebook.phase("resolve")
+        self._recorder.phase("resolve")
         self._choose(store)
         assert self._choice
         if self._resolved is None:
             self._resolved = self._known(self._choice) or resolve(store, self._choice.reference)
         with contextlib.ExitStack() as stack:
-            listen = self._notebook.listen
+            listen = self._recorder.listen
             recorder = None
             if self._settings.receipt and not store.url.startswith(_READ_ONLY):
                 within = {"reason": self._choice.reason, "within": _RECEIPT_WITHIN}
-                recorder = stack.enter_context(Recorder(store, listen, **within))  # type: ignore[arg-type]
+                recorder = stack.enter_context(ReceiptWriter(store, listen, **within))  # type: ignore[arg-type]
                 listen = recorder.listen
             place, done = self._restore(self._resolved, store, listen)
             if recorder:
@@ -189,7 +189,7 @@ class Chain:
         ranked, small = directories.rank(self._paths, version.manifest)
         problems = [f"{finding.path}: {finding.problem}" for finding in small]
         for problem in problems:
-            self._notebook.warn(f"{problem}; trying the next directory")
+            self._recorder.warn(f"{problem}; trying the next directory")
         for place in ranked:
             environment.apply(place.path)
             seeds = [*self._settings.seeds, *(path for path in self._paths if path != place.path and path.is_dir())]
@@ -199,7 +199,7 @@ class Chain:
                 )
             except CacheError as error:
                 problems.append(f"{place.path}: {error}")
-                self._notebook.warn(f"{problems[-1]}; trying the next directory")
+                self._recorder.warn(f"{problems[-1]}; trying the next directory")
         raise CacheError(f"no directory of CAS_CACHE_DIRS takes {version.exact}: {'; '.join(problems)}")
 
     def _from_here(self, tell: Told) -> bool:
@@ -218,11 +218,11 @@ class Chain:
             if directories.missing(version.manifest, path):
                 continue
             try:
-                place, done = self._restore(version, open_store("memory:"), self._notebook.listen)
+                place, done = self._restore(version, open_store("memory:"), self._recorder.listen)
             except CasError:
                 continue
             reason = self._choice.reason if self._choice and self._resolved else "the last one that was restored here"
-            self._notebook.warn(f"{self._why()}: running {version.exact}, which is in {path}, verified")
+            self._recorder.warn(f"{self._why()}: running {version.exact}, which is in {path}, verified")
             tell(self._outcome("here", str(path), place, done, reason))
             return True
         return False
@@ -239,9 +239,9 @@ class Chain:
                 raise
             raise NoSource([*self._causes, f"Hugging Face: {error}"], hub_away=True) from error
         instead = f" instead of {self._choice}" if self._choice else ""
-        self._notebook.warn(f"taking the model from Hugging Face{instead}, as {self._why()}")
+        self._recorder.warn(f"taking the model from Hugging Face{instead}, as {self._why()}")
         try:
-            brought = take(source, self._paths, self._settings.seeds, self._notebook)
+            brought = take(source, self._paths, self._settings.seeds, self._recorder)
         except HubFailed as error:
             raise NoSource([*self._causes, f"Hugging Face: {error}"], hub_away=error.away) from error
         except IntegrityError as error:
@@ -266,9 +266,9 @@ class Chain:
                 reused=done.reused,
                 present=max(0, done.total - done.fetched - done.reused),
             ),
-            steps=self._notebook.steps(),
-            warnings=tuple(self._notebook.warnings),
-            errors=tuple(self._notebook.errors),
+            steps=self._recorder.steps(),
+            warnings=tuple(self._recorder.warnings),
+            errors=tuple(self._recorder.errors),
         )
 
     def _downloaded(self, brought: Brought) -> Restored:
@@ -284,9 +284,9 @@ class Chain:
             complete=False,
             publish=self._settings.publish and self._unpublished and brought.asked,
             bytes=Bytes(total=total, downloaded=downloaded, present=total - downloaded),
-            steps=self._notebook.steps(),
-            warnings=tuple(self._notebook.warnings),
-            errors=tuple(self._notebook.errors),
+            steps=self._recorder.steps(),
+            warnings=tuple(self._recorder.warnings),
+            errors=tuple(self._recorder.errors),
         )
 
 

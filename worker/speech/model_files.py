@@ -11,7 +11,7 @@ from pathlib import Path
 from cas.errors import IntegrityError, NotFoundError
 from cas.local import verified
 from cas.local.hf_cache import RepoCache
-from cas.local.verified import Trust
+from cas.local.verified import VerifiedFiles
 
 MODEL_REPO = "SWivid/F5-TTS"
 WEIGHTS = "F5TTS_v1_Base/model_1250000.safetensors"
@@ -40,8 +40,8 @@ class ModelFile:
         if before != self._look():
             raise IntegrityError(f"{self.path} was written to while it was read: restore the model again")
 
-    def _look(self) -> tuple[str, verified.Seen | None]:
-        said = Trust(self.root).unchanged(self.path)
+    def _look(self) -> tuple[str, verified.FileStamp | None]:
+        said = VerifiedFiles(self.root).unchanged(self.path)
         if said is False:
             raise IntegrityError(
                 f"{self.path} changed since it was verified: restore it with `cas restore --verify`, or delete it"

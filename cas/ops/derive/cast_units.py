@@ -16,11 +16,11 @@ from cas.ops.derive import proof
 from cas.ops.derive.cast import cast
 from cas.ops.derive.plan import CastFile, Unit, units
 from cas.ops.derive.proof import Ledger, Turns
-from cas.parallel import Pool, Room, for_each
+from cas.parallel import Pool, ReusableBuffer, for_each
 from cas.store.store import Store
 from cas.store.stored_file import Codec
 
-Fill = Callable[[Unit, memoryview, memoryview, Room], None]
+Fill = Callable[[Unit, memoryview, memoryview, ReusableBuffer], None]
 Keep = Callable[[Unit, memoryview], Callable[[], int]]
 
 # What a unit of a float32 model needs while it is worked on: both sides (24), a frame (8), and a codec's buffers (40).
@@ -34,7 +34,7 @@ class _Bench:
     """Memory for both sides of a unit, and for a frame."""
 
     def __init__(self) -> None:
-        self._source, self._target, self.frame = Room(), Room(), Room()
+        self._source, self._target, self.frame = ReusableBuffer(), ReusableBuffer(), ReusableBuffer()
 
     def sides(self, unit: Unit) -> tuple[memoryview, memoryview]:
         return self._source.view(max(1, unit.source_size)), self._target.view(unit.size)
@@ -98,10 +98,16 @@ class Caster:
         codecs: Pool[Codec],
         limits: Limits,
         listen: events.Listener,
-        doomed: Callable[[str], bool],
+        is_condemned: Callable[[str], bool],
     ) -> None:
-        """doomed: tells chunks (64 hex) that count as absent, as a collector has condemned them."""
-        self._store, self._codecs, self._limits, self._listen, self._doomed = store, codecs, limits, listen, doomed
+        """is_condemned: tells chunks (64 hex) that count as absent, as a collector has condemned them."""
+        self._store, self._codecs, self._limits, self._listen, self._is_condemned = (
+            store,
+            codecs,
+            limits,
+            listen,
+            is_condemned,
+        )
         self.uploaded = self.wire = self.uploaded_chunks = 0
         self._counting = threading.Lock()
         self._there: set[str] = set()
@@ -118,7 +124,7 @@ class Caster:
         return [(ledger, tuple(chunks[ledger.file])) for ledger in ledgers]
 
     @staticmethod
-    def _fill(unit: Unit, source: memoryview, target: memoryview, room: Room) -> None:
+    def _fill(unit: Unit, source: memoryview, target: memoryview, room: ReusableBuffer) -> None:
         target[: unit.head] = unit.file.head[unit.start : unit.start + unit.head]
         for piece in unit.pieces:
             old, new = unit.file.header.tensors[piece.tensor], unit.file.tensors[piece.tensor]
@@ -138,19 +144,19 @@ class Caster:
         unknown = {digest: len(plain) for digest, plain, _ in pieces if digest not in self._there}
         if unknown:
             present = self._store.present(unknown, self._limits)
-            self._there.update(digest for digest in present if not self._doomed(digest))
+            self._there.update(digest for digest in present if not self._is_condemned(digest))
         frames = []
         for digest, plain, width in pieces:
             if digest not in self._there:
                 self._there.add(digest)
-                with self._codecs.lend() as codec:
+                with self._codecs.acquire() as codec:
                     frame = self._store.make_frame(digest, plain, width, codec.encoder, codec.decoder)
                 frames.append((digest, len(plain), frame))
         return partial(self._send, frames)
 
     def _send(self, frames: list[tuple[str, int, bytearray]]) -> int:
         for digest, size, frame in frames:
-            self._store.put_frame(digest, frame, overwrite=self._doomed(digest))
+            self._store.put_frame(digest, frame, overwrite=self._is_condemned(digest))
             with self._counting:
                 self.uploaded_chunks += 1
                 self.uploaded += size

@@ -13,7 +13,7 @@ from cas.ops.derive import plan, proof, variant
 from cas.ops.derive.cast_units import walk
 from cas.ops.derive.plan import CastFile, Unit
 from cas.ops.derive.variant import Chunks, Made
-from cas.parallel import Pool, Room
+from cas.parallel import Pool, ReusableBuffer
 from cas.store.store import Store, open_store
 from cas.store.stored_file import Codec, Range, StoredFile
 
@@ -61,7 +61,7 @@ def check(
             raise IntegrityError(f"{file.name} has {now.size} bytes in the variant, where its cast has {file.size}")
         stored[file] = chunks, now
 
-    def fill(unit: Unit, source: memoryview, target: memoryview, room: Room) -> None:
+    def fill(unit: Unit, source: memoryview, target: memoryview, room: ReusableBuffer) -> None:
         stored[unit.file][1].read([Range(unit.start, unit.size, 0)], target, room)
 
     total = sum(file.original.size + file.size for file in stored)

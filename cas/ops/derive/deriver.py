@@ -91,7 +91,7 @@ def derive(
     held = store if isinstance(store, Store) else open_store(store)
     original = refs.resolve(held, reference)
     variant.check_original(original)
-    with leases.Taken(held, f"derive {original.exact}", on_event) as lease:
+    with leases.LazyLease(held, f"derive {original.exact}", on_event) as lease:
         job = _Derivation(held, original, transform, limits or config.Limits(), on_event, lease)
         parent, _ = tagging.version(held, original.manifest.model, names[0], on_event)
         found = job.existing()
@@ -120,14 +120,14 @@ class _Derivation:
         transform: str,
         limits: config.Limits,
         listen: events.Listener,
-        lease: leases.Taken,
+        lease: leases.LazyLease,
     ) -> None:
         self._store, self._original, self._limits, self._listen = store, original, limits, listen
         self._lease = lease
         self._transform = transform
         self._cast = transform.removeprefix(variant.CAST)
         self._codecs = Pool(Codec, limits.workers)
-        self._caster = Caster(store, self._codecs, limits, listen, lease.doomed)
+        self._caster = Caster(store, self._codecs, limits, listen, lease.is_condemned)
         self._chunks: dict[CastFile, Chunks] = {}
         self._created = False
 

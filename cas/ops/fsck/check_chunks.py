@@ -12,7 +12,7 @@ from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
 from cas.formats.manifest import ChunkRef
 from cas.ops.fsck.damage import Trouble
 from cas.ops.fsck.inventory import Inventory
-from cas.parallel import Pool, Room, Workers, for_each
+from cas.parallel import Pool, ReusableBuffer, Workers, for_each
 from cas.store.store import Store
 
 # A flipped bit on the way is cured by asking again; one in the store is not.
@@ -27,11 +27,11 @@ def examine(store: Store, inventory: Inventory, digests: Sequence[bytes], limits
     if not digests:
         return
     threads = min(limits.requests, len(digests))
-    rooms, decoders = Pool(Room, threads), Workers(Decoder, limits.workers)
+    rooms, decoders = Pool(ReusableBuffer, threads), Workers(Decoder, limits.workers)
 
     def examine_one(item: tuple[int, bytes]) -> None:
         place, digest = item
-        with rooms.lend() as room:
+        with rooms.acquire() as room:
             trouble, wire = _look(store, digest.hex(), inventory.size(digest), room, decoders)
         told(place, digest, trouble, wire)
 
@@ -43,7 +43,7 @@ def examine(store: Store, inventory: Inventory, digests: Sequence[bytes], limits
 
 
 def _look(
-    store: Store, digest: str, size: int | None, room: Room, decoders: Workers[Decoder]
+    store: Store, digest: str, size: int | None, room: ReusableBuffer, decoders: Workers[Decoder]
 ) -> tuple[Trouble | None, int]:
     """What is wrong with a chunk, and the bytes its frame took."""
     trouble, wire = None, 0

@@ -17,7 +17,7 @@ from cas.ops.fsck.inventory import Inventory, documents
 from cas.ops.fsck.repair_sources import Ready, Source
 from cas.parallel import Workers, for_each
 from cas.store import leases
-from cas.store.leases import Held
+from cas.store.leases import LeaseHandle
 from cas.store.store import Store, manifest_key
 
 _PURPOSE = "cas fsck --repair-from"
@@ -53,7 +53,7 @@ class Repair:
             for version in sorted(self._inventory.recovered):
                 self._put_manifest(version, held)
 
-    def _from(self, source: Source, wanted: Mapping[str, int | None], held: Held) -> None:
+    def _from(self, source: Source, wanted: Mapping[str, int | None], held: LeaseHandle) -> None:
         before = len(self.chunks)
         sized = {digest: size for digest, size in wanted.items() if size is not None}
         needing = documents(self._store, self._inventory.versions, lambda version: recovered(self._sources, version))
@@ -66,7 +66,7 @@ class Repair:
             shown = ", ".join(named(digest)[:19] for digest in few) + (", …" if lacking > len(few) else "")
             self._listen(events.Warned(f"{source.name} lacks {lacking} of {len(wanted)} chunks ({shown})"))
 
-    def _mend(self, ready: Ready, wanted: Mapping[str, int | None], held: Held) -> None:
+    def _mend(self, ready: Ready, wanted: Mapping[str, int | None], held: LeaseHandle) -> None:
         tools = Workers(lambda: (Encoder(), Decoder()), self._limits.workers)
 
         def mend(item: tuple[str, int | None]) -> None:
@@ -96,7 +96,7 @@ class Repair:
         except IntegrityError:
             return None  # it was not what it seemed to be
 
-    def _put_manifest(self, version: Version, held: Held) -> None:
+    def _put_manifest(self, version: Version, held: LeaseHandle) -> None:
         for source in self._sources:
             if (data := source.document(version)) is not None:
                 held.check()

@@ -18,7 +18,7 @@ from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
 from cas.formats.manifest import MAX_MANIFEST, ChunkRef, Manifest
 from cas.local.fs import opened, read_at
 from cas.local.seeds import find
-from cas.local.targets import Local, Spot, Target, targets
+from cas.local.targets import ChunkLocation, Local, Target, targets
 from cas.ops.fsck.damage import Version
 from cas.store.store import FORMAT_KEY, Store, manifest_key, open_store
 
@@ -135,7 +135,7 @@ def _opened(name: str, store: Store) -> Source:
 class _Spots(Ready):
     """Places in local files where chunks seem to lie."""
 
-    def __init__(self, spots: Mapping[ChunkRef, Spot]) -> None:
+    def __init__(self, spots: Mapping[ChunkRef, ChunkLocation]) -> None:
         self._spots = spots
 
     def plain(self, digest: str, size: int | None, decoder: Decoder) -> Buffer | None:
@@ -152,7 +152,7 @@ class _Spots(Ready):
 
 def _spots(
     folder: Path, wanted: Wanted, versions: Documents, limits: Limits, listen: events.Listener
-) -> Mapping[ChunkRef, Spot]:
+) -> Mapping[ChunkRef, ChunkLocation]:
     """Where below a folder chunks seem to lie, by the names and sizes of the files they are chunks of."""
     # A restore would find what lies in its own cache by other means; here nothing does.
     nowhere = folder / f".cas-{os.urandom(8).hex()}"

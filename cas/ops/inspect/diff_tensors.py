@@ -76,7 +76,7 @@ class TensorComparison:
 
         def read(chunk: ChunkRef) -> None:
             frame = self._store.get_frame(chunk)
-            with self._codecs.lend() as codec:
+            with self._codecs.acquire() as codec:
                 plain = self._store.open_frame(chunk, frame, codec.decoder)
                 found = {one: hex_of(plain[one.start : one.start + one.size]) for one in wanted[chunk]}
             with noting:

@@ -29,7 +29,7 @@ def commit(
     new: Manifest,
     tags: Sequence[str],
     parent: str | None,
-    lease: leases.Taken,
+    lease: leases.LazyLease,
     listen: events.Listener,
     *,
     created: bool,

@@ -80,7 +80,7 @@ def publish(
     dirs = cache_dir if isinstance(cache_dir, config.CacheDirs) else config.cache_dirs(cache_dir)
     held = store if isinstance(store, Store) else open_store(store)
     exists = _exists(held)
-    with leases.Taken(held, f"publish {model}", on_event) as lease:
+    with leases.LazyLease(held, f"publish {model}", on_event) as lease:
         parent_digest, parent = tagging.version(held, model, names[0], on_event)
         gathered = gather(source, dirs, on_event, download=download)
         # A forced publish takes nobody's word: it reads every file, and checks it against its blob's name.
@@ -94,8 +94,8 @@ def publish(
             held.create()
             if force or (index.unread and not index.seems_known):
                 lease.begin()
-        doomed = (lambda digest: False) if dry_run else lease.doomed
-        sender = Sender(held, limits, on_event, doomed, anew=force, ask=exists, write=not dry_run)
+        is_condemned = (lambda digest: False) if dry_run else lease.is_condemned
+        sender = Sender(held, limits, on_event, is_condemned, anew=force, ask=exists, write=not dry_run)
         sender.slices.update(index.slices)
         on_event(events.Phase("hash" if dry_run or index.seems_known else "upload", index.unread))
         sender.read(index.readings, trusted.chunks().keys() if trusted else frozenset())

@@ -12,7 +12,7 @@ from cas.config import Limits
 from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
 from cas.ops.publish.file_reader import Reading, Slice
-from cas.parallel import Pool, Room, Workers, for_each
+from cas.parallel import Pool, ReusableBuffer, Workers, for_each
 from cas.store.store import Store
 
 # Chunks beyond those being coded that may wait in memory for the store to say whether it has them.
@@ -34,7 +34,7 @@ class _Piece(NamedTuple):
     reading: Reading
     number: int
     slice: Slice
-    room: Room
+    room: ReusableBuffer
 
 
 class Sender:
@@ -49,17 +49,17 @@ class Sender:
         store: Store,
         limits: Limits,
         listen: events.Listener,
-        doomed: Callable[[str], bool],
+        is_condemned: Callable[[str], bool],
         *,
         anew: bool,
         ask: bool,
         write: bool,
     ) -> None:
-        """doomed: tells chunks (64 hex) that count as absent, as a collector has condemned them.
+        """is_condemned: tells chunks (64 hex) that count as absent, as a collector has condemned them.
 
         anew: send what the store has, too. ask: False for a store known to be empty. write: False only asks.
         """
-        self._store, self._limits, self._listen, self._doomed = store, limits, listen, doomed
+        self._store, self._limits, self._listen, self._is_condemned = store, limits, listen, is_condemned
         self._anew, self._ask, self._write = anew, ask and not anew, write
         self._codecs = Workers(_Codec, limits.workers)
         self._lock = threading.Lock()
@@ -74,9 +74,9 @@ class Sender:
         """
         chunks = [(reading, *chunk) for reading in readings for chunk in enumerate(reading.slices)]
         threads = min(self._limits.uploads, len(chunks))
-        rooms: queue.LifoQueue[Room] = queue.LifoQueue()
+        rooms: queue.LifoQueue[ReusableBuffer] = queue.LifoQueue()
         for _ in range(min(threads, self._limits.workers + _ASKED)):
-            rooms.put(Room())
+            rooms.put(ReusableBuffer())
         # Memory is given out in the order of the files: a chunk waits for those before it, and never they for it.
         pieces = (_Piece(*chunk, rooms.get()) for chunk in chunks)
 
@@ -105,7 +105,7 @@ class Sender:
             self.slices.setdefault(digest, where)
         if known or digest in expected:
             return digest, "local", None
-        if self._ask and not self._doomed(digest) and self._store.has_chunk(digest):
+        if self._ask and not self._is_condemned(digest) and self._store.has_chunk(digest):
             return digest, "present", None
         self._miss(digest)
         if not self._write:
@@ -124,12 +124,12 @@ class Sender:
     def settle(self, *, depended_on: bool) -> None:
         """Asks the store for every chunk that was not sent, and sends those it has lost, until it has them all.
 
-        depended_on: by a manifest to be written, so that chunks that are doomed count as lost.
+        depended_on: by a manifest to be written, so that chunks that are condemned count as lost.
         """
         while not self._anew and (rest := self._not_missing()):
             self._listen(events.Phase("lookup"))
-            doomed = {digest for digest in rest if depended_on and self._doomed(digest)}
-            gone = rest.keys() - self._store.present(rest, self._limits) | doomed
+            condemned = {digest for digest in rest if depended_on and self._is_condemned(digest)}
+            gone = rest.keys() - self._store.present(rest, self._limits) | condemned
             for digest in gone:
                 self._miss(digest)
             if not gone or not self._write:
@@ -141,11 +141,11 @@ class Sender:
 
     def _send_again(self, gone: Mapping[str, Slice]) -> None:
         self._listen(events.Phase("upload", sum(where.size for where in gone.values())))
-        rooms = Pool(Room, self._limits.workers)
+        rooms = Pool(ReusableBuffer, self._limits.workers)
 
         def send(chunk: tuple[str, Slice]) -> None:
             digest, where = chunk
-            with rooms.lend() as room:
+            with rooms.acquire() as room:
                 frame = self._codecs.run(lambda codec: self._remade(digest, where, room, codec))
             self._put(digest, frame)
             self._listen(events.Moved(where.size, len(frame)))
@@ -153,7 +153,7 @@ class Sender:
         threads = min(self._limits.uploads, len(gone))
         for_each(send, gone.items(), threads=threads, cost=lambda chunk: chunk[1].size, budget=self._limits.budget)
 
-    def _remade(self, digest: str, where: Slice, room: Room, codec: _Codec) -> bytearray:
+    def _remade(self, digest: str, where: Slice, room: ReusableBuffer, codec: _Codec) -> bytearray:
         try:
             plain = where.read(room.view(where.size))
             if plain is None:
@@ -173,7 +173,7 @@ class Sender:
     def _put(self, digest: str, frame: bytearray | None) -> None:
         if frame is None:
             return
-        self._store.put_frame(digest, frame, overwrite=self._anew or self._doomed(digest))
+        self._store.put_frame(digest, frame, overwrite=self._anew or self._is_condemned(digest))
         with self._lock:
             self.sent += 1
             self.wire += len(frame)

@@ -14,9 +14,9 @@ from cas.local import verified
 from cas.local.fs import Folder, LinksUnsupported, read_at, sync, write_all
 from cas.local.hf_cache import RepoCache, tree_document, tree_entries
 from cas.local.targets import PARTS, Target
-from cas.local.verified import Seen, Trust
+from cas.local.verified import FileStamp, VerifiedFiles
 
-Whole = dict[tuple[str, ...], Seen]
+Whole = dict[tuple[str, ...], FileStamp]
 
 
 def finish(manifest: Manifest, hub: Path, whole: Mapping[Target, Whole], listen: events.Listener) -> None:
@@ -138,7 +138,7 @@ def _write_ref(cache: RepoCache, ref: str, commit: str, listen: events.Listener)
 
 def _write_records(whole: Mapping[Target, Whole], listen: events.Listener) -> None:
     for root in {target.root for target in whole}:
-        record = Trust(root)
+        record = VerifiedFiles(root)
         files = {parts: seen for target, held in whole.items() if target.root == root for parts, seen in held.items()}
         if all(record.knows(parts, seen) for parts, seen in files.items()):
             continue

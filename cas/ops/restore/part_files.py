@@ -15,7 +15,7 @@ from cas.formats.digest import hex_of
 from cas.local import fs
 from cas.local.fs import Folder, start_writing_out, write_all
 from cas.local.targets import PARTS, Target
-from cas.local.verified import Seen
+from cas.local.verified import FileStamp
 from cas.ops.restore.blob_locks import BlobLocks
 from cas.ops.restore.plan import Copy, Place, Work, part_name
 
@@ -49,7 +49,7 @@ class Parts:
         self._stack.close()
 
     @property
-    def finished(self) -> dict[Target, tuple[tuple[str, ...], Seen]]:
+    def finished(self) -> dict[Target, tuple[tuple[str, ...], FileStamp]]:
         """Targets that have their final name, with the file as it was then."""
         return {file.target: (file.target.parts, file.seen) for file in self._files if file.seen}
 
@@ -127,7 +127,7 @@ class _Disk:
 class _PartFile:
     def __init__(self, work: Work, parts: Folder, owner: str, locks: BlobLocks, disk: _Disk) -> None:
         self.target = work.target
-        self.seen: Seen | None = None
+        self.seen: FileStamp | None = None
         self._parts, self._locks, self._disk = parts, locks, disk
         self._adopt, self._base = work.part, work.base
         self._cloned = False
@@ -200,7 +200,7 @@ class _PartFile:
         except FileNotFoundError:
             raise PartLost from None
 
-    def _finish(self) -> Seen:
+    def _finish(self) -> FileStamp:
         path = self._parts.path / self._name
         try:
             with self._parts.file(self._name, os.O_RDONLY) as fd:
@@ -219,7 +219,7 @@ class _PartFile:
                 self._parts.rename(self._name, home, self.target.parts[-1])
         except FileNotFoundError:
             raise PartLost from None
-        return Seen(self.target.content, found.st_size, found.st_mtime_ns)
+        return FileStamp(self.target.content, found.st_size, found.st_mtime_ns)
 
 
 def _read(copy: Copy, view: memoryview) -> bool:

@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from cas.formats.manifest import ChunkRef
-from cas.local.targets import PARTS, Local, Spot, Target
-from cas.local.verified import Seen
+from cas.local.targets import PARTS, ChunkLocation, Local, Target
+from cas.local.verified import FileStamp
 
 
 class Place(NamedTuple):
@@ -31,7 +31,7 @@ class Copy(NamedTuple):
     """A chunk to take from a local file, hashed on the way, once, and everywhere it goes."""
 
     chunk: ChunkRef
-    source: Spot
+    source: ChunkLocation
     places: tuple[Place, ...]
 
 
@@ -58,7 +58,7 @@ class Plan:
     """
 
     targets: tuple[Target, ...]
-    whole: tuple[Mapping[tuple[str, ...], Seen], ...]
+    whole: tuple[Mapping[tuple[str, ...], FileStamp], ...]
     works: tuple[Work, ...]
     fetches: tuple[Fetch, ...]
     copies: tuple[Copy, ...]
@@ -87,7 +87,7 @@ def make_plan(
     wanted: Iterable[Target],
     local: Iterable[Local],
     owner: str | None = None,
-    spots: Mapping[ChunkRef, Spot] = MappingProxyType({}),
+    spots: Mapping[ChunkRef, ChunkLocation] = MappingProxyType({}),
 ) -> Plan:
     """The plan for `wanted`, given what is here of each.
 
@@ -99,7 +99,7 @@ def make_plan(
     taken = {(target.root, name) for (target, _), name in zip(pairs, adopted, strict=True)}
     works: list[Work] = []
     places: dict[ChunkRef, list[Place]] = {}
-    here_too: dict[ChunkRef, Spot] = {}
+    here_too: dict[ChunkRef, ChunkLocation] = {}
     disk: dict[Path, int] = {}
     for (target, here), name in zip(pairs, adopted, strict=True):
         if here.whole:
@@ -115,7 +115,7 @@ def make_plan(
             places.setdefault(chunk, []).append(Place(len(works), offset))
             source = next((parts for parts, held in sources if index in held), None)
             if source is not None:
-                here_too.setdefault(chunk, Spot(target.root.joinpath(*source), offset, target.root))
+                here_too.setdefault(chunk, ChunkLocation(target.root.joinpath(*source), offset, target.root))
             disk[target.root] = disk.get(target.root, 0) + chunk.size
         works.append(Work(target, name, pending))
     copies = []

@@ -25,7 +25,7 @@ from cas.errors import CasError
 from cas.formats.digest import parse
 from cas.formats.manifest import DigestName, Name, Time
 from cas.host import Host
-from cas.parallel import Later
+from cas.parallel import BackgroundCall
 from cas.store.store import Store
 
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         return f"receipts/{self.deployment}/{date}/{name}"
 
 
-class Recorder:
+class ReceiptWriter:
     """Listens to one restore and writes its receipt at the end of a `with` block, failed or not.
 
-    with Recorder(store, reason="nightly") as recorder:
+    with ReceiptWriter(store, reason="nightly") as recorder:
         recorder.finished(cas.restore("f5-tts", store, on_event=recorder.listen))
     """
 
@@ -165,7 +165,7 @@ class Recorder:
                         self._wire += wire
         self._listen(event)
 
-    def __enter__(self) -> Recorder:
+    def __enter__(self) -> ReceiptWriter:
         return self
 
     def __exit__(
@@ -177,7 +177,7 @@ class Recorder:
 
     def _write(self, resolved: events.Resolved, error: Exception | None, end: float) -> None:
         try:
-            writing = Later(lambda: self._put(resolved, error, end))
+            writing = BackgroundCall(lambda: self._put(resolved, error, end))
             if writing.ends_within(self._within):
                 writing.result()
             else:

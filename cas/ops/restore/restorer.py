@@ -16,16 +16,16 @@ from cas.errors import CacheError, DiskFull, FormatError
 from cas.formats.manifest import ChunkRef, Manifest
 from cas.local import locks, verified
 from cas.local.hf_cache import PRIVATE, RepoCache
-from cas.local.scan import survey
+from cas.local.scan import scan
 from cas.local.seeds import find
-from cas.local.targets import PARTS, Spot, Target, targets
+from cas.local.targets import PARTS, ChunkLocation, Target, targets
 from cas.ops.restore.blob_locks import BlobLocks
 from cas.ops.restore.disk_space import check_room
 from cas.ops.restore.link import Whole, finish
 from cas.ops.restore.part_files import PartLost, Parts, sweep
 from cas.ops.restore.plan import Fetch, Plan, make_plan
 from cas.ops.restore.reuse import Copying
-from cas.parallel import Pool, Room, Workers, for_each
+from cas.parallel import Pool, ReusableBuffer, Workers, for_each
 from cas.refs.reference import Resolved
 from cas.store.store import Store, open_store
 
@@ -130,7 +130,7 @@ class _Restore:
         self._limits, self._listen, self._rehash = limits, listen, rehash
         self._targets = targets(manifest, dirs)
         self._seeds = seeds
-        self._spots: Mapping[ChunkRef, Spot] | None = None
+        self._spots: Mapping[ChunkRef, ChunkLocation] | None = None
         self.fetched = self.wire = 0
         self.reused: dict[Path, int] = {}
         self.changed = False
@@ -168,7 +168,7 @@ class _Restore:
 
     def _plan(self, owner: str | None = None) -> Plan:
         self._listen(events.Phase("plan"))
-        local = survey(self._targets, self._limits, self._listen, rehash=self._rehash)
+        local = scan(self._targets, self._limits, self._listen, rehash=self._rehash)
         if self._spots is None:
             self._spots = find(self._targets, local, self._seeds, self._limits, self._listen)
         return make_plan(self._targets, local, owner, self._spots)
@@ -201,10 +201,10 @@ class _Restore:
         if not fetches:
             return
         threads = min(self._limits.requests, len(fetches))
-        rooms, decoders = Pool(Room, threads), Workers(Decoder, self._limits.workers)
+        rooms, decoders = Pool(ReusableBuffer, threads), Workers(Decoder, self._limits.workers)
 
         def fetch_one(fetch: Fetch) -> None:
-            with rooms.lend() as room:
+            with rooms.acquire() as room:
                 frame = self._store.get_frame(fetch.chunk, room)
                 decoders.run(
                     lambda decoder: parts.write(fetch.places, self._store.open_frame(fetch.chunk, frame, decoder))
@@ -225,7 +225,7 @@ class _Restore:
             self.wire += wire
         self._listen(events.Moved(plain, wire))
 
-    def _finish(self, plan: Plan, finished: dict[Target, tuple[tuple[str, ...], verified.Seen]]) -> None:
+    def _finish(self, plan: Plan, finished: dict[Target, tuple[tuple[str, ...], verified.FileStamp]]) -> None:
         self._listen(events.Phase("link"))
         whole: dict[Target, Whole] = {}
         for target, held in zip(plan.targets, plan.whole, strict=True):

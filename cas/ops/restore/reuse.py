@@ -63,7 +63,7 @@ class Copying:
         told: set[Path] = set()
 
         def copy_one(copy: Copy) -> None:
-            with buffers.lend() as buffer:
+            with buffers.acquire() as buffer:
                 lacking = self._parts.copy(copy, buffer)
             size = copy.chunk.size
             with self._guard:

@@ -35,7 +35,7 @@ def proxy(seaweed: SeaweedFS, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.fixture
 def hurried(proxy: FaultProxy, s3_url: str) -> Store:
     """The store behind the proxy."""
-    return open_store(s3_url, patience=HURRIED)
+    return open_store(s3_url, policy=HURRIED)
 
 
 @pytest.mark.parametrize("where", [CHUNKS, "/manifests/", "/refs/", "?"])

@@ -10,7 +10,7 @@ import pytest
 
 import cas
 from cas import events
-from cas.bucket import Patience
+from cas.bucket import RetryPolicy
 from cas.errors import StoreError
 from cas.ops.fsck import checker
 from cas.store.store import Store, open_store
@@ -35,7 +35,7 @@ def shop(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Store:
     for name, value in server.env("models").items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
-    return open_store("s3://models/cas", patience=HURRIED)
+    return open_store("s3://models/cas", policy=HURRIED)
 
 
 @pytest.mark.parametrize("after", [1, 3, 6])
@@ -74,7 +74,7 @@ def test_a_server_that_comes_back_in_time_is_waited_for(server: SeaweedFS, shop:
             server.restart()
 
     # By default a server that cannot be reached is given up after some seconds, in which a busy machine starts none.
-    patient = open_store("s3://models/cas", patience=Patience(unreachable_attempts=100))
+    patient = open_store("s3://models/cas", policy=RetryPolicy(unreachable_attempts=100))
     done = publish_tree(patient, tree, on_event=listen)
     assert killed
     assert done.moved == ("latest",)

@@ -9,8 +9,8 @@ import cas
 from cas.config import Limits, cache_dirs
 from cas.events import ignore
 from cas.formats.manifest import Manifest
-from cas.local.scan import survey
-from cas.local.targets import Spot, targets
+from cas.local.scan import scan
+from cas.local.targets import ChunkLocation, targets
 from cas.ops.restore.plan import Copy, Fetch, Place, Plan, Work, make_plan, part_name
 from cas.store.store import Store
 from tests.support.models import KIB, REPO, noise, put_model
@@ -21,7 +21,7 @@ HEAD, TAIL, OTHER = noise(64 * KIB, 1), noise(10 * KIB, 2), noise(64 * KIB, 3)
 
 def plan_for(manifest: Manifest, cache: Path, *, rehash: bool = False, owner: str | None = None) -> Plan:
     wanted = targets(manifest, cache_dirs(cache))
-    return make_plan(wanted, survey(wanted, Limits(), ignore, rehash=rehash), owner)
+    return make_plan(wanted, scan(wanted, Limits(), ignore, rehash=rehash), owner)
 
 
 def test_a_fresh_cache_gets_every_chunk_once(directory_store: Store, tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_a_damaged_file_keeps_its_good_chunks(directory_store: Store, tmp_path: 
     assert plan.works[0].part is None
     assert plan.fetches == (Fetch(target.chunks[1], (Place(0, 64 * KIB),)),)
     assert plan.copies == (
-        Copy(target.chunks[0], Spot(target.path, 0, target.root), (Place(0, 0),)),
-        Copy(target.chunks[2], Spot(target.path, 128 * KIB, target.root), (Place(0, 128 * KIB),)),
+        Copy(target.chunks[0], ChunkLocation(target.path, 0, target.root), (Place(0, 0),)),
+        Copy(target.chunks[2], ChunkLocation(target.path, 128 * KIB, target.root), (Place(0, 128 * KIB),)),
     )
 
 
@@ -99,7 +99,9 @@ def test_a_part_file_is_gone_on_with_unless_it_may_be_somebodys(directory_store:
 
     plan = plan_for(manifest, tmp_path, owner="we")
     assert plan.works == (Work(target, None, 2, base=parts / more, shared=64 * KIB),)
-    assert plan.copies == (Copy(target.chunks[1], Spot(parts / more, 64 * KIB, target.root), (Place(0, 64 * KIB),)),)
+    assert plan.copies == (
+        Copy(target.chunks[1], ChunkLocation(parts / more, 64 * KIB, target.root), (Place(0, 64 * KIB),)),
+    )
     assert plan.disk == {target.root: 128 * KIB}
 
 

@@ -19,7 +19,7 @@ from cas import events, host
 from cas.errors import ChunkMissing
 from cas.ops.gc import collector
 from cas.ops.gc.live import _RECEIPT
-from cas.ops.restore.receipts import Receipt, Recorder
+from cas.ops.restore.receipts import Receipt, ReceiptWriter
 from cas.store.store import Store, open_store
 from tests.support.models import publish_tree
 from tests.support.two_versions import Boot, boot_at
@@ -108,7 +108,7 @@ def test_an_error_of_other_code_and_a_url_tell_no_secret(boot: Boot, monkeypatch
     monkeypatch.setenv("AWS_SESSION_TOKEN", "t0ken-of-mine")
 
     def fail(error: Exception) -> str:
-        with pytest.raises(type(error)), Recorder(boot.store, reason="from s3://k:s@b/x?y=z") as recorder:
+        with pytest.raises(type(error)), ReceiptWriter(boot.store, reason="from s3://k:s@b/x?y=z") as recorder:
             recorder.listen(events.Resolved(boot.old, 1))
             raise error
         newest = list(receipts(boot.store).values())[-1]
@@ -163,7 +163,7 @@ def test_a_store_that_takes_nothing_is_left_after_a_while(boot: Boot, monkeypatc
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with Recorder(open_store("s3://bucket/cas"), told.append, within=0.2) as recorder:
+        with ReceiptWriter(open_store("s3://bucket/cas"), told.append, within=0.2) as recorder:
             done = cas.restore("m", boot.store, cache_dir=boot.cache, on_event=recorder.listen)
             recorder.finished(done)
     assert done.changed
@@ -173,7 +173,7 @@ def test_a_store_that_takes_nothing_is_left_after_a_while(boot: Boot, monkeypatc
 
 def test_a_store_read_over_http_gets_none(boot: Boot) -> None:
     told: list[events.Event] = []
-    with Recorder(open_store("https://127.0.0.1:9/cas"), told.append) as recorder:
+    with ReceiptWriter(open_store("https://127.0.0.1:9/cas"), told.append) as recorder:
         recorder.listen(events.Resolved(boot.old, 1))
     (warned,) = (event for event in told if isinstance(event, events.Warned))
     assert "read only over https" in warned.text

@@ -210,7 +210,7 @@ def test_the_environment_is_set_although_the_store_is_empty(station: Station) ->
 
 
 def test_a_wait_has_an_end(station: Station) -> None:
-    code = "from worker.boot import Boot\nboot = Boot.start()\nboot.wait(within=0.01)"
+    code = "from worker.boot.boot import Boot\nboot = Boot.start()\nboot.wait(within=0.01)"
     station.publish()
     done = subprocess.run(
         [sys.executable, "-c", code], env=station.variables(), capture_output=True, text=True, timeout=60, check=False

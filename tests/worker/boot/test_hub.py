@@ -17,7 +17,7 @@ from tests.worker.boot.test_kill import whole_output
 from worker.boot import messages
 from worker.model import hub_space
 
-__all__ = ["mount", "small"]
+__all__ = ["small"]
 
 
 def test_a_flipped_bit_from_the_hub_is_fatal(station: Station) -> None:
@@ -123,8 +123,8 @@ from worker.model import hub_download
 from worker.model import hub_space
 from cas.errors import StoreError
 hub_space.listed = lambda source: None
-def bring(source, dirs, notebook, real=hub_download.bring):
-    done = real(source, dirs, notebook)
+def bring(source, dirs, recorder, real=hub_download.bring):
+    done = real(source, dirs, recorder)
     if "/a/hub" in str(dirs.hub):
         raise StoreError("it cannot be downloaded: RuntimeError: IO Error: No space left on device (os error 28)")
     return done
