@@ -25,7 +25,8 @@ from cas.config import Limits
 from cas.errors import ChunkCorrupt, ChunkMissing, FormatError, IntegrityError, NotFoundError
 from cas.formats.digest import Buffer, hex_of
 from cas.formats.frame import decode
-from cas.store.store import Store, chunk_key
+from cas.store.layout import chunk_key
+from cas.store.store import Store
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree
 
 TAGS = st.sampled_from(["latest", "prod"])

@@ -12,7 +12,8 @@ import pytest
 
 import cas
 from cas import refs
-from cas.store.store import Store, chunk_key
+from cas.store.layout import chunk_key
+from cas.store.store import Store
 from tests.support.models import REPO, publish_tree, read_tree, sha256, snapshot, write_tree
 from tests.support.processes import run_cas
 from tools.models.minilm import model_dir

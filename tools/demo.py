@@ -18,7 +18,7 @@ from typing import Any
 
 import cas
 from cas import refs
-from cas.store.store import chunk_key
+from cas.store.layout import chunk_key
 from tools.models.minilm import model_dir
 from tools.servers.hub import Hub
 

@@ -9,6 +9,7 @@ import click
 from cas.cli import output
 from cas.cli.move import recorded
 from cas.cli.options import Settings, common
+from cas.formats.manifest import timestamp
 
 if TYPE_CHECKING:
     from cas.refs.history import Past
@@ -80,7 +81,7 @@ def _document(one: Past, *, in_force: bool) -> dict[str, object]:
 
 
 def _when(one: Past) -> str:
-    return f"{one.move.at:%Y-%m-%dT%H:%M:%SZ}"
+    return timestamp(one.move.at)
 
 
 def _version(one: Past) -> str:

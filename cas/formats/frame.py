@@ -159,6 +159,13 @@ class Decoder:
             raise FrameDamaged(f"frame ends after {done} of {len(out)} bytes")
 
 
+class Codec:
+    """An encoder and a decoder with their buffers: what one thread needs to make frames and to open them."""
+
+    def __init__(self) -> None:
+        self.encoder, self.decoder = Encoder(), Decoder()
+
+
 def decode(frame: Buffer, size: int) -> bytes:
     """The plain bytes of one frame, for callers who open just one; see Decoder.decode."""
     return bytes(Decoder().decode(frame, size))

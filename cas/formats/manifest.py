@@ -138,9 +138,14 @@ def check_name(name: str, what: str) -> str:
     return name
 
 
+def timestamp(at: datetime.datetime) -> str:
+    """A moment as documents and messages write it: UTC, to the second (RFC 3339)."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def now() -> str:
-    """The time as manifests write it: UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """The present moment as documents write it."""
+    return timestamp(datetime.datetime.now(datetime.UTC))
 
 
 def encode(manifest: Manifest) -> bytes:

@@ -15,8 +15,7 @@ from msgspec import Meta
 from cas.errors import FormatError, InputError
 from cas.formats import paths
 from cas.formats.manifest import REPO_PATTERN, RepoId
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+from cas.local.hf_cache import is_commit
 
 
 class RepoSource(
@@ -37,7 +36,7 @@ class RepoSource(
         """
         if self.refs is not None:
             return self.refs
-        return ("main",) if _COMMIT.fullmatch(self.revision) else (self.revision,)
+        return ("main",) if is_commit(self.revision) else (self.revision,)
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -93,7 +93,7 @@ class RepoCache:
 
     def commit_of(self, revision: str) -> str:
         """The commit that `revision` (a ref or a commit) names in this cache; raises NotFoundError."""
-        if _COMMIT.fullmatch(revision):
+        if is_commit(revision):
             return revision
         try:
             commit = self.root.joinpath(*self.ref_parts(revision)).read_text().strip()
@@ -102,7 +102,7 @@ class RepoCache:
                 f"{self.repo_id}@{revision} is not in the hub cache {self.hub}: "
                 "download it first, or leave out --no-download"
             ) from None
-        if not _COMMIT.fullmatch(commit):
+        if not is_commit(commit):
             raise CacheError(
                 f"{self.root / 'refs' / revision} holds {commit!r:.60}, not a commit: download the repo again"
             )
@@ -138,10 +138,15 @@ class RepoCache:
         return name if _BLOB.fullmatch(name) else None
 
 
-def is_commit(ref: Path) -> bool:
+def is_commit(text: str) -> bool:
+    """Whether `text` is a commit's full name: 40 hex digits."""
+    return _COMMIT.fullmatch(text) is not None
+
+
+def names_commit(ref: Path) -> bool:
     """Whether a ref's file holds a commit and nothing else; huggingface_hub takes a newline as part of it."""
     try:
-        return _COMMIT.fullmatch(ref.read_text()) is not None
+        return is_commit(ref.read_text())
     except (OSError, UnicodeDecodeError):
         return False
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas import config, events, refs
-from cas.local.hf_cache import RepoCache, is_commit
+from cas.local.hf_cache import RepoCache, names_commit
 from cas.local.scan import scan
 from cas.local.targets import targets
 from cas.refs.reference import Resolved
@@ -49,10 +49,7 @@ def verify(
     A ref that names another commit is no damage: another version was put beside this one. store: an open one,
     a URL, or None for the default. cache_dir: the hub cache. Raises what resolving raises.
     """
-    if isinstance(reference, Resolved):
-        resolved = reference
-    else:
-        resolved = refs.resolve(store if isinstance(store, Store) else open_store(store), reference)
+    resolved = reference if isinstance(reference, Resolved) else refs.resolve(open_store(store), reference)
     dirs = config.cache_dirs(cache_dir)
     wanted = targets(resolved.manifest, dirs)
     found = scan(wanted, limits or config.Limits(), on_event, rehash=True)
@@ -76,7 +73,7 @@ def verify(
             path = cache.root.joinpath(*cache.ref_parts(ref))
             if not os.path.exists(path):
                 missing.append(str(path))
-            elif not is_commit(path):
+            elif not names_commit(path):
                 damaged.append(str(path))
     return Report(
         resolved.exact,

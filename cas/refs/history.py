@@ -8,6 +8,7 @@ from typing import NamedTuple
 from cas import events, refs
 from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing
 from cas.formats.digest import named
+from cas.formats.manifest import timestamp
 from cas.parallel import for_each
 from cas.refs import move as moving
 from cas.refs.reflog import Move, Ref, RefEntry, RefLog
@@ -135,7 +136,7 @@ def _past(store: Store, ref: Ref) -> list[Past]:
         except ObjectMissing:
             return  # trimmed meanwhile
         except FormatError as error:
-            found[name] = Past(Move(name, at, RefEntry(None, f"{at:%Y-%m-%dT%H:%M:%SZ}", "", "")), lost, str(error))
+            found[name] = Past(Move(name, at, RefEntry(None, timestamp(at), "", "")), lost, str(error))
 
     if names:
         for_each(read, range(len(names)), threads=min(_REQUESTS, len(names)))

@@ -18,7 +18,8 @@ from cas.formats import manifest
 from cas.formats.digest import hex_of, named
 from cas.local.fs import is_file, opened, read_at, sync, write_all
 from cas.refs.reference import Reference, Resolved
-from cas.store.store import Store, manifest_key, open_store
+from cas.store.layout import manifest_key
+from cas.store.store import Store, open_store
 
 SUFFIX = ".b3"
 """What the name of the file with the digest ends in."""
@@ -46,7 +47,7 @@ def write_lock(reference: str, store: Store | str | None, path: str | Path) -> L
     file = Path(path)
     if not file.name or _UNFIT.search(file.name):
         raise InputError(f"lock file {str(path)!a}: name a file, without control characters and backslashes")
-    held = store if isinstance(store, Store) else open_store(store)
+    held = open_store(store)
     resolved = refs.resolve(held, reference)
 
     def read(data: bytes) -> bytes:

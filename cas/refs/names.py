@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cas.refs import reflog
 from cas.refs.reflog import Ref
+from cas.store.layout import VersionId
 from cas.store.store import Store
 
 
@@ -27,21 +28,21 @@ class Names(NamedTuple):
 class Named:
     """The versions that refs name. unreadable: refs whose last entry cannot be read."""
 
-    _names: Mapping[tuple[str, str], Names]
+    _names: Mapping[VersionId, Names]
     unreadable: tuple[Ref, ...] = field(default=())
 
-    def versions(self) -> list[tuple[str, str]]:
-        """Model and digest (64 hex) of each."""
+    def versions(self) -> list[VersionId]:
+        """Each of them."""
         return list(self._names)
 
     def of(self, model: str, digest: str) -> Names:
         """The names of one version."""
-        return self._names.get((model, digest), Names())
+        return self._names.get(VersionId(model, digest), Names())
 
 
 def named(store: Store, model: str | None = None) -> Named:
     """What every tag and pin names now; model: those of one model only. Raises Unsupported over plain https."""
-    found: dict[tuple[str, str], Names] = {}
+    found: dict[VersionId, Names] = {}
     unreadable = []
     current = {**reflog.current(store, "tags", model or ""), **reflog.current(store, "pins")}
     for ref, digest in current.items():
@@ -50,8 +51,9 @@ def named(store: Store, model: str | None = None) -> Named:
         if digest is None:
             unreadable.append(ref)
             continue
-        names = found.get((ref.model, digest), Names())
-        found[ref.model, digest] = (
+        version = VersionId(ref.model, digest)
+        names = found.get(version, Names())
+        found[version] = (
             names._replace(tags=(*names.tags, ref.second))
             if ref.kind == "tags"
             else names._replace(pins=(*names.pins, ref.first))

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 from cas.errors import FormatError, InputError, NotFoundError
 from cas.formats.digest import named
-from cas.formats.manifest import check_name
+from cas.formats.manifest import check_name, timestamp
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import Ref, RefLog
@@ -55,7 +55,7 @@ def pins(store: Store, deployment: str | None = None) -> list[Pin]:
     def read(log: RefLog) -> None:
         _, owner, model = log.ref
         listed = log.listed()
-        since = f"{listed[-1].modified:%Y-%m-%dT%H:%M:%SZ}"
+        since = timestamp(listed[-1].modified)
         try:
             entry = log.current()
         except FormatError:

@@ -1,8 +1,5 @@
 """Mutable names for manifests: append-only logs, so that no update is ever lost and history comes free.
 
-    refs/tags/<model>/<tag>/<seq:08d>-<id>.json
-    refs/pins/<deployment>/<model>/<seq:08d>-<id>.json
-
 The last entry in name order is the current one. Appending never overwrites: correct on storage without
 conditional writes, and two writers at once both leave their entry and both see who won.
 """
@@ -13,7 +10,7 @@ import datetime
 import os
 import re
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,13 +19,14 @@ from cas.errors import FormatError, ObjectMissing, RefMoved, StoreError
 from cas.formats.digest import hex_of, named, parse
 from cas.formats.manifest import DigestName, Text, Time, now
 from cas.parallel import for_each
+from cas.store import layout
+from cas.store.layout import RefKind
 from cas.store.store import Store
 
 KEPT = 20
 """Entries at the end of a log that are never trimmed."""
 
 _REQUESTS = 16
-_ENTRY = re.compile(r"[0-9]{8,}-[0-9a-f]{16}\.json")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -61,7 +59,7 @@ UNSET = Move("", datetime.datetime.min.replace(tzinfo=datetime.UTC), RefEntry(No
 class Ref(NamedTuple):
     """Which ref: the tag `second` of the model `first`, or the pin of the model `second` by the deployment `first`."""
 
-    kind: Literal["tags", "pins"]
+    kind: RefKind
     first: str
     second: str
 
@@ -73,7 +71,7 @@ class Ref(NamedTuple):
     @property
     def prefix(self) -> str:
         """The folder of its log."""
-        return f"refs/{self.kind}/{self.first}/{self.second}"
+        return layout.ref_folder(self.kind, self.first, self.second)
 
     def __str__(self) -> str:
         return f"{self.first}:{self.second}" if self.kind == "tags" else f"pin:{self.first}/{self.second}"
@@ -89,7 +87,7 @@ class RefLog:
     def listed(self) -> list[Entry]:
         """Its entries as the bucket shows them, oldest first; empty when the ref was never set."""
         found = self._store.bucket.list(self.ref.prefix) if self._listed is None else self._listed
-        mine = [one for one in found if one.key == f"{self.ref.prefix}/{_name(one)}" and _ENTRY.fullmatch(_name(one))]
+        mine = [one for one in found if (entry := layout.ref_entry(one.key)) and Ref(*entry[:3]) == self.ref]
         return sorted(mine, key=lambda one: _order(_name(one)))
 
     def names(self) -> list[str]:
@@ -147,13 +145,13 @@ class RefLog:
         self._listed = None
         names = self.names()
         sequence = _order(names[-1])[0] + 1 if names else 1
-        mine = f"{sequence:08d}-{os.urandom(8).hex()}.json"
+        mine = layout.ref_entry_name(sequence, os.urandom(8).hex())
         if expect is not None:
             if (names or [UNSET.name])[-1] != expect.name:
                 raise RefMoved(str(self.ref), self._now_named(names), expected=shown(expect.entry))
             # Whoever expects the same writes under the same name, of which a store that honours conditional
             # writes has one.
-            mine = f"{sequence:08d}-{hex_of(expect.name.encode())[:16]}.json"
+            mine = layout.ref_entry_name(sequence, hex_of(expect.name.encode())[:16])
         from cas.host import whoami
 
         entry = RefEntry(None if digest is None else named(digest), now(), _text(by or whoami()), _text(reason))
@@ -171,15 +169,13 @@ class RefLog:
 def logs(store: Store, kind: str = "", first: str = "") -> list[RefLog]:
     """Every ref's log, ordered by ref. kind: `tags` or `pins`. first: the model, or the deployment, they are of."""
     found: dict[Ref, list[Entry]] = {}
-    for entry in store.bucket.list("/".join(part for part in ("refs", kind, first) if part)):
-        parts = entry.key.split("/")
-        if len(parts) == 5 and parts[1] in ("tags", "pins") and _ENTRY.fullmatch(parts[4]):
-            kept: Literal["tags", "pins"] = "tags" if parts[1] == "tags" else "pins"
-            found.setdefault(Ref(kept, parts[2], parts[3]), []).append(entry)
+    for entry in store.bucket.list(layout.ref_folder(*filter(None, (kind, first)))):
+        if parts := layout.ref_entry(entry.key):
+            found.setdefault(Ref(*parts[:3]), []).append(entry)
     return [RefLog(store, ref, entries) for ref, entries in sorted(found.items())]
 
 
-def current(store: Store, kind: Literal["tags", "pins"], first: str = "") -> dict[Ref, str | None]:
+def current(store: Store, kind: RefKind, first: str = "") -> dict[Ref, str | None]:
     """The digest (64 hex) that each ref names now; None where its entry cannot be read. Removed ones are left out."""
     found: dict[Ref, str | None] = {}
     listed = logs(store, kind, first)

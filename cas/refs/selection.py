@@ -66,7 +66,7 @@ def choose(
             raise InputError(f"nothing names a model: give a REF, or {_WAYS}")
         return Choice("no deployment is named, so latest", f"{model}:{DEFAULT_TAG}")
     check_name(deployment, "deployment")
-    return _pinned(store if isinstance(store, Store) else open_store(store), deployment, model)
+    return _pinned(open_store(store), deployment, model)
 
 
 def _pinned(store: Store, deployment: str, model: str | None) -> Choice:

@@ -1,7 +1,5 @@
 """What a collector has condemned: it says so long before it deletes, so that nobody builds upon it.
 
-    gc/<run>-<part:04d>.json    digests of chunks, and manifests, that nothing referenced when the run looked
-
 Nothing is deleted by being condemned. Who publishes meanwhile takes such a chunk for absent and sends it again, which
 makes it younger than its condemnation, and what is younger is never swept.
 """
@@ -9,7 +7,6 @@ makes it younger than its condemnation, and what is younger is never swept.
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
@@ -21,15 +18,12 @@ from cas.bucket import Entry, Kind
 from cas.errors import FormatError, ObjectMissing
 from cas.formats.digest import Hex
 from cas.formats.manifest import Name
+from cas.store.layout import VersionId, condemned_key, condemned_run
 from cas.store.store import Store
-
-FOLDER = "gc"
 
 # Digests in one document: 64 MB of JSON for a million chunks would be more than anybody should read at once.
 _PART = 100_000
 _LARGEST = 16 * 1024 * 1024
-
-_NAME = re.compile(r"gc/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})-[0-9]{4}\.json")
 
 
 class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,8 +44,8 @@ def condemnations(listed: Iterable[Entry]) -> list[Condemnation]:
     """The runs whose documents are among `listed`, oldest first. A run condemned when its last document was written."""
     found: dict[str, list[Entry]] = {}
     for entry in listed:
-        if match := _NAME.fullmatch(entry.key):
-            found.setdefault(match[1], []).append(entry)
+        if run := condemned_run(entry.key):
+            found.setdefault(run, []).append(entry)
     runs = (
         Condemnation(run, max(entry.modified for entry in entries), tuple(entry.key for entry in entries))
         for run, entries in found.items()
@@ -65,18 +59,18 @@ def chunks_of(store: Store, condemnation: Condemnation) -> Iterator[bytes]:
         yield from map(bytes.fromhex, part.chunks)
 
 
-def manifests_of(store: Store, condemnation: Condemnation) -> Iterator[tuple[str, str]]:
-    """Model and digest (64 hex) of the manifests that a run condemned; raises as `chunks_of`."""
+def manifests_of(store: Store, condemnation: Condemnation) -> Iterator[VersionId]:
+    """The versions whose manifests a run condemned; raises as `chunks_of`."""
     for part in _parts(store, condemnation):
-        yield from part.manifests
+        yield from (VersionId(*version) for version in part.manifests)
 
 
-def condemn(store: Store, run: str, manifests: Iterable[tuple[str, str]], chunks: Iterable[bytes]) -> None:
-    """Writes down that a run found these manifests (model, 64 hex) and chunks (32 bytes) unreferenced."""
+def condemn(store: Store, run: str, manifests: Iterable[VersionId], chunks: Iterable[bytes]) -> None:
+    """Writes down that a run found these manifests and chunks (32 bytes) unreferenced."""
     first, rest, part = tuple(manifests), iter(chunks), 0
     while (some := tuple(digest.hex() for digest in islice(rest, _PART))) or first:
         document = msgspec.json.encode(_Part(1, first, some))
-        store.bucket.put(f"{FOLDER}/{run}-{part:04d}.json", document, Kind.DOCUMENT)
+        store.bucket.put(condemned_key(run, part), document, Kind.DOCUMENT)
         first, part = (), part + 1
 
 

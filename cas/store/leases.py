@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -29,18 +28,15 @@ from cas.errors import CasError, FormatError, ObjectMissing, StoreError
 from cas.formats.manifest import Text
 from cas.host import whoami
 from cas.parallel import BackgroundCall
-from cas.store import condemned
+from cas.store import condemned, layout
+from cas.store.layout import LeaseEntry
 from cas.store.store import Store
-
-FOLDER = "leases"
 
 # An entry's owner trusts it for this share of the time for which others do, and renews it after that one.
 _OWN_SHARE, _RENEWAL_SHARE = 0.5, 0.125
 _UNREADABLE = 600  # seconds
 _POLL = 2.0  # seconds
 _LAST_WAIT = 10.0
-
-_ENTRY = re.compile(r"(?P<id>leases/[0-9a-f]{16}|gc/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-sweep)-(?P<seq>[0-9]{6,})\.json")
 
 # CLOCK_MONOTONIC stands still while a machine sleeps, and a lease does not.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -99,7 +95,7 @@ class Lease:
             self._waits = self._waits if waits is None else waits
             self._sequence += 1
             begun = time.clock_gettime(_CLOCK)
-            key = f"{self.id}-{self._sequence:06d}.json"
+            key = layout.lease_entry_key(LeaseEntry(self.id, self._sequence))
             held = self._seconds if seconds is None else seconds
             document = _Document(self._by, self._purpose, held, self._waits)
             self._store.bucket.put(key, msgspec.json.encode(document), Kind.DOCUMENT)
@@ -138,7 +134,7 @@ class LeaseHandle:
         """Whether a collector has condemned a chunk (64 hex), which then counts as absent; reads the lists once."""
         with self._reading:
             if self._condemned is None:
-                lists = condemned.condemnations(self._store.bucket.list(condemned.FOLDER))
+                lists = condemned.condemnations(self._store.bucket.list(layout.COLLECTIONS))
                 self._condemned = frozenset(one for each in lists for one in condemned.chunks_of(self._store, each))
         return bool(self._condemned) and bytes.fromhex(digest) in self._condemned
 
@@ -154,7 +150,7 @@ def hold(
 
     purpose: what it is for, to be shown to a collector's user. abandoned: ends the waiting, with LeaseLost.
     """
-    with Lease(store, f"{FOLDER}/{os.urandom(8).hex()}", purpose) as lease:
+    with Lease(store, layout.lease_id(os.urandom(8).hex()), purpose) as lease:
         _wait_for_sweeps(store, lease, listen, abandoned or threading.Event())
         yield LeaseHandle(store, lease)
 
@@ -200,14 +196,14 @@ def _wait_for_sweeps(store: Store, lease: Lease, listen: events.Listener, abando
     """Returns when this lease was there to be seen at a moment without a sweep."""
     now = partial(_server_time, store, lease)
     told = False
-    while sweeps := holders(store, store.bucket.list(condemned.FOLDER), now):
+    while sweeps := holders(store, store.bucket.list(layout.COLLECTIONS), now):
         if not told:
             listen(events.Phase("wait"))
             by, since = sweeps[0].by, f"{sweeps[0].at:%H:%M:%S} UTC"
             listen(events.Noted(f"waiting for {sweeps[0].purpose} by {by}, at work since {since}"))
             told = True
         lease.write(waits=True)
-        while holders(store, store.bucket.list(condemned.FOLDER), now):
+        while holders(store, store.bucket.list(layout.COLLECTIONS), now):
             if abandoned.wait(_POLL):
                 raise LeaseLost(f"{sweeps[0].purpose} by {sweeps[0].by} was not waited for")
         lease.write(waits=False)
@@ -224,8 +220,8 @@ def holders(store: Store, listed: Iterable[Entry], now: Callable[[], datetime.da
     """
     last: dict[str, tuple[int, Entry]] = {}
     for entry in listed:
-        if match := _ENTRY.fullmatch(entry.key):
-            last[match["id"]] = max(last.get(match["id"], (0, entry)), (int(match["seq"]), entry))
+        if one := layout.lease_entry(entry.key):
+            last[one.id] = max(last.get(one.id, (0, entry)), (one.sequence, entry))
     read = [_holder(store, identity, entry) for identity, (_, entry) in sorted(last.items())]
     held = [one for one in read if one.until > one.at]
     if not held:
@@ -239,7 +235,7 @@ def stale(store: Store, folder: str, now: datetime.datetime) -> list[str]:
 
     now: the server's time.
     """
-    listed = [entry for entry in store.bucket.list(folder) if _ENTRY.fullmatch(entry.key)]
+    listed = [entry for entry in store.bucket.list(folder) if layout.lease_entry(entry.key)]
     live = {one.id for one in holders(store, listed, lambda: now)}
     last = {entry.key.rpartition("-")[0]: entry.key for entry in listed}  # as they are in order
     return [entry.key for entry in listed if entry.key.rpartition("-")[0] not in live or entry.key not in last.values()]

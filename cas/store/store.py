@@ -1,23 +1,16 @@
-"""A store: verified chunks and manifests over a bucket. Children are written before parents.
-
-format.json                          which layout this is; refused when newer
-chunks/<hh>/<64 hex>                 frames, named by the digest of their plain bytes
-manifests/<model>/<64 hex>.json      manifests, named by the digest of their own bytes
-refs/…                               mutable names (refs.py)
-"""
+"""A store: verified chunks and manifests over a bucket. Children are written before parents."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from cas import config
-from cas.bucket import Bucket, Kind, RetryPolicy, open_bucket
+from cas.bucket import Bucket, Entry, Kind, RetryPolicy, open_bucket
 from cas.errors import (
     ChunkCorrupt,
     ChunkMissing,
@@ -35,15 +28,22 @@ from cas.formats import manifest
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.manifest import ChunkRef, Manifest
 from cas.parallel import ReusableBuffer, for_each
+from cas.store import layout
+from cas.store.layout import (
+    CHUNK_FOLDERS,
+    FORMAT_KEY,
+    LAYOUT_VERSION,
+    VersionId,
+    chunk_digest,
+    chunk_folder,
+    chunk_key,
+    manifest_key,
+)
 
 if TYPE_CHECKING:
     from cas.formats.frame import Decoder, Encoder
 
 T = TypeVar("T")
-
-FORMAT_KEY = "format.json"
-CHUNK_KEY = re.compile(r"chunks/[0-9a-f]{2}/[0-9a-f]{64}")
-LAYOUT_VERSION = 1
 
 # A flipped bit on the way is cured by asking again; one in the store is not.
 _FETCHES = 3
@@ -177,12 +177,7 @@ class Store:
         if len(digests) <= _LISTING_PAYS:
             return _those(self.has_chunk, digests, limits)
         found: set[str] = set()
-
-        def look(folder: str) -> None:
-            entries = self.bucket.list(f"chunks/{folder}")
-            found.update(entry.key.rsplit("/", 1)[-1] for entry in entries)
-
-        for_each(look, sorted({digest[:2] for digest in digests}), threads=limits.requests)
+        self.list_chunks(lambda digest, _: found.add(digest), limits, {chunk_folder(digest) for digest in digests})
         return found & digests.keys()
 
     def stored_sizes(self, digests: Collection[str], limits: config.Limits) -> dict[str, int]:
@@ -190,7 +185,14 @@ class Store:
         found: dict[str, int] = {}
         if len(digests) > _LISTING_PAYS:
             with contextlib.suppress(Unsupported):
-                return self._listed_sizes(digests, limits)
+                wanted = set(digests)
+
+                def visit(digest: str, entry: Entry) -> None:
+                    if digest in wanted:
+                        found[digest] = entry.size
+
+                self.list_chunks(visit, limits, {chunk_folder(digest) for digest in digests})
+                return found
 
         def look(digest: str) -> None:
             with contextlib.suppress(ObjectMissing):
@@ -199,23 +201,32 @@ class Store:
         for_each(look, digests, threads=min(limits.requests * 2, max(1, len(digests))))
         return found
 
-    def _listed_sizes(self, digests: Collection[str], limits: config.Limits) -> dict[str, int]:
-        wanted = set(digests)
-        found: dict[str, int] = {}
+    def list_chunks(
+        self,
+        visit: Callable[[str, Entry], None],
+        limits: config.Limits,
+        folders: Collection[str] = CHUNK_FOLDERS,
+    ) -> None:
+        """Call `visit` for every chunk that the store holds, in no particular order: a list could fill the memory.
+
+        Args:
+            visit: takes the digest (64 hex) and the entry of a chunk; called by several threads, by one at a time.
+            limits: how many folders are listed at once.
+            folders: those to list, by default all.
+
+        Raises Unsupported over https.
+        """
+        visiting = threading.Lock()
 
         def look(folder: str) -> None:
-            for digest, size in self.chunks_in(folder):
-                if digest in wanted:
-                    found[digest] = size
+            listed = self.bucket.list(folder)
+            with visiting:
+                for entry in listed:
+                    if (digest := chunk_digest(entry.key)) is not None:
+                        visit(digest, entry)
 
-        for_each(look, sorted({digest[:2] for digest in wanted}), threads=limits.requests)
-        return found
-
-    def chunks_in(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Digests (64 hex) and stored bytes of the chunks in a folder, which two hex digits name."""
-        for entry in self.bucket.list(f"chunks/{folder}"):
-            if CHUNK_KEY.fullmatch(entry.key):
-                yield entry.key.rpartition("/")[2], entry.size
+        if folders:
+            for_each(look, sorted(folders), threads=min(limits.requests, len(folders)))
 
     def get_manifest(self, model: str, digest: str) -> Manifest:
         """A verified manifest; raises ManifestMissing, ManifestCorrupt, or FormatError when it is hostile or newer."""
@@ -242,9 +253,13 @@ class Store:
 
     def versions(self, model: str) -> list[str]:
         """Digests (64 hex) of a model's manifests, oldest first by the server's clock."""
-        entries = [(entry.modified, match[1]) for entry in self.bucket.list(f"manifests/{model}")
-                   if (match := re.fullmatch(r"manifests/[^/]+/([0-9a-f]{64})\.json", entry.key))]  # fmt: skip
-        return [digest for _, digest in sorted(entries)]
+        listed = self.list_manifests(model)
+        return [digest for _, digest in sorted((entry.modified, version.digest) for version, entry in listed.items())]
+
+    def list_manifests(self, model: str | None = None) -> dict[VersionId, Entry]:
+        """Every version whose manifest the store holds, of all models or of one; raises Unsupported over https."""
+        listed = self.bucket.list(layout.MANIFESTS if model is None else layout.manifest_folder(model))
+        return {version: entry for entry in listed if (version := layout.version_id(entry.key)) is not None}
 
     def find_version(self, model: str, prefix: str) -> str:
         """The one version whose digest begins with `prefix`; raises NotFoundError, InputError when several do."""
@@ -258,26 +273,21 @@ class Store:
 
     def models(self) -> list[str]:
         """Names of all models with a manifest."""
-        keys = (entry.key.split("/") for entry in self.bucket.list("manifests"))
+        keys = (entry.key.split("/") for entry in self.bucket.list(layout.MANIFESTS))
         return sorted({parts[1] for parts in keys if len(parts) == 3})
 
 
-def open_store(url: str | None = None, *, policy: RetryPolicy | None = None) -> Store:
-    """The store at `url` (default: CAS_STORE and its successors in docs/operations.md); makes no request.
+def open_store(store: Store | str | None = None, *, policy: RetryPolicy | None = None) -> Store:
+    """The store that a caller means; makes no request.
+
+    Args:
+        store: an open one, which is returned as it is; a URL; or None for the default (CAS_STORE and its successors in
+            docs/operations.md).
+        policy: how patient to be with the server.
 
     Raises InputError for an unknown scheme, AccessDenied when credentials are missing.
     """
-    return Store(open_bucket(config.store_url(url), policy))
-
-
-def chunk_key(digest: str) -> str:
-    """Where a chunk's frame lies."""
-    return f"chunks/{digest[:2]}/{digest}"
-
-
-def manifest_key(model: str, digest: str) -> str:
-    """Where a manifest lies."""
-    return f"manifests/{model}/{digest}.json"
+    return store if isinstance(store, Store) else Store(open_bucket(config.store_url(store), policy))
 
 
 def _those(holds: Callable[[str], bool], digests: Mapping[str, int], limits: config.Limits) -> set[str]:

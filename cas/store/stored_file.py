@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cas.errors import FormatError
 from cas.formats import safetensors
-from cas.formats.frame import Decoder, Encoder
+from cas.formats.frame import Codec
 from cas.formats.manifest import ChunkRef
 from cas.parallel import Pool, ReusableBuffer
 from cas.store.store import Store
@@ -37,13 +37,6 @@ class _Part(NamedTuple):
     start: int
     size: int
     at: int
-
-
-class Codec:
-    """What a thread needs to open frames and to make some; lent from a pool."""
-
-    def __init__(self) -> None:
-        self.encoder, self.decoder = Encoder(), Decoder()
 
 
 class StoredFile:

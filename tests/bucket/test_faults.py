@@ -26,7 +26,8 @@ from cas.errors import (
 )
 from cas.formats.frame import Decoder
 from cas.refs.reference import Reference, log_of, resolve
-from cas.store.store import Store, chunk_key, manifest_key, open_store
+from cas.store.layout import chunk_key, manifest_key
+from cas.store.store import Store, open_store
 from tests.support.buckets import HURRIED
 from tests.support.faults import FILES, ONCE_DAMAGED, SILENT, VERBS, Mute, a_chunk, visible
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree

@@ -19,7 +19,8 @@ from cas.formats.digest import hex_of
 from cas.formats.frame import MAX_CHUNK, Decoder, Encoder, FrameDamaged, decode, largest_frame
 from cas.formats.manifest import ChunkRef
 from cas.formats.planes import BLOCK
-from cas.store.store import Store, chunk_key
+from cas.store.layout import chunk_key
+from cas.store.store import Store
 from tests.formats.hostile_frames import CASES, SIZE, header
 from tests.support.bounded import within
 

@@ -23,7 +23,8 @@ from cas.formats import manifest
 from cas.formats.digest import hex_of, named
 from cas.formats.frame import MAX_CHUNK
 from cas.formats.manifest import ChunkRef, Derived, Manifest, PlainFile, Repo, RepoFile
-from cas.store.store import Store, manifest_key
+from cas.store.layout import manifest_key
+from cas.store.store import Store
 from tests.formats.hostile_manifests import CASES
 from tests.support.bounded import within
 from tests.support.documents import document, encoded

@@ -16,7 +16,8 @@ from cas.bucket import Kind
 from cas.errors import FormatError
 from cas.formats.digest import hex_of, named
 from cas.formats.paths import MAX_PATH, check_path, check_tree
-from cas.store.store import Store, manifest_key
+from cas.store.layout import manifest_key
+from cas.store.store import Store
 from tests.support.documents import document, encoded
 from tests.support.models import read_tree
 

@@ -10,7 +10,7 @@ import pytest
 from cas.bucket import Kind
 from cas.formats.digest import named
 from cas.host import whoami
-from cas.store.store import manifest_key
+from cas.store.layout import manifest_key
 from tests.refs.conftest import Desk
 
 PREFIX = "refs/tags/m/latest"

@@ -18,7 +18,8 @@ from cas.ops.inspect import versions
 from cas.refs import reflog
 from cas.refs.reference import Reference, log_of, parse_reference, resolve
 from cas.refs.reflog import RefLog
-from cas.store.store import FORMAT_KEY, Store, manifest_key
+from cas.store.layout import FORMAT_KEY, manifest_key
+from cas.store.store import Store
 from tests.support.processes import run_cas
 
 A, B = "a" * 64, "b" * 64

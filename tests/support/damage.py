@@ -10,7 +10,8 @@ from cas.bucket import Kind
 from cas.formats.digest import hex_of
 from cas.formats.frame import Encoder
 from cas.formats.manifest import Manifest
-from cas.store.store import Store, chunk_key
+from cas.store.layout import chunk_key
+from cas.store.store import Store
 from tests.support.models import KIB, noise, put_model, read_tree, snapshot
 
 CHUNK = 64 * KIB

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from cas import events
 from cas.config import MIB, Limits
 from cas.formats.digest import hex_of
+from cas.formats.frame import Codec
 from cas.formats.manifest import ChunkRef
 from cas.ops.derive import proof
 from cas.ops.derive.cast import cast
@@ -18,7 +19,6 @@ from cas.ops.derive.plan import CastFile, Unit, units
 from cas.ops.derive.proof import Ledger, Turns
 from cas.parallel import Pool, ReusableBuffer, for_each
 from cas.store.store import Store
-from cas.store.stored_file import Codec
 
 Fill = Callable[[Unit, memoryview, memoryview, ReusableBuffer], None]
 Keep = Callable[[Unit, memoryview], Callable[[], int]]

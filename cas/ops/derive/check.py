@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cas import config, events, refs
 from cas.errors import IntegrityError
 from cas.formats.digest import parse
+from cas.formats.frame import Codec
 from cas.formats.manifest import Manifest
 from cas.ops.derive import plan, proof, variant
 from cas.ops.derive.cast_units import walk
@@ -15,7 +16,7 @@ from cas.ops.derive.plan import CastFile, Unit
 from cas.ops.derive.variant import Chunks, Made
 from cas.parallel import Pool, ReusableBuffer
 from cas.store.store import Store, open_store
-from cas.store.stored_file import Codec, Range, StoredFile
+from cas.store.stored_file import Range, StoredFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def check(
     InputError for a version that is no cast variant; NotFoundError when the original is no longer in the store.
     """
     begun = time.monotonic()
-    held = store if isinstance(store, Store) else open_store(store)
+    held = open_store(store)
     resolved = refs.resolve(held, reference)
     new, derived = resolved.manifest, resolved.manifest.derived
     target = variant.target_of(derived, reference)

@@ -10,6 +10,7 @@ from cas import config, events, refs
 from cas.errors import ChunkMissing, FormatError, InputError, RefMoved
 from cas.formats import manifest
 from cas.formats.digest import named
+from cas.formats.frame import Codec
 from cas.formats.manifest import Manifest, check_name
 from cas.ops.derive import plan, proof, variant
 from cas.ops.derive.cast import TARGETS
@@ -22,7 +23,6 @@ from cas.refs import reflog, tagging
 from cas.refs.reference import Resolved
 from cas.store import leases
 from cas.store.store import Store, open_store
-from cas.store.stored_file import Codec
 from cas.version import __version__
 
 __all__ = ["Variant", "derive"]
@@ -88,7 +88,7 @@ def derive(
     names = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags))
     if not names:
         raise InputError("name at least one tag for the variant, such as fp16: it must not become `latest` unasked")
-    held = store if isinstance(store, Store) else open_store(store)
+    held = open_store(store)
     original = refs.resolve(held, reference)
     variant.check_original(original)
     with leases.LazyLease(held, f"derive {original.exact}", on_event) as lease:

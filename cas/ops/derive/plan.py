@@ -12,13 +12,14 @@ from typing import NamedTuple
 from cas.errors import FormatError
 from cas.formats import chunking, safetensors
 from cas.formats.chunking import CHUNK, Span
+from cas.formats.frame import Codec
 from cas.formats.manifest import Manifest, PlainFile, RepoFile
 from cas.formats.safetensors import Header, Tensor
 from cas.ops.derive.cast import FLOATS
 from cas.ops.derive.variant import SUFFIX, Chunks
 from cas.parallel import Pool
 from cas.store.store import Store
-from cas.store.stored_file import Codec, Range, StoredFile
+from cas.store.stored_file import Range, StoredFile
 
 # Of all files together: each takes some 500 bytes of memory.
 _MAX_TENSORS = 1 << 19

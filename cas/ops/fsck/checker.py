@@ -20,7 +20,8 @@ from cas.ops.fsck.inventory import Inventory, documents
 from cas.ops.fsck.repair import Repair, recovered
 from cas.ops.fsck.repair_sources import open_sources
 from cas.ops.fsck.report import SHOWN, Checked, Findings, Listed, Orphans
-from cas.store.store import Store, manifest_key, open_store
+from cas.store.layout import manifest_key
+from cas.store.store import Store, open_store
 
 __all__ = ["Checked", "Damage", "Listed", "Orphans", "fsck"]
 
@@ -47,7 +48,7 @@ def fsck(
     begun = time.monotonic()
     if not 0 < sample <= 1:
         raise InputError(f"a sample of {sample:.6%} of the chunks makes no sense: give more than 0 and at most 100")
-    held = store if isinstance(store, Store) else open_store(store)
+    held = open_store(store)
     held.check_format()
     limits = limits or config.Limits()
     sources = open_sources(repair_from, held)

@@ -7,21 +7,10 @@ from typing import Literal, NamedTuple, TypeAlias
 import msgspec
 
 from cas.errors import FormatError, IntegrityError
-from cas.formats.digest import named
 
 Kind: TypeAlias = Literal["missing", "corrupt", "undecodable"]
 
 KINDS: tuple[Kind, ...] = ("missing", "corrupt", "undecodable")
-
-
-class Version(NamedTuple):
-    """One version of a model. digest: 64 hex."""
-
-    model: str
-    digest: str
-
-    def __str__(self) -> str:
-        return f"{self.model}@{named(self.digest)}"
 
 
 class Trouble(NamedTuple):

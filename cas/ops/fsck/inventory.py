@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 
 from cas import events, refs
+from cas.bucket import Entry
 from cas.config import Limits
 from cas.errors import FormatError, IntegrityError, NotFoundError, ObjectMissing
 from cas.formats.manifest import Manifest, check_name
-from cas.ops.fsck.damage import Damage, Trouble, Version, of_document
+from cas.ops.fsck.damage import Damage, Trouble, of_document
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import RefLog
-from cas.store.store import CHUNK_KEY, Store
-
-_MANIFEST = re.compile(r"manifests/([^/]+)/([0-9a-f]{64})\.json")
+from cas.store.layout import VersionId
+from cas.store.store import Store
 
 # A chunk's plain size, at most 64 MiB, and above it the number of a version that needs it.
 _SIZE_BITS = 32
 _SIZE = (1 << _SIZE_BITS) - 1
 
-Recover = Callable[[Version], Manifest | None]
+Recover = Callable[[VersionId], Manifest | None]
 
 
 class Inventory:
@@ -43,11 +42,11 @@ class Inventory:
         self._guard = threading.Lock()
         self._needs: dict[bytes, int] = {}
         self.refs = 0
-        self.versions: list[Version] = []
-        self.named: dict[Version, str] = {}
+        self.versions: list[VersionId] = []
+        self.named: dict[VersionId, str] = {}
         self.damage: list[Damage] = []
-        self.troubles: dict[Version, Trouble] = {}
-        self.recovered: set[Version] = set()
+        self.troubles: dict[VersionId, Trouble] = {}
+        self.recovered: set[VersionId] = set()
         self.orphans: dict[bytes, int] = {}
         self.absent: set[bytes] = set()
 
@@ -76,14 +75,13 @@ class Inventory:
             self.absent -= set(map(bytes.fromhex, self._store.present(sizes, self._limits)))
             return
 
-        def look(folder: str) -> None:
-            listed = [entry for entry in self._store.bucket.list(folder) if CHUNK_KEY.fullmatch(entry.key)]
-            sizes = {bytes.fromhex(entry.key.rpartition("/")[2]): entry.size for entry in listed}
-            with self._guard:
-                self.absent.difference_update(sizes)
-                self.orphans.update((digest, size) for digest, size in sizes.items() if digest not in self._needs)
+        def visit(name: str, entry: Entry) -> None:
+            digest = bytes.fromhex(name)
+            self.absent.discard(digest)
+            if digest not in self._needs:
+                self.orphans[digest] = entry.size
 
-        for_each(look, [f"chunks/{number:02x}" for number in range(256)], threads=self._limits.requests)
+        self._store.list_chunks(visit, self._limits)
 
     @property
     def needed(self) -> Collection[bytes]:
@@ -100,39 +98,35 @@ class Inventory:
         packed = self._needs.get(digest)
         return None if packed is None else packed >> _SIZE_BITS
 
-    def _found(self) -> set[Version]:
+    def _found(self) -> set[VersionId]:
         """Every version in the scope, whether it can be read or not; refs are read on the way."""
         if self._scope is None:
             self._read_refs(reflog.logs(self._store))
-            return self._listed("manifests") | self.named.keys()
+            return self._store.list_manifests().keys() | self.named.keys()
         if ":" in self._scope or "@" in self._scope:
             return self._one(self._scope)
         model = check_name(self._scope, "model")
         pins = [log for log in reflog.logs(self._store, "pins") if log.ref.model == model]
         self._read_refs([*reflog.logs(self._store, "tags", model), *pins])
-        found = self._listed(f"manifests/{model}") | self.named.keys()
+        found = self._store.list_manifests(model).keys() | self.named.keys()
         if not found and not self.damage:
             known = ", ".join(self._store.models()[:8]) or "none"
             raise NotFoundError(f"model {model} is not in {self._store.url}; its models are: {known}")
         return found
 
-    def _one(self, text: str) -> set[Version]:
+    def _one(self, text: str) -> set[VersionId]:
         reference = refs.parse_reference(text)
         if reference.digest is None:
             self._read_refs([refs.log_of(self._store, reference)])
             if not self.named and not self.damage:
-                self._name(text, Version(reference.model, refs.resolve(self._store, text).digest))
+                self._name(text, VersionId(reference.model, refs.resolve(self._store, text).digest))
             return set(self.named)
         digest = reference.digest
         if len(digest) < 64:
             digest = self._store.find_version(reference.model, digest)
         with contextlib.suppress(IntegrityError, FormatError):  # told later; what is not there at all is a wrong call
             self._store.get_manifest(reference.model, digest)
-        return {Version(reference.model, digest)}
-
-    def _listed(self, folder: str) -> set[Version]:
-        keys = (_MANIFEST.fullmatch(entry.key) for entry in self._store.bucket.list(folder))
-        return {Version(*match.groups()) for match in keys if match}
+        return {VersionId(reference.model, digest)}
 
     def _read_refs(self, logs: Iterable[RefLog]) -> None:
         def read(log: RefLog) -> None:
@@ -150,18 +144,18 @@ class Inventory:
             with self._guard:
                 self.refs += 1
             if last is not None and last.digest is not None:
-                self._name(str(log.ref), Version(log.ref.model, last.digest))
+                self._name(str(log.ref), VersionId(log.ref.model, last.digest))
 
         given = list(logs)
         if given:
             for_each(read, given, threads=min(self._limits.requests, len(given)))
 
-    def _name(self, ref: str, version: Version) -> None:
+    def _name(self, ref: str, version: VersionId) -> None:
         with self._guard:
             self.named[version] = min(ref, self.named.get(version, ref))
 
-    def _read_all(self, versions: Collection[Version]) -> None:
-        def read(version: Version) -> None:
+    def _read_all(self, versions: Collection[VersionId]) -> None:
+        def read(version: VersionId) -> None:
             found = self._manifest(version)
             if found is None:
                 return
@@ -175,7 +169,7 @@ class Inventory:
         if versions:
             for_each(read, versions, threads=min(self._limits.requests, len(versions)))
 
-    def _manifest(self, version: Version) -> Manifest | None:
+    def _manifest(self, version: VersionId) -> Manifest | None:
         try:
             return self._store.get_manifest(*version)
         except NotFoundError:
@@ -192,7 +186,7 @@ class Inventory:
         return found
 
 
-def documents(store: Store, versions: Iterable[Version], recover: Recover) -> Iterator[tuple[Version, Manifest]]:
+def documents(store: Store, versions: Iterable[VersionId], recover: Recover) -> Iterator[tuple[VersionId, Manifest]]:
     """The manifests of `versions`, those of which cannot be read by `recover`, one after the other."""
     for version in versions:
         try:

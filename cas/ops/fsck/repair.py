@@ -12,13 +12,13 @@ from cas.errors import FormatError, IntegrityError
 from cas.formats.digest import named
 from cas.formats.frame import MAX_CHUNK, Decoder, Encoder
 from cas.formats.manifest import Manifest, parse
-from cas.ops.fsck.damage import Version
 from cas.ops.fsck.inventory import Inventory, documents
 from cas.ops.fsck.repair_sources import Ready, Source
 from cas.parallel import Workers, for_each
 from cas.store import leases
+from cas.store.layout import VersionId, manifest_key
 from cas.store.leases import LeaseHandle
-from cas.store.store import Store, manifest_key
+from cas.store.store import Store
 
 _PURPOSE = "cas fsck --repair-from"
 
@@ -34,7 +34,7 @@ class Repair:
         self._limits, self._listen = limits, listen
         self._guard = threading.Lock()
         self.chunks: set[str] = set()
-        self.versions: set[Version] = set()
+        self.versions: set[VersionId] = set()
 
     def run(self, damaged: Collection[str]) -> None:
         """Repairs these chunks (64 hex), and the manifests that a source has; raises StoreError, and as a source does.
@@ -96,7 +96,7 @@ class Repair:
         except IntegrityError:
             return None  # it was not what it seemed to be
 
-    def _put_manifest(self, version: Version, held: LeaseHandle) -> None:
+    def _put_manifest(self, version: VersionId, held: LeaseHandle) -> None:
         for source in self._sources:
             if (data := source.document(version)) is not None:
                 held.check()
@@ -105,7 +105,7 @@ class Repair:
                 return
 
 
-def recovered(sources: Sequence[Source], version: Version) -> Manifest | None:
+def recovered(sources: Sequence[Source], version: VersionId) -> Manifest | None:
     """What the first source that has a manifest has under its name; None when no source has it."""
     for source in sources:
         if (data := source.document(version)) is not None:

@@ -19,12 +19,12 @@ from cas.formats.manifest import MAX_MANIFEST, ChunkRef, Manifest
 from cas.local.fs import opened, read_at
 from cas.local.seeds import find
 from cas.local.targets import ChunkLocation, Local, Target, targets
-from cas.ops.fsck.damage import Version
-from cas.store.store import FORMAT_KEY, Store, manifest_key, open_store
+from cas.store.layout import FORMAT_KEY, VersionId, manifest_key
+from cas.store.store import Store, open_store
 
 HUB = "hf"
 
-Documents: TypeAlias = Iterable[tuple[Version, Manifest]]
+Documents: TypeAlias = Iterable[tuple[VersionId, Manifest]]
 Wanted: TypeAlias = Mapping[str, int]
 
 
@@ -54,7 +54,7 @@ class Source(ABC):
         versions: those that need some of them. Raises StoreError when it cannot be asked.
         """
 
-    def document(self, version: Version) -> bytes | None:
+    def document(self, version: VersionId) -> bytes | None:
         """The bytes that a manifest's name promises, None when it does not have them."""
         return None
 
@@ -78,7 +78,7 @@ class OtherStore(Source, Ready):
         except (NotFoundError, IntegrityError, FormatError):
             return None
 
-    def document(self, version: Version) -> bytes | None:
+    def document(self, version: VersionId) -> bytes | None:
         def read(data: bytes) -> bytes:
             if (got := hex_of(data)) != version.digest:
                 raise ManifestCorrupt(named(version.digest), named(got), self._store.url)

@@ -8,8 +8,9 @@ from itertools import islice
 
 from cas.formats.digest import named
 from cas.formats.manifest import Manifest, Repo
-from cas.ops.fsck.damage import KINDS, Damage, Kind, Trouble, Version
+from cas.ops.fsck.damage import KINDS, Damage, Kind, Trouble
 from cas.ops.fsck.inventory import Inventory, Recover, documents
+from cas.store.layout import VersionId
 from cas.store.store import Store
 
 SHOWN = 1000
@@ -77,7 +78,7 @@ class Findings:
         """found: damaged chunks by digest (64 hex)."""
         self._store, self._inventory, self._found, self._recover = store, inventory, found, recover
 
-    def listed(self, chunks: Collection[str], versions: Collection[Version]) -> tuple[dict[Kind, Listed], Listed]:
+    def listed(self, chunks: Collection[str], versions: Collection[VersionId]) -> tuple[dict[Kind, Listed], Listed]:
         """What is left, by kind, and what is repaired: these chunks, and the manifests of these versions."""
         inventory = self._inventory
         left = {kind: self._one({digest for digest, trouble in self._found.items()
@@ -88,12 +89,12 @@ class Findings:
                 for kind in KINDS}  # fmt: skip
         return left, self._one(chunks, versions, ())
 
-    def _one(self, chunks: Collection[str], versions: Collection[Version], refs: Collection[Damage]) -> Listed:
+    def _one(self, chunks: Collection[str], versions: Collection[VersionId], refs: Collection[Damage]) -> Listed:
         items = list(islice((*refs, *map(self._manifest, sorted(versions))), SHOWN))
         items += self._chunks(sorted(chunks)[: SHOWN - len(items)])
         return Listed(len(chunks) + len(versions) + len(refs), tuple(items))
 
-    def _manifest(self, version: Version) -> Damage:
+    def _manifest(self, version: VersionId) -> Damage:
         kind, reason = self._inventory.troubles[version]
         return Damage(kind, "manifest", str(version), self._inventory.named.get(version, ""), reason)
 

@@ -18,16 +18,17 @@ from cas import events
 from cas.bucket import Entry, Kind
 from cas.config import Limits
 from cas.errors import InputError, StoreError
+from cas.formats.manifest import timestamp
 from cas.ops.gc.erase import Eraser
-from cas.ops.gc.live import Live, Version
+from cas.ops.gc.live import Live
 from cas.ops.gc.sweep import PutOff, alone, sweep
-from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import KEPT
-from cas.store import condemned, leases
+from cas.store import condemned, layout, leases
 from cas.store.condemned import Condemnation
+from cas.store.layout import VersionId
 from cas.store.leases import Lease
-from cas.store.store import CHUNK_KEY, Store, open_store
+from cas.store.store import Store, open_store
 
 GRACE = datetime.timedelta(hours=24)
 
@@ -85,7 +86,7 @@ def gc(
     begun = time.monotonic()
     if keep < 1 or grace < datetime.timedelta(0):
         raise InputError("keep at least 1 version, and give a grace period that is not negative")
-    held = store if isinstance(store, Store) else open_store(store)
+    held = open_store(store)
     held.check_format()
     run = _Run(held, grace, keep, limits or Limits(), on_event)
     return run.dry(begun) if dry_run else run.collect(wait, begun)
@@ -94,7 +95,7 @@ def gc(
 class _Garbage(NamedTuple):
     """What nothing needs. chunks: digests (32 bytes). size: stored bytes. waiting: chunks condemned before."""
 
-    versions: list[Version]
+    versions: list[VersionId]
     chunks: list[bytes]
     size: int
     waiting: int
@@ -160,23 +161,23 @@ class _Run:
 
     def _probe(self) -> tuple[datetime.datetime, Eraser]:
         """The server's time, and what erases; raises AccessDenied without permission, StoreError when clocks differ."""
-        key = f"{condemned.FOLDER}/{self._name}-probe.json"
+        key = layout.probe_key(self._name)
         self._store.bucket.put(key, b"{}", Kind.DOCUMENT)
         now = self._store.bucket.head(key).modified
         eraser = Eraser(self._store, key, self._limits, self._listen)
-        eraser.erase(condemned.FOLDER, [key])
+        eraser.erase(layout.COLLECTIONS, [key])
         eraser.freed = 0
         here = datetime.datetime.now(datetime.UTC)
         if abs(now - here) > _SKEW:
             raise StoreError(
-                f"the clock of {self._store.url} says {now:%Y-%m-%dT%H:%M:%SZ}, this machine's "
-                f"{here:%Y-%m-%dT%H:%M:%SZ}: set the one that is wrong; nothing was deleted"
+                f"the clock of {self._store.url} says {timestamp(now)}, this machine's "
+                f"{timestamp(here)}: set the one that is wrong; nothing was deleted"
             )
         return now, eraser
 
     def _condemnations(self, now: datetime.datetime) -> tuple[list[Condemnation], list[Condemnation]]:
         """Those that may be swept now, and those that may not yet."""
-        found = condemned.condemnations(self._store.bucket.list(condemned.FOLDER))
+        found = condemned.condemnations(self._store.bucket.list(layout.COLLECTIONS))
         ripe = [one for one in found if one.at <= now - self._grace]
         return ripe, [one for one in found if one not in ripe]
 
@@ -189,14 +190,14 @@ class _Run:
         self, ripe: Sequence[Condemnation], now: datetime.datetime, wait: float, eraser: Eraser
     ) -> tuple[int, int]:
         """How many versions and chunks were deleted; raises PutOff."""
-        with Lease(self._store, f"{condemned.FOLDER}/{self._name}-sweep", "cas gc") as mark:
+        with Lease(self._store, layout.sweep_id(self._name), "cas gc") as mark:
             alone(self._store, mark, now, wait, self._listen)
             self._look(now)
             self._listen(events.Phase("sweep"))
             swept = []
             for one in ripe:
                 swept.append(sweep(self._store, mark, one, self._live, self._tolerance, eraser))
-                eraser.erase(condemned.FOLDER, one.keys, allowed=mark.check)
+                eraser.erase(layout.COLLECTIONS, one.keys, allowed=mark.check)
             mark.check()
         return sum(versions for versions, _ in swept), sum(chunks for _, chunks in swept)
 
@@ -204,12 +205,11 @@ class _Run:
         """Chunks in the store that nothing kept consists of."""
         found: list[Entry] = []
 
-        def look(folder: str) -> None:
-            for entry in self._store.bucket.list(folder):
-                if CHUNK_KEY.fullmatch(entry.key) and _digest(entry) not in self._live.chunks:
-                    found.append(entry)
+        def visit(digest: str, entry: Entry) -> None:
+            if bytes.fromhex(digest) not in self._live.chunks:
+                found.append(entry)
 
-        for_each(look, [f"chunks/{number:02x}" for number in range(256)], threads=self._limits.requests)
+        self._store.list_chunks(visit, self._limits)
         return found
 
     def _garbage(self, pending: Sequence[Condemnation], now: datetime.datetime) -> _Garbage:
@@ -231,12 +231,12 @@ class _Run:
             if log.current_digest() is None and listed[-1].modified < now - self._grace:
                 gone = listed
             count += eraser.erase(log.ref.prefix, [entry.key for entry in gone])
-        probes = [one.key for one in bucket.list(condemned.FOLDER) if one.key.endswith("-probe.json")]
-        count += eraser.erase(condemned.FOLDER, probes)  # of runs that might not delete
-        for folder in (leases.FOLDER, condemned.FOLDER):
+        probes = [one.key for one in bucket.list(layout.COLLECTIONS) if layout.is_probe(one.key)]
+        count += eraser.erase(layout.COLLECTIONS, probes)  # of runs that might not delete
+        for folder in (layout.LEASES, layout.COLLECTIONS):
             count += eraser.erase(folder, leases.stale(self._store, folder, now))
-        old = [entry.key for entry in bucket.list("receipts") if entry.modified < now - _RECEIPTS_STAY]
-        count += eraser.erase("receipts", old)
+        old = [entry.key for entry in bucket.list(layout.RECEIPTS) if entry.modified < now - _RECEIPTS_STAY]
+        count += eraser.erase(layout.RECEIPTS, old)
         for upload in bucket.uploads():
             if upload.begun < now - self._grace:
                 bucket.abort(upload)
@@ -266,7 +266,7 @@ class _Run:
             condemned_chunks=len(garbage.chunks),
             condemned=garbage.size,
             waiting=garbage.waiting,
-            due="" if due is None else f"{due + self._grace:%Y-%m-%dT%H:%M:%SZ}",
+            due="" if due is None else timestamp(due + self._grace),
             cleared=cleared,
             put_off=put_off,
             seconds=time.monotonic() - begun,

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from cas.config import Limits
 from cas.errors import InputError, NotFoundError
 from cas.formats.digest import PREFIX, named
+from cas.formats.manifest import timestamp
 from cas.ops.gc.collector import GRACE
-from cas.ops.gc.live import Live, Version, readable
+from cas.ops.gc.live import Live, readable
 from cas.refs.reflog import KEPT
-from cas.store import condemned
-from cas.store.store import Store, chunk_key
+from cas.store import condemned, layout
+from cas.store.layout import VersionId
+from cas.store.store import Store
 
 _SHORTEST = 8
 
@@ -49,7 +51,7 @@ def explain(
     live = Live(store, grace=grace, keep=keep, limits=limits or Limits())
     live.find(datetime.datetime.now(datetime.UTC))
     versions = [version for version in live.manifests if version.digest.startswith(prefix)]
-    folder = chunk_key(prefix).rpartition("/")[0]
+    folder = layout.chunk_folder(prefix)
     chunks = [name for entry in store.bucket.list(folder) if (name := entry.key.rpartition("/")[2]).startswith(prefix)]
     if len(versions) + len(chunks) > 1:
         raise InputError(f"{prefix} is ambiguous: give more digits")
@@ -58,9 +60,9 @@ def explain(
     return _chunk(store, live, chunks[0] if chunks else prefix, there=bool(chunks), grace=grace)
 
 
-def _version(store: Store, live: Live, version: Version, grace: datetime.timedelta) -> Explained:
+def _version(store: Store, live: Live, version: VersionId, grace: datetime.timedelta) -> Explained:
     kept = tuple(root.why for root in live.roots if root.version == version)
-    runs = [one for one in condemned.condemnations(store.bucket.list(condemned.FOLDER))
+    runs = [one for one in condemned.condemnations(store.bucket.list(layout.COLLECTIONS))
             if version in condemned.manifests_of(store, one)]  # fmt: skip
     return Explained("version", str(version), kept, (), _when(runs, grace))
 
@@ -70,7 +72,7 @@ def _chunk(store: Store, live: Live, digest: str, *, there: bool, grace: datetim
     kept = tuple(f"{root.why} ({root.version})" for root in live.roots if root.version in needs)
     if not there and not needs:
         raise NotFoundError(f"{store.url} has no chunk and no version {digest}…: see `cas ls`")
-    runs = [one for one in condemned.condemnations(store.bucket.list(condemned.FOLDER))
+    runs = [one for one in condemned.condemnations(store.bucket.list(layout.COLLECTIONS))
             if any(each.hex().startswith(digest) for each in condemned.chunks_of(store, one))]  # fmt: skip
     name = named(digest) if there else f"{named(digest)}, which is missing"
     return Explained("chunk", name, kept, tuple(sorted(map(str, needs - live.versions))), _when(runs, grace))
@@ -78,7 +80,6 @@ def _chunk(store: Store, live: Live, digest: str, *, there: bool, grace: datetim
 
 def _when(runs: Iterable[condemned.Condemnation], grace: datetime.timedelta) -> tuple[str, ...]:
     return tuple(
-        f"condemned at {one.at:%Y-%m-%dT%H:%M:%SZ}, to be deleted after {one.at + grace:%Y-%m-%dT%H:%M:%SZ} "
-        "unless it is needed again"
+        f"condemned at {timestamp(one.at)}, to be deleted after {timestamp(one.at + grace)} unless it is needed again"
         for one in runs
     )

@@ -6,42 +6,30 @@ A collector that cannot read something refuses to go on: what it cannot see it m
 from __future__ import annotations
 
 import datetime
-import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from cas import events
 from cas.bucket import Entry
 from cas.config import Limits
 from cas.errors import FormatError, IntegrityError, NotFoundError
-from cas.formats.digest import named
+from cas.formats.manifest import timestamp
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import KEPT, Move, Ref, RefLog
+from cas.store import layout
+from cas.store.layout import VersionId
 from cas.store.store import Store
 
 RECEIPTS_KEEP = datetime.timedelta(days=30)
 """How long a receipt keeps the version that it tells of."""
 
-_MANIFEST = re.compile(r"manifests/([^/]+)/([0-9a-f]{64})\.json")
-_RECEIPT = re.compile(r"receipts/[^/]+/[^/]+/[^/]*-([0-9a-f]{64})-[0-9a-f]+\.json")
-
-
-class Version(NamedTuple):
-    """One version of a model. digest: 64 hex."""
-
-    model: str
-    digest: str
-
-    def __str__(self) -> str:
-        return f"{self.model}@{named(self.digest)}"
-
 
 class Root(NamedTuple):
     """What keeps a version, in words."""
 
-    version: Version
+    version: VersionId
     why: str
 
 
@@ -51,16 +39,16 @@ class Live:
     def __init__(self, store: Store, *, grace: datetime.timedelta, keep: int, limits: Limits) -> None:
         """grace: younger manifests are kept. keep: versions of each tag and pin, the current one among them."""
         self._store, self._grace, self._keep, self._limits = store, grace, keep, limits
-        self.manifests: dict[Version, Entry] = {}
+        self.manifests: dict[VersionId, Entry] = {}
         self.roots: list[Root] = []
         self.chunks: set[bytes] = set()
 
     @property
-    def versions(self) -> set[Version]:
+    def versions(self) -> set[VersionId]:
         """What is kept."""
         return {root.version for root in self.roots}
 
-    def unneeded(self) -> list[Version]:
+    def unneeded(self) -> list[VersionId]:
         """What the store holds and nothing keeps."""
         return sorted(self.manifests.keys() - self.versions)
 
@@ -71,9 +59,7 @@ class Live:
         """
         histories = self._histories()
         # After the refs: what one of them names was there before it.
-        listed = self._store.bucket.list("manifests")
-        self.manifests = {Version(*match.groups()): entry for entry in listed
-                          if (match := _MANIFEST.fullmatch(entry.key))}  # fmt: skip
+        self.manifests = self._store.list_manifests()
         refs = sorted(root for ref, moves in histories.items() for root in self._kept_by(ref, moves))
         self.roots = [*refs, *self._receipts(now), *self._young(now)]
 
@@ -82,7 +68,7 @@ class Live:
         marking = threading.Lock()
         reasons = {root.version: root.why for root in self.roots}
 
-        def read(version: Version) -> None:
+        def read(version: VersionId) -> None:
             digests = list(map(bytes.fromhex, self._manifest(version, reasons[version])))
             with marking:
                 self.chunks.update(digests)
@@ -91,16 +77,7 @@ class Live:
         if reasons:
             for_each(read, reasons, threads=min(self._limits.requests, len(reasons)))
 
-    def keepers(self, holds: Callable[[Version], bool]) -> Iterator[Root]:
-        """The roots whose version `holds` says yes to."""
-        asked: dict[Version, bool] = {}
-        for root in self.roots:
-            if root.version not in asked:
-                asked[root.version] = holds(root.version)
-            if asked[root.version]:
-                yield root
-
-    def _manifest(self, version: Version, why: str) -> Iterable[str]:
+    def _manifest(self, version: VersionId, why: str) -> Iterable[str]:
         try:
             return self._store.get_manifest(*version).chunks()
         except (IntegrityError, FormatError, NotFoundError) as error:
@@ -122,12 +99,12 @@ class Live:
 
     def _kept_by(self, ref: Ref, moves: Sequence[Move]) -> Iterator[Root]:
         """The last versions that a ref named, until it was removed."""
-        kept: set[Version] = set()
+        kept: set[VersionId] = set()
         for age, move in enumerate(reversed(moves)):
             digest = move.entry.digest
             if digest is None:
                 return
-            version = Version(ref.model, digest)
+            version = VersionId(ref.model, digest)
             if version in self.manifests:
                 kept.add(version)
                 if len(kept) > self._keep:
@@ -142,9 +119,9 @@ class Live:
 
     def _receipts(self, now: datetime.datetime) -> list[Root]:
         digests: dict[str, str] = {}
-        for entry in self._store.bucket.list("receipts"):
-            if entry.modified > now - RECEIPTS_KEEP and (match := _RECEIPT.fullmatch(entry.key)):
-                digests[match[1]] = entry.key
+        for entry in self._store.bucket.list(layout.RECEIPTS):
+            if entry.modified > now - RECEIPTS_KEEP and (digest := layout.receipt_digest(entry.key)):
+                digests[digest] = entry.key
         return [
             Root(version, f"receipt {digests[version.digest]}")
             for version in self.manifests
@@ -153,13 +130,13 @@ class Live:
 
     def _young(self, now: datetime.datetime) -> list[Root]:
         return [
-            Root(version, f"published at {entry.modified:%Y-%m-%dT%H:%M:%SZ}, within the grace period")
+            Root(version, f"published at {timestamp(entry.modified)}, within the grace period")
             for version, entry in self.manifests.items()
             if entry.modified > now - self._grace
         ]
 
 
-def readable(store: Store, version: Version) -> Iterable[str]:
+def readable(store: Store, version: VersionId) -> Iterable[str]:
     """Digests (64 hex) of a version's chunks; none when its manifest cannot be read."""
     try:
         return store.get_manifest(*version).chunks()

@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 from cas import events
 from cas.errors import StoreError
+from cas.formats.manifest import timestamp
 from cas.ops.gc.erase import Eraser
-from cas.ops.gc.live import Live, Version
-from cas.store import condemned, leases
+from cas.ops.gc.live import Live
+from cas.store import condemned, layout
 from cas.store.condemned import Condemnation
+from cas.store.layout import VersionId, chunk_folder, chunk_key, manifest_key
 from cas.store.leases import Holder, Lease, holders
-from cas.store.store import Store, chunk_key, manifest_key
+from cas.store.store import Store
 
 _POLL = 1.0  # seconds
 
@@ -25,7 +27,7 @@ class PutOff(Exception):
     """Somebody is publishing: the sweep has to wait for another run."""
 
     def __init__(self, holder: Holder) -> None:
-        super().__init__(f"{holder.by} has been at work since {holder.at:%Y-%m-%dT%H:%M:%SZ}: {holder.purpose}")
+        super().__init__(f"{holder.by} has been at work since {timestamp(holder.at)}: {holder.purpose}")
 
 
 def alone(store: Store, mark: Lease, now: datetime.datetime, wait: float, listen: events.Listener) -> None:
@@ -33,10 +35,10 @@ def alone(store: Store, mark: Lease, now: datetime.datetime, wait: float, listen
 
     mark: the mark of this sweep, written already. now: the server's time.
     """
-    others = [one for one in holders(store, store.bucket.list(condemned.FOLDER), lambda: now) if one.id != mark.id]
+    others = [one for one in holders(store, store.bucket.list(layout.COLLECTIONS), lambda: now) if one.id != mark.id]
     if others:
         raise StoreError(
-            f"{others[0].by} is collecting in {store.url} since {others[0].at:%Y-%m-%dT%H:%M:%SZ}: "
+            f"{others[0].by} is collecting in {store.url} since {timestamp(others[0].at)}: "
             "let it end, then run `cas gc` again; nothing was deleted"
         )
     begun = time.monotonic()
@@ -56,14 +58,16 @@ def sweep(
     """
     before = condemnation.at - tolerance
     kept = live.versions
-    doomed = (Version(*one) for one in condemned.manifests_of(store, condemnation))
-    by_model: dict[str, list[Version]] = {}
+    doomed = condemned.manifests_of(store, condemnation)
+    by_model: dict[str, list[VersionId]] = {}
     for version in doomed:
         if version not in kept:
             by_model.setdefault(version.model, []).append(version)
     # Manifests first: one that is there has all its chunks, whenever this is interrupted.
     versions = sum(
-        eraser.erase(f"manifests/{model}", [manifest_key(*one) for one in some], before=before, allowed=mark.check)
+        eraser.erase(
+            layout.manifest_folder(model), [manifest_key(*one) for one in some], before=before, allowed=mark.check
+        )
         for model, some in by_model.items()
     )
     for version in [one for some in by_model.values() for one in some]:
@@ -72,13 +76,12 @@ def sweep(
     folders: dict[str, list[str]] = {}
     for digest in condemned.chunks_of(store, condemnation):
         if digest not in live.chunks:
-            folders.setdefault(digest.hex()[:2], []).append(chunk_key(digest.hex()))
+            folders.setdefault(chunk_folder(digest.hex()), []).append(chunk_key(digest.hex()))
     chunks = sum(
-        eraser.erase(f"chunks/{folder}", keys, before=before, allowed=mark.check)
-        for folder, keys in sorted(folders.items())
+        eraser.erase(folder, keys, before=before, allowed=mark.check) for folder, keys in sorted(folders.items())
     )
     return versions, chunks
 
 
 def _busy(store: Store, now: datetime.datetime) -> Sequence[Holder]:
-    return [one for one in holders(store, store.bucket.list(leases.FOLDER), lambda: now) if not one.waits]
+    return [one for one in holders(store, store.bucket.list(layout.LEASES), lambda: now) if not one.waits]

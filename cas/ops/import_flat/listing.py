@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from cas.bucket import Bucket, Entry
 from cas.errors import InputError, NotFoundError
 from cas.formats.manifest import REPO_PATTERN
+from cas.local.hf_cache import is_commit
 
 _REPO = re.compile(r"(model|dataset|space)s--(.+)")
 _REPO_ID = re.compile(REPO_PATTERN)
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _UNFINISHED = (".incomplete", ".partial", ".lock", ".tmp")
 _HUB, _PLAIN = "hub", "torch"
 
@@ -47,11 +47,11 @@ class FoundRepo:
                 self.unfinished.add(name.split(".")[0])
             case ("blobs", name):
                 self.blobs[name] = entry
-            case ("snapshots", commit, *path) if path and _COMMIT.fullmatch(commit):
+            case ("snapshots", commit, *path) if path and is_commit(commit):
                 self.snapshots.setdefault(commit, {})["/".join(path)] = entry
             case ("refs", *name) if name:
                 self.refs["/".join(name)] = entry
-            case ("trees", name) if _COMMIT.fullmatch(name.removesuffix(".json")):
+            case ("trees", name) if is_commit(name.removesuffix(".json")):
                 self.trees[name.removesuffix(".json")] = entry
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,12 +10,11 @@ from cas import events
 from cas.bucket import Bucket, Entry
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
 from cas.formats.paths import check_tree, matching
-from cas.local.hf_cache import etags_in, is_blob, tree_files
+from cas.local.hf_cache import etags_in, is_blob, is_commit, tree_files
 from cas.ops.import_flat.listing import Found, FoundRepo
 from cas.ops.import_flat.placeholders import check_all_real, check_not_all_empty, refusal, stand_in, without_marks
 from cas.ops.import_flat.selection import Selection
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _REF_LIMIT = 1024
 _TREE_LIMIT = 64 * 1024 * 1024
 _SECRETS = ("token", "stored_tokens")
@@ -174,7 +172,7 @@ class _Planner:
         Where no refs came along, main is that one, too.
         """
         repo = self._repo
-        if revision and _COMMIT.fullmatch(revision):
+        if revision and is_commit(revision):
             return revision, revision
         if revision and (repo.refs or revision != "main"):
             if revision not in repo.refs:
@@ -199,7 +197,7 @@ class _Planner:
         _check_paths(f"{self._where}/refs", [ref])
         entry = self._repo.refs[ref]
         text = bytes(self._bucket.get(entry.key, _REF_LIMIT)).strip().decode("ascii", "replace")
-        if not _COMMIT.fullmatch(text):
+        if not is_commit(text):
             raise IntegrityError(
                 f"{self._bucket.url}/{entry.key} holds {text!a:.60}, not a commit: choose one with --revision; "
                 f"{self._known()}"

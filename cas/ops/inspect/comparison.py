@@ -76,7 +76,7 @@ def compare(
 
     Raises InputError, NotFoundError (ChunkMissing when a chunk that must be read is lost), IntegrityError, StoreError.
     """
-    held = store if isinstance(store, Store) else open_store(store)
+    held = open_store(store)
     limits = limits or config.Limits()
     before = refs.resolve(held, a)
     after = refs.resolve(held, b)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from array import array
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cas import config, events
+from cas.bucket import Entry
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.manifest import Manifest, check_name
 from cas.parallel import for_each
@@ -80,7 +80,7 @@ def usage(
     A publish under way has chunks in the store before it has a version: they count as unneeded. Raises NotFoundError
     for an unknown model, Unsupported over plain https.
     """
-    held = store if isinstance(store, Store) else open_store(store)
+    held = open_store(store)
     limits = limits or config.Limits()
     held.check_format()
     if model is not None:
@@ -94,7 +94,8 @@ def usage(
     ]
     on_event(events.Phase("count"))
     # After the versions were listed: whatever they name was there before them.
-    count = _Count(_listed(held, limits))
+    count = _Count()
+    held.list_chunks(count.hold, limits)
     gone: set[int] = set()
 
     def read(number: int) -> None:
@@ -119,16 +120,18 @@ def usage(
 class _Count:
     """Every chunk of the store and who needs it: 32 bytes of name, 16 of figures, and what a dict takes."""
 
-    def __init__(self, listed: Iterable[tuple[bytes, int]]) -> None:
+    def __init__(self) -> None:
         self._places: dict[bytes, int] = {}
-        self._sizes = array("q")
-        for digest, size in listed:
-            self._places[digest] = len(self._sizes)
-            self._sizes.append(size)
-        self._owners = array("q", [_NOBODY]) * len(self._sizes)
+        self._sizes, self._owners = array("q"), array("q")
         self._missing: set[bytes] = set()
         self._distinct = 0
         self._counting = threading.Lock()
+
+    def hold(self, digest: str, entry: Entry) -> None:
+        """Count a chunk (64 hex) that the store holds; all are counted before the first version is added."""
+        self._places[bytes.fromhex(digest)] = len(self._sizes)
+        self._sizes.append(entry.size)
+        self._owners.append(_NOBODY)
 
     def add(self, number: int, version: VersionUsage, manifest: Manifest) -> None:
         """Counts a version's chunks."""
@@ -174,13 +177,3 @@ class _Count:
             unneeded=sum(unneeded),
             unreadable=len(versions) - len(readable),
         )
-
-
-def _listed(store: Store, limits: config.Limits) -> list[tuple[bytes, int]]:
-    found: list[tuple[bytes, int]] = []
-
-    def look(number: int) -> None:
-        found.extend((bytes.fromhex(digest), size) for digest, size in store.chunks_in(f"{number:02x}"))
-
-    for_each(look, range(256), threads=limits.requests)
-    return found

@@ -13,6 +13,7 @@ from cas.parallel import for_each
 from cas.refs import names as naming
 from cas.refs.names import Names
 from cas.refs.reflog import Ref
+from cas.store.layout import VersionId
 from cas.store.store import Store
 
 
@@ -98,12 +99,12 @@ def versions(
     found = [_unreadable_ref(ref) for ref in names.unreadable]
     wanted = dict.fromkeys(names.versions())
     for owner in [model] if model is not None else store.models() if every else []:
-        wanted |= dict.fromkeys((owner, digest) for digest in store.versions(owner))
+        wanted |= dict.fromkeys(VersionId(owner, digest) for digest in store.versions(owner))
     if model is not None and not wanted and not found:
         known = ", ".join(store.models()[:8]) or "none"
         raise NotFoundError(f"model {model} is not in {store.url}; its models are: {known}")
 
-    def read(item: tuple[str, str]) -> None:
+    def read(item: VersionId) -> None:
         owner, digest = item
         tags, pins = names.of(owner, digest)
         try:

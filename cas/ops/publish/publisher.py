@@ -78,7 +78,7 @@ def publish(
     check_name(model, "model")
     limits = limits or config.Limits()
     dirs = cache_dir if isinstance(cache_dir, config.CacheDirs) else config.cache_dirs(cache_dir)
-    held = store if isinstance(store, Store) else open_store(store)
+    held = open_store(store)
     exists = _exists(held)
     with leases.LazyLease(held, f"publish {model}", on_event) as lease:
         parent_digest, parent = tagging.version(held, model, names[0], on_event)

@@ -23,9 +23,10 @@ from cas import events, host
 from cas.bucket import Kind
 from cas.errors import CasError
 from cas.formats.digest import parse
-from cas.formats.manifest import DigestName, Name, Time
+from cas.formats.manifest import DigestName, Name, Time, timestamp
 from cas.host import Host
 from cas.parallel import BackgroundCall
+from cas.store.layout import receipt_key
 from cas.store.store import Store
 
 if TYPE_CHECKING:
@@ -96,9 +97,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
     def key(self) -> str:
         """A new key to keep it under: the collector reads the manifest's digest from there."""
-        date, _, clock = self.when.rstrip("Z").partition("T")
-        name = f"{clock.replace(':', '')}-{parse(self.manifest)}-{os.urandom(8).hex()}.json"
-        return f"receipts/{self.deployment}/{date}/{name}"
+        return receipt_key(self.deployment, self.when, parse(self.manifest), os.urandom(8).hex())
 
 
 class ReceiptWriter:
@@ -204,7 +203,7 @@ class ReceiptWriter:
             reason=_without_secrets(self._reason),
             directory=self._directory[0],
             directory_reason=self._directory[1],
-            when=f"{self._begun:%Y-%m-%dT%H:%M:%SZ}",
+            when=timestamp(self._begun),
             seconds=round(end - self._at, 6),
             ok=error is None and self._failure is None,
             error=Failure(type(error).__name__, _told(error)) if error else self._failure,

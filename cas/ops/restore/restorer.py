@@ -84,7 +84,7 @@ def restore(
     """
     begun = time.monotonic()
     limits = limits or config.Limits()
-    held = store if isinstance(store, Store) else open_store(store)
+    held = open_store(store)
     dirs = config.cache_dirs(cache_dir)
     on_event(events.Phase("resolve"))
     resolved = reference if isinstance(reference, Resolved) else refs.resolve(held, reference)

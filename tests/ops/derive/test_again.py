@@ -16,7 +16,8 @@ from cas import refs
 from cas.config import MIB, Limits
 from cas.errors import ChunkCorrupt, ChunkMissing
 from cas.refs import reflog
-from cas.store.store import Store, chunk_key
+from cas.store.layout import chunk_key
+from cas.store.store import Store
 from tests.support.models import snapshot
 from tests.support.safetensors import Tensor, cast_all, normal, publish_file, read_safetensors, safetensors
 

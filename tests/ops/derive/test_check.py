@@ -18,7 +18,8 @@ from cas.formats.frame import Decoder, Encoder
 from cas.formats.manifest import ChunkRef, Derived, Manifest
 from cas.ops.derive.check import check
 from cas.refs.reference import Reference
-from cas.store.store import Store, manifest_key
+from cas.store.layout import manifest_key
+from cas.store.store import Store
 from tests.support.processes import run_cas
 from tests.support.safetensors import Tensor, normal, publish_file, read_safetensors, safetensors
 

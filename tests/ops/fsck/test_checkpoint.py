@@ -17,7 +17,8 @@ from cas.config import Limits
 from cas.errors import InputError, Transient
 from cas.formats.digest import Buffer, named
 from cas.ops.fsck.checker import fsck
-from cas.store.store import Store, chunk_key
+from cas.store.layout import chunk_key
+from cas.store.store import Store
 from tests.support.buckets import Watched
 from tests.support.damage import NEW, OLD, edit, fill, flip, noise, piece
 from tests.support.models import put_model, write_tree

@@ -13,7 +13,8 @@ from cas.formats.digest import hex_of, named
 from cas.formats.frame import Encoder, largest_frame
 from cas.formats.manifest import digest_of
 from cas.ops.fsck.checker import Damage, fsck
-from cas.store.store import Store, chunk_key, manifest_key
+from cas.store.layout import chunk_key, manifest_key
+from cas.store.store import Store
 from tests.support.buckets import Watched
 from tests.support.damage import CHUNK, NEW, OLD, ORPHAN, edit, fill, flip, newer, noise, piece, state_of
 from tests.support.processes import run_cas

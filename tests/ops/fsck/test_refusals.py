@@ -13,7 +13,8 @@ from cas.errors import AccessDenied, Transient
 from cas.formats.digest import Buffer, named
 from cas.formats.manifest import digest_of
 from cas.ops.fsck.checker import fsck
-from cas.store.store import Store, chunk_key, manifest_key, open_store
+from cas.store.layout import chunk_key, manifest_key
+from cas.store.store import Store, open_store
 from tests.support.buckets import HURRIED, Watched, proxied
 from tests.support.damage import NEW, OLD, edit, fill, flip, piece, state_of
 from tests.support.models import write_tree

@@ -14,7 +14,8 @@ from cas.errors import InputError
 from cas.formats.digest import hex_of
 from cas.formats.manifest import digest_of
 from cas.ops.fsck.checker import Checked, fsck
-from cas.store.store import Store, chunk_key, manifest_key, open_store
+from cas.store.layout import chunk_key, manifest_key
+from cas.store.store import Store, open_store
 from tests.support.buckets import Watched, slow_store
 from tests.support.damage import NEW, OLD, ORPHAN, edit, fill, flip, newer, noise, piece, restored, state_of
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree

@@ -16,7 +16,7 @@ from cas.ops.gc import collector
 from cas.ops.gc.explain import explain
 from cas.refs import reflog
 from cas.refs.reference import Reference, log_of
-from cas.store.store import FORMAT_KEY
+from cas.store.layout import FORMAT_KEY
 from tests.support.collecting import AT_ONCE, Models, dangling
 from tests.support.processes import run_cas
 

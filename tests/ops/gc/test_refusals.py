@@ -15,8 +15,9 @@ from cas.errors import AccessDenied, CasError, FormatError, IntegrityError, Stor
 from cas.ops.gc import collector
 from cas.refs.reference import Reference, log_of
 from cas.store import condemned
+from cas.store.layout import manifest_key
 from cas.store.leases import Lease
-from cas.store.store import Store, manifest_key
+from cas.store.store import Store
 from tests.support.buckets import HURRIED, proxied
 from tests.support.collecting import AT_ONCE, Models
 from tests.support.processes import run_cas

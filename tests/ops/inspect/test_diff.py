@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from cas.formats.manifest import PlainFile
-from cas.store.store import Store, chunk_key
+from cas.store.layout import chunk_key
+from cas.store.store import Store
 from tests.support.by_hand import put, repo, version
 from tests.support.models import publish_tree, write_tree
 from tests.support.processes import cas_json, cas_lines, on_terminal, run_cas

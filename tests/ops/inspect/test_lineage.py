@@ -14,7 +14,8 @@ from cas.formats.digest import named
 from cas.formats.manifest import Derived
 from cas.refs.reference import resolve
 from cas.refs.reflog import Ref, RefLog
-from cas.store.store import Store, manifest_key
+from cas.store.layout import manifest_key
+from cas.store.store import Store
 from tests.support.by_hand import put, repo, version
 from tests.support.models import publish_tree, write_tree
 from tests.support.processes import cas_json, cas_lines, on_terminal, run_cas

@@ -12,7 +12,8 @@ import pytest
 
 from cas.bucket import open_bucket
 from cas.formats.digest import named
-from cas.store.store import Store, chunk_key
+from cas.store.layout import chunk_key
+from cas.store.store import Store
 from tools.bench.many import CHANGED, CHUNKS, SIZE, Many, make_many
 from tools.bench.measure import run
 

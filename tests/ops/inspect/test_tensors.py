@@ -15,7 +15,8 @@ from cas import events
 from cas.bucket import open_bucket
 from cas.ops.inspect.comparison import Comparison, compare
 from cas.ops.inspect.diff_tensors import Tensors
-from cas.store.store import Store, chunk_key
+from cas.store.layout import chunk_key
+from cas.store.store import Store
 from tests.support.by_hand import put, repo, version
 from tests.support.models import publish_tree, write_tree
 from tests.support.processes import cas_json

@@ -16,7 +16,8 @@ from cas.events import Warned
 from cas.local import fs
 from cas.refs import reflog
 from cas.refs.reference import Reference
-from cas.store.store import Store, chunk_key, manifest_key
+from cas.store.layout import chunk_key, manifest_key
+from cas.store.store import Store
 from tests.support.hub import Site
 from tests.support.models import REPO, publish_tree, read_tree, snapshot, write_tree
 

@@ -16,7 +16,8 @@ import cas
 from cas import refs
 from cas.errors import CacheError, IntegrityError
 from cas.local import fs
-from cas.store.store import Store, chunk_key, open_store
+from cas.store.layout import chunk_key
+from cas.store.store import Store, open_store
 from tests.support.hub import FILES, Site
 from tests.support.models import REPO, publish_tree, read_tree, snapshot, write_tree
 

@@ -18,8 +18,6 @@ from tests.support.processes import Mount
 from tests.worker.boot.conftest import FILES, TOTAL, Station
 from worker.boot.directories import examine, missing, rank, room
 
-__all__ = ["mount"]
-
 
 def problem(path: Path) -> str:
     (found,) = examine([path])
