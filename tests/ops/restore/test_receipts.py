@@ -18,7 +18,6 @@ import cas
 from cas import events, host
 from cas.errors import ChunkMissing
 from cas.ops.gc import collector
-from cas.ops.gc.live import _RECEIPT
 from cas.ops.restore.receipts import Receipt, ReceiptWriter
 from cas.store.store import Store, open_store
 from tests.support.models import publish_tree
