@@ -1,8 +1,4 @@
-"""Directories opened one part at a time without following symlinks; all writes to a cache go through one.
-
-A symlink planted where a restore is about to write must not lead it out of the cache. POSIX only: names
-are resolved against directory descriptors (openat, renameat, symlinkat).
-"""
+"""File operations of this machine: reading, writing, cloning and syncing by descriptor, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cas.errors import NO_PERMISSION, NO_SPACE, CacheError, DiskFull
@@ -21,133 +17,6 @@ from cas.formats.digest import Buffer
 _FICLONE = 0x40049409
 
 _FSYNC_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-_LINKS_UNSUPPORTED = (
-    errno.EPERM,
-    errno.ENOTSUP,
-    errno.EOPNOTSUPP,
-    errno.ENOSYS,
-    errno.EACCES,
-    errno.EMLINK,
-    errno.EXDEV,
-)
-
-
-class LinksUnsupported(Exception):
-    """The file system cannot make this kind of link."""
-
-
-class Folder:
-    """An open directory and the writes a cache needs; use as a context manager."""
-
-    def __init__(self, path: Path, fd: int) -> None:
-        self.path, self._fd = path, fd
-
-    @classmethod
-    def open(cls, root: Path, parts: Sequence[str] = (), *, create: bool = True) -> Folder:
-        """The folder `parts` below `root`. The root may be reached through symlinks, what is below it may not.
-
-        Raises CacheError when a part is a symlink or a file, or cannot be made; FileNotFoundError when absent
-        and not to be created.
-        """
-        with explained(root):
-            if create:
-                root.mkdir(parents=True, exist_ok=True)
-            folder = cls(root, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        for part in parts:
-            with folder:
-                folder = folder.sub(part, create=create)
-        return folder
-
-    def sub(self, name: str, *, create: bool = True) -> Folder:
-        """The folder `name` in this one; see `open`."""
-        path = self.path / name
-        with explained(path):
-            if create:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=self._fd)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            return Folder(path, os.open(name, flags, dir_fd=self._fd))
-
-    def __enter__(self) -> Folder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # A thread left behind by an interrupt must not use the number when it stands for another folder.
-        fd, self._fd = self._fd, -1
-        os.close(fd)
-
-    def names(self) -> list[str]:
-        """What lies in it."""
-        return os.listdir(self._fd)
-
-    def stat(self, name: str) -> os.stat_result | None:
-        """Of the entry itself, a symlink included; None when absent."""
-        try:
-            return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-
-    def link_target(self, name: str) -> str | None:
-        """Where the symlink `name` points; None when it is absent or no symlink."""
-        try:
-            return os.readlink(name, dir_fd=self._fd)
-        except OSError:
-            return None
-
-    @contextlib.contextmanager
-    def file(self, name: str, flags: int) -> Iterator[int]:
-        """A descriptor of the file `name`, created readable by all that the umask allows."""
-        with explained(self.path / name):
-            fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=self._fd)
-            try:
-                yield fd
-            finally:
-                os.close(fd)
-
-    def rename(self, name: str, into: Folder, new_name: str) -> None:
-        """Moves a file, replacing what is there; raises FileNotFoundError when `name` is gone."""
-        with explained(into.path / new_name):
-            os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=into._fd)
-
-    def write(self, name: str, data: bytes, scratch: Folder) -> None:
-        """Writes a small file that appears whole. scratch: where it is until then."""
-        with scratch.private() as private:
-            with scratch.file(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
-                write_all(fd, data)
-                sync(fd)
-            scratch.rename(private, self, name)
-
-    def symlink(self, target: str, name: str, scratch: Folder) -> None:
-        """Makes or replaces the symlink `name`; raises LinksUnsupported where the file system has none."""
-        with scratch.private() as private:
-            with explained(self.path / name), _links():
-                os.symlink(target, private, dir_fd=scratch._fd)
-            scratch.rename(private, self, name)
-
-    def hardlink(self, source: Folder, source_name: str, name: str, scratch: Folder) -> None:
-        """Makes `name` another name of a file; raises LinksUnsupported where the file system has none."""
-        with scratch.private() as private:
-            with explained(self.path / name), _links():
-                os.link(source_name, private, src_dir_fd=source._fd, dst_dir_fd=scratch._fd, follow_symlinks=False)
-            scratch.rename(private, self, name)
-
-    @contextlib.contextmanager
-    def private(self) -> Iterator[str]:
-        """A name nobody else uses; what still bears it in the end is removed."""
-        name = f"{os.urandom(8).hex()}.tmp"
-        try:
-            yield name
-        finally:
-            self.remove(name)
-
-    def remove(self, name: str) -> None:
-        """Removes a file; an absent one is no error."""
-        with contextlib.suppress(FileNotFoundError), explained(self.path / name):
-            os.unlink(name, dir_fd=self._fd)
-
-    def sync(self) -> None:
-        """Makes the names in it durable, where the file system can."""
-        sync(self._fd)
 
 
 def sync(fd: int) -> bool:
@@ -180,7 +49,7 @@ def start_writing_out(fd: int, offset: int, size: int) -> None:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[int]:
+def open_for_reading(path: Path) -> Iterator[int]:
     """A descriptor to read a file by, wherever its path leads; raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
@@ -210,7 +79,7 @@ def can_clone(source: Path, beside: Path) -> bool:
     if sys.platform != "linux":
         return False
     try:
-        with opened(source) as fd:
+        with open_for_reading(source) as fd:
             trial = os.open(beside, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC)
             try:
                 return clone(fd, trial)
@@ -230,12 +99,12 @@ def read_at(fd: int, view: memoryview, offset: int) -> int:
 
 def free_bytes(path: Path) -> int:
     """Space for ordinary users on the file system of `path`."""
-    with explained(path):
+    with disk_errors(path):
         found = os.statvfs(path)
         return found.f_bavail * found.f_frsize
 
 
-def existing(path: Path) -> Path:
+def nearest_existing(path: Path) -> Path:
     """`path`, or its nearest parent that can be seen."""
     while not os.path.exists(path) and path != path.parent:
         path = path.parent
@@ -248,17 +117,7 @@ def is_file(found: os.stat_result | None) -> bool:
 
 
 @contextlib.contextmanager
-def _links() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _LINKS_UNSUPPORTED:
-            raise LinksUnsupported(error.strerror) from error
-        raise
-
-
-@contextlib.contextmanager
-def explained(path: Path, otherwise: Callable[[str], str] | None = None) -> Iterator[None]:
+def disk_errors(path: Path, otherwise: Callable[[str], str] | None = None) -> Iterator[None]:
     """Turns an operating system's error into one that names the path and the way out.
 
     otherwise: the message for an error without one of its own, given the system's words.

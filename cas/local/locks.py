@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cas.errors import CacheError
-from cas.local.fs import Folder
+from cas.local.directory import Directory
 
 # A lock call that takes longer is taken to hang (a dead NFS lock manager).
 _HANGS = 5.0
@@ -70,7 +70,7 @@ class Lock:
 
     def _open(self) -> int:
         *folders, name = self._parts
-        with Folder.open(self._root, folders) as folder, folder.file(name, os.O_RDWR | os.O_CREAT) as fd:
+        with Directory.open(self._root, folders) as folder, folder.file(name, os.O_RDWR | os.O_CREAT) as fd:
             return os.dup(fd)
 
     def release(self) -> None:

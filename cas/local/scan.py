@@ -14,7 +14,7 @@ from cas.config import Limits
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef
 from cas.local import verified
-from cas.local.fs import is_file, opened, read_at
+from cas.local.fs import is_file, open_for_reading, read_at
 from cas.local.targets import PARTS, Local, Target
 from cas.local.verified import FileStamp, VerifiedFiles
 from cas.parallel import Pool, for_each
@@ -143,7 +143,7 @@ def hash_all(
 
     def hash_one(extent: Extent) -> None:
         digest = None
-        with contextlib.suppress(OSError), buffers.acquire() as buffer, opened(extent.path) as fd:
+        with contextlib.suppress(OSError), buffers.acquire() as buffer, open_for_reading(extent.path) as fd:
             if len(buffer) < extent.size:
                 buffer.extend(bytes(extent.size - len(buffer)))
             with memoryview(buffer) as whole, whole[: extent.size] as view:

@@ -17,7 +17,8 @@ from typing import TypeVar
 import msgspec
 
 from cas.formats.manifest import MAX_MANIFEST, ChunkRef
-from cas.local.fs import Folder, is_file
+from cas.local.directory import Directory
+from cas.local.fs import is_file
 from cas.local.hf_cache import PRIVATE
 
 Chunks = tuple[ChunkRef, ...]
@@ -88,7 +89,7 @@ class VerifiedFiles:
         kept.update({"/".join(parts): seen for parts, seen in files.items()})
         contents = {seen.content for seen in kept.values()}
         lists = {content: held for content, held in (self._lists() | dict(chunks)).items() if content in contents}
-        with Folder.open(self._root, (PRIVATE,)) as folder:
+        with Directory.open(self._root, (PRIVATE,)) as folder:
             for name, document in (
                 (_CHUNKS_NAME, _Lists(1, dict(sorted(lists.items())))),
                 (_NAME, _Document(1, dict(sorted(kept.items())))),

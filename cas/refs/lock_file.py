@@ -16,7 +16,7 @@ from cas import refs
 from cas.errors import CacheError, FormatError, InputError, IntegrityError, ManifestCorrupt
 from cas.formats import manifest
 from cas.formats.digest import hex_of, named
-from cas.local.fs import is_file, opened, read_at, sync, write_all
+from cas.local.fs import is_file, open_for_reading, read_at, sync, write_all
 from cas.refs.reference import Reference, Resolved
 from cas.store.layout import manifest_key
 from cas.store.store import Store, open_store
@@ -115,7 +115,7 @@ def _beside(file: Path) -> Path:
 def _read(file: Path, limit: int) -> bytes | None:
     """The bytes of a file; None only when the system said that there is none."""
     try:
-        with opened(file) as fd:
+        with open_for_reading(file) as fd:
             found = os.fstat(fd)
             if not is_file(found):
                 raise InputError(f"{file} is not a file: name one that `cas lock` wrote")

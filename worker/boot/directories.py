@@ -12,7 +12,7 @@ from cas.config import CacheDirs
 from cas.errors import CacheError, CasError
 from cas.formats.manifest import Manifest
 from cas.local import fs
-from cas.local.fs import Folder, LinksUnsupported
+from cas.local.directory import Directory, LinksUnsupported
 from cas.parallel import BackgroundCall
 from worker.boot.environment import hub_of
 
@@ -58,7 +58,7 @@ def examine(paths: Iterable[Path], within: float = _ANSWERS_WITHIN) -> list[Find
 
 def room(path: Path, root: Path = Path("/")) -> int:
     """Bytes that may be written below `path`; on the file system of `root` a tenth of it stays free."""
-    place = fs.existing(path)
+    place = fs.nearest_existing(path)
     free = fs.free_bytes(place)
     if place.stat().st_dev != root.stat().st_dev:
         return free
@@ -117,8 +117,8 @@ def _taken(parts: Path) -> int:
 def _examined(path: Path) -> Finding:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with Folder.open(path, (_SCRATCH,)) as scratch, scratch.private() as name:
-            with fs.explained(path), scratch.file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
+        with Directory.open(path, (_SCRATCH,)) as scratch, scratch.temporary_name() as name:
+            with fs.disk_errors(path), scratch.file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
                 fs.write_all(fd, _PROBE)
                 durable = _kept(path, fd)
                 back = bytearray(len(_PROBE))
@@ -142,7 +142,7 @@ def _kept(path: Path, fd: int) -> bool:
         raise CacheError(f"the disk below {path} failed to keep a file ({error.strerror})") from error
 
 
-def _links(scratch: Folder, name: str) -> bool:
+def _links(scratch: Directory, name: str) -> bool:
     link = f"{name}.link"
     try:
         scratch.symlink(name, link, scratch)

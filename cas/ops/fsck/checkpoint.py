@@ -13,7 +13,8 @@ import msgspec
 
 from cas.errors import InputError
 from cas.formats.digest import Hex
-from cas.local.fs import Folder, sync, write_all
+from cas.local.directory import Directory
+from cas.local.fs import sync, write_all
 from cas.ops.fsck.damage import Trouble
 
 SAVE_EVERY = 5.0
@@ -128,7 +129,7 @@ class Progress:
             self.state.checked, self.state.size, self.state.wire = self._counts
         if self._path is not None:
             folder = Path(os.path.abspath(self._path)).parent
-            with Folder.open(folder, create=False) as opened:
+            with Directory.open(folder, create=False) as opened:
                 with opened.file(self._scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
                     write_all(fd, msgspec.json.encode(self.state))
                     sync(fd)

@@ -16,7 +16,7 @@ from cas.errors import FormatError, InputError, IntegrityError, ManifestCorrupt,
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
 from cas.formats.manifest import MAX_MANIFEST, ChunkRef, Manifest
-from cas.local.fs import opened, read_at
+from cas.local.fs import open_for_reading, read_at
 from cas.local.seeds import find
 from cas.local.targets import ChunkLocation, Local, Target, targets
 from cas.store.layout import FORMAT_KEY, VersionId, manifest_key
@@ -144,7 +144,7 @@ class _Spots(Ready):
             return None
         view = memoryview(bytearray(size))
         try:
-            with opened(spot.path) as fd:
+            with open_for_reading(spot.path) as fd:
                 return view if read_at(fd, view, spot.offset) == size else None
         except OSError:
             return None

@@ -12,7 +12,7 @@ from cas import events
 from cas.bucket import Bucket, Part
 from cas.config import MIB, usable_cores
 from cas.errors import DiskFull, FormatError, IntegrityError, StoreError
-from cas.local.fs import explained, free_bytes, write_all
+from cas.local.fs import disk_errors, free_bytes, write_all
 from cas.ops.import_flat.integrity import check_whole, name_of
 from cas.ops.import_flat.plan import Wanted
 from cas.ops.import_flat.workspace import Place, State
@@ -43,7 +43,7 @@ class _Task:
                     f"{where}/{self.wanted.entry.key} was written to while it was read: "
                     "import again when its writer is done"
                 )
-        with explained(self.part):
+        with disk_errors(self.part):
             fd = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 write_all(fd, part.data, start)
@@ -130,7 +130,7 @@ class Fetcher:
                 self._take(task, start)
             name = self._checked(task)
         path = self._target(task.folder, wanted, name)
-        with explained(path):
+        with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             task.part.replace(path)
         with self._recording:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cas.errors import FormatError
 from cas.formats import safetensors
-from cas.local.fs import explained
+from cas.local.fs import disk_errors
 from cas.local.hf_cache import blob_hash
 
 # What a hub keeps as LFS (and names by sha256) when no .gitattributes says otherwise: large files and binary ones.
@@ -24,7 +24,7 @@ def name_of(path: Path, names: Collection[str] = ()) -> str:
 
     Where it is none of them, its sha256 or git sha1, of the kind that was asked for.
     """
-    with explained(path), path.open("rb") as file:
+    with disk_errors(path), path.open("rb") as file:
         size = path.stat().st_size
         kinds = {len(name) for name in names} or {_SHA256 if _is_lfs(file.read(_SAMPLE), size) else _SHA1}
         running = [blob_hash("0" * kind, size) for kind in sorted(kinds)]
@@ -38,7 +38,7 @@ def name_of(path: Path, names: Collection[str] = ()) -> str:
 
 def check_whole(path: Path, name: str) -> None:
     """Raises FormatError for a file called `name` that is cut short, as far as safetensors and zip archives tell."""
-    with explained(path), path.open("rb") as file:
+    with disk_errors(path), path.open("rb") as file:
         size = path.stat().st_size
         if name.endswith(".safetensors"):
             length = safetensors.length(file.read(8), size)

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from cas.bucket import Entry
 from cas.config import CacheDirs
 from cas.errors import CacheError, InputError
-from cas.local.fs import Folder, explained
+from cas.local.directory import Directory
+from cas.local.fs import disk_errors
 from cas.local.hf_cache import RepoCache, tree_document, tree_entries
 from cas.local.locks import Lock
 
@@ -50,13 +51,13 @@ class Place:
 
         Raises InputError when it is somebody else's, CacheError when it cannot be used or another import is at work.
         """
-        with explained(self.root):
+        with disk_errors(self.root):
             strange = self.root.exists() and any(self.root.iterdir()) and not self._private.is_dir()
         if strange:
             raise InputError(
                 f"{self.root} is not empty: name a new folder as --cache-dir, which the import keeps for itself"
             )
-        with Folder.open(self.root, (_PRIVATE,)) as private:
+        with Directory.open(self.root, (_PRIVATE,)) as private:
             lock = Lock(self._private / _LOCK)
             if lock.try_acquire() is False:
                 raise CacheError(
@@ -89,7 +90,7 @@ class Place:
         """Notes that an object has been fetched, and is called `name` by its content."""
         line = json.dumps([entry.key, entry.size, entry.tag, name]) + "\n"
         path = self._private / _DONE
-        with explained(path), path.open("a") as file:
+        with disk_errors(path), path.open("a") as file:
             file.write(line)
 
     def recorded(self) -> dict[State, str]:
@@ -105,20 +106,20 @@ class Place:
     def lay_out(self, repo: RepoCache, commit: str, revision: str, links: Iterable[Link]) -> None:
         """Makes the repo's snapshot, listing and ref as huggingface_hub would, and removes those of earlier imports."""
         for part in ("snapshots", "refs", "trees"):
-            with explained(repo.root / part), contextlib.suppress(FileNotFoundError):
+            with disk_errors(repo.root / part), contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(repo.root / part)
         entries = {}
-        with Folder.open(self._private) as scratch:
+        with Directory.open(self._private) as scratch:
             for path, blob in links:
                 entries[path] = (repo.root.joinpath(*repo.blob_parts(blob)).stat().st_size, blob)
                 *folders, name = repo.snapshot_parts(commit, path)
-                with Folder.open(repo.root, folders) as folder:
+                with Directory.open(repo.root, folders) as folder:
                     folder.symlink(repo.link_to_blob(path, blob), name, scratch)
             documents = {repo.tree_parts(commit): tree_document(tree_entries(entries))}
             if revision != commit:
                 documents[repo.ref_parts(revision)] = commit.encode()
             for (*folders, name), data in documents.items():
-                with Folder.open(repo.root, folders) as folder:
+                with Directory.open(repo.root, folders) as folder:
                     folder.write(name, data, scratch)
 
     def keep_plain(self, paths: Iterable[str]) -> None:

@@ -13,7 +13,7 @@ def check_room(plan: Plan) -> None:
     """Raises DiskFull unless every file system has room for what will be written to it."""
     needs: dict[int, tuple[Path, int]] = {}
     for root, size in plan.disk.items():
-        place = fs.existing(root)
+        place = fs.nearest_existing(root)
         device = place.stat().st_dev
         needs[device] = (place, needs.get(device, (place, 0))[1] + size)
     for device, (place, size) in needs.items():
@@ -29,7 +29,7 @@ def _shareable(plan: Plan, device: int) -> int:
     """Bytes that take no room on a file system where files can share theirs."""
     found = 0
     for work in plan.works:
-        place = fs.existing(work.target.root)
+        place = fs.nearest_existing(work.target.root)
         if work.base and place.stat().st_dev == device and fs.can_clone(work.base, place):
             found += work.shared
     return found

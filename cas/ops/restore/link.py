@@ -11,7 +11,8 @@ from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
 from cas.formats.manifest import Manifest, Repo
 from cas.local import verified
-from cas.local.fs import Folder, LinksUnsupported, read_at, sync, write_all
+from cas.local.directory import Directory, LinksUnsupported
+from cas.local.fs import read_at, sync, write_all
 from cas.local.hf_cache import RepoCache, tree_document, tree_entries
 from cas.local.targets import PARTS, Target
 from cas.local.verified import FileStamp, VerifiedFiles
@@ -66,9 +67,9 @@ def _show(target: Target, name: tuple[str, ...], files: Whole, listen: events.Li
     """Makes the snapshot file `name` a symlink, else a hard link, else a file of its own."""
     source = target.parts if target.parts in files else next(iter(files))
     with (
-        Folder.open(target.root, name[:-1]) as parent,
-        Folder.open(target.root, source[:-1]) as origin,
-        Folder.open(target.root, PARTS) as scratch,
+        Directory.open(target.root, name[:-1]) as parent,
+        Directory.open(target.root, source[:-1]) as origin,
+        Directory.open(target.root, PARTS) as scratch,
     ):
         if source == target.parts:
             try:
@@ -89,9 +90,9 @@ def _show(target: Target, name: tuple[str, ...], files: Whole, listen: events.Li
             files[name] = seen
 
 
-def _copy(target: Target, origin: Folder, source: str, parent: Folder, name: str, scratch: Folder) -> None:
+def _copy(target: Target, origin: Directory, source: str, parent: Directory, name: str, scratch: Directory) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with scratch.private() as private:
+    with scratch.temporary_name() as private:
         with origin.file(source, os.O_RDONLY) as old, scratch.file(private, flags) as new:
             for offset, chunk in target.places():
                 buffer = bytearray(chunk.size)
@@ -115,7 +116,7 @@ def _write_tree(cache: RepoCache, repo: Repo) -> None:
             wanted[path] = entry
     if wanted != listed:
         *folders, name = cache.tree_parts(repo.commit)
-        with Folder.open(cache.root, folders) as folder, Folder.open(cache.root, PARTS) as scratch:
+        with Directory.open(cache.root, folders) as folder, Directory.open(cache.root, PARTS) as scratch:
             folder.write(name, tree_document(wanted), scratch)
 
 
@@ -129,7 +130,7 @@ def _write_ref(cache: RepoCache, ref: str, commit: str, listen: events.Listener)
         before = b""
     if before == commit.encode():
         return
-    with Folder.open(cache.root, folders) as folder, Folder.open(cache.root, PARTS) as scratch:
+    with Directory.open(cache.root, folders) as folder, Directory.open(cache.root, PARTS) as scratch:
         folder.write(name, commit.encode(), scratch)
     if before:
         moved = before.decode(errors="replace").strip()[:12]

@@ -13,7 +13,8 @@ from cas import events
 from cas.errors import CacheError, DiskFull, IntegrityError
 from cas.formats.digest import hex_of
 from cas.local import fs
-from cas.local.fs import Folder, start_writing_out, write_all
+from cas.local.directory import Directory
+from cas.local.fs import start_writing_out, write_all
 from cas.local.targets import PARTS, Target
 from cas.local.verified import FileStamp
 from cas.ops.restore.blob_locks import BlobLocks
@@ -33,10 +34,10 @@ class Parts:
     def __init__(self, works: Sequence[Work], owner: str, locks: BlobLocks, listen: events.Listener) -> None:
         """owner: marks the part files as ours, as in plan.part_name."""
         self._error: BaseException | None = None
-        folders: dict[Path, Folder] = {}
+        folders: dict[Path, Directory] = {}
         with contextlib.ExitStack() as stack:
             for root in {work.target.root for work in works}:
-                folders[root] = stack.enter_context(Folder.open(root, PARTS))
+                folders[root] = stack.enter_context(Directory.open(root, PARTS))
             stack.callback(locks.release_all)
             self._stack = stack.pop_all()
         disk = _Disk(listen)
@@ -92,7 +93,7 @@ class Parts:
         """Makes the final names durable."""
         homes = {(file.target.root, file.target.parts[:-1]) for file in self._files if file.seen}
         for root, parts in homes:
-            with Folder.open(root, parts) as home:
+            with Directory.open(root, parts) as home:
                 home.sync()
 
 
@@ -100,7 +101,7 @@ def sweep(targets: Sequence[Target]) -> None:
     """Removes part files that restores of `targets` left; only while holding the lock that says there are none."""
     contents = {target.content for target in targets}
     for root in {target.root for target in targets}:
-        with Folder.open(root, PARTS) as parts:
+        with Directory.open(root, PARTS) as parts:
             for name in parts.names():
                 found = parts.stat(name)
                 if found and (name.split(".")[0] in contents or time.time() - found.st_mtime > _STALE_AFTER):
@@ -116,7 +117,7 @@ class _Disk:
 
     def keep(self, fd: int, path: Path) -> None:
         """Raises CacheError when the disk failed, DiskFull when it had accepted more than it could hold."""
-        with fs.explained(path, lambda error: f"{path}: the disk failed to keep it ({error}): check the disk"):
+        with fs.disk_errors(path, lambda error: f"{path}: the disk failed to keep it ({error}): check the disk"):
             synced = fs.sync(fd)
         if not synced and not self._told:
             self._told = True
@@ -125,7 +126,7 @@ class _Disk:
 
 
 class _PartFile:
-    def __init__(self, work: Work, parts: Folder, owner: str, locks: BlobLocks, disk: _Disk) -> None:
+    def __init__(self, work: Work, parts: Directory, owner: str, locks: BlobLocks, disk: _Disk) -> None:
         self.target = work.target
         self.seen: FileStamp | None = None
         self._parts, self._locks, self._disk = parts, locks, disk
@@ -215,7 +216,7 @@ class _PartFile:
                 found = os.fstat(fd)
             if found.st_size != self.target.size:
                 raise IntegrityError(f"{path} was changed by another program: restore again")
-            with Folder.open(self.target.root, self.target.parts[:-1]) as home:
+            with Directory.open(self.target.root, self.target.parts[:-1]) as home:
                 self._parts.rename(self._name, home, self.target.parts[-1])
         except FileNotFoundError:
             raise PartLost from None
@@ -224,7 +225,7 @@ class _PartFile:
 
 def _read(copy: Copy, view: memoryview) -> bool:
     """Whether the chunk, verified, is in `view` now."""
-    with contextlib.suppress(OSError), fs.opened(copy.source.path) as fd:
+    with contextlib.suppress(OSError), fs.open_for_reading(copy.source.path) as fd:
         return _reads(fd, copy.source.offset, view, copy.chunk.digest)
     return False
 
@@ -236,7 +237,7 @@ def _reads(fd: int, offset: int, view: memoryview, digest: str) -> bool:
 def _clone(base: Path, fd: int) -> bool:
     with contextlib.ExitStack() as stack:
         try:
-            source = stack.enter_context(fs.opened(base))
+            source = stack.enter_context(fs.open_for_reading(base))
         except OSError:
             return False
         return fs.clone(source, fd)
