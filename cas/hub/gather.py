@@ -67,7 +67,7 @@ def _cached(repo: RepoSource, hub: Path, listen: events.Listener, *, whole: bool
     commit = cache.commit_of(repo.revision)
     where = f"{repo.repo_id}@{commit[:12]}"
     # The hub's own listing, where there is one, tells a file that was never downloaded from one that is not there.
-    listed = cache.listed(commit)
+    listed = cache.tree_listing(commit)
     if not whole and not listed:
         _wait_for_downloads(cache, listen)
         listen(events.Warned(f"{cache.root} has no listing of {where} to compare with: publishing the files it holds"))
@@ -90,7 +90,7 @@ def _cached(repo: RepoSource, hub: Path, listen: events.Listener, *, whole: bool
 
 def _snapshot(cache: RepoCache, commit: str, listed: Mapping[str, object]) -> dict[str, SnapshotFile]:
     try:
-        return {file.path: file for file in cache.snapshot(commit)}
+        return {file.path: file for file in cache.snapshot_files(commit)}
     except NotFoundError:
         if not listed:
             raise
@@ -158,7 +158,7 @@ def _wait_for_downloads(cache: RepoCache, listen: events.Listener) -> None:
 
 def _unfinished(cache: RepoCache) -> list[str]:
     """Blobs that somebody began to download and that are not there; killed clients leave their rests behind."""
-    return [blob for blob in cache.unfinished() if not cache.root.joinpath(*cache.blob_parts(blob)).exists()]
+    return [blob for blob in cache.unfinished_blobs() if not cache.root.joinpath(*cache.blob_components(blob)).exists()]
 
 
 def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> bool:

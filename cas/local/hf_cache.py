@@ -59,22 +59,22 @@ class RepoCache:
         return self.hub / self.name
 
     @staticmethod
-    def blob_parts(blob: str) -> tuple[str, ...]:
+    def blob_components(blob: str) -> tuple[str, ...]:
         """Where a blob lies below the repo's folder."""
         return ("blobs", blob)
 
     @staticmethod
-    def snapshot_parts(commit: str, path: str) -> tuple[str, ...]:
+    def snapshot_components(commit: str, path: str) -> tuple[str, ...]:
         """Where a file of a snapshot lies below the repo's folder."""
         return ("snapshots", commit, *path.split("/"))
 
     @staticmethod
-    def ref_parts(ref: str) -> tuple[str, ...]:
+    def ref_components(ref: str) -> tuple[str, ...]:
         """Where a ref lies below the repo's folder."""
         return ("refs", *ref.split("/"))
 
     @staticmethod
-    def tree_parts(commit: str) -> tuple[str, ...]:
+    def tree_components(commit: str) -> tuple[str, ...]:
         """Where the listing of a commit lies below the repo's folder."""
         return ("trees", f"{commit}.json")
 
@@ -96,7 +96,7 @@ class RepoCache:
         if is_commit(revision):
             return revision
         try:
-            commit = self.root.joinpath(*self.ref_parts(revision)).read_text().strip()
+            commit = self.root.joinpath(*self.ref_components(revision)).read_text().strip()
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(
                 f"{self.repo_id}@{revision} is not in the hub cache {self.hub}: "
@@ -108,26 +108,26 @@ class RepoCache:
             )
         return commit
 
-    def snapshot(self, commit: str) -> list[SnapshotFile]:
+    def snapshot_files(self, commit: str) -> list[SnapshotFile]:
         """The files of a snapshot, ordered by path; raises NotFoundError, CacheError for a dangling symlink."""
         folder = self.root / "snapshots" / commit
         if not folder.is_dir():
             raise NotFoundError(f"{self.repo_id}@{commit[:12]} is not in the hub cache {self.hub}: download it first")
-        etags = etags_in(self.listed(commit))
+        etags = etags_of(self.tree_listing(commit))
         return [
             SnapshotFile(path, real, self._etag(folder / path) or etags.get(path)) for path, real in files_below(folder)
         ]
 
-    def unfinished(self) -> list[str]:
+    def unfinished_blobs(self) -> list[str]:
         """Etags of blobs whose download has begun and not ended."""
         folder = self.root / "blobs"
         names = os.listdir(folder) if folder.is_dir() else []
         return sorted({name.split(".")[0] for name in names if name.endswith(".incomplete")})
 
-    def listed(self, commit: str) -> dict[str, object]:
+    def tree_listing(self, commit: str) -> dict[str, object]:
         """The entries of the commit's tree listing by path; empty when there is none that can be read."""
         try:
-            return tree_files(self.root.joinpath(*self.tree_parts(commit)).read_bytes())
+            return tree_files(self.root.joinpath(*self.tree_components(commit)).read_bytes())
         except OSError:
             return {}
 
@@ -165,7 +165,7 @@ def tree_files(document: Buffer) -> dict[str, object]:
         return {}
 
 
-def etags_in(listed: Mapping[str, object]) -> dict[str, str]:
+def etags_of(listed: Mapping[str, object]) -> dict[str, str]:
     """What the entries of a tree listing say that each file's blob is called."""
     found = {}
     for path, entry in listed.items():

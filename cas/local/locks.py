@@ -18,10 +18,10 @@ from cas.errors import CacheError
 from cas.local.directory import Directory
 
 # A lock call that takes longer is taken to hang (a dead NFS lock manager).
-_HANGS = 5.0
-_POLL = 0.2
+_CALL_TIMEOUT = 5.0
+_POLL_INTERVAL = 0.2
 # Nothing moving for this long: its holder is stuck, or on another machine whose lock outlived it.
-_STUCK = 30.0
+_STUCK_AFTER = 30.0
 
 
 class Lock:
@@ -40,7 +40,7 @@ class Lock:
         answer: list[bool | None] = []
         thread = threading.Thread(target=lambda: answer.append(self._acquire()), daemon=True)
         thread.start()
-        thread.join(_HANGS)
+        thread.join(_CALL_TIMEOUT)
         with self._guard:
             if not answer and self._fd is None:
                 # Whenever the call comes back, nobody will be there to let go of what it got.
@@ -82,7 +82,9 @@ class Lock:
 
 
 @contextlib.contextmanager
-def held(path: Path, below: Path, progress: Callable[[], object], waiting: Callable[[], None]) -> Iterator[bool | None]:
+def hold_lock(
+    path: Path, below: Path, progress: Callable[[], object], waiting: Callable[[], None]
+) -> Iterator[bool | None]:
     """Holds the lock at `path` if it can be had; yields True when it is held, None when locks do not work there.
 
     below: as for Lock. progress: a value that changes while the present holder works; when it stays the same
@@ -93,8 +95,8 @@ def held(path: Path, below: Path, progress: Callable[[], object], waiting: Calla
     if got is False:
         waiting()
         seen, since = progress(), time.monotonic()
-        while got is False and time.monotonic() - since < _STUCK:
-            time.sleep(_POLL)
+        while got is False and time.monotonic() - since < _STUCK_AFTER:
+            time.sleep(_POLL_INTERVAL)
             got = lock.try_acquire()
             if (now := progress()) != seen:
                 seen, since = now, time.monotonic()

@@ -15,12 +15,14 @@ from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef
 from cas.local import verified
 from cas.local.fs import is_file, open_for_reading, read_at
-from cas.local.targets import PARTS, Local, Target
+from cas.local.targets import PART_DIRECTORY, LocalFiles, Target
 from cas.local.verified import FileStamp, VerifiedFiles
 from cas.parallel import Pool, for_each
 
 
-def scan(targets: Sequence[Target], limits: Limits, listen: events.Listener, *, rehash: bool = False) -> list[Local]:
+def scan(
+    targets: Sequence[Target], limits: Limits, listen: events.Listener, *, rehash: bool = False
+) -> list[LocalFiles]:
     """What is here of each target.
 
     rehash: read every file, whatever the record says. Unreadable files count as absent.
@@ -69,18 +71,18 @@ class _File:
         self.target, self.parts = target, parts
         self.path = target.root.joinpath(*parts)
         self.good: set[int] = set()
-        self.before = verified.look(self.path, target.content)
+        self.before = verified.stamp_of(self.path, target.content)
 
     @property
     def whole(self) -> bool:
         """Every chunk was good, there is nothing behind them, and nobody wrote meanwhile."""
         size_right = self.before is not None and self.before.size == self.target.size
-        steady = verified.look(self.path, self.target.content) == self.before
+        steady = verified.stamp_of(self.path, self.target.content) == self.before
         return size_right and steady and len(self.good) == len(self.target.chunks)
 
     def looks(self) -> Iterator[_Look]:
         size = self.before.size if self.before else 0
-        for index, (offset, chunk) in enumerate(self.target.places()):
+        for index, (offset, chunk) in enumerate(self.target.chunk_offsets()):
             if offset + chunk.size <= size:
                 yield _Look(self, index, Extent(self.path, offset, chunk.size), chunk)
 
@@ -93,7 +95,7 @@ class _State:
         self.trusted: dict[tuple[str, ...], FileStamp] = {}
         self.files: list[_File] = []
         for place in _candidates(target):
-            seen = None if rehash else record.find(place, target.content)
+            seen = None if rehash else record.valid_stamp(place, target.content)
             if seen:
                 self.trusted[place] = seen
             else:
@@ -101,18 +103,18 @@ class _State:
         self.parts: list[_File] = []
         if not self.trusted:
             mine = [name for name in parts if name.startswith(target.content)]
-            self.parts = [_File(target, (*PARTS, name)) for name in mine]
+            self.parts = [_File(target, (*PART_DIRECTORY, name)) for name in mine]
 
     def unread(self) -> Iterator[_Look]:
         for file in (*self.files, *self.parts):
             yield from file.looks()
 
-    def result(self) -> Local:
+    def result(self) -> LocalFiles:
         whole = self.trusted | {file.parts: file.before for file in self.files if file.before and file.whole}
         if whole:
-            return Local(whole)
+            return LocalFiles(whole)
         parts = sorted(self.parts, key=lambda file: len(file.good), reverse=True)
-        return Local(
+        return LocalFiles(
             {},
             tuple((file.parts, frozenset(file.good)) for file in self.files if file.good),
             tuple((file.parts[-1], frozenset(file.good)) for file in parts),
@@ -123,8 +125,8 @@ def _candidates(target: Target) -> Iterator[tuple[str, ...]]:
     """Files that may hold the target: its place, and snapshot files that are no links (a volume without symlinks)."""
     first = _lstat(target.path)
     if first is not None and not stat.S_ISDIR(first.st_mode):
-        yield target.parts
-    for name in target.names:
+        yield target.components
+    for name in target.snapshot_paths:
         found = _lstat(target.root.joinpath(*name))
         if is_file(found) and not (first and found and os.path.samestat(first, found)):
             yield name
@@ -156,7 +158,7 @@ def hash_all(
 
 def _part_names(root: Path) -> list[str]:
     """Part files that may be gone on with; not what somebody linked there, which would be written to elsewhere."""
-    folder = root.joinpath(*PARTS)
+    folder = root.joinpath(*PART_DIRECTORY)
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".part"))
     except OSError:

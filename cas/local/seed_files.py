@@ -91,7 +91,7 @@ class Candidates:
     def hear(self, folder: Path, seed: Path, *, related: bool) -> None:
         """Takes up what an earlier restore into `folder` left word of."""
         if os.path.isdir(folder / PRIVATE):
-            for path, chunks in VerifiedFiles(folder).hints():
+            for path, chunks in VerifiedFiles(folder).unchanged_files():
                 found = self._take(path, seed, related)
                 if found:
                     found.chunks = chunks

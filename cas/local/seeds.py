@@ -21,7 +21,7 @@ from cas.formats import chunking
 from cas.formats.manifest import ChunkRef
 from cas.local.scan import Extent, hash_all
 from cas.local.seed_files import Candidate, Candidates, Identity, unreadable
-from cas.local.targets import PARTS, ChunkLocation, Local, Target
+from cas.local.targets import PART_DIRECTORY, ChunkLocation, LocalFiles, Target
 
 # This much of a file, taken from all over it, is tried first: of one that looks like a version of what is wanted, and
 # of one that looks like nothing in particular. It is given up when less than one byte in fifty was of use.
@@ -36,8 +36,12 @@ _VAIN = 1024 * MIB
 _TOGETHER = 64 * MIB
 
 
-def find(
-    wanted: Sequence[Target], local: Sequence[Local], seeds: Iterable[Path], limits: Limits, listen: events.Listener
+def find_chunks(
+    wanted: Sequence[Target],
+    local: Sequence[LocalFiles],
+    seeds: Iterable[Path],
+    limits: Limits,
+    listen: events.Listener,
 ) -> Mapping[ChunkRef, ChunkLocation]:
     """Where on this machine chunks seem to lie that `local` lacks.
 
@@ -47,7 +51,7 @@ def find(
     search = _Search(wanted, local, limits, listen)
     if search.missing:
         for target, here in zip(wanted, local, strict=True):
-            for parts in here.whole:
+            for parts in here.complete:
                 search.believe(target.root.joinpath(*parts), target.root, target.chunks)
     if search.missing:
         search.look_through(list(dict.fromkeys(seeds)))
@@ -56,7 +60,7 @@ def find(
 
 class _Search:
     def __init__(
-        self, wanted: Sequence[Target], local: Sequence[Local], limits: Limits, listen: events.Listener
+        self, wanted: Sequence[Target], local: Sequence[LocalFiles], limits: Limits, listen: events.Listener
     ) -> None:
         self.missing: set[ChunkRef] = set()
         self.found: dict[ChunkRef, ChunkLocation] = {}
@@ -67,14 +71,16 @@ class _Search:
         self._targets: list[Target] = []
         self._known: set[Identity] = set()
         for target, here in zip(wanted, local, strict=True):
-            self._known.update(_identities(target.root.joinpath(*parts) for parts in here.whole))
-            if not here.whole:
+            self._known.update(_identities(target.root.joinpath(*parts) for parts in here.complete))
+            if not here.complete:
                 self._targets.append(target)
-                held: set[int] = set().union(*(good for _, good in (*here.sources, *here.parts)))
+                held: set[int] = set().union(*(good for _, good in (*here.partial, *here.part_files)))
                 self.missing.update(chunk for at, chunk in enumerate(target.chunks) if at not in held)
         self._sizes = Counter(chunk.size for chunk in self.missing)
-        self._blobs = {target.parts[-1]: target for target in self._targets if target.repo}
-        self._names = {path[-1]: target for target in self._targets for path in (target.parts, *target.names)}
+        self._blobs = {target.components[-1]: target for target in self._targets if target.repo}
+        self._names = {
+            path[-1]: target for target in self._targets for path in (target.components, *target.snapshot_paths)
+        }
         self._same_size: dict[int, list[Target]] = {}
         for target in self._targets:
             self._same_size.setdefault(target.size, []).append(target)
@@ -100,7 +106,7 @@ class _Search:
         for root in {target.root for target in self._targets} - repos.keys():
             # HF_HOME: files beside the wanted ones, not all that lies below it.
             beside = {target.path.parent for target in self._targets if target.root == root}
-            files.add(root, *sorted(beside), root.joinpath(*PARTS), deep=False, related=True)
+            files.add(root, *sorted(beside), root.joinpath(*PART_DIRECTORY), deep=False, related=True)
             files.hear(root, root, related=True)
         for hub in {target.repo.hub for target in self._targets if target.repo}:
             for folder in sorted(hub.glob("*s--*")):
@@ -157,7 +163,9 @@ class _Search:
 
     def _extents(self, file: Candidate) -> list[Extent]:
         """Where missing chunks may lie: where a publish would cut, and where a target of this size is cut."""
-        cuts = {(at, chunk.size) for target in self._same_size.get(file.size, ()) for at, chunk in target.places()}
+        cuts = {
+            (at, chunk.size) for target in self._same_size.get(file.size, ()) for at, chunk in target.chunk_offsets()
+        }
         try:
             with file.path.open("rb") as opened:
                 cuts.update((span.offset, span.size) for span in chunking.spans(opened, file.size))

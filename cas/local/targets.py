@@ -1,4 +1,4 @@
-"""What a restore will do, as a value: computed before any byte moves, printed by --dry-run, compared by tests."""
+"""What a version puts on this machine: each distinct content, where it goes, and which local files hold it already."""
 
 from __future__ import annotations
 
@@ -13,22 +13,28 @@ from cas.formats.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
 from cas.local.hf_cache import PRIVATE, RepoCache
 from cas.local.verified import FileStamp
 
-PARTS = (PRIVATE, "parts")
-"""Where part files lie below a root: on the file system they will be renamed within."""
+PART_DIRECTORY = (PRIVATE, "parts")
+"""Directory of the part files, as components below a root: on the file system that they are renamed within."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One distinct content to have on disk.
+    """One distinct content that a version needs on disk.
 
-    root: the folder below which all writes for it stay. parts: where it goes below the root. names: every
-    snapshot path (as parts below the root) under which it must be found; empty for a plain file.
-    content: names the bytes, whatever file they are in. repo: the repo's folder, None for a plain file.
+    Attributes:
+        root: the directory that all writes for this content stay below: a repo's in the hub cache, or HF_HOME.
+        components: path of the file below `root`: a blob, or a plain file.
+        snapshot_paths: every path below `root`, as components, under which a snapshot shows the content; empty for a
+            plain file.
+        size: bytes.
+        chunks: what the content consists of, in order.
+        content: 64 hex that name the bytes, whatever file they are in; see `content_of`.
+        repo: the repo in the hub cache, None for a plain file.
     """
 
     root: Path
-    parts: tuple[str, ...]
-    names: tuple[tuple[str, ...], ...]
+    components: tuple[str, ...]
+    snapshot_paths: tuple[tuple[str, ...], ...]
     size: int
     chunks: tuple[ChunkRef, ...]
     content: str
@@ -36,11 +42,11 @@ class Target:
 
     @property
     def path(self) -> Path:
-        """Where its bytes go."""
-        return self.root.joinpath(*self.parts)
+        """The absolute path of the file that holds the bytes."""
+        return self.root.joinpath(*self.components)
 
-    def places(self) -> Iterator[tuple[int, ChunkRef]]:
-        """Each chunk with its offset."""
+    def chunk_offsets(self) -> Iterator[tuple[int, ChunkRef]]:
+        """Yield each chunk after its offset in bytes."""
         offset = 0
         for chunk in self.chunks:
             yield offset, chunk
@@ -48,50 +54,64 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
-    """What this machine holds of a target before a restore.
+class LocalFiles:
+    """The files on this machine that hold a target, before a restore.
 
-    whole: files (parts below the root) that hold it entirely, as they were when verified. sources: files that
-    hold some of it, with the indexes of the chunks verified there. parts: names of part files with their good
-    chunks, the most complete first.
+    Attributes:
+        complete: files (components below the root) that hold all of it, with their stamps when they were verified.
+        partial: files (components below the root) that hold some of it, with the indexes of the chunks verified there.
+        part_files: names of part files with the indexes of their verified chunks, the most complete first.
     """
 
-    whole: Mapping[tuple[str, ...], FileStamp] = field(default_factory=dict)
-    sources: tuple[tuple[tuple[str, ...], frozenset[int]], ...] = ()
-    parts: tuple[tuple[str, frozenset[int]], ...] = ()
+    complete: Mapping[tuple[str, ...], FileStamp] = field(default_factory=dict)
+    partial: tuple[tuple[tuple[str, ...], frozenset[int]], ...] = ()
+    part_files: tuple[tuple[str, frozenset[int]], ...] = ()
 
 
 class ChunkLocation(NamedTuple):
-    """Where a chunk lies in a local file. seed: the folder in which the file was found."""
+    """Where a chunk's bytes lie on this machine.
+
+    Attributes:
+        path: a local file.
+        offset: where in the file the chunk begins, in bytes.
+        seed: the directory in which the file was found.
+    """
 
     path: Path
     offset: int
     seed: Path
 
 
-def targets(manifest: Manifest, dirs: CacheDirs) -> tuple[Target, ...]:
-    """Every distinct content of a manifest, where it goes in the given cache."""
-    found: list[Target] = []
+def targets_of(manifest: Manifest, dirs: CacheDirs) -> tuple[Target, ...]:
+    """Return every distinct content of a version, with its destination in the given cache."""
+    targets: list[Target] = []
     for repo in manifest.repos:
-        found += _repo_targets(repo, dirs)
+        targets += _repo_targets(repo, dirs)
     for file in manifest.files:
-        found.append(Target(dirs.home, tuple(file.path.split("/")), (), file.size, file.chunks, content_of(file), None))
-    return tuple(found)
+        components = tuple(file.path.split("/"))
+        targets.append(Target(dirs.home, components, (), file.size, file.chunks, content_of(file), None))
+    return tuple(targets)
 
 
 def _repo_targets(repo: Repo, dirs: CacheDirs) -> Iterator[Target]:
     cache = RepoCache(dirs.hub, repo.repo_type, repo.repo_id)
-    names: dict[str, list[tuple[str, ...]]] = {}
+    snapshot_paths: dict[str, list[tuple[str, ...]]] = {}
     files: dict[str, RepoFile] = {}
     for file in repo.files:
         files[file.blob] = file
-        names.setdefault(file.blob, []).append(cache.snapshot_parts(repo.commit, file.path))
+        snapshot_paths.setdefault(file.blob, []).append(cache.snapshot_components(repo.commit, file.path))
     for blob, file in files.items():
         yield Target(
-            cache.root, cache.blob_parts(blob), tuple(names[blob]), file.size, file.chunks, content_of(file), cache
+            root=cache.root,
+            components=cache.blob_components(blob),
+            snapshot_paths=tuple(snapshot_paths[blob]),
+            size=file.size,
+            chunks=file.chunks,
+            content=content_of(file),
+            repo=cache,
         )
 
 
 def content_of(file: RepoFile | PlainFile) -> str:
-    """A name (64 hex) for a file's bytes: the digest of its chunks' digests."""
+    """Return the name (64 hex) of a file's bytes: the digest of its chunks' digests."""
     return hex_of("".join(chunk.digest for chunk in file.chunks).encode())

@@ -56,36 +56,36 @@ class VerifiedFiles:
         document = _read(root / PRIVATE / _NAME, _Document, _LARGEST)
         self._seen = document.files if document and document.version == 1 else {}
 
-    def find(self, parts: tuple[str, ...], content: str) -> FileStamp | None:
+    def valid_stamp(self, parts: tuple[str, ...], content: str) -> FileStamp | None:
         """What the record says of the file `parts`, if it was verified to be `content` and is as it was."""
         seen = self._seen.get("/".join(parts))
-        return seen if seen and seen == look(self._root.joinpath(*parts), content) else None
+        return seen if seen and seen == stamp_of(self._root.joinpath(*parts), content) else None
 
-    def unchanged(self, path: Path) -> bool | None:
+    def is_unchanged(self, path: Path) -> bool | None:
         """Whether the file at `path` is as it was when it was verified; None when the record does not name it."""
         real, root = Path(os.path.realpath(path)), os.path.realpath(self._root)
         seen = self._seen.get(real.relative_to(root).as_posix()) if real.is_relative_to(root) else None
-        return None if seen is None else look(real, seen.content) == seen
+        return None if seen is None else stamp_of(real, seen.content) == seen
 
-    def knows(self, parts: tuple[str, ...], seen: FileStamp) -> bool:
+    def is_recorded(self, parts: tuple[str, ...], seen: FileStamp) -> bool:
         """Whether the record already says this."""
         return self._seen.get("/".join(parts)) == seen
 
-    def hints(self) -> Iterator[tuple[Path, Chunks]]:
+    def unchanged_files(self) -> Iterator[tuple[Path, Chunks]]:
         """Verified files that are as they were, with the chunks they consist of."""
         lists = self._lists()
         for path, seen in self._seen.items():
             chunks = lists.get(seen.content, ())
             whole = sum(chunk.size for chunk in chunks) == seen.size
-            if chunks and whole and look(self._root / path, seen.content) == seen:
+            if chunks and whole and stamp_of(self._root / path, seen.content) == seen:
                 yield self._root / path, chunks
 
-    def keep(self, files: Mapping[tuple[str, ...], FileStamp], chunks: Mapping[str, Chunks]) -> None:
+    def update(self, files: Mapping[tuple[str, ...], FileStamp], chunks: Mapping[str, Chunks]) -> None:
         """Writes the next record: this one and `files`, without files that are gone.
 
         chunks: of each content in `files`. Raises CacheError when the folder cannot be written.
         """
-        kept = {path: seen for path, seen in self._seen.items() if look(self._root / path, seen.content) == seen}
+        kept = {path: seen for path, seen in self._seen.items() if stamp_of(self._root / path, seen.content) == seen}
         kept.update({"/".join(parts): seen for parts, seen in files.items()})
         contents = {seen.content for seen in kept.values()}
         lists = {content: held for content, held in (self._lists() | dict(chunks)).items() if content in contents}
@@ -101,7 +101,7 @@ class VerifiedFiles:
         return document.contents if document and document.version == 1 else {}
 
 
-def look(path: Path, content: str) -> FileStamp | None:
+def stamp_of(path: Path, content: str) -> FileStamp | None:
     """What the record would say about a file now; None when it is absent or no ordinary file."""
     try:
         found = os.stat(path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from cas import config, events, refs
 from cas.local.hf_cache import RepoCache, names_commit
 from cas.local.scan import scan
-from cas.local.targets import targets
+from cas.local.targets import targets_of
 from cas.refs.reference import Resolved
 from cas.store.store import Store, open_store
 
@@ -51,15 +51,15 @@ def verify(
     """
     resolved = reference if isinstance(reference, Resolved) else refs.resolve(open_store(store), reference)
     dirs = config.cache_dirs(cache_dir)
-    wanted = targets(resolved.manifest, dirs)
+    wanted = targets_of(resolved.manifest, dirs)
     found = scan(wanted, limits or config.Limits(), on_event, rehash=True)
     missing: list[str] = []
     damaged: list[str] = []
     files = 0
     for target, here in zip(wanted, found, strict=True):
         # By identity, not by path: without symlinks a snapshot's file is a blob's second name.
-        sound = {_identity(target.root.joinpath(*parts)) for parts in here.whole}
-        for name in target.names or (target.parts,):
+        sound = {_identity(target.root.joinpath(*parts)) for parts in here.complete}
+        for name in target.snapshot_paths or (target.components,):
             files += 1
             path = target.root.joinpath(*name)
             there = _identity(path)
@@ -70,7 +70,7 @@ def verify(
     for repo in resolved.manifest.repos:
         cache = RepoCache(dirs.hub, repo.repo_type, repo.repo_id)
         for ref in repo.refs:
-            path = cache.root.joinpath(*cache.ref_parts(ref))
+            path = cache.root.joinpath(*cache.ref_components(ref))
             if not os.path.exists(path):
                 missing.append(str(path))
             elif not names_commit(path):

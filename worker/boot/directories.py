@@ -93,17 +93,20 @@ def rank(paths: Sequence[Path], manifest: Manifest, root: Path = Path("/")) -> t
 
 def missing(manifest: Manifest, directory: Path) -> int:
     """Bytes of a version that `directory` has no verified file of, by record; less what part files take up."""
-    from cas.local.targets import PARTS, targets
+    from cas.local.targets import PART_DIRECTORY, targets_of
     from cas.local.verified import VerifiedFiles
 
-    wanted = targets(manifest, CacheDirs(hub_of(directory), directory))
+    wanted = targets_of(manifest, CacheDirs(hub_of(directory), directory))
     records = {target.root: VerifiedFiles(target.root) for target in wanted}
     lacks = sum(
         max(target.size, 1)
         for target in wanted
-        if not any(records[target.root].find(parts, target.content) for parts in (target.parts, *target.names))
+        if not any(
+            records[target.root].valid_stamp(parts, target.content)
+            for parts in (target.components, *target.snapshot_paths)
+        )
     )
-    begun = sum(_taken(root.joinpath(*PARTS)) for root in records)
+    begun = sum(_taken(root.joinpath(*PART_DIRECTORY)) for root in records)
     return max(1, lacks - begun) if lacks else 0
 
 

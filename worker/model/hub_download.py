@@ -124,8 +124,8 @@ def complete(source: Source, hub: Path) -> bool:
         for repo in source.repos:
             cache = RepoCache(hub, repo.repo_type, repo.repo_id)
             commit = cache.commit_of(repo.revision)
-            held = {file.path for file in cache.snapshot(commit)}
-            chosen = matching(cache.listed(commit).keys() | held, repo.include, repo.repo_id)
+            held = {file.path for file in cache.snapshot_files(commit)}
+            chosen = matching(cache.tree_listing(commit).keys() | held, repo.include, repo.repo_id)
             if not chosen or not chosen <= held:
                 return False
     except (CasError, OSError):

@@ -87,8 +87,8 @@ def problem(files: Iterable[Listed] | None, path: Path) -> str:
 def _places(file: Listed, hub: Path) -> Iterator[Path]:
     cache = RepoCache(hub, file.repo.repo_type, file.repo.repo_id)
     if file.etag:
-        yield cache.root.joinpath(*cache.blob_parts(file.etag))
-    yield cache.root.joinpath(*cache.snapshot_parts(file.commit, file.path))
+        yield cache.root.joinpath(*cache.blob_components(file.etag))
+    yield cache.root.joinpath(*cache.snapshot_components(file.commit, file.path))
 
 
 def says_full(error: CasError) -> bool:

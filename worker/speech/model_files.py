@@ -41,7 +41,7 @@ class ModelFile:
             raise IntegrityError(f"{self.path} was written to while it was read: restore the model again")
 
     def _look(self) -> tuple[str, verified.FileStamp | None]:
-        said = VerifiedFiles(self.root).unchanged(self.path)
+        said = VerifiedFiles(self.root).is_unchanged(self.path)
         if said is False:
             raise IntegrityError(
                 f"{self.path} changed since it was verified: restore it with `cas restore --verify`, or delete it"
@@ -49,7 +49,7 @@ class ModelFile:
         if said is None and self.must_be_verified:
             raise IntegrityError(f"{self.path} was never verified here: restore the model into this cache again")
         real = os.path.realpath(self.path)
-        return real, verified.look(Path(real), "")
+        return real, verified.stamp_of(Path(real), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,5 +90,5 @@ def _file(hub: Path, repo: str, name: str, must_be_verified: bool) -> ModelFile:
 
 def _file_if_there(hub: Path, repo: str, name: str, must_be_verified: bool) -> ModelFile | None:
     cache = RepoCache(hub, "model", repo)
-    path = cache.root.joinpath(*cache.snapshot_parts(cache.commit_of("main"), name))
+    path = cache.root.joinpath(*cache.snapshot_components(cache.commit_of("main"), name))
     return ModelFile(path, cache.root, must_be_verified) if path.is_file() else None

@@ -17,8 +17,8 @@ from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
 from cas.formats.manifest import MAX_MANIFEST, ChunkRef, Manifest
 from cas.local.fs import open_for_reading, read_at
-from cas.local.seeds import find
-from cas.local.targets import ChunkLocation, Local, Target, targets
+from cas.local.seeds import find_chunks
+from cas.local.targets import ChunkLocation, LocalFiles, Target, targets_of
 from cas.store.layout import FORMAT_KEY, VersionId, manifest_key
 from cas.store.store import Store, open_store
 
@@ -156,13 +156,13 @@ def _spots(
     """Where below a folder chunks seem to lie, by the names and sizes of the files they are chunks of."""
     # A restore would find what lies in its own cache by other means; here nothing does.
     nowhere = folder / f".cas-{os.urandom(8).hex()}"
-    lacking: dict[tuple[str, tuple[str, ...]], tuple[Target, Local]] = {}
+    lacking: dict[tuple[str, tuple[str, ...]], tuple[Target, LocalFiles]] = {}
     for _, manifest in versions:
-        for target in targets(manifest, CacheDirs(nowhere / "hub", nowhere)):
+        for target in targets_of(manifest, CacheDirs(nowhere / "hub", nowhere)):
             sound = frozenset(at for at, chunk in enumerate(target.chunks) if chunk.digest not in wanted)
             if len(sound) < len(target.chunks):
-                lacking[target.content, target.parts] = target, Local(sources=(((), sound),))
+                lacking[target.content, target.components] = target, LocalFiles(partial=(((), sound),))
     if not lacking:
         return {}
     wants, local = zip(*lacking.values(), strict=True)
-    return find(wants, local, [folder], limits, listen)
+    return find_chunks(wants, local, [folder], limits, listen)

@@ -10,7 +10,7 @@ from cas import events
 from cas.bucket import Bucket, Entry
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
 from cas.formats.paths import check_tree, matching
-from cas.local.hf_cache import etags_in, is_blob, is_commit, tree_files
+from cas.local.hf_cache import etags_of, is_blob, is_commit, tree_files
 from cas.ops.import_flat.listing import Found, FoundRepo
 from cas.ops.import_flat.placeholders import check_all_real, check_not_all_empty, refusal, stand_in, without_marks
 from cas.ops.import_flat.selection import Selection
@@ -233,7 +233,7 @@ class _Planner:
     def _from_listing(self, copies: Mapping[str, Entry], listed: Mapping[str, object]) -> dict[str, Wanted]:
         """Files whose content the commit's listing names: from their blobs, or else from the snapshot's copies."""
         files = {}
-        for path, etag in etags_in(listed).items():
+        for path, etag in etags_of(listed).items():
             if (entry := self._repo.blobs.get(etag) or copies.get(path)) is not None:
                 self._check_size(entry, listed[path])
                 files[path] = Wanted(path, entry, frozenset({etag}))
@@ -246,7 +246,7 @@ class _Planner:
 
     def _from_snapshot(self, copies: Mapping[str, Entry], listed: Mapping[str, object]) -> dict[str, Wanted]:
         """Files that no listing tells of: their content must be that of a blob, where there are blobs."""
-        named = etags_in(listed)
+        named = etags_of(listed)
         blobs = self._repo.blobs
         complete = bool(blobs) and all(map(is_blob, blobs))
         files = {}

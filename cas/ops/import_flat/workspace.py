@@ -84,7 +84,7 @@ class Place:
 
     def blob(self, folder: str, name: str) -> Path:
         """Where a blob of the repo with that folder lies."""
-        return self.dirs.hub.joinpath(folder, *RepoCache.blob_parts(name))
+        return self.dirs.hub.joinpath(folder, *RepoCache.blob_components(name))
 
     def record(self, entry: Entry, name: str) -> None:
         """Notes that an object has been fetched, and is called `name` by its content."""
@@ -111,13 +111,13 @@ class Place:
         entries = {}
         with Directory.open(self._private) as scratch:
             for path, blob in links:
-                entries[path] = (repo.root.joinpath(*repo.blob_parts(blob)).stat().st_size, blob)
-                *folders, name = repo.snapshot_parts(commit, path)
+                entries[path] = (repo.root.joinpath(*repo.blob_components(blob)).stat().st_size, blob)
+                *folders, name = repo.snapshot_components(commit, path)
                 with Directory.open(repo.root, folders) as folder:
                     folder.symlink(repo.link_to_blob(path, blob), name, scratch)
-            documents = {repo.tree_parts(commit): tree_document(tree_entries(entries))}
+            documents = {repo.tree_components(commit): tree_document(tree_entries(entries))}
             if revision != commit:
-                documents[repo.ref_parts(revision)] = commit.encode()
+                documents[repo.ref_components(revision)] = commit.encode()
             for (*folders, name), data in documents.items():
                 with Directory.open(repo.root, folders) as folder:
                     folder.write(name, data, scratch)

@@ -25,7 +25,7 @@ class BlobLocks:
         """Takes the lock of a target in a repo, if that takes no waiting."""
         if target.repo is None or not self._work or len(self._held) >= _AT_ONCE:
             return
-        lock = Lock(target.repo.blob_lock(target.parts[-1]), target.repo.hub)
+        lock = Lock(target.repo.blob_lock(target.components[-1]), target.repo.hub)
         got = lock.try_acquire()
         if got is None:
             self._work = False

@@ -15,7 +15,7 @@ from cas.formats.digest import hex_of
 from cas.local import fs
 from cas.local.directory import Directory
 from cas.local.fs import start_writing_out, write_all
-from cas.local.targets import PARTS, Target
+from cas.local.targets import PART_DIRECTORY, Target
 from cas.local.verified import FileStamp
 from cas.ops.restore.blob_locks import BlobLocks
 from cas.ops.restore.plan import Copy, Place, Work, part_name
@@ -37,7 +37,7 @@ class Parts:
         folders: dict[Path, Directory] = {}
         with contextlib.ExitStack() as stack:
             for root in {work.target.root for work in works}:
-                folders[root] = stack.enter_context(Directory.open(root, PARTS))
+                folders[root] = stack.enter_context(Directory.open(root, PART_DIRECTORY))
             stack.callback(locks.release_all)
             self._stack = stack.pop_all()
         disk = _Disk(listen)
@@ -52,7 +52,7 @@ class Parts:
     @property
     def finished(self) -> dict[Target, tuple[tuple[str, ...], FileStamp]]:
         """Targets that have their final name, with the file as it was then."""
-        return {file.target: (file.target.parts, file.seen) for file in self._files if file.seen}
+        return {file.target: (file.target.components, file.seen) for file in self._files if file.seen}
 
     def stop(self, error: BaseException) -> None:
         """Has every later write raise this error."""
@@ -91,7 +91,7 @@ class Parts:
 
     def sync(self) -> None:
         """Makes the final names durable."""
-        homes = {(file.target.root, file.target.parts[:-1]) for file in self._files if file.seen}
+        homes = {(file.target.root, file.target.components[:-1]) for file in self._files if file.seen}
         for root, parts in homes:
             with Directory.open(root, parts) as home:
                 home.sync()
@@ -101,7 +101,7 @@ def sweep(targets: Sequence[Target]) -> None:
     """Removes part files that restores of `targets` left; only while holding the lock that says there are none."""
     contents = {target.content for target in targets}
     for root in {target.root for target in targets}:
-        with Directory.open(root, PARTS) as parts:
+        with Directory.open(root, PART_DIRECTORY) as parts:
             for name in parts.names():
                 found = parts.stat(name)
                 if found and (name.split(".")[0] in contents or time.time() - found.st_mtime > _STALE_AFTER):
@@ -216,8 +216,8 @@ class _PartFile:
                 found = os.fstat(fd)
             if found.st_size != self.target.size:
                 raise IntegrityError(f"{path} was changed by another program: restore again")
-            with Directory.open(self.target.root, self.target.parts[:-1]) as home:
-                self._parts.rename(self._name, home, self.target.parts[-1])
+            with Directory.open(self.target.root, self.target.components[:-1]) as home:
+                self._parts.rename(self._name, home, self.target.components[-1])
         except FileNotFoundError:
             raise PartLost from None
         return FileStamp(self.target.content, found.st_size, found.st_mtime_ns)

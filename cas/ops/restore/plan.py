@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from cas.formats.manifest import ChunkRef
-from cas.local.targets import PARTS, ChunkLocation, Local, Target
+from cas.local.targets import PART_DIRECTORY, ChunkLocation, LocalFiles, Target
 from cas.local.verified import FileStamp
 
 
@@ -85,7 +85,7 @@ class Plan:
 
 def make_plan(
     wanted: Iterable[Target],
-    local: Iterable[Local],
+    local: Iterable[LocalFiles],
     owner: str | None = None,
     spots: Mapping[ChunkRef, ChunkLocation] = MappingProxyType({}),
 ) -> Plan:
@@ -102,13 +102,13 @@ def make_plan(
     here_too: dict[ChunkRef, ChunkLocation] = {}
     disk: dict[Path, int] = {}
     for (target, here), name in zip(pairs, adopted, strict=True):
-        if here.whole:
+        if here.complete:
             continue
-        good = dict(here.parts).get(name, frozenset[int]()) if name else frozenset[int]()
-        spare = (((*PARTS, part), held) for part, held in here.parts if (target.root, part) not in taken)
-        sources = (*here.sources, *spare)
+        good = dict(here.part_files).get(name, frozenset[int]()) if name else frozenset[int]()
+        spare = (((*PART_DIRECTORY, part), held) for part, held in here.part_files if (target.root, part) not in taken)
+        sources = (*here.partial, *spare)
         pending = 0
-        for index, (offset, chunk) in enumerate(target.places()):
+        for index, (offset, chunk) in enumerate(target.chunk_offsets()):
             if index in good:
                 continue
             pending += 1
@@ -128,7 +128,7 @@ def make_plan(
             fetches.append(Fetch(chunk, tuple(where)))
     return Plan(
         targets=tuple(target for target, _ in pairs),
-        whole=tuple(here.whole for _, here in pairs),
+        whole=tuple(here.complete for _, here in pairs),
         works=tuple(_with_bases(works, copies)),
         fetches=tuple(fetches),
         copies=tuple(copies),
@@ -157,13 +157,13 @@ def part_name(content: str, owner: str, token: str) -> str:
     return f"{content}.{owner}.{token}.part"
 
 
-def _adopt(pairs: Iterable[tuple[Target, Local]], owner: str | None) -> list[str | None]:
+def _adopt(pairs: Iterable[tuple[Target, LocalFiles]], owner: str | None) -> list[str | None]:
     """The part file each target goes on with: one file serves one target, though several may have its content."""
     taken: set[tuple[Path, str]] = set()
     chosen: list[str | None] = []
     for target, here in pairs:
         found = None
-        for name, _ in () if here.whole else here.parts:
+        for name, _ in () if here.complete else here.part_files:
             if (target.root, name) not in taken and owner in (None, name.split(".")[1]):
                 found = name
                 taken.add((target.root, name))

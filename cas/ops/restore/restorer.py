@@ -17,8 +17,8 @@ from cas.formats.manifest import ChunkRef, Manifest
 from cas.local import locks, verified
 from cas.local.hf_cache import PRIVATE, RepoCache
 from cas.local.scan import scan
-from cas.local.seeds import find
-from cas.local.targets import PARTS, ChunkLocation, Target, targets
+from cas.local.seeds import find_chunks
+from cas.local.targets import PART_DIRECTORY, ChunkLocation, Target, targets_of
 from cas.ops.restore.blob_locks import BlobLocks
 from cas.ops.restore.disk_space import check_room
 from cas.ops.restore.link import Whole, finish
@@ -128,7 +128,7 @@ class _Restore:
     ) -> None:
         self._store, self._manifest, self._dirs = store, manifest, dirs
         self._limits, self._listen, self._rehash = limits, listen, rehash
-        self._targets = targets(manifest, dirs)
+        self._targets = targets_of(manifest, dirs)
         self._seeds = seeds
         self._spots: Mapping[ChunkRef, ChunkLocation] | None = None
         self.fetched = self.wire = 0
@@ -170,7 +170,7 @@ class _Restore:
         self._listen(events.Phase("plan"))
         local = scan(self._targets, self._limits, self._listen, rehash=self._rehash)
         if self._spots is None:
-            self._spots = find(self._targets, local, self._seeds, self._limits, self._listen)
+            self._spots = find_chunks(self._targets, local, self._seeds, self._limits, self._listen)
         return make_plan(self._targets, local, owner, self._spots)
 
     def _execute(self, plan: Plan, locks: BlobLocks) -> None:
@@ -256,7 +256,7 @@ class _Restore:
                 def waiting(root: Path = root) -> None:
                     self._listen(events.Noted(f"another restore is working on {root}: waiting for it"))
 
-                held = locks.held(file, below, functools.partial(_trace, root), waiting)
+                held = locks.hold_lock(file, below, functools.partial(_trace, root), waiting)
                 answers.append(stack.enter_context(held))
             yield all(answers), None not in answers
 
@@ -268,7 +268,7 @@ def _trace(root: Path) -> object:
     """Changes while another restore writes below `root`, and when it ends."""
     try:
         private = root / PRIVATE
-        paths = [*private.iterdir(), *root.joinpath(*PARTS).iterdir()]
+        paths = [*private.iterdir(), *root.joinpath(*PART_DIRECTORY).iterdir()]
         return sorted((path.name, path.stat().st_mtime_ns) for path in paths)
     except OSError:
         return None

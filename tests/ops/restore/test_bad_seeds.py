@@ -15,7 +15,7 @@ from cas.config import cache_dirs
 from cas.events import Event, Warned
 from cas.formats.manifest import Manifest
 from cas.local import seed_files
-from cas.local.targets import targets
+from cas.local.targets import targets_of
 from tests.ops.restore.versions import MIB, Versions, big_file, flip
 from tests.support.models import KIB, check, read_tree, write_tree
 from tests.support.processes import cas_command
@@ -101,7 +101,7 @@ def test_a_seeds_receipt_that_lies_costs_a_fetch(path: str, versions: Versions, 
     record, lists = (json.loads((root / ".cas" / name).read_bytes()) for name in ("verified.json", "chunks.json"))
     file = path.format(root=versions.root)
     (target, *_) = (
-        target for target in targets(manifest_of(versions, "new"), cache_dirs(versions.cache)) if target.size > MIB
+        target for target in targets_of(manifest_of(versions, "new"), cache_dirs(versions.cache)) if target.size > MIB
     )
     lie = [target.content, target.size, 0 if "\0" in file else (root / file).stat().st_mtime_ns]
     record["files"] = {file: lie}

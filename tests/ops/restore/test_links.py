@@ -12,7 +12,7 @@ import pytest
 import cas
 from cas.config import cache_dirs
 from cas.errors import CacheError
-from cas.local.targets import targets
+from cas.local.targets import targets_of
 from cas.ops.verify import verify
 from cas.store.store import Store
 from tests.support.hub import check_offline
@@ -151,7 +151,7 @@ def test_a_planted_link_at_a_files_name_is_replaced(victim: str, directory_store
     (outside / "precious").write_bytes(b"precious")
     aim = {"file": outside / "precious", "folder": outside, "nothing": outside / "new"}[victim]
     cache = tmp_path / "cache"
-    wanted = targets(made, cache_dirs(cache))
+    wanted = targets_of(made, cache_dirs(cache))
     root = wanted[0].root
     names = [target.path for target in wanted] + [root / "snapshots" / COMMIT / name for name in FILES]
     parts = [root / ".cas/parts" / f"{target.content}.they.1.part" for target in wanted]
@@ -168,7 +168,7 @@ def test_a_part_file_that_is_another_name_of_a_file_is_not_written_to(directory_
     made = put_model(directory_store, {REPO: FILES})
     precious = tmp_path / "precious"
     precious.write_bytes(b"precious")
-    (target, *_) = targets(made, cache_dirs(tmp_path))
+    (target, *_) = targets_of(made, cache_dirs(tmp_path))
     part = target.root / ".cas/parts" / f"{target.content}.they.1.part"
     part.parent.mkdir(parents=True)
     os.link(precious, part)

@@ -10,7 +10,7 @@ from cas.config import Limits, cache_dirs
 from cas.events import ignore
 from cas.formats.manifest import Manifest
 from cas.local.scan import scan
-from cas.local.targets import ChunkLocation, targets
+from cas.local.targets import ChunkLocation, targets_of
 from cas.ops.restore.plan import Copy, Fetch, Place, Plan, Work, make_plan, part_name
 from cas.store.store import Store
 from tests.support.models import KIB, REPO, noise, put_model
@@ -20,7 +20,7 @@ HEAD, TAIL, OTHER = noise(64 * KIB, 1), noise(10 * KIB, 2), noise(64 * KIB, 3)
 
 
 def plan_for(manifest: Manifest, cache: Path, *, rehash: bool = False, owner: str | None = None) -> Plan:
-    wanted = targets(manifest, cache_dirs(cache))
+    wanted = targets_of(manifest, cache_dirs(cache))
     return make_plan(wanted, scan(wanted, Limits(), ignore, rehash=rehash), owner)
 
 
@@ -47,7 +47,7 @@ def test_what_files_and_repos_share_is_fetched_once(directory_store: Store, tmp_
     )
     plan = plan_for(manifest, tmp_path / "hub")
     a, b, second, plain = plan.targets
-    assert [name[-1] for name in a.names] == ["a", "twin"]
+    assert [name[-1] for name in a.snapshot_paths] == ["a", "twin"]
     assert plan.fetches == (
         Fetch(a.chunks[0], (Place(0, 0), Place(1, 0), Place(2, 0), Place(3, 0))),
         Fetch(a.chunks[1], (Place(0, 64 * KIB), Place(2, 64 * KIB))),
@@ -63,13 +63,13 @@ def test_a_complete_cache_needs_nothing(directory_store: Store, tmp_path: Path) 
     for rehash in (False, True):
         plan = plan_for(manifest, tmp_path / "hub", rehash=rehash)
         assert (plan.works, plan.fetches, plan.copies, plan.disk) == ((), (), (), {})
-        assert [list(held) for held in plan.whole] == [[target.parts] for target in plan.targets]
+        assert [list(held) for held in plan.whole] == [[target.components] for target in plan.targets]
 
 
 def test_a_damaged_file_keeps_its_good_chunks(directory_store: Store, tmp_path: Path) -> None:
     manifest = put_model(directory_store, {REPO: {"a": HEAD + OTHER + TAIL}})
     cas.restore("m", directory_store, cache_dir=tmp_path)
-    (target,) = targets(manifest, cache_dirs(tmp_path))
+    (target,) = targets_of(manifest, cache_dirs(tmp_path))
     data = bytearray(target.path.read_bytes())
     data[64 * KIB] ^= 1
     target.path.write_bytes(data)
@@ -84,7 +84,7 @@ def test_a_damaged_file_keeps_its_good_chunks(directory_store: Store, tmp_path: 
 
 def test_a_part_file_is_gone_on_with_unless_it_may_be_somebodys(directory_store: Store, tmp_path: Path) -> None:
     manifest = put_model(directory_store, {REPO: {"a": HEAD + OTHER}})
-    (target,) = targets(manifest, cache_dirs(tmp_path))
+    (target,) = targets_of(manifest, cache_dirs(tmp_path))
     parts = target.root / ".cas/parts"
     parts.mkdir(parents=True)
     (less, more) = (part_name(target.content, "they", token) for token in ("1", "2"))
@@ -107,7 +107,7 @@ def test_a_part_file_is_gone_on_with_unless_it_may_be_somebodys(directory_store:
 
 def test_one_part_file_serves_one_of_two_files_with_its_content(directory_store: Store, tmp_path: Path) -> None:
     manifest = put_model(directory_store, {}, {"x": HEAD + TAIL, "y": HEAD + TAIL, "e": b"", "f": b""})
-    wanted = targets(manifest, cache_dirs(tmp_path / "hub"))
+    wanted = targets_of(manifest, cache_dirs(tmp_path / "hub"))
     parts = tmp_path / ".cas/parts"
     parts.mkdir(parents=True)
     full, empty = (part_name(wanted[at].content, "they", "1") for at in (0, 2))

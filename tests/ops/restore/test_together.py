@@ -23,7 +23,7 @@ BROKEN_LOCKS = {
     "failing": "import fcntl, errno\ndef flock(fd, how): raise OSError(errno.ENOLCK, 'No locks available')\n"
     "fcntl.flock = flock",
     "hanging": "import fcntl, threading; fcntl.flock = lambda fd, how: threading.Event().wait()\n"
-    "import cas.local.locks; cas.local.locks._HANGS = 0.2",
+    "import cas.local.locks; cas.local.locks._CALL_TIMEOUT = 0.2",
 }
 
 
@@ -61,7 +61,7 @@ def test_a_stuck_holder_of_the_lock_delays_nobody_for_ever(directory_store: Stor
         holder = start_cas("--store", server.url, "--json", "restore", exact, "--cache-dir", str(tmp_path))
         until(lambda: server.stalling)
         words = ("--store", directory_store.url, "--json", "restore", "m", "--cache-dir", str(tmp_path))
-        (second,) = outcomes([start_cas(*words, before="import cas.local.locks; cas.local.locks._STUCK = 0.5")])
+        (second,) = outcomes([start_cas(*words, before="import cas.local.locks; cas.local.locks._STUCK_AFTER = 0.5")])
         check_blobs(tmp_path / "models--org--model")
         assert read_tree(snapshot(second)) == FILES
         assert second.fetched < TOTAL, "what the holder has verified need not be fetched"
