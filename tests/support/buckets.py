@@ -13,6 +13,7 @@ import pytest
 
 from cas.bucket import Bucket, Entry, Kind, RetryPolicy
 from cas.formats.digest import Buffer
+from cas.store.layout import chunk_digest
 from cas.store.store import Store
 from tools.servers.fault_proxy import FaultProxy
 from tools.servers.seaweed import SeaweedFS
@@ -30,31 +31,6 @@ def proxied(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fau
     with FaultProxy(address.hostname, address.port, credentials=seaweed.credentials()) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy
-
-
-class Counted(Bucket):
-    """A bucket that remembers which chunks were asked for."""
-
-    def __init__(self, inner: Bucket) -> None:
-        self.url, self._inner = inner.url, inner
-        self.chunks: list[str] = []
-
-    def get(self, key: str, limit: int) -> Buffer:
-        if key.startswith("chunks/"):
-            self.chunks.append(key.rpartition("/")[2])
-        return self._inner.get(key, limit)
-
-    def head(self, key: str) -> Entry:
-        return self._inner.head(key)
-
-    def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
-        return self._inner.put(key, data, kind, overwrite=overwrite)
-
-    def list(self, prefix: str) -> list[Entry]:
-        return self._inner.list(prefix)
-
-    def delete(self, key: str) -> None:
-        self._inner.delete(key)
 
 
 class _Files(http.server.SimpleHTTPRequestHandler):
@@ -104,13 +80,23 @@ def slow_store(store: Store, limit: int) -> Iterator[SlowStore]:
         server.stop()
 
 
-class Watched(Bucket):
-    """A bucket that remembers what was read, by key, and what was written."""
+class RecordingBucket(Bucket):
+    """A bucket that records the keys of the objects that were read, and of those that were written.
+
+    Attributes:
+        read: a key for each `get`, in order.
+        written: a key for each `put`, in order.
+    """
 
     def __init__(self, inner: Bucket) -> None:
         self.url, self._inner = inner.url, inner
         self.read: list[str] = []
         self.written: list[str] = []
+
+    @property
+    def chunks(self) -> list[str]:
+        """Digests (64 hex) of the chunks that were read, in order."""
+        return [digest for key in self.read if (digest := chunk_digest(key))]
 
     def get(self, key: str, limit: int) -> Buffer:
         self.read.append(key)

@@ -19,7 +19,7 @@ from cas.formats.digest import Buffer, named
 from cas.ops.fsck.checker import fsck
 from cas.store.layout import chunk_key
 from cas.store.store import Store
-from tests.support.buckets import Watched
+from tests.support.buckets import RecordingBucket
 from tests.support.damage import NEW, OLD, edit, fill, flip, noise, piece
 from tests.support.models import put_model, write_tree
 from tests.support.processes import run_cas
@@ -27,7 +27,7 @@ from tests.support.processes import run_cas
 FEW = Limits(requests=3, workers=2)
 
 
-class Failing(Watched):
+class Failing(RecordingBucket):
     """A bucket that fails after so many chunks."""
 
     left = 0
@@ -40,7 +40,7 @@ class Failing(Watched):
         return super().get(key, limit)
 
 
-class Straggling(Watched):
+class Straggling(RecordingBucket):
     """A bucket that fails for one chunk, after so many others."""
 
     straggler, others = "", 0
@@ -59,7 +59,7 @@ class Straggling(Watched):
         return data
 
 
-def chunks_read(watched: Watched) -> list[str]:
+def chunks_read(watched: RecordingBucket) -> list[str]:
     return [key.rpartition("/")[2] for key in watched.read if key.startswith("chunks/")]
 
 
@@ -81,7 +81,7 @@ def test_a_check_goes_on_after_the_last_chunk_before_which_all_are_done(store: S
     before = break_off(store, state, 10)
     watermark = json.loads(state.read_bytes())["watermark"]
     assert watermark
-    watched = Watched(store.bucket)
+    watched = RecordingBucket(store.bucket)
     checked = fsck(None, Store(watched), state=state, limits=FEW)
     after = chunks_read(watched)
     assert all(digest > watermark for digest in after)
@@ -102,7 +102,7 @@ def test_one_chunk_that_lags_behind_is_not_forgotten(store: Store, tmp_path: Pat
         fsck(None, Store(straggling), state=state, limits=FEW)
     known = json.loads(state.read_bytes())
     assert (known["watermark"], known["checked"]) == (keys[3].rpartition("/")[2], 4)
-    watched = Watched(store.bucket)
+    watched = RecordingBucket(store.bucket)
     assert fsck(None, Store(watched), state=state, limits=FEW).checked == 23
     assert sorted(chunks_read(watched)) == [key.rpartition("/")[2] for key in keys[4:]]
 
@@ -141,7 +141,7 @@ def test_a_state_of_another_check_is_refused(store: Store, tmp_path: Path) -> No
 
 def test_a_state_that_cannot_be_written_is_said_before_any_chunk_is_fetched(store: Store, tmp_path: Path) -> None:
     fill(store)
-    watched = Watched(store.bucket)
+    watched = RecordingBucket(store.bucket)
     with pytest.raises(FileNotFoundError):
         fsck(None, Store(watched), state=tmp_path / "none/state.json")
     assert chunks_read(watched) == []
@@ -154,7 +154,7 @@ def test_a_sample_is_the_same_when_it_goes_on(store: Store, tmp_path: Path) -> N
     failing.left = 5
     with pytest.raises(Transient):
         fsck(None, Store(failing), state=state, limits=FEW, sample=0.5)
-    watched = Watched(store.bucket)
+    watched = RecordingBucket(store.bucket)
     checked = fsck(None, Store(watched), state=state, limits=FEW, sample=0.5)
     assert len(set(chunks_read(failing)) | set(chunks_read(watched))) == checked.checked == 12
 
@@ -191,7 +191,7 @@ main()
     assert known["checked"] >= 1
     left = set(os.listdir(tmp_path))
     assert left - ({"state.json.tmp"} if how == signal.SIGKILL else set()) == {"state.json", "store"}
-    watched = Watched(directory_store.bucket)
+    watched = RecordingBucket(directory_store.bucket)
     checked = fsck(None, Store(watched), state=state)
     assert all(digest > known["watermark"] for digest in chunks_read(watched))
     assert (checked.corrupt.count, checked.checked) == (1, 23)

@@ -15,7 +15,7 @@ from cas.formats.manifest import digest_of
 from cas.ops.fsck.checker import Damage, fsck
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store
-from tests.support.buckets import Watched
+from tests.support.buckets import RecordingBucket
 from tests.support.damage import CHUNK, NEW, OLD, ORPHAN, edit, fill, flip, newer, noise, piece, state_of
 from tests.support.processes import run_cas
 
@@ -26,7 +26,7 @@ SCOPES = [None, "m", "m:latest"]
 def test_a_sound_store_is_sound_and_only_read(store: Store, scope: str | None) -> None:
     fill(store)
     before = state_of(store)
-    watched = Watched(store.bucket)
+    watched = RecordingBucket(store.bucket)
     checked = fsck(scope, Store(watched))
     assert checked.sound
     # m: 12 and 6 chunks of weights and two small ones; other: 2; one that nothing needs.
@@ -165,7 +165,7 @@ def test_a_sample_fetches_its_share_and_finds_all_that_is_missing(store: Store, 
         store.bucket.delete(chunk_key(piece(NEW, at)))
     seen = set()
     for _ in range(6):
-        watched = Watched(store.bucket)
+        watched = RecordingBucket(store.bucket)
         checked = fsck(None, Store(watched), sample=share)
         fetched = {key for key in watched.read if key.startswith("chunks/")}
         assert {item.name for item in checked.missing.items} == {named(piece(NEW, at)) for at in (1, 3, 9)}

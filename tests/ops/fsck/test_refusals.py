@@ -15,7 +15,7 @@ from cas.formats.manifest import digest_of
 from cas.ops.fsck.checker import fsck
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store, open_store
-from tests.support.buckets import HURRIED, Watched, proxied
+from tests.support.buckets import HURRIED, RecordingBucket, proxied
 from tests.support.damage import NEW, OLD, edit, fill, flip, piece, state_of
 from tests.support.models import write_tree
 from tests.support.processes import run_cas
@@ -101,7 +101,7 @@ def test_a_source_that_refuses_ends_the_run(proxy: FaultProxy, s3_url: str, tmp_
     assert fsck(None, broken, repair_from=[s3_url]).repaired.count == 1
 
 
-class Hiding(Watched):
+class Hiding(RecordingBucket):
     """A bucket whose listing leaves one object out."""
 
     hidden = ""
@@ -119,7 +119,7 @@ def test_what_a_listing_leaves_out_is_asked_for_before_it_is_called_missing(dire
     assert hiding.read.count(hiding.hidden) == 3
 
 
-class Collecting(Watched):
+class Collecting(RecordingBucket):
     """A bucket from which a collector deletes, when the first chunk is read."""
 
     doomed: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from cas.formats.manifest import digest_of
 from cas.ops.fsck.checker import Checked, fsck
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store, open_store
-from tests.support.buckets import Watched, slow_store
+from tests.support.buckets import RecordingBucket, slow_store
 from tests.support.damage import NEW, OLD, ORPHAN, edit, fill, flip, newer, noise, piece, restored, state_of
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree
 from tests.support.processes import run_cas
@@ -43,7 +43,7 @@ def damage(store: Store) -> None:
 def repaired(store: Store, *sources: str, scope: str | None = None, left: int = 0) -> tuple[Checked, list[str]]:
     """What a repair did, and its warnings; only chunks that were damaged have been written."""
     before = state_of(store)
-    watched = Watched(store.bucket)
+    watched = RecordingBucket(store.bucket)
     told: list[str] = []
 
     def listen(event: events.Event) -> None:
@@ -194,7 +194,7 @@ def test_sources_that_are_none_are_refused_before_any_work(directory_store: Stor
 def test_no_lease_is_taken_for_what_no_source_can_mend(directory_store: Store, tmp_path: Path) -> None:
     _, latest = fill(directory_store)
     directory_store.bucket.delete(manifest_key("m", digest_of(latest)))
-    watched = Watched(directory_store.bucket)
+    watched = RecordingBucket(directory_store.bucket)
     source = write_tree(tmp_path / "source", NEW)
     assert fsck(None, Store(watched), repair_from=[str(source)]).missing.count == 1
     assert watched.written == []
@@ -203,6 +203,6 @@ def test_no_lease_is_taken_for_what_no_source_can_mend(directory_store: Store, t
 def test_nothing_is_written_where_nothing_is_damaged(store: Store, tmp_path: Path) -> None:
     fill(store)
     source = copy_of(store, tmp_path / "copy")
-    watched = Watched(store.bucket)
+    watched = RecordingBucket(store.bucket)
     assert fsck(None, Store(watched), repair_from=[source]).sound
     assert watched.written == []

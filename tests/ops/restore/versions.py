@@ -9,7 +9,7 @@ import cas
 from cas import refs
 from cas.bucket import open_bucket
 from cas.store.store import Store
-from tests.support.buckets import Counted
+from tests.support.buckets import RecordingBucket
 from tests.support.models import KIB, publish_tree, read_tree, snapshot, write_tree
 from tools.models.safetensors import write_safetensors
 from tools.models.weights import Recipe, Weights
@@ -35,14 +35,14 @@ class Versions:
         inner = open_bucket(str(root / "store"))
         for tag, files in (("old", old), ("new", new)):
             publish_tree(Store(inner), write_tree(root / tag, files), tags=[tag])
-        self.bucket = Counted(inner)
+        self.bucket = RecordingBucket(inner)
         self.store = Store(self.bucket)
         self.cache = root / "cache"
         self.added = chunks_of(self.store, "new").keys() - chunks_of(self.store, "old").keys()
         self.added_bytes = sum(chunks_of(self.store, "new")[digest] for digest in self.added)
 
     def restore(self, tag: str = "new", **options: object) -> cas.Restored:
-        self.bucket.chunks.clear()
+        self.bucket.read.clear()
         return cas.restore(f"m:{tag}", self.store, **{"cache_dir": self.cache, **options})  # type: ignore[arg-type]
 
     def check(self, restored: cas.Restored) -> None:
