@@ -72,6 +72,7 @@ def _cached(repo: RepoSource, hub: Path, listen: events.Listener, *, whole: bool
         _wait_for_downloads(cache, listen)
         listen(events.Warned(f"{cache.root} has no listing of {where} to compare with: publishing the files it holds"))
     files = _snapshot(cache, commit, listed)
+    # One selection from both sets of paths: a file that only the listing names is selected here and missing below.
     chosen = matching(listed.keys() | files.keys(), repo.include, where)
     if not chosen <= files.keys():
         _wait_for_downloads(cache, listen)
@@ -110,7 +111,7 @@ def _check_distinct(repos: Iterable[LocalRepo]) -> None:
 
 
 def _folder(folder: Path, repo: RepoSource) -> LocalRepo:
-    files = {path: SnapshotFile(path, real, None) for path, real in files_below(folder, skip=_NOT_CONTENT)}
+    files = {file.path: file for file in files_below(folder, skip=_NOT_CONTENT)}
     chosen = matching(files, repo.include, str(folder))
     if not chosen:
         raise InputError(f"{folder} has no files to publish")
@@ -125,10 +126,10 @@ def _plain_files(patterns: tuple[str, ...], home: Path) -> tuple[SnapshotFile, .
     # Only the folders that a pattern begins with are walked: HF_HOME holds the hub cache, too.
     tops = {pattern.split("/")[0] for pattern in patterns}
     files = {
-        f"{top}/{path}": SnapshotFile(f"{top}/{path}", real, None)
+        f"{top}/{file.path}": file._replace(path=f"{top}/{file.path}")
         for top in sorted(tops)
         if (home / top).is_dir()
-        for path, real in files_below(home / top)
+        for file in files_below(home / top)
     }
     return tuple(files[path] for path in sorted(matching(files, patterns, str(home))))
 

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +34,21 @@ _TREE_VERSION = 1
 
 
 class SnapshotFile(NamedTuple):
-    """A file of a snapshot. real: where its bytes lie. blob: its etag, None when the cache does not tell."""
+    """A file as it was when its folder was listed.
+
+    Attributes:
+        path: relative to the listed folder, with slashes.
+        real: where its bytes lie, after every symlink.
+        blob: its etag; None when the cache does not tell, and outside a hub cache.
+        size: in bytes.
+        mtime_ns: time of its last modification, in nanoseconds.
+    """
 
     path: str
     real: Path
     blob: str | None
+    size: int
+    mtime_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +126,7 @@ class RepoCache:
             raise NotFoundError(f"{self.repo_id}@{commit[:12]} is not in the hub cache {self.hub}: download it first")
         etags = etags_of(self.tree_listing(commit))
         return [
-            SnapshotFile(path, real, self._etag(folder / path) or etags.get(path)) for path, real in files_below(folder)
+            file._replace(blob=self._etag(folder / file.path) or etags.get(file.path)) for file in files_below(folder)
         ]
 
     def unfinished_blobs(self) -> list[str]:
@@ -196,13 +207,20 @@ def tree_document(entries: Mapping[str, object]) -> bytes:
     return json.dumps({"format_version": _TREE_VERSION, "files": dict(sorted(entries.items()))}, indent=1).encode()
 
 
-def files_below(folder: Path, skip: Iterable[str] = ()) -> list[tuple[str, Path]]:
-    """Every file below `folder` with its real path, ordered by relative path; symlinked folders count as folders.
+def files_below(folder: Path, skip: Iterable[str] = ()) -> list[SnapshotFile]:
+    """List every file below `folder`, ordered by relative path, and stat each once; no `blob` is filled in.
 
-    skip: relative paths of folders to leave out. Raises CacheError for a symlink that dangles or leads in a circle.
+    A symlinked folder counts as a folder.
+
+    Args:
+        folder: where to begin.
+        skip: relative paths of folders to leave out.
+
+    Raises:
+        CacheError: a symlink dangles or leads in a circle, or a file is no regular file.
     """
     skipped = set(skip)
-    found: list[tuple[str, Path]] = []
+    found: list[SnapshotFile] = []
     ancestors = {str(folder): frozenset({os.path.realpath(folder)})}
     for parent, folders, names in os.walk(folder, followlinks=True):
         relative = os.path.relpath(parent, folder)
@@ -217,10 +235,20 @@ def files_below(folder: Path, skip: Iterable[str] = ()) -> list[tuple[str, Path]
         for name in names:
             path = os.path.join(parent, name)
             real = os.path.realpath(path)
-            if not os.path.isfile(real):
+            status = _regular_file(real)
+            if status is None:
                 raise CacheError(f"{path} points to {real}, which is no file: remove it, or bring its content back")
-            found.append((prefix + name, Path(real)))
+            found.append(SnapshotFile(prefix + name, Path(real), None, status.st_size, status.st_mtime_ns))
     return sorted(found)
+
+
+def _regular_file(path: str) -> os.stat_result | None:
+    """What stat says of a regular file; None for anything else, and where nothing can be stat'ed."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def blob_hash(blob: str, size: int) -> hashlib._Hash:

@@ -50,13 +50,12 @@ class Reading:
         """
         self._file = file
         with _explained(file), file.real.open("rb") as opened:
-            self._before = os.stat(file.real)
-            spans = chunking.spans(opened, self.size)
+            spans = chunking.spans(opened, file.size)
         self.slices = tuple(Slice(file.real, *span) for span in spans)
         self.chunks: list[ChunkRef] = []
         self.blob = ""
         # As long as the chunks are those of a file whose sha256 is known, it need not be computed.
-        self._alike = [other for other in alike if _may_be(other, file, self.size)] if named else []
+        self._alike = [other for other in alike if _may_be(other, file)] if named else []
         self._running = blob_hash(file.blob or _SHA256, self.size) if named and not self._alike else None
         self._turn = threading.Condition()
         self._given_up = False
@@ -66,7 +65,7 @@ class Reading:
     @property
     def size(self) -> int:
         """Bytes of the file."""
-        return self._before.st_size
+        return self._file.size
 
     @property
     def seems_known(self) -> bool:
@@ -126,7 +125,8 @@ class Reading:
     def _finish(self) -> None:
         with _explained(self._file):
             after = os.stat(self._file.real)
-        if (after.st_size, after.st_mtime_ns) != (self.size, self._before.st_mtime_ns):
+        # Compared with what the listing saw: a file that changed between the listing and its first read counts, too.
+        if (after.st_size, after.st_mtime_ns) != (self._file.size, self._file.mtime_ns):
             raise _changed(self._file)
         if self._alike:
             self.blob = self._alike[0].blob
@@ -142,9 +142,9 @@ class Reading:
 _SHA256 = "0" * 64  # any name of that kind
 
 
-def _may_be(other: RepoFile, file: SnapshotFile, size: int) -> bool:
+def _may_be(other: RepoFile, file: SnapshotFile) -> bool:
     # A name that the parent has not is either new or wrong, which only computing it can tell.
-    return file.blob is None and other.size == size and len(other.blob) == len(_SHA256)
+    return file.blob is None and other.size == file.size and len(other.blob) == len(_SHA256)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from cas.errors import CacheError, IntegrityError
 from cas.events import Event, Moved, Phase
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef, RepoFile
-from cas.local.hf_cache import SnapshotFile, blob_hash
+from cas.local.hf_cache import blob_hash, files_below
 from cas.ops.publish import file_reader
 from cas.ops.publish.file_reader import Reading
 from cas.store.store import Store, open_store
@@ -156,7 +156,7 @@ def test_one_blob_in_two_repos_is_one_content(full: Site, directory_store: Store
 def test_a_name_of_another_kind_is_nobodys(tmp_path: Path, named: list[int]) -> None:
     path = write_tree(tmp_path, {"a.txt": b"abc"}) / "a.txt"
     git = RepoFile("a.txt", 3, "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f", (ChunkRef(hex_of(b"abc"), 3),))
-    file = Reading(SnapshotFile("a.txt", path, None), [git])
+    file = Reading(files_below(path.parent)[0], [git])
     file.add(0, hex_of(b"abc"), memoryview(b"abc"))
     assert (file.blob, named) == (sha256(path), [3])
 
@@ -239,7 +239,7 @@ def test_a_file_that_changes_under_its_readers_ends_the_publish(
 
 def test_whoever_waits_for_a_chunk_that_fails_is_let_go(tmp_path: Path) -> None:
     path = write_tree(tmp_path, {"w.bin": numbered(1, 2)}) / "w.bin"
-    file = Reading(SnapshotFile("w.bin", path, None))
+    file = Reading(files_below(path.parent)[0])
     answers: list[bool] = []
     waiting = threading.Thread(target=lambda: answers.append(file.add(1, "0" * 64, memoryview(b"x"))))
     waiting.start()
