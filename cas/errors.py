@@ -46,9 +46,14 @@ class FormatError(CasError):
 
 
 class StoreError(CasError):
-    """The store could not be asked, or refused to answer."""
+    """The store could not be asked, or refused to answer.
+
+    Attributes:
+        code: the S3 error code, or else the HTTP status, that the server answered with; empty when none came.
+    """
 
     exit_code = 6
+    code = ""
 
 
 class CacheError(CasError):

@@ -15,8 +15,8 @@ import obstore
 from obstore.store import ObjectStore
 
 from cas.bucket.base import Bucket, Entry, Kind, Part, Stored, Upload, Uploads, Versions
+from cas.bucket.errors import obstore_error
 from cas.bucket.event_loop import loop, run
-from cas.bucket.obstore_errors import translate
 from cas.bucket.retry import RetryPolicy, retry, with_timeout
 from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, StoreError, Transient, Unsupported
 from cas.formats.digest import Buffer
@@ -278,7 +278,7 @@ class ObjectBucket(Bucket):
             except CasError:
                 raise
             except Exception as error:
-                raise translate(error, key, self._where, verb) from error
+                raise obstore_error(error, key, self._where, verb) from error
 
         return run(loop(), retry(self._policy, translated))
 

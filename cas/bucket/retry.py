@@ -56,7 +56,9 @@ async def retry(policy: RetryPolicy, attempt: Callable[[float], Awaitable[T]]) -
             allowed = policy.unreachable_attempts if isinstance(error, Unreachable) else policy.attempts
             spent = time.monotonic() - begun
             if tried >= allowed or spent >= policy.give_up:
-                raise type(error)(f"{error} (gave up after {tried} tries in {spent:.0f} s)") from error
+                last = type(error)(f"{error} (gave up after {tried} tries in {spent:.0f} s)")
+                last.code = error.code
+                raise last from error
             if isinstance(error, Stalled):
                 stretch = min(stretch * 2, 8)
             import random

@@ -8,12 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from cas.bucket.base import Stored, Upload
-from cas.errors import AccessDenied, StoreError, Transient, Unreachable, Unsupported
+from cas.bucket.errors import boto3_error
+from cas.errors import Unsupported
 
 _ATTEMPTS = 8  # Backblaze B2 answers 503 by design
-_DENIED = ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed")
-_UNKNOWN_HERE = ("NotImplemented", "501", "405", "MethodNotAllowed")
-_GONE = ("NoSuchUpload", "NoSuchVersion", "NoSuchKey", "404")
 
 NO_VERSION = "null"
 """The id of an object's version that was written while the bucket kept none."""
@@ -42,7 +40,7 @@ class Administration:
         """Every version, marks of deletions among them, below a folder (or of keys that begin so)."""
         found: list[Stored] = []
         begins = f"{self._prefix}{prefix.rstrip('/')}{'/' if folder and prefix else ''}"
-        with self._explained(f"list the versions of {prefix}", "s3:ListBucketVersions"):
+        with self._translated_errors(f"list the versions of {prefix}", "s3:ListBucketVersions"):
             for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=begins):
                 for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
                     key = one["Key"].removeprefix(self._prefix)
@@ -53,7 +51,7 @@ class Administration:
 
     def erase(self, stored: Stored) -> None:
         """Removes one version for good."""
-        with self._explained(f"delete {stored.key}", "s3:DeleteObjectVersion"):
+        with self._translated_errors(f"delete {stored.key}", "s3:DeleteObjectVersion"):
             self._client.delete_object(
                 Bucket=self._bucket, Key=self._prefix + stored.key, VersionId=stored.version or NO_VERSION
             )
@@ -62,7 +60,7 @@ class Administration:
         """Uploads in parts below the prefix that were not ended; none where the server knows no such listing."""
         found = []
         try:
-            with self._explained("list uploads", "s3:ListBucketMultipartUploads"):
+            with self._translated_errors("list uploads", "s3:ListBucketMultipartUploads"):
                 for page in self._client.get_paginator("list_multipart_uploads").paginate(
                     Bucket=self._bucket, Prefix=self._prefix
                 ):
@@ -73,7 +71,7 @@ class Administration:
 
     def abort(self, upload: Upload) -> None:
         """Frees the parts of one upload."""
-        with self._explained(f"abort the upload of {upload.key}", "s3:AbortMultipartUpload"):
+        with self._translated_errors(f"abort the upload of {upload.key}", "s3:AbortMultipartUpload"):
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + upload.key, UploadId=upload.id)
 
     @property
@@ -103,26 +101,11 @@ class Administration:
         return self._made
 
     @contextmanager
-    def _explained(self, what: str, permission: str) -> Iterator[None]:
-        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
+    def _translated_errors(self, what: str, permission: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
         try:
             yield
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-            if {code, status} & set(_GONE):
-                return
-            if {code, status} & set(_DENIED):
-                said = f"{what} in {self._url}: access denied ({code or status})"
-                raise AccessDenied(f"{said}: the key needs the permission {permission}") from error
-            if {code, status} & set(_UNKNOWN_HERE):
-                raise Unsupported(f"{what} in {self._url}: the server does not offer it ({code or status})") from error
-            kind = Transient if status.startswith("5") else StoreError
-            raise kind(f"{what} in {self._url}: the server answered {code or status}") from error
-        except (ConnectionError, HTTPClientError) as error:
-            raise Unreachable(
-                f"{what} in {self._url}: no answer ({type(error).__name__}): check the network"
-            ) from error
-        except BotoCoreError as error:
-            raise StoreError(f"{what} in {self._url}: {error}") from error
+        except (BotoCoreError, ClientError, HTTPClientError) as error:
+            if translated := boto3_error(error, what, self._url, permission):
+                raise translated from error
