@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cas.errors import CasError
-from worker import log
 from worker.boot import device, imports, process
 from worker.boot.boot import Boot, BootFailed
 from worker.boot.messages import Restored
+from worker.log import logger
 from worker.model import publish_process
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def main() -> None:
             boot.stop()
             raise
     except BootFailed as failed:
-        log.warn(str(failed))
+        logger.warning(str(failed))
         _end(failed.exit_code)
     except CasError as error:
-        log.warn(str(error))
+        logger.warning(str(error))
         _end(error.exit_code)
     serve()
 
@@ -102,7 +102,7 @@ def _bucket(name: str | None) -> tuple[Voices | None, Uploader | None]:
     try:
         return Voices(open_bucket(f"s3://{name}")), Uploader(name)
     except CasError as error:
-        log.warn(f"no voices and no uploads: {error}")
+        logger.warning(f"no voices and no uploads: {error}")
         return None, None
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong with a job, as its sender is told."""
+"""Errors of a job, as its sender is told, and errors in words for the log."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ class BadRequest(InputError):
 
 class WorkerBroken(CasError):
     """The worker can answer no more jobs, whatever they ask for: it has to be started anew."""
+
+
+def describe_error(error: BaseException) -> str:
+    """Say in words what went wrong, without a secret.
+
+    Errors of this project carry no secrets; of an OSError its file and its reason are said, of all others the class.
+    """
+    if isinstance(error, CasError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return ": ".join(filter(None, (str(error.filename or ""), error.strerror)))
+    return f"unexpected {type(error).__name__}"
 
 
 def shown(value: object) -> str:

@@ -1,37 +1,47 @@
-"""Lines for the log of a worker, on standard error, where results do not go."""
+"""The worker's log: one logger for all its modules and processes, one line a message, on standard error.
+
+Standard output is for the receipts alone. The logger does not pass its lines on to the root logger: both
+`worker/__main__.py` and the RunPod SDK give the root logger a handler, which would write every line a second time.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
+from typing import TextIO
+
+_LEVELS = {logging.WARNING: "warning: ", logging.ERROR: "error: "}
 
 
-def note(text: str) -> None:
-    """Something who reads the log wants to know."""
-    _line(text)
+class _OneLine(logging.Formatter):
+    """`worker: …`, `worker: warning: …` or `worker: error: …`; a traceback, where there is one, follows below."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = f"worker: {_LEVELS.get(record.levelno, '')}{record.getMessage()}"
+        line = text.replace("\n", " ").rstrip()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def warn(text: str) -> None:
-    """Something went otherwise than wished, and the worker goes on."""
-    _line(f"warning: {text}")
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes each message in one write, as several processes share the stream; a test may replace `sys.stderr`."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]
+        return sys.stderr
 
 
-def error(text: str) -> None:
-    """Something is wrong that somebody has to look into, even where the worker goes on."""
-    _line(f"error: {text}")
+def _configured() -> logging.Logger:
+    handler = _StandardError()
+    handler.setFormatter(_OneLine())
+    configured = logging.getLogger("worker")
+    configured.addHandler(handler)
+    configured.setLevel(logging.INFO)
+    configured.propagate = False
+    return configured
 
 
-def told(failure: BaseException) -> str:
-    """A failure in words: our own errors carry no secrets; of other people's, the class alone."""
-    from cas.errors import CasError
-
-    if isinstance(failure, CasError):
-        return str(failure)
-    if isinstance(failure, OSError) and failure.strerror:
-        return ": ".join(filter(None, (str(failure.filename or ""), failure.strerror)))
-    return f"unexpected {type(failure).__name__}"
-
-
-def _line(text: str) -> None:
-    # One write a line: several processes share this stream.
-    sys.stderr.write(f"worker: {text}\n".replace("\n", " ").rstrip() + "\n")
-    sys.stderr.flush()
+logger = _configured()
+"""Every module of the worker logs with it, or with a child of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from tools.servers.seaweed import SeaweedFS
 def this_clone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes that a test starts import this clone: the worker's environment is shared, so it holds none."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent.parent))
+
+
+@pytest.fixture(autouse=True)
+def log_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the worker logs reaches pytest's `caplog`, which listens to the root logger."""
+    monkeypatch.setattr(logging.getLogger("worker"), "propagate", True)
 
 
 @pytest.fixture

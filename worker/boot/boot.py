@@ -22,12 +22,13 @@ from pathlib import Path
 import msgspec
 
 from cas.errors import CasError
-from worker import log
 from worker.boot import cold_start, environment, messages, process
 from worker.boot.cold_start import Phases
 from worker.boot.directories import Finding, examine
 from worker.boot.messages import Failed, Restored
 from worker.boot.settings import Settings
+from worker.errors import describe_error
+from worker.log import logger
 
 WITHIN = 1800.0
 """Seconds that a boot may take before it is given up."""
@@ -80,9 +81,9 @@ class Boot:
     def _begin(self) -> None:
         for finding in self._found:
             if finding.problem:
-                log.note(f"directory {finding.path} is left out: {finding.problem}")
+                logger.info(f"directory {finding.path} is left out: {finding.problem}")
             elif finding.note:
-                log.warn(f"directory {finding.path}: {finding.note}")
+                logger.warning(f"directory {finding.path}: {finding.note}")
         if not self._usable:
             problems = tuple(f"{finding.path}: {finding.problem}" for finding in self._found)
             self._end(Failed(exit_code=7, causes=("no directory of CAS_CACHE_DIRS can be used", *problems)))
@@ -117,7 +118,7 @@ class Boot:
             self.phases.add(self._outcome.steps, _THEIRS)
             if isinstance(self._outcome, Restored):
                 environment.apply(Path(self._outcome.directory), offline=self._outcome.complete)
-                log.note(_told(self._outcome))
+                logger.info(_told(self._outcome))
             else:
                 self._end(self._outcome)
         if isinstance(self._outcome, Failed):
@@ -138,7 +139,7 @@ class Boot:
         brought = self._outcome
         code = error.exit_code if isinstance(error, CasError) else 1
         where = f"{brought.version or 'the model'} in {brought.directory}"
-        cause = f"{where} cannot be used: {log.told(error)}"
+        cause = f"{where} cannot be used: {describe_error(error)}"
         failed = Failed(exit_code=code, causes=(cause,), warnings=brought.warnings, errors=brought.errors)
         self._end(failed, failure=(type(error).__name__, cause))
         self.settle(_LAST)
@@ -168,7 +169,7 @@ class Boot:
                 code = self._children[-1].wait(timeout=10)
                 text = f"the restoring process ended without a word (exit status {code})"
             if attempt < _STARTS:
-                log.warn(f"{text}: starting it once more, to go on where it was")
+                logger.warning(f"{text}: starting it once more, to go on where it was")
                 self._spawn()
         return Failed(exit_code=1, causes=(f"{text}, twice: is there enough memory?",))
 
@@ -217,7 +218,7 @@ def main() -> int:
         boot = Boot.start()
         boot.wait()
     except CasError as error:
-        log.error(str(error))
+        logger.error(str(error))
         return error.exit_code
     boot.ready()
     boot.settle()

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from worker import log
 from worker.boot.messages import Failed, Restored, Step
+from worker.log import logger
 
 NAMESPACE = "model-cas"
 _LONGEST = 1000  # characters of one text; CloudWatch takes 256 KiB a line
@@ -136,7 +136,7 @@ def write_prometheus(document: dict[str, Any], file: Path) -> None:
         finally:
             private.unlink(missing_ok=True)
     except OSError as error:
-        log.warn(f"CAS_PROMETHEUS_FILE {file} cannot be written: {error.strerror}")
+        logger.warning(f"CAS_PROMETHEUS_FILE {file} cannot be written: {error.strerror}")
 
 
 _Sample = tuple[str, dict[str, str], Any]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import logging
 import re
 import secrets
 import threading
@@ -22,6 +21,7 @@ from worker.jobs import reference_url
 from worker.jobs.audio_input import checked
 from worker.jobs.executor import Turns
 from worker.jobs.schema import Inline, Linked, Named, Request, parse
+from worker.log import logger
 from worker.speech.speaker import Encode, Samples, Shorten, Speaker
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _SECONDS = 600.0
 _BETWEEN_UPDATES = 1.0  # seconds: the SDK starts a thread for each
 _LONGEST_ERROR = 1000
 
-_log = logging.getLogger(__name__)
+_log = logger.getChild("jobs.handler")
 
 
 class Upload(Protocol):

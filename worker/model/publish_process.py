@@ -16,10 +16,11 @@ from pathlib import Path
 
 from cas import config, events
 from cas.errors import CasError, RefMoved, StoreError
-from worker import log
 from worker.boot import environment, process
 from worker.boot.messages import Restored
 from worker.boot.settings import Settings
+from worker.errors import describe_error
+from worker.log import logger
 
 _TRIES = 5
 _PAUSE = 15.0
@@ -37,7 +38,7 @@ def start(booted: Restored) -> process.Child | None:
         # What it writes to standard output must not come between the worker's receipts.
         return process.start("worker.model.publish_process", booted.directory, stdout=2)
     except OSError as error:
-        log.warn(f"background publish cannot be started: {log.told(error)}")
+        logger.warning(f"background publish cannot be started: {describe_error(error)}")
         return None
 
 
@@ -50,15 +51,15 @@ def main(directory: Path, pause: float = _PAUSE) -> int:
     leave_cores_alone()
     settings = Settings.read()
     if not settings.store:
-        log.warn(f"background publish: {settings.no_store}")
+        logger.warning(f"background publish: {settings.no_store}")
         return 6
     environment.apply(directory)
     for left in reversed(range(_TRIES)):
         try:
-            log.note(_published(settings, settings.store, directory))
+            logger.info(_published(settings, settings.store, directory))
             return 0
         except RefMoved as error:
-            log.note(f"background publish: nothing was published, as somebody else chose: {error}")
+            logger.info(f"background publish: nothing was published, as somebody else chose: {error}")
             return 0
         except StoreError as error:
             if not left:
@@ -93,11 +94,11 @@ def _published(settings: Settings, store: str, directory: Path) -> str:
 
 def _listen(event: events.Event) -> None:
     if isinstance(event, events.Warned):
-        log.warn(f"background publish: {event.text}")
+        logger.warning(f"background publish: {event.text}")
 
 
 def _failed(error: Exception) -> int:
-    log.warn(f"background publish failed: {log.told(error)}; the next worker goes on where it stopped")
+    logger.warning(f"background publish failed: {describe_error(error)}; the next worker goes on where it stopped")
     return error.exit_code if isinstance(error, CasError) else 1
 
 

@@ -6,8 +6,8 @@ import threading
 import time
 
 from cas import events
-from worker import log
 from worker.boot.messages import Step
+from worker.log import logger
 
 
 class Recorder:
@@ -33,11 +33,11 @@ class Recorder:
             case events.Moved():
                 self.follow(event)
             case events.Warned(text) if self.quiet_receipts and text.startswith("no receipt was written"):
-                log.note(text)
+                logger.info(text)
             case events.Warned(text):
                 self.warn(text)
             case events.Noted(text):
-                log.note(text)
+                logger.info(text)
 
     def phase(self, name: str) -> None:
         """A phase begins, and the one before it ends."""
@@ -47,12 +47,12 @@ class Recorder:
     def warn(self, text: str) -> None:
         """One line in the log and in the receipt."""
         self.warnings.append(text)
-        log.warn(text)
+        logger.warning(text)
 
     def error(self, text: str) -> None:
         """As `warn`, for what must not pass silently."""
         self.errors.append(text)
-        log.error(text)
+        logger.error(text)
 
     def steps(self) -> tuple[Step, ...]:
         """Every phase so far, the last of which ends now."""

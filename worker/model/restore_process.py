@@ -15,9 +15,10 @@ from pathlib import Path
 
 import msgspec
 
-from worker import log
 from worker.boot import messages
 from worker.boot.process import Parent
+from worker.errors import describe_error
+from worker.log import logger
 
 _PLACES = 4
 _READY_WITHIN = 1800.0  # seconds
@@ -61,7 +62,7 @@ def main(paths: list[str], parent: Parent) -> int:
     except Exception as error:
         code = getattr(error, "exit_code", 1)
         if sent:
-            log.warn(f"the model is here; after that: {_told(error)}")
+            logger.warning(f"the model is here; after that: {_told(error)}")
             return int(code)
         causes = getattr(error, "causes", (_told(error),))
         _send(
@@ -84,7 +85,7 @@ def _told(error: Exception) -> str:
     from cas.errors import CasError
 
     if isinstance(error, CasError):
-        return log.told(error)
+        return describe_error(error)
     ours = []
     for frame in traceback.extract_tb(error.__traceback__):
         file = Path(frame.filename).resolve()
@@ -92,7 +93,7 @@ def _told(error: Exception) -> str:
             if file.is_relative_to(package):
                 # Places alone: a value may be a secret.
                 ours.append(f"{file.relative_to(package.parent)}:{frame.lineno}")
-    return " at ".join(filter(None, (log.told(error), " < ".join(ours[: -_PLACES - 1 : -1]))))
+    return " at ".join(filter(None, (describe_error(error), " < ".join(ours[: -_PLACES - 1 : -1]))))
 
 
 def _ended(parent: Parent) -> messages.Ended | None:

@@ -32,7 +32,7 @@ def test_it_names_the_places_in_our_code_and_no_value(error: str, told: str, sta
     done = messages.decode(out.encode())
     assert isinstance(done, messages.Failed), err
     assert done.exit_code == 1
-    place = r"worker/(chain|restoring)\.py:[0-9]+"
+    place = r"worker/model/(source_chain|restore_process)\.py:[0-9]+"
     assert re.fullmatch(rf"{told} at {place}( < {place}){{1,3}}", done.causes[0]), done.causes
     assert "verysecret" not in out + err
 
@@ -47,4 +47,4 @@ def test_one_that_comes_after_the_model_is_a_line_in_the_log(station: Station) -
     assert isinstance(done, messages.Restored)
     assert done.version == exact
     (told,) = err.splitlines()
-    assert "warning: the model is here; after that: unexpected KeyError at worker/chain.py:" in told
+    assert "warning: the model is here; after that: unexpected KeyError at worker/model/source_chain.py:" in told
