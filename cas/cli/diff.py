@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from cas.ops.inspect.comparison import ComparedFile, ComparedRepo, Comparison
     from cas.refs.reference import Resolved
 
-_SHORT = 12
 _TENSORS = 40  # lines of a file's tensors, without -v
 
 
@@ -85,7 +84,7 @@ def _print(lines: list[_Line], room: int | None) -> None:
 def _heading(version: Resolved) -> str:
     from cas.formats.digest import named
 
-    exact = f"{version.manifest.model}@{named(version.digest)[: len('blake3:') + _SHORT]}"
+    exact = f"{version.manifest.model}@{output.short(named(version.digest))}"
     asked = "" if version.reference.digest else f"{version.reference}  "
     return f"{asked}{exact}  {version.manifest.created}"
 
@@ -98,11 +97,12 @@ def _repo(repo: ComparedRepo, *, every: bool) -> Iterator[_Line]:
     if either is None:
         yield _Line(0, "", "below HF_HOME")
     elif before and after:
-        commits = "" if before.commit == after.commit else f"  {before.commit[:_SHORT]} -> {after.commit[:_SHORT]}"
+        moved = f"  {output.short(before.commit)} -> {output.short(after.commit)}"
+        commits = "" if before.commit == after.commit else moved
         refs = "" if before.refs == after.refs else f"  refs {_refs(before.refs)} -> {_refs(after.refs)}"
         yield _Line(0, "", either.repo_id, f"{commits}{refs}")
     else:
-        yield _Line(0, f"{change} ", either.repo_id, f"  {either.commit[:_SHORT]}")
+        yield _Line(0, f"{change} ", either.repo_id, f"  {output.short(either.commit)}")
     for file in repo.files:
         yield from _file(file, every=every)
     if repo.pair.unchanged:
@@ -153,7 +153,7 @@ def _other(found: Comparison, name: str) -> str:
     derived = [version.manifest.derived for version in (found.a, found.b)]
     if name != "derived":
         return f"{name} differ"
-    shown = [f"{one.transform} of {one.parent[: len('blake3:') + _SHORT]}…" if one else "no variant" for one in derived]
+    shown = [f"{one.transform} of {output.short(one.parent)}…" if one else "no variant" for one in derived]
     return " -> ".join(shown)
 
 

@@ -14,8 +14,6 @@ from cas.cli.options import Settings, common
 if TYPE_CHECKING:
     from cas.ops.inspect.usage import Usage
 
-_SHORT = 12
-
 
 @click.command(short_help="Show what versions take up, share and would free.")
 @click.argument("model", required=False)
@@ -46,7 +44,7 @@ def du(settings: Settings, model: str | None) -> None:
             [
                 (
                     version.model,
-                    version.digest[:_SHORT],
+                    output.short(version.digest),
                     version.created,
                     *(output.size(size) for size in (version.plain, version.stored, version.shared, version.freed)),
                     version.names.shown or "-",

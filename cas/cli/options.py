@@ -1,18 +1,35 @@
-"""The options every command takes, before its name or after it."""
+"""Options that several commands share: the global ones, those that name a version, those that record who moves a ref.
+
+Every command loads this module, so it imports nothing that only some commands need.
+"""
 
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from cas.errors import InputError
+
+if TYPE_CHECKING:
+    from cas.refs.selection import Choice
 
 
 @dataclass(slots=True)
 class Settings:
-    """What the user asked of every command. store: None for the default."""
+    """The global options, which stand before a command's name or after it.
+
+    Attributes:
+        store: URL or path of the store; None for the default.
+        json: print one JSON document instead of text.
+        quiet: print no progress and no summary.
+        verbose: print notes, and tracebacks of errors.
+    """
 
     store: str | None = None
     json: bool = False
@@ -21,7 +38,7 @@ class Settings:
 
 
 def common(function: Callable[..., None]) -> Callable[..., Any]:
-    """Adds --store, --json, -q and -v to a command and hands it the merged Settings as its first argument."""
+    """Add --store, --json, -q and -v to a command, and pass it the merged Settings as its first argument."""
 
     @click.option(
         "--store", metavar="URL", help="s3://bucket/prefix, a path, or https://… to read. Default: CAS_STORE."
@@ -42,3 +59,68 @@ def common(function: Callable[..., None]) -> Callable[..., Any]:
         function(settings, **given)
 
     return wrapped
+
+
+lock_option = click.option(
+    "--lock", metavar="FILE", help="The version in a file that `cas lock` wrote, instead of REF."
+)
+cache_dir_option = click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
+seed_option = click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    metavar="DIR",
+    help="Take from here what it holds: another cache, or any folder of weights. Repeatable. Also: CAS_SEEDS.",
+)
+verify_option = click.option("--verify", is_flag=True, help="Hash what is there instead of trusting its record.")
+receipt_option = click.option(
+    "--receipt", is_flag=True, help="Keep a receipt of this restore in the store. Also: CAS_RECEIPT=1."
+)
+expect_option = click.option(
+    "--expect", metavar="DIGEST", help="Refuse, with exit code 6, unless it now names this version, or `none`."
+)
+
+
+def author_options(reason: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds --by and --reason to a command that moves a ref.
+
+    Args:
+        reason: what the log records when the user gives no --reason.
+    """
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        by = click.option("--by", help="Who moves it. Default: user@host.")
+        why = click.option("--reason", default=reason, help="Why, for the record.")
+        return by(why(function))
+
+    return add
+
+
+def chosen_version(settings: Settings, reference: str | None, lock: str | None) -> Choice:
+    """The version that a command works on, with the reason why this one.
+
+    Args:
+        settings: the global options; -v shows a choice that the environment made.
+        reference: the REF argument, which wins over the environment.
+        lock: the file of --lock, which wins over the environment.
+
+    Raises:
+        InputError: both REF and --lock are given, or none of them and the environment names no version.
+    """
+    from pathlib import Path
+
+    from cas import events
+    from cas.cli.progress import Reporter
+    from cas.refs import selection
+
+    if reference is not None and lock is not None:
+        raise InputError("REF and --lock name a version each: give one of them")
+    if lock is not None:
+        return selection.Choice(f"lock file {lock}", lock=Path(lock))
+    if reference is not None:
+        return selection.Choice("named by the caller", reference)
+    chosen = selection.choose(os.environ, store=settings.store)
+    Reporter(quiet=settings.quiet, verbose=settings.verbose, out=sys.stderr).listen(
+        events.Noted(f"the version is {chosen}: {chosen.reason}")
+    )
+    return chosen

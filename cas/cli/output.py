@@ -6,22 +6,31 @@ import json
 import sys
 from collections.abc import Sequence
 
+SHORT_DIGEST = 12
+"""Hex digits of a digest or commit that tables show."""
+
 
 def document(value: object) -> None:
-    """Prints the one JSON document of this call."""
+    """Print the one JSON document of this call."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints columns wide enough for their cells; the last one may run on."""
+    """Print columns that are as wide as their longest cell."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     for row in (header, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def short(digest: str) -> str:
+    """The beginning of a digest or commit, as tables show it: 12 hex digits, and `blake3:` before them if given."""
+    before, colon, digits = digest.rpartition(":")
+    return f"{before}{colon}{digits[:SHORT_DIGEST]}"
+
+
 def size(count: float) -> str:
-    """Bytes for people, in powers of 1000 as `hf` and disks count them."""
+    """A number of bytes as people read it, in powers of 1000 as `hf` and disks count them: `1.4 GB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -30,5 +39,5 @@ def size(count: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things: `1 chunk`, `2,000 chunks`."""
+    """A number of things in words: `1 chunk`, `2,000 chunks`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -7,17 +7,15 @@ import sys
 import click
 
 from cas.cli import output
-from cas.cli.move import expect, point, recorded, remove
-from cas.cli.options import Settings, common
-
-_SHORT = 12
+from cas.cli.move_refs import point_refs, remove_refs
+from cas.cli.options import Settings, author_options, common, expect_option
 
 
 @click.command(short_help="Fix the version that a deployment restores.")
 @click.argument("deployment")
 @click.argument("reference", metavar="REF")
-@recorded("pin")
-@expect
+@author_options("pin")
+@expect_option
 @common
 def pin(settings: Settings, deployment: str, reference: str, by: str | None, reason: str, expect: str | None) -> None:
     """Pin the version REF for DEPLOYMENT, which restores it as pin:DEPLOYMENT/MODEL until it is pinned anew."""
@@ -30,7 +28,7 @@ def pin(settings: Settings, deployment: str, reference: str, by: str | None, rea
     store = open_store(settings.store)
     resolved = resolve(store, reference)
     ref = Ref("pins", deployment, resolved.reference.model)
-    moved = point(settings, store, resolved, [ref], by, reason, expect)
+    moved = point_refs(settings, store, resolved, [ref], by, reason, expect)
     if settings.json:
         output.document({"reference": resolved.exact, "moved": [str(one) for one in moved]})
         return
@@ -55,17 +53,24 @@ def pins(settings: Settings, deployment: str | None) -> None:
             print(f"{store.url} has no pins: pin a version with `cas pin DEPLOYMENT REF`", file=sys.stderr)
         return
     rows = [
-        (pin.deployment, pin.model, pin.digest[:_SHORT] or "-", ", ".join(pin.tags) or "-", pin.since, pin.by or "-",
-         pin.reason)
+        (
+            pin.deployment,
+            pin.model,
+            output.short(pin.digest) or "-",
+            ", ".join(pin.tags) or "-",
+            pin.since,
+            pin.by or "-",
+            pin.reason,
+        )
         for pin in found
-    ]  # fmt: skip
+    ]
     output.table(("DEPLOYMENT", "MODEL", "VERSION", "TAGS", "SINCE", "BY", "REASON"), rows)
 
 
 @click.command(short_help="Remove a deployment's pin.")
 @click.argument("deployment")
 @click.argument("model", required=False)
-@recorded("unpin")
+@author_options("unpin")
 @common
 def unpin(settings: Settings, deployment: str, model: str | None, by: str | None, reason: str) -> None:
     """Remove the pin of MODEL, which may be left out when DEPLOYMENT has pinned one model only."""
@@ -73,4 +78,4 @@ def unpin(settings: Settings, deployment: str, model: str | None, by: str | None
     from cas.store.store import open_store
 
     store = open_store(settings.store)
-    remove(settings, store, [pinned(store, deployment, model)], by, reason)
+    remove_refs(settings, store, [pinned(store, deployment, model)], by, reason)

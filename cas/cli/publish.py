@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings, common
+from cas.cli.options import Settings, cache_dir_option, common
 from cas.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--include", metavar="GLOB", multiple=True, help="Only matching files of --repo or --dir; repeatable.")
 @click.option("--dir", "folder", metavar="DIR", help="A plain folder of private weights.")
 @click.option("--as", "repo_id", metavar="ORG/NAME", help="The repo id under which clients will find --dir.")
-@click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
+@cache_dir_option
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag to move; repeatable. Default: latest.")
 @click.option("--no-download", is_flag=True, help="Take what is in the hub cache; ask no hub.")
 @click.option("--force", is_flag=True, help="Check every file and upload every chunk anew: heals a damaged store.")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import click
 
 from cas.cli import output
-from cas.cli.move import expect, point, recorded, remove
-from cas.cli.options import Settings, common
+from cas.cli.move_refs import point_refs, remove_refs
+from cas.cli.options import Settings, author_options, common, expect_option
 from cas.errors import InputError
 
 
 @click.command(short_help="Give a version tags.")
 @click.argument("reference", metavar="REF")
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
-@recorded("tag")
-@expect
+@author_options("tag")
+@expect_option
 @common
 def tag(
     settings: Settings, reference: str, tags: tuple[str, ...], by: str | None, reason: str, expect: str | None
@@ -29,7 +29,7 @@ def tag(
     resolved = resolve(store, reference)
     model = resolved.reference.model
     refs = [Ref("tags", model, check_name(name, "tag")) for name in dict.fromkeys(tags)]
-    moved = point(settings, store, resolved, refs, by, reason, expect)
+    moved = point_refs(settings, store, resolved, refs, by, reason, expect)
     if settings.json:
         output.document({"reference": resolved.exact, "moved": [ref.second for ref in moved]})
         return
@@ -39,7 +39,7 @@ def tag(
 
 @click.command(short_help="Remove tags.")
 @click.argument("tags", metavar="MODEL:TAG...", nargs=-1, required=True)
-@recorded("untag")
+@author_options("untag")
 @common
 def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str) -> None:
     """Remove each MODEL:TAG; versions stay until `cas gc` finds that nothing needs them."""
@@ -65,4 +65,4 @@ def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str
                 raise absent(store, log.ref)
         except FormatError:
             continue  # one that cannot be read can be removed
-    remove(settings, store, [log.ref for log in logs], by, reason)
+    remove_refs(settings, store, [log.ref for log in logs], by, reason)

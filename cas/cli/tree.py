@@ -14,7 +14,7 @@ from cas.cli.options import Settings, common
 if TYPE_CHECKING:
     from cas.ops.inspect.versions import Line
 
-_SHORT = 8
+_SHORT_DIGEST = 8  # hex digits: a line of the tree has less space than a row of a table
 
 
 @click.command(short_help="Show which version came from which.")
@@ -56,14 +56,14 @@ def _document(line: Line) -> dict[str, object]:
 
 def _shown(line: Line, *, first: bool) -> str:
     version = line.version
-    parts = [version.digest[:_SHORT] or "?" * _SHORT, version.names.shown]
-    parts.append(version.variant.shown(_SHORT) if version.variant else "")
+    parts = [version.digest[:_SHORT_DIGEST] or "?" * _SHORT_DIGEST, version.names.shown]
+    parts.append(version.variant.shown(_SHORT_DIGEST) if version.variant else "")
     if version.readable:
         parts += [version.created, output.size(version.size)]
     else:
         parts.append(version.created)
     if line.parent is None and version.parent:
-        parts.append(f"(after {version.parent[:_SHORT]}…, which is not here)")
+        parts.append(f"(after {version.parent[:_SHORT_DIGEST]}…, which is not here)")
     elif line.parent is None and not first and version.readable:
         parts.append("(without a parent)")
     return "  ".join(part for part in parts if part)

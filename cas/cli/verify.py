@@ -8,26 +8,25 @@ import sys
 import click
 
 from cas.cli import output
-from cas.cli.chosen import chosen_version, lock_option
-from cas.cli.options import Settings, common
+from cas.cli.options import Settings, cache_dir_option, chosen_version, common, lock_option
 from cas.errors import InputError, IntegrityError
 
 
 @click.command(short_help="Re-hash a model on this machine.")
 @click.argument("reference", metavar="[REF]", required=False)
 @lock_option
-@click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
+@cache_dir_option
 @common
 def verify(settings: Settings, reference: str | None, lock: str | None, cache_dir: str | None) -> None:
     """Re-hash every file of REF on this machine; exit code 4 when one is missing or damaged."""
     from cas.cli.progress import Reporter
-    from cas.ops import verify as verb
+    from cas.ops import verify as operation
 
     if reference is None and lock is None:
         raise InputError("say which version to verify: give a REF, or --lock FILE")
     chosen = chosen_version(settings, reference, lock)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
-        report = verb.verify(chosen.version(), settings.store, cache_dir=cache_dir, on_event=reporter.listen)
+        report = operation.verify(chosen.version(), settings.store, cache_dir=cache_dir, on_event=reporter.listen)
     if settings.json:
         output.document({**dataclasses.asdict(report), "sound": report.sound})
     else:

@@ -1,0 +1,34 @@
+"""`cas rollback`."""
+
+from __future__ import annotations
+
+import click
+
+from cas.cli import output
+from cas.cli.options import Settings, author_options, common
+
+
+@click.command(short_help="Move a tag or pin back to an earlier version.")
+@click.argument("reference", metavar="REF")
+@click.option("--to", metavar="REF2", help="The version, one that REF named before. Default: one step back.")
+@author_options(None)
+@common
+def rollback(settings: Settings, reference: str, to: str | None, by: str | None, reason: str | None) -> None:
+    """Move the tag or pin REF one step back, or to REF2; a removed one is put back.
+
+    Called again it goes one step further back: what was rolled back is no longer on the way.
+    """
+    from cas.cli.progress import Reporter
+    from cas.formats.digest import named
+    from cas.refs import history
+    from cas.store.store import open_store
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        done = history.rollback(open_store(settings.store), reference, to, reason=reason, by=by, listen=reporter.listen)
+    exact = f"{done.ref.model}@{named(done.after)}"
+    if settings.json:
+        before = named(done.before) if done.before else None
+        output.document({"ref": str(done.ref), "before": before, "reference": exact, "moved": done.moved})
+        return
+    was = output.short(done.before) if done.before else "nothing"
+    print(f"{done.ref} -> {exact}{f' (was {was})' if done.moved else ' (as before)'}")

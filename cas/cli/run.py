@@ -1,0 +1,95 @@
+"""`cas run`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+
+import click
+
+from cas.cli.options import (
+    Settings,
+    cache_dir_option,
+    chosen_version,
+    common,
+    lock_option,
+    receipt_option,
+    seed_option,
+    verify_option,
+)
+from cas.errors import InputError
+
+_NO_REF = "\0"  # stands for an absent REF: no word of a command line can be this
+
+
+class _Wrapper(click.Command):
+    """Parses our options up to COMMAND, and leaves everything after it to the command.
+
+    `--` ends our part. Without it, the first word is REF, unless --lock stands before it.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        valued = {name for option in self.params if not getattr(option, "is_flag", True) for name in option.opts}
+        options: list[str] = []
+        reference = _NO_REF
+        at, locked = 0, False
+        while at < len(args) and args[at] != "--":
+            if args[at].startswith("-"):
+                taken = args[at : at + (2 if args[at] in valued else 1)]
+                locked |= taken[0].partition("=")[0] == "--lock"
+                options += taken
+                at += len(taken)
+                if at == len(args) and taken[0] in valued and len(taken) == 1:
+                    return super().parse_args(ctx, args)  # click reports that the option's value is missing
+            elif locked or reference != _NO_REF:
+                break
+            else:
+                reference = args[at]
+                at += 1
+        command = args[at + 1 :] if args[at : at + 1] == ["--"] else args[at:]
+        return super().parse_args(ctx, [*options, "--", reference, *command])
+
+
+@click.command(cls=_Wrapper, short_help="Restore, then run a command that finds the model.")
+@click.argument("reference", metavar="[REF]")
+@lock_option
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="[--] COMMAND [ARG]...")
+@cache_dir_option
+@seed_option
+@verify_option
+@receipt_option
+@common
+def run(
+    settings: Settings,
+    reference: str,
+    lock: str | None,
+    command: tuple[str, ...],
+    cache_dir: str | None,
+    seeds: tuple[str, ...],
+    verify: bool,
+    receipt: bool,
+) -> None:
+    """Restore REF, set HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE, and become COMMAND.
+
+    `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
+    """
+    from cas.cli.restore import restore_chosen
+    from cas.config import cache_dirs, environment
+
+    program = shutil.which(command[0])
+    if program is None:
+        raise InputError(f"command {command[0]} is not found: check its name and PATH")
+    # Copied before the restore sets variables of its own, which the command must not inherit.
+    inherited = dict(os.environ)
+    chosen = chosen_version(settings, None if reference == _NO_REF else reference, lock)
+    done = restore_chosen(settings, chosen, cache_dir, seeds, verify=verify, receipt=receipt)
+    variables = {**environment(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}
+    sys.stdout.flush()
+    # Python ignores SIGPIPE, and the command would inherit that.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execve(program, command, {**inherited, **variables})  # noqa: S606 (the user's own command)
+    except OSError as error:
+        raise InputError(f"{program} cannot be run: {error.strerror}") from error

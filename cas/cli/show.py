@@ -1,0 +1,101 @@
+"""`cas show`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli import output
+from cas.cli.options import Settings, common
+
+if TYPE_CHECKING:
+    from cas.formats.manifest import Manifest
+    from cas.ops.derive.variant import Record
+    from cas.refs.names import Names
+    from cas.store.store import Store
+
+
+@click.command(short_help="Show what a version consists of.")
+@click.argument("reference", metavar="REF")
+@common
+def show(settings: Settings, reference: str) -> None:
+    """Show the version REF: where it came from, its repos and files; of a variant, what it equals and why."""
+    from cas import refs
+    from cas.formats import manifest
+    from cas.formats.digest import named
+    from cas.store.store import open_store
+
+    store = open_store(settings.store)
+    resolved = refs.resolve(store, reference)
+    found = resolved.manifest
+    names = _names(store, found.model, resolved.digest)
+    derived = _record(found)
+    if settings.json:
+        variant = asdict(derived) if derived else None
+        document = {
+            "digest": named(resolved.digest),
+            "tags": names.tags if names else None,
+            "pins": names.pins if names else None,
+            "variant": variant,
+            "manifest": json.loads(manifest.encode(found)),
+        }
+        output.document(document)
+        return
+    print(f"reference  {resolved.exact}")
+    print(f"named by   {names.shown or '-' if names else '?'}")
+    print(f"created    {found.created} by {found.created_by}")
+    print(f"parent     {found.parent or '-'}")
+    if derived:
+        print(f"variant    {derived.transform} of {derived.original}")
+        print(f"proof      {_proof(derived, reference)}")
+        print(f"equivalent {derived.equivalent}")
+    print(f"size       {output.size(found.plain_size)} in {len(found.chunks())} chunks")
+    for repo in found.repos:
+        print(f"\n{repo.repo_id} ({repo.repo_type}) at {repo.commit}, refs {', '.join(repo.refs) or '-'}")
+        output.table(
+            ("SIZE", "CHUNKS", "BLOB", "PATH"),
+            [
+                (output.size(file.size), str(len(file.chunks)), output.short(file.blob), file.path)
+                for file in repo.files
+            ],
+        )
+    if found.files:
+        print("\nbelow HF_HOME")
+        output.table(
+            ("SIZE", "CHUNKS", "PATH"),
+            [(output.size(file.size), str(len(file.chunks)), file.path) for file in found.files],
+        )
+
+
+def _names(store: Store, model: str, digest: str) -> Names | None:
+    """The tags and pins that name a version now; None, with a warning, when the user may not list refs."""
+    from cas.errors import AccessDenied, Unsupported
+    from cas.refs import names as naming
+
+    try:
+        return naming.named(store, model).of(model, digest)
+    except (Unsupported, AccessDenied) as error:
+        print(f"warning: which tags and pins name this version is not known: {error}", file=sys.stderr)
+        return None
+
+
+def _record(found: Manifest) -> Record | None:
+    if found.derived is None:
+        return None
+    from cas.ops.derive.variant import record
+
+    return record(found)
+
+
+def _proof(variant: Record, reference: str) -> str:
+    if not variant.proof:
+        return "none is recorded"
+    overflowed = f", {variant.overflowed} elements became infinite" if variant.overflowed else ""
+    return (
+        f"{variant.tensors} tensors, each element the nearest to its original{overflowed}; {variant.proof} "
+        f"(prove again: `cas derive {reference} --check`)"
+    )
