@@ -79,20 +79,20 @@ def _check(settings: Settings, reference: str) -> None:
 
 def _summary(done: Variant) -> str:
     files = f"{len(done.cast)} of {done.files} files {'cast' if done.proof else 'to be cast'}"
-    parts = [f"{files}, {done.tensors} tensors: {output.size(done.before)} -> {output.size(done.total)}"]
+    pieces = [f"{files}, {done.tensors} tensors: {output.size(done.before)} -> {output.size(done.total)}"]
     if not done.dry_run and not done.created:
-        parts.append("the store had the variant")
+        pieces.append("the store had the variant")
     elif not done.dry_run:
-        parts.append(
+        pieces.append(
             f"each proven; uploaded {output.size(done.uploaded)} as {output.size(done.wire)} in "
             f"{done.uploaded_chunks} of {done.chunks} chunks"
         )
     if len(done.pickles) == 1:
-        parts.append(f"{done.pickles[0]} is a pickle and stays as it is")
+        pieces.append(f"{done.pickles[0]} is a pickle and stays as it is")
     elif done.pickles:
-        parts.append(f"{done.pickles[0]} and {len(done.pickles) - 1} more are pickles and stay as they are")
+        pieces.append(f"{done.pickles[0]} and {len(done.pickles) - 1} more are pickles and stay as they are")
     if done.dry_run:
-        return "; ".join([*parts, "nothing was written to the store"])
+        return "; ".join([*pieces, "nothing was written to the store"])
     if done.moved:
-        parts.append(f"moved {', '.join(done.moved)}")
-    return f"{'; '.join(parts)} ({done.seconds:.1f} s)"
+        pieces.append(f"moved {', '.join(done.moved)}")
+    return f"{'; '.join(pieces)} ({done.seconds:.1f} s)"

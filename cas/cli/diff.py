@@ -17,11 +17,18 @@ if TYPE_CHECKING:
     from cas.ops.inspect.comparison import ComparedFile, ComparedRepo, Comparison
     from cas.refs.reference import Resolved
 
-_TENSORS = 40  # lines of a file's tensors, without -v
+_MAX_TENSORS = 40  # lines of a file's tensors that are shown without -v
 
 
 class _Line(NamedTuple):
-    """A line of the tree: `name` may lose its middle where the terminal is narrow."""
+    """A line of the tree.
+
+    Attributes:
+        depth: how deep it is indented; 0 for the name of a repo.
+        before: text before the name.
+        name: a name, which loses its middle where the terminal is narrow.
+        after: text after the name.
+    """
 
     depth: int
     before: str
@@ -52,23 +59,24 @@ def diff(settings: Settings, a: str, b: str) -> None:
     if settings.json:
         output.document(_document(found))
         return
-    room = terminal.width()
+    limit = terminal.width()
     for name, version in (("a", found.a), ("b", found.b)):
-        terminal.show(terminal.fitted(f"{name}  ", _heading(version), room=room))
+        terminal.print_line(terminal.fitted(f"{name}  ", _heading(version), limit=limit))
     if found.same:
         totals = "no difference"
     else:
         lines = [line for repo in found.repos for line in _repo(repo, every=settings.verbose)]
-        _print(lines, room)
+        _print(lines, limit)
         for name in found.other:
-            terminal.show(terminal.fitted("", _other(found, name), room=room))
+            terminal.print_line(terminal.fitted("", _other(found, name), limit=limit))
         totals = _totals(found)
-    for text in terminal.wrapped(totals, room):
-        terminal.show(text)
+    for text in terminal.wrapped(totals, limit):
+        terminal.print_line(text)
 
 
-def _print(lines: list[_Line], room: int | None) -> None:
-    # A repo's name is no line of the tree: what follows it would else hang from the repo before.
+def _print(lines: list[_Line], limit: int | None) -> None:
+    # Each repo's files make a tree of their own. If the name of a repo were a line of one tree, the drawing would
+    # connect its files with the repo before it.
     depths: list[list[int]] = []
     for line in lines:
         if line.depth:
@@ -78,7 +86,7 @@ def _print(lines: list[_Line], room: int | None) -> None:
     branches = (branch for tree in depths for branch in terminal.branches(tree))
     for line in lines:
         before = f"{next(branches)}{line.before}" if line.depth else line.before
-        terminal.show(terminal.fitted(before, line.name, line.after, room))
+        terminal.print_line(terminal.fitted(before, line.name, line.after, limit))
 
 
 def _heading(version: Resolved) -> str:
@@ -106,7 +114,7 @@ def _repo(repo: ComparedRepo, *, every: bool) -> Iterator[_Line]:
     for file in repo.files:
         yield from _file(file, every=every)
     if repo.pair.unchanged:
-        yield _Line(1, _count(repo.pair.unchanged, "file", "unchanged"))
+        yield _Line(1, _counted(repo.pair.unchanged, "file", "unchanged"))
 
 
 def _refs(refs: tuple[str, ...]) -> str:
@@ -117,7 +125,7 @@ def _file(file: ComparedFile, *, every: bool) -> Iterator[_Line]:
     before, after, change = file.pair.before, file.pair.after, file.pair.change
     either = after or before
     assert either is not None, "a pair has a side"
-    sizes = [output.size(place.file.size) for place in (before, after) if place]
+    sizes = [output.size(side.file.size) for side in (before, after) if side]
     name = either.file.path
     if change == "renamed" and before and after:
         origin = f"{before.repo}/{before.file.path}" if before.repo != after.repo else before.file.path
@@ -128,7 +136,7 @@ def _file(file: ComparedFile, *, every: bool) -> Iterator[_Line]:
     if not file.tensors:
         return
     pairs = file.tensors.pairs
-    shown = pairs if every or len(pairs) <= _TENSORS else pairs[: _TENSORS - 1]
+    shown = pairs if every or len(pairs) <= _MAX_TENSORS else pairs[: _MAX_TENSORS - 1]
     for pair in shown:
         forms = [_form(tensor) for tensor in (pair.before, pair.after) if tensor]
         yield _Line(2, f"{pair.change:<8} ", terminal.printable(pair.name), f"  {' -> '.join(dict.fromkeys(forms))}")
@@ -138,14 +146,14 @@ def _file(file: ComparedFile, *, every: bool) -> Iterator[_Line]:
     if file.tensors.metadata:
         yield _Line(2, "changed  __metadata__ of the header")
     if file.tensors.unchanged:
-        yield _Line(2, _count(file.tensors.unchanged, "tensor", "unchanged"))
+        yield _Line(2, _counted(file.tensors.unchanged, "tensor", "unchanged"))
 
 
 def _form(tensor: Tensor) -> str:
     return f"{terminal.printable(tensor.dtype)} {list(tensor.shape)}"
 
 
-def _count(count: int, noun: str, what: str) -> str:
+def _counted(count: int, noun: str, what: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'} {what}"
 
 
@@ -153,7 +161,9 @@ def _other(found: Comparison, name: str) -> str:
     derived = [version.manifest.derived for version in (found.a, found.b)]
     if name != "derived":
         return f"{name} differ"
-    shown = [f"{one.transform} of {output.short(one.parent)}…" if one else "no variant" for one in derived]
+    shown = [
+        f"{variant.transform} of {output.short(variant.parent)}…" if variant else "no variant" for variant in derived
+    ]
     return " -> ".join(shown)
 
 
@@ -162,19 +172,19 @@ def _totals(found: Comparison) -> str:
     tensors = Counter(
         pair.change for repo in found.repos for file in repo.files if file.tensors for pair in file.tensors.pairs
     )
-    parts = [
+    pieces = [
         f"{noun}s: {', '.join(f'{count} {what}' for what, count in sorted(counts.items()))}"
         for noun, counts in (("file", files), ("tensor", tensors))
         if counts
     ]
     download = found.download
-    parts.append(
-        f"to download: {output.size(download.plain)} in {_count(download.chunks, 'chunk', '').rstrip()}, "
+    pieces.append(
+        f"to download: {output.size(download.plain)} in {_counted(download.chunks, 'chunk', '').rstrip()}, "
         f"stored as {output.size(download.stored)}"
         if download.chunks
         else "nothing to download"
     )
-    return "; ".join(parts)
+    return "; ".join(pieces)
 
 
 def _document(found: Comparison) -> dict[str, Any]:
@@ -190,24 +200,24 @@ def _document(found: Comparison) -> dict[str, Any]:
     }
 
 
-def _repo_document(repo: ComparedRepo) -> dict[str, Any]:
-    before, after = repo.pair.before, repo.pair.after
+def _repo_document(compared: ComparedRepo) -> dict[str, Any]:
+    before, after = compared.pair.before, compared.pair.after
     either = after or before
     return {
         "repo_id": either.repo_id if either else None,
         "repo_type": either.repo_type if either else None,
-        "change": repo.pair.change,
-        "commit": [one.commit if one else None for one in (before, after)],
-        "refs": [one.refs if one else None for one in (before, after)],
-        "files": [_file_document(file) for file in repo.files],
-        "unchanged": repo.pair.unchanged,
+        "change": compared.pair.change,
+        "commit": [repo.commit if repo else None for repo in (before, after)],
+        "refs": [repo.refs if repo else None for repo in (before, after)],
+        "files": [_file_document(file) for file in compared.files],
+        "unchanged": compared.pair.unchanged,
     }
 
 
 def _file_document(file: ComparedFile) -> dict[str, Any]:
     sides = [
-        {"repo_id": place.repo or None, "path": place.file.path, "size": place.file.size} if place else None
-        for place in (file.pair.before, file.pair.after)
+        {"repo_id": side.repo or None, "path": side.file.path, "size": side.file.size} if side else None
+        for side in (file.pair.before, file.pair.after)
     ]
     found = file.tensors
     return {

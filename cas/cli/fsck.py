@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _share(ctx: click.Context, param: click.Parameter, given: str | None) -> float:
-    """A share such as 5% or 0.5, in percent."""
+    """The share (0 to 1) of an option such as 5% or 0.5, which is in percent; 1 when the option is not given."""
     if given is None:
         return 1.0
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,6})?%?", given) or not 0 < float(given.rstrip("%")) <= 100:
@@ -57,14 +57,14 @@ def fsck(settings: Settings, scope: str | None, sample: float, state: str | None
         output.document({**msgspec.to_builtins(checked), "sound": checked.sound})
     else:
         for kind in ("missing", "corrupt", "undecodable", "repaired"):
-            _lines(kind, getattr(checked, kind), quiet=settings.quiet and kind == "repaired")
+            _print_damage(kind, getattr(checked, kind), quiet=settings.quiet and kind == "repaired")
     if not checked.sound:
         raise IntegrityError(_summary(checked, repair_from))
     if not settings.quiet:
         print(_all_sound(checked), file=sys.stderr)
 
 
-def _lines(kind: str, listed: Listed, *, quiet: bool) -> None:
+def _print_damage(kind: str, listed: Listed, *, quiet: bool) -> None:
     for damage in () if quiet else listed.items:
         print(f"{kind:<11}  {damage}")
     if listed.count > len(listed.items) and not quiet:
@@ -76,14 +76,14 @@ def _summary(checked: Checked, repair_from: tuple[str, ...]) -> str:
         f"{checked.missing.count} missing, {checked.corrupt.count} corrupt, {checked.undecodable.count} undecodable"
     )
     scope = f"{checked.scope} in {checked.store}" if checked.scope else checked.store
-    mended = f", {checked.repaired.count} repaired" if checked.repaired.count else ""
+    repaired = f", {checked.repaired.count} repaired" if checked.repaired.count else ""
     other = "another --repair-from" if repair_from else "--repair-from a store, a hub cache, a folder or hf"
     again = f"cas fsck {checked.scope}" if checked.scope else "cas fsck"
-    items = [one for kind in (checked.missing, checked.corrupt, checked.undecodable) for one in kind.items]
-    if items and all(one.what == "ref" for one in items):
-        return f"{scope}: {counts}{mended}: set the refs again with `cas tag` or `cas pin`"
+    items = [damage for kind in (checked.missing, checked.corrupt, checked.undecodable) for damage in kind.items]
+    if items and all(damage.what == "ref" for damage in items):
+        return f"{scope}: {counts}{repaired}: set the refs again with `cas tag` or `cas pin`"
     return (
-        f"{scope}: {counts}{mended}: repair it with `{again}` and {other}, or publish it again with "
+        f"{scope}: {counts}{repaired}: repair it with `{again}` and {other}, or publish it again with "
         "`cas publish --force`"
     )
 
@@ -92,7 +92,7 @@ def _all_sound(checked: Checked) -> str:
     scope = checked.scope or checked.store
     what = f"{checked.versions} versions, {checked.checked} chunks, {output.size(checked.size)}"
     share = f" (a sample of {checked.chunks + checked.orphaned.count})" if checked.sample < 1 else ""
-    mended = f"; {checked.repaired.count} repaired" if checked.repaired.count else ""
+    repaired = f"; {checked.repaired.count} repaired" if checked.repaired.count else ""
     orphaned = checked.orphaned
     unused = f"; {orphaned.count} chunks ({output.size(orphaned.size)}) nothing needs: `cas gc` frees them"
-    return f"{scope}: {what}{share}, all sound{mended}{unused if orphaned.count else ''}"
+    return f"{scope}: {what}{share}, all sound{repaired}{unused if orphaned.count else ''}"

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from cas.ops.gc.collector import Collected
     from cas.ops.gc.explain import Explained
 
+# Seconds of each unit of a time span.
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def _duration(ctx: click.Context, param: click.Parameter, given: str) -> datetime.timedelta:
-    """A time span such as 90s, 30m, 24h or 7d."""
+    """The time span of an option such as 90s, 30m, 24h or 7d; a number without a unit is seconds."""
     match = re.fullmatch(r"([0-9]{1,7})([smhdw]?)", given)
     if match is None:
         raise click.BadParameter(f"{given!r} is no time span: write 90s, 30m, 24h or 7d", ctx, param)

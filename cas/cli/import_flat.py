@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cas.ops.import_flat.importer import Plan, Rebuilt, Selection
     from cas.ops.publish.publisher import Source
 
-# Deployments look for them under these names.
-_NAMES = {"SWivid/F5-TTS": "f5-tts"}
+# Repo id -> the model name under which deployments look for the model.
+_MODEL_NAMES = {"SWivid/F5-TTS": "f5-tts"}
 
 
 @click.command("import-flat", short_help="Publish what a plain sync left in a bucket.")
@@ -88,7 +88,7 @@ def import_flat(
         if not dry_run:
             store = open_store(settings.store)
             with contextlib.suppress(NotFoundError):
-                store.check_format()  # a store that cannot be read is found out before gigabytes are fetched
+                store.check_format()  # fail on an unreadable store now, before gigabytes are fetched
             with _folder(cache_dir) as folder:
                 rebuilt = importer.fetch(source, planned, folder, on_event=reporter.listen)
                 done = publisher.publish(
@@ -113,12 +113,12 @@ def import_flat(
 
 
 def _name_of(source: str, planned: Plan) -> str:
-    """What a model is called by the repos it consists of; raises InputError when they do not tell."""
+    """The model name that follows from the repos of an import; raises InputError when none of them has a known name."""
     for repo in planned.repos:
-        if repo.repo_type == "model" and repo.repo_id in _NAMES:
-            return _NAMES[repo.repo_id]
-    there = ", ".join(repo.repo_id for repo in planned.repos) or "torch/ alone"
-    raise InputError(f"say what to call the model, as {there} does not tell: cas import-flat {source} MODEL")
+        if repo.repo_type == "model" and repo.repo_id in _MODEL_NAMES:
+            return _MODEL_NAMES[repo.repo_id]
+    repos = ", ".join(repo.repo_id for repo in planned.repos) or "torch/ alone"
+    raise InputError(f"say what to call the model, as {repos} does not tell: cas import-flat {source} MODEL")
 
 
 @contextlib.contextmanager
@@ -131,7 +131,7 @@ def _folder(cache_dir: str | None) -> Iterator[Path]:
 
 
 def _wanted(file: str | None, repos: tuple[str, ...], include: tuple[str, ...], revision: str | None) -> Source | None:
-    """What a source file says is wanted, None without one; raises InputError."""
+    """The repos and files that --source FILE names; None without it. Raises InputError when options contradict."""
     from cas.ops.publish.publisher import Source
 
     if file and (repos or include or revision):

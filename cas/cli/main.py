@@ -1,6 +1,6 @@
-"""The `cas` command: parses the call, runs one verb, turns errors into exit codes.
+"""The `cas` command: parse the call, run one command, turn its errors into exit codes.
 
-Each command lives in a module of its own and is imported when called: `cas` starts in a few tens of milliseconds.
+The module of a command is imported when that command is called: so `cas` starts in a few tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from cas.cli.options import Settings, common
 from cas.errors import CasError
 from cas.version import __version__
 
-# Name -> (module and function, one line for the list of commands).
+# Name -> (module and function, one line for the list of commands). A module has the command's name; `tag` also holds
+# untag, and `pin` also holds pins and unpin.
 _COMMANDS = {
     "publish": ("cas.cli.publish:publish", "Publish a model from Hugging Face or a folder."),
     "import-flat": ("cas.cli.import_flat:import_flat", "Publish what a plain sync left in a bucket."),
@@ -55,7 +56,7 @@ Exit codes:  2 wrong call, 3 not found, 4 corrupt, 5 unknown format, 6 store,
 
 
 class _Commands(click.Group):
-    """Knows all commands by name and loads the one that is called."""
+    """The group of all commands: it lists them from the table, and imports the module of the one that is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -96,7 +97,7 @@ def root(settings: Settings) -> None:
 
 
 def main() -> None:
-    """Entry point of the console script; ends the process with the exit code of what happened."""
+    """Run the command line of this process, and end the process with the exit code (cas/errors.py lists them)."""
     _open_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt_once)
@@ -111,34 +112,34 @@ def main() -> None:
         click.echo(error.format_message(), err=True)
         code = 2
     except click.ClickException as error:
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "cas"
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "cas"
         text = error.format_message().rstrip(".")
-        _say(f"{text} See `{where} --help`" if text.endswith("?") else f"{text}: see `{where} --help`")
+        _print_error(f"{text} See `{command} --help`" if text.endswith("?") else f"{text}: see `{command} --help`")
         code = 2
     except (KeyboardInterrupt, click.Abort):
-        _say("interrupted; nothing half-done is visible. Run the same command again to go on where it stopped")
+        _print_error("interrupted; nothing half-done is visible. Run the same command again to go on where it stopped")
         code = 130
     except CasError as error:
-        _say(str(error), error, settings)
+        _print_error(str(error), error, settings)
         code = error.exit_code
     except BrokenPipeError:
-        code = 141  # whoever read our output has left; what a shell says of a process that SIGPIPE ended
+        code = 141  # the reader of our output has left: 128 + SIGPIPE, as a shell reports a process that SIGPIPE ended
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        _say(f"{place}{error.strerror or error}", error, settings)
+        path = f"{error.filename}: " if error.filename else ""
+        _print_error(f"{path}{error.strerror or error}", error, settings)
         code = 7
     except Exception as error:
-        _say(f"unexpected {type(error).__name__}: {error}: run again with -v and report it", error, settings)
+        _print_error(f"unexpected {type(error).__name__}: {error}: run again with -v and report it", error, settings)
         code = 1
-    _give_up_unwritten(sys.stdout)
-    _give_up_unwritten(sys.stderr)
-    # Not sys.exit(): worker threads may still sit in a request after an interrupt, and a thread of the S3 client that
-    # lets go of a Python object while the interpreter shuts down aborts the process (one publish in sixty).
+    _flush_or_discard(sys.stdout)
+    _flush_or_discard(sys.stderr)
+    # Not sys.exit(): after an interrupt, worker threads may still wait for a request. When a thread of the S3 client
+    # releases a Python object while the interpreter shuts down, the process aborts (one publish in sixty).
     os._exit(code)
 
 
 def _run(settings: Settings) -> int:
-    # Not root.main(): it has exit codes of its own for interrupts and closed pipes.
+    # Not root.main(): click has other exit codes for interrupts and closed pipes.
     try:
         with root.make_context("cas", sys.argv[1:], obj=settings) as ctx:
             root.invoke(ctx)
@@ -150,27 +151,27 @@ def _run(settings: Settings) -> int:
 
 
 def _interrupt_once(number: int, frame: object) -> None:
-    """The first Ctrl-C ends the command; one more on the way out must not add a traceback."""
+    """End the command at the first Ctrl-C, and ignore the next ones, which would add a traceback on the way out."""
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _open_streams() -> None:
-    """Python has no stream where the caller closed it (`cas … >&-`); what is written there is to vanish."""
+    """Replace streams that the caller closed (`cas … >&-`) and that Python has as None: writes to them vanish."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for the process's life)
 
 
-def _give_up_unwritten(stream: TextIO) -> None:
-    """Flushes; what cannot be written goes nowhere, or Python would try again at exit and complain."""
+def _flush_or_discard(stream: TextIO) -> None:
+    """Flush a stream; discard what cannot be written, or Python would try again at exit and print an error."""
     try:
         stream.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _say(text: str, error: Exception | None = None, settings: Settings | None = None) -> None:
+def _print_error(text: str, error: Exception | None = None, settings: Settings | None = None) -> None:
     if error is not None and settings is not None and settings.verbose:
         traceback.print_exception(error, file=sys.stderr)
     print(f"cas: {text}", file=sys.stderr)

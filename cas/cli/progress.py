@@ -1,4 +1,7 @@
-"""Events as people follow them: a bar on a terminal, a line every ten seconds elsewhere, warnings always."""
+"""Show an operation's events on standard error: a bar on a terminal, a line every ten seconds elsewhere.
+
+Warnings are always shown.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ from cas import events
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_VERBS = {
+# Name of a phase (events.Phase) -> what people read.
+_DESCRIPTIONS = {
     "cast": "casting",
     "check": "checking local files",
     "clear": "clearing away old entries",
@@ -42,9 +46,13 @@ _VERBS = {
 
 
 class Reporter:
-    """Listens to one verb and writes to standard error; use as a context manager.
+    """Listens to one operation and writes what happens to a stream. Use it as a context manager.
 
-    every: seconds between lines where there is no terminal.
+    Args:
+        quiet: write warnings only.
+        verbose: write notes, too.
+        out: the stream; None for standard error.
+        every: seconds between two lines of progress where the stream is no terminal.
     """
 
     def __init__(
@@ -74,7 +82,7 @@ class Reporter:
             self._end_bar()
 
     def listen(self, event: events.Event) -> None:
-        """Shows one event; safe to call from any thread."""
+        """Show one event. Any thread may call this."""
         with self._lock:
             match event:
                 case events.Phase():
@@ -107,7 +115,7 @@ class Reporter:
             console=Console(file=self._out),
             transient=True,
         )
-        self._task = self._bar.add_task(self._verb(), total=self._phase.total, rate="")
+        self._task = self._bar.add_task(self._description(), total=self._phase.total, rate="")
         self._bar.start()
 
     def _update(self) -> None:
@@ -128,19 +136,19 @@ class Reporter:
     def _summary(self) -> str:
         seconds = time.monotonic() - self._begun
         if not self._phase.total:
-            return f"{self._verb()}, {seconds:.0f} s so far"
+            return f"{self._description()}, {seconds:.0f} s so far"
         left = (self._phase.total - self._plain) * seconds / self._plain if self._plain else 0
-        parts = [f"{self._verb()} {self._plain / 1e6:,.1f} of {self._phase.total / 1e6:,.1f} MB", self._rate()]
+        pieces = [f"{self._description()} {self._plain / 1e6:,.1f} of {self._phase.total / 1e6:,.1f} MB", self._rate()]
         if left:
-            parts.append(f"{left:.0f} s left")
-        return ", ".join(part for part in parts if part)
+            pieces.append(f"{left:.0f} s left")
+        return ", ".join(filter(None, pieces))
 
     def _rate(self) -> str:
         seconds = time.monotonic() - self._begun
         return f"{self._wire / seconds / 1e6:.1f} MB/s on the wire" if self._wire and seconds > 0 else ""
 
-    def _verb(self) -> str:
-        return _VERBS.get(self._phase.name, self._phase.name)
+    def _description(self) -> str:
+        return _DESCRIPTIONS.get(self._phase.name, self._phase.name)
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

@@ -64,5 +64,5 @@ def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str
             if log.current_digest() is None:
                 raise absent(store, log.ref)
         except FormatError:
-            continue  # one that cannot be read can be removed
+            continue  # a tag whose log cannot be read can still be removed
     remove_refs(settings, store, [log.ref for log in logs], by, reason)

@@ -1,4 +1,8 @@
-"""Lines that fit the terminal: long names lose their middle, never their ends."""
+"""Lines that fit the terminal: a name that is too long loses its middle, never its ends.
+
+Lengths are in columns of the terminal: a wide character takes two, a combining mark none. A limit of None means that
+nothing is cut.
+"""
 
 from __future__ import annotations
 
@@ -9,77 +13,83 @@ import unicodedata
 from collections.abc import Sequence
 
 _ELLIPSIS = "…"
-_SHORTEST = 8  # of a name, in columns; below that the whole line is cut
+_SHORTEST_NAME = 8  # columns; when a name would get fewer, the whole line is cut instead
 
 
 def width() -> int | None:
-    """Columns of the terminal that standard output is, None when it is none: nothing is cut then."""
+    """Columns of the terminal that standard output is; None when it is no terminal."""
     return max(1, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
 
 
-def show(text: str) -> None:
-    """Prints a line; characters that the output's encoding lacks become question marks."""
+def print_line(text: str) -> None:
+    """Print a line; characters that the output's encoding lacks become question marks."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding))
 
 
 def printable(name: str) -> str:
-    """A name from a file that may come from a stranger, without what would steer a terminal."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
+    """A name from an untrusted file, with the characters escaped that would control a terminal."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in name
+    )
 
 
 def columns(text: str) -> int:
     """Columns that a text takes up."""
-    return sum(map(_cells, text))
+    return sum(map(_columns_of, text))
 
 
-def elided(text: str, room: int) -> str:
-    """`text` in at most `room` columns, its middle left out where that is too little."""
-    if columns(text) <= room:
+def elided(text: str, limit: int) -> str:
+    """`text` in at most `limit` columns; an ellipsis replaces the middle of one that is longer."""
+    if columns(text) <= limit:
         return text
-    if room < 3:
-        return _ELLIPSIS * min(room, 1)
-    tail = _fitting(text[::-1], (room - 1) // 2)[::-1]
-    return _fitting(text, room - 1 - columns(tail)) + _ELLIPSIS + tail
+    if limit < 3:
+        return _ELLIPSIS * min(limit, 1)
+    tail = _beginning(text[::-1], (limit - 1) // 2)[::-1]
+    return _beginning(text, limit - 1 - columns(tail)) + _ELLIPSIS + tail
 
 
-def fitted(before: str, name: str, after: str = "", room: int | None = None) -> str:
-    """A line whose name loses its middle; room: columns of the terminal, None for no limit."""
+def fitted(before: str, name: str, after: str = "", limit: int | None = None) -> str:
+    """The line `before` + `name` + `after` in at most `limit` columns; the name loses its middle if need be."""
     line = f"{before}{name}{after}".rstrip()
-    if room is None or columns(line) <= room:
+    if limit is None or columns(line) <= limit:
         return line
-    left = room - columns(before) - columns(after)
-    return elided(f"{before}{elided(name, left)}{after}" if left >= _SHORTEST else line, room)
+    left = limit - columns(before) - columns(after)
+    return elided(f"{before}{elided(name, left)}{after}" if left >= _SHORTEST_NAME else line, limit)
 
 
-def wrapped(text: str, room: int | None) -> list[str]:
-    """A sentence in lines of at most `room` columns."""
-    return textwrap.wrap(text, room) if room is not None else [text]
+def wrapped(text: str, limit: int | None) -> list[str]:
+    """A sentence in lines of at most `limit` columns."""
+    return textwrap.wrap(text, limit) if limit is not None else [text]
 
 
 def branches(depths: Sequence[int]) -> list[str]:
-    """What stands before each line of a tree, from how deep each is; parents stand before their children."""
+    """The box-drawing prefix of each line of a tree.
+
+    Args:
+        depths: how deep each line is, from 0; a parent stands before its children.
+    """
     open_depths: set[int] = set()
     drawn = []
     for depth in reversed(depths):
-        open_depths = {one for one in open_depths if one <= depth}
+        open_depths = {other for other in open_depths if other <= depth}
         trunk = "".join("│   " if level in open_depths else "    " for level in range(depth))
         drawn.append(f"{trunk}{'├── ' if depth in open_depths else '└── '}")
         open_depths.add(depth)
     return drawn[::-1]
 
 
-def _cells(character: str) -> int:
+def _columns_of(character: str) -> int:
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
-def _fitting(text: str, room: int) -> str:
-    """As much of the beginning as fits."""
+def _beginning(text: str, limit: int) -> str:
+    """The longest beginning of `text` that fits into `limit` columns."""
     used = 0
     for index, character in enumerate(text):
-        used += _cells(character)
-        if used > room:
+        used += _columns_of(character)
+        if used > limit:
             return text[:index]
     return text

@@ -30,17 +30,17 @@ def tree(settings: Settings, model: str | None) -> None:
 
     store = open_store(settings.store)
     listed = versions.versions(store, model, every=True)
-    trees = {name: versions.lineage(list(found)) for name, found in groupby(listed, key=lambda one: one.model)}
+    trees = {name: versions.lineage(list(found)) for name, found in groupby(listed, key=lambda version: version.model)}
     if settings.json:
         output.document([{"model": name, "versions": list(map(_document, lines))} for name, lines in trees.items()])
         return
     if not trees and not settings.quiet:
         print(f"{store.url} is empty: publish a model with `cas publish`", file=sys.stderr)
-    room = terminal.width()
+    limit = terminal.width()
     for name, lines in trees.items():
-        terminal.show(terminal.fitted("", name, room=room))
-        for branch, line in zip(terminal.branches([one.depth for one in lines]), lines, strict=True):
-            terminal.show(terminal.fitted(branch, _shown(line, first=line is lines[0]), room=room))
+        terminal.print_line(terminal.fitted("", name, limit=limit))
+        for branch, line in zip(terminal.branches([line.depth for line in lines]), lines, strict=True):
+            terminal.print_line(terminal.fitted(branch, _shown(line, first=line is lines[0]), limit=limit))
 
 
 def _document(line: Line) -> dict[str, object]:
@@ -56,14 +56,14 @@ def _document(line: Line) -> dict[str, object]:
 
 def _shown(line: Line, *, first: bool) -> str:
     version = line.version
-    parts = [version.digest[:_SHORT_DIGEST] or "?" * _SHORT_DIGEST, version.names.shown]
-    parts.append(version.variant.shown(_SHORT_DIGEST) if version.variant else "")
+    pieces = [version.digest[:_SHORT_DIGEST] or "?" * _SHORT_DIGEST, version.names.shown]
+    pieces.append(version.variant.shown(_SHORT_DIGEST) if version.variant else "")
     if version.readable:
-        parts += [version.created, output.size(version.size)]
+        pieces += [version.created, output.size(version.size)]
     else:
-        parts.append(version.created)
+        pieces.append(version.created)
     if line.parent is None and version.parent:
-        parts.append(f"(after {version.parent[:_SHORT_DIGEST]}…, which is not here)")
+        pieces.append(f"(after {version.parent[:_SHORT_DIGEST]}…, which is not here)")
     elif line.parent is None and not first and version.readable:
-        parts.append("(without a parent)")
-    return "  ".join(part for part in parts if part)
+        pieces.append("(without a parent)")
+    return "  ".join(piece for piece in pieces if piece)
