@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from cas import events
-from cas.config import CacheDirs, hub_endpoint, without_secrets
-from cas.errors import NO_SPACE, AccessDenied, CacheError, CasError, DiskFull, InputError, NotFoundError, StoreError
+from cas.config import CacheDirs, hub_endpoint
+from cas.errors import AccessDenied, CacheError, CasError, InputError, NotFoundError
+from cas.hub.download import ErrorWording, check_access, download_snapshot
 from cas.hub.source import RepoSource, Source, matching
 from cas.local.hf_cache import RepoCache, SnapshotFile, files_below
 from cas.local.locks import Lock
-from cas.parallel import for_each
 
 # What `hf upload` leaves out of a folder, too.
 _NOT_CONTENT = (".git", ".cache/huggingface")
 
 # How long to wait for a download that somebody else has under way.
 _DOWNLOAD_WAIT = 600.0
-
-# How long the hub may take to say what a revision is, in seconds.
-_HUB_ANSWER = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,82 +158,25 @@ def _unfinished(cache: RepoCache) -> list[str]:
 
 
 def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> bool:
-    """Brings the repo's files into the hub cache, with the user's HF_TOKEN and HF_ENDPOINT.
-
-    False when the hub did not answer and the cache has to do.
-    """
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    hide_secrets_in_log()
-    asked = True
-    try:
-        # snapshot_download falls back to the cache without a word, even when access was refused.
-        HfApi().repo_info(repo.repo_id, repo_type=repo.repo_type, revision=repo.revision, timeout=_HUB_ANSWER)
-    except Exception as error:
-        refused = _explained(error, repo, hub)
-        if isinstance(refused, AccessDenied | NotFoundError):
-            raise refused from error
-        asked = False
-        listen(events.Warned(f"{refused}; looking for it in {hub}"))
-    quiet = not sys.stderr.isatty() and not are_progress_bars_disabled()
-    if quiet:
-        disable_progress_bars()
-
-    def download(repo: RepoSource) -> None:
-        snapshot_download(
-            repo.repo_id,
-            repo_type=repo.repo_type,
-            revision=repo.revision,
-            allow_patterns=list(repo.include) or None,
-            cache_dir=hub,
-        )
-
-    try:
-        # In a thread, as its own threads would keep Ctrl-C waiting until the files they are at are there.
-        for_each(download, [repo], threads=1)
-    except Exception as error:
-        raise _explained(error, repo, hub) from error
-    finally:
-        if quiet:
-            enable_progress_bars()
-    return asked
-
-
-def hide_secrets_in_log() -> None:
-    """Has the hub's client, which logs what it asks for, show no secret of HF_ENDPOINT; once it is imported."""
-    for handler in logging.getLogger("huggingface_hub").handlers:
-        handler.addFilter(_CLEAN)
-
-
-class _Clean(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = without_secrets(record.getMessage()), ()
-        return True
-
-
-_CLEAN = _Clean()
-
-
-def _explained(error: Exception, repo: RepoSource, hub: Path) -> CasError:  # noqa: PLR0911 (a table, in order)
-    from huggingface_hub import errors as hf
-
+    """Download the repo's files into the hub cache. Return False if the hub fails, and the cache has to suffice."""
     where = f"{repo.repo_id}@{repo.revision}"
-    endpoint = hub_endpoint()
-    if isinstance(error, hf.GatedRepoError):
-        return AccessDenied(f"{where} is gated: accept its terms on the hub, then set HF_TOKEN or run `hf auth login`")
-    if isinstance(error, hf.RevisionNotFoundError):
-        return NotFoundError(f"{repo.repo_id} has no revision {repo.revision} on {endpoint}")
-    if isinstance(error, hf.RepositoryNotFoundError):
-        return NotFoundError(f"{repo.repo_id} is not on {endpoint}, or private: check its name, or set HF_TOKEN")
-    if isinstance(error, hf.LocalEntryNotFoundError):
-        return StoreError(
-            f"{where} cannot be downloaded from {endpoint} and is not completely in {hub}: "
+    wording = ErrorWording(
+        subject=where,
+        incomplete=(
+            f"{where} cannot be downloaded from {hub_endpoint()} and is not completely in {hub}: "
             "check the network and HF_HUB_OFFLINE, or publish what is here with --no-download"
-        )
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        return DiskFull(f"no room left in {hub} ({error.strerror}): free some space, or choose another --cache-dir")
-    if isinstance(error, OSError) and error.errno is not None and error.filename:
-        return CacheError(f"{error.filename}: {error.strerror}: check {hub}, or choose another --cache-dir")
-    first = without_secrets(str(error)).strip().split("\n", 1)[0].split("?", 1)[0][:300]
-    return StoreError(f"{where} cannot be downloaded from {endpoint}: {type(error).__name__}: {first}")
+        ),
+        folder=hub,
+        if_full="choose another --cache-dir",
+        if_unusable=f"check {hub}, or choose another --cache-dir",
+    )
+    answered = True
+    try:
+        check_access(repo, wording)
+    except (AccessDenied, NotFoundError):
+        raise
+    except CasError as error:
+        answered = False
+        listen(events.Warned(f"{error}; looking for it in {hub}"))
+    download_snapshot(repo, hub, wording)
+    return answered

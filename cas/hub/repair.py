@@ -1,75 +1,60 @@
-"""Files that hold damaged chunks, downloaded from the hub at the commit that a version names."""
+"""For a repair: downloads the files that hold damaged chunks, at the commits that the versions name."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from cas import events
-from cas.config import hub_endpoint, without_secrets
-from cas.errors import NO_SPACE, AccessDenied, CasError, DiskFull, StoreError
+from cas.config import hub_endpoint
+from cas.errors import NotFoundError
 from cas.formats.manifest import Manifest, Repo, RepoFile
-from cas.parallel import for_each
+from cas.hub.download import ErrorWording, download_file
+from cas.hub.source import RepoSource
 
 
-def download(wanted: Collection[str], versions: Iterable[Manifest], folder: Path, listen: events.Listener) -> None:
-    """Brings the files with chunks `wanted` (64 hex) into `folder`, a hub cache.
+def download_damaged_files(
+    wanted: Collection[str], versions: Iterable[Manifest], folder: Path, listen: events.Listener
+) -> None:
+    """Download into a folder the files of `versions` that hold damaged chunks.
 
-    HF_ENDPOINT and HF_TOKEN are the user's: a manifest chooses neither. A file that several versions have in common is
-    downloaded once. What the hub does not have is told as a warning. Raises AccessDenied, DiskFull, or StoreError when
-    the hub fails.
+    A file that several versions have in common is downloaded once. A file that the hub does not have is a warning.
+
+    Args:
+        wanted: the digests of the damaged chunks, 64 hex each.
+        versions: manifests whose files hold such chunks; each file is downloaded at the commit that its manifest names.
+        folder: a hub cache, which is filled.
+        listen: receives the warnings.
+
+    Raises:
+        AccessDenied: a repo is gated, and the user has not accepted its terms.
+        DiskFull: the files do not fit into `folder`.
+        StoreError: the hub cannot be reached, or fails.
     """
     lacking = set(wanted)
     for manifest in versions:
         for repo in manifest.repos:
             for file in repo.files:
-                held = {chunk.digest for chunk in file.chunks} & lacking
-                if held and _downloaded(repo, file, folder, listen):
-                    lacking -= held
+                found = {chunk.digest for chunk in file.chunks} & lacking
+                if found and _try_download(repo, file, folder, listen):
+                    lacking -= found
                     if not lacking:
                         return
 
 
-def _downloaded(repo: Repo, file: RepoFile, folder: Path, listen: events.Listener) -> bool:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    def fetch(path: str) -> None:
-        hf_hub_download(repo.repo_id, path, repo_type=repo.repo_type, revision=repo.commit, cache_dir=folder)
-
-    quiet = not sys.stderr.isatty() and not are_progress_bars_disabled()
-    if quiet:
-        disable_progress_bars()
-    try:
-        # In a thread, as its own threads would keep Ctrl-C waiting until the file is there.
-        for_each(fetch, [file.path], threads=1)
-    except Exception as error:
-        where = f"{file.path} of {repo.repo_id}@{repo.commit[:12]}"
-        refused = _explained(error, where, folder)
-        if refused is not None:
-            raise refused from error
-        listen(events.Warned(f"{where} is not on {hub_endpoint()}, or private"))
-        return False
-    finally:
-        if quiet:
-            enable_progress_bars()
-    return True
-
-
-def _explained(error: Exception, where: str, folder: Path) -> CasError | None:
-    """The error to raise; None when the hub said that it does not have the file."""
-    from huggingface_hub import errors as hf
-
-    if isinstance(error, hf.GatedRepoError):
-        return AccessDenied(f"{where} is gated: accept its terms on the hub, then set HF_TOKEN or run `hf auth login`")
-    absent = hf.RepositoryNotFoundError | hf.RevisionNotFoundError | hf.EntryNotFoundError
-    if isinstance(error, absent) and not isinstance(error, hf.LocalEntryNotFoundError):
-        return None
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
-        return DiskFull(f"no room left in {folder} ({error.strerror}): free some space, or set TMPDIR")
-    first = without_secrets(str(error)).strip().split("\n", 1)[0].split("?", 1)[0][:300]
-    return StoreError(
-        f"{where} cannot be downloaded from {hub_endpoint()} ({type(error).__name__}: {first}): "
-        "check the network and HF_HUB_OFFLINE, or repair from another source"
+def _try_download(repo: Repo, file: RepoFile, folder: Path, listen: events.Listener) -> bool:
+    """Download a file. Return False, after a warning, if the hub does not have it."""
+    where = f"{file.path} of {repo.repo_id}@{repo.commit[:12]}"
+    wording = ErrorWording(
+        subject=where,
+        absent=f"{where} is not on {hub_endpoint()}, or private",
+        folder=folder,
+        if_full="set TMPDIR",
+        if_failed="check the network and HF_HUB_OFFLINE, or repair from another source",
     )
+    try:
+        download_file(RepoSource(repo.repo_id, repo.repo_type, repo.commit), file.path, folder, wording)
+    except NotFoundError as error:
+        listen(events.Warned(str(error)))
+        return False
+    return True

@@ -11,6 +11,7 @@ from pathlib import Path
 from cas import events
 from cas.config import CacheDirs
 from cas.errors import AccessDenied, CacheError, CasError, DiskFull, IntegrityError, NotFoundError, StoreError
+from cas.hub.download import HubFile
 from cas.hub.gather import Gathered, gather
 from cas.hub.source import Source, matching
 from cas.local.hf_cache import RepoCache, SnapshotFile, blob_hash
@@ -102,7 +103,7 @@ def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], recorder:
     raise HubFailed("; ".join([f"{failed[0][1]}{others}", *problems]), away=away) from failed[0][1]
 
 
-def _into(path: Path, source: Source, files: Sequence[hub_space.Listed] | None, recorder: Recorder) -> Gathered:
+def _into(path: Path, source: Source, files: Sequence[HubFile] | None, recorder: Recorder) -> Gathered:
     """As `bring`; raises CacheError where the files do not fit, and leaves none of them behind then."""
     hub = environment.hub_of(path)
     # Of files that the hub does not list nobody knows more than that they take up room, unless they are here.

@@ -5,63 +5,32 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
 from pathlib import Path
 
-from cas.errors import CasError, DiskFull
-from cas.hub.gather import hide_secrets_in_log
-from cas.hub.source import RepoSource, Source, matching
+from cas.errors import AccessDenied, CasError, DiskFull, InputError, NotFoundError
+from cas.hub.download import HubFile, list_files
+from cas.hub.source import Source
 from cas.local.hf_cache import RepoCache
 from cas.local.locks import Lock
 from worker.boot import directories, environment
 
-# How long the hub may take to tell sizes, in seconds.
-_ANSWERS_WITHIN = 10.0
 
+def listed(source: Source) -> list[HubFile] | None:
+    """List the files of `source` on the hub.
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One file as the hub lists it. etag: what its blob is called, None when the hub does not tell."""
-
-    repo: RepoSource
-    commit: str
-    path: str
-    size: int
-    etag: str | None
-
-
-def listed(source: Source) -> list[Listed] | None:
-    """The files of `source` on the hub, none when it says that it has no such repo; None when it does not answer.
-
-    Why, whoever then downloads will be told, too.
+    Returns:
+        The files; none if the hub says that it has no such repo or revision, or does not let this user read it; None
+        if the hub cannot be reached, or fails. The download that follows reports the cause.
     """
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-
-    hide_secrets_in_log()
-    found = []
     try:
-        for repo in source.repos:
-            told = HfApi().repo_info(
-                repo.repo_id,
-                repo_type=repo.repo_type,
-                revision=repo.revision,
-                timeout=_ANSWERS_WITHIN,
-                files_metadata=True,
-            )
-            files = {file.rfilename: file for file in getattr(told, "siblings", None) or ()}
-            for path in matching(files, repo.include, repo.repo_id):
-                file = files[path]
-                etag = file.lfs.sha256 if file.lfs else file.blob_id
-                found.append(Listed(repo, str(told.sha), path, file.size or 0, etag))
-    except (RepositoryNotFoundError, RevisionNotFoundError, CasError):
+        return [file for repo in source.repos for file in list_files(repo)]
+    except (AccessDenied, NotFoundError, InputError):
         return []
-    except Exception:
+    except CasError:
         return None
-    return found
 
 
-def problem(files: Iterable[Listed] | None, path: Path) -> str:
+def problem(files: Iterable[HubFile] | None, path: Path) -> str:
     """Why the files do not fit into a directory; empty when they do, and where it has all of them.
 
     files: None when nobody knows them.
@@ -84,7 +53,7 @@ def problem(files: Iterable[Listed] | None, path: Path) -> str:
     )
 
 
-def _places(file: Listed, hub: Path) -> Iterator[Path]:
+def _places(file: HubFile, hub: Path) -> Iterator[Path]:
     cache = RepoCache(hub, file.repo.repo_type, file.repo.repo_id)
     if file.etag:
         yield cache.root.joinpath(*cache.blob_components(file.etag))

@@ -103,12 +103,12 @@ class FromHub(Source):
 
     @contextmanager
     def ready(self, wanted: Wanted, versions: Documents, limits: Limits, listen: events.Listener) -> Iterator[Ready]:
-        from cas.hub.repair import download
+        from cas.hub.repair import download_damaged_files
 
         listen(events.Phase("download"))
         with tempfile.TemporaryDirectory(prefix="cas-fsck-") as folder:
             held = list(versions)
-            download(wanted.keys(), (manifest for _, manifest in held), Path(folder), listen)
+            download_damaged_files(wanted.keys(), (manifest for _, manifest in held), Path(folder), listen)
             yield _Spots(_spots(Path(folder), wanted, held, limits, listen))
 
 

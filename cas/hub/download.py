@@ -1,0 +1,242 @@
+"""The one module that calls huggingface_hub: it downloads repos and files, lists revisions, and translates errors.
+
+HF_ENDPOINT and HF_TOKEN are always the user's: no manifest and no source file chooses either.
+
+huggingface_hub takes half a second to import, so each function imports it when it is called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cas.config import hub_endpoint, without_secrets
+from cas.errors import NO_SPACE, AccessDenied, CacheError, CasError, DiskFull, NotFoundError, StoreError
+from cas.hub.source import RepoSource, matching
+from cas.parallel import for_each
+
+# Seconds that the hub may take to describe a revision. Downloads have huggingface_hub's own timeouts.
+_INFO_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """One file of a revision, as the hub lists it.
+
+    Attributes:
+        repo: the repo and the revision that were asked for.
+        commit: the commit that the revision names now, 40 hex digits.
+        path: relative to the repo.
+        size: in bytes; 0 if the hub does not say.
+        etag: the name of the file's blob in a hub cache (a sha256 or a git sha1); None if the hub does not say.
+    """
+
+    repo: RepoSource
+    commit: str
+    path: str
+    size: int
+    etag: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorWording:
+    """What differs between operations when an error of huggingface_hub is translated.
+
+    Attributes:
+        subject: what is downloaded, in words: `ORG/NAME@REVISION`, or a file of it.
+        absent: the whole message if the hub has no such repo, revision or file. If it is empty, a missing repo and a
+            missing revision have messages of their own, and a missing file counts as any other failure.
+        incomplete: the whole message if the hub cannot be reached and `folder` lacks files. If it is empty, this counts
+            as any other failure.
+        folder: the hub cache that the files go into.
+        if_full: the next step, other than to free space, if the disk of `folder` is full.
+        if_unusable: the next step if `folder` cannot be written to. If it is empty, this counts as any other failure.
+        if_failed: the next step after any other failure; empty for none.
+    """
+
+    subject: str
+    absent: str = ""
+    incomplete: str = ""
+    folder: Path | None = None
+    if_full: str = ""
+    if_unusable: str = ""
+    if_failed: str = ""
+
+
+def check_access(repo: RepoSource, wording: ErrorWording) -> None:
+    """Ask the hub whether it has a revision of a repo, and lets this user read it.
+
+    snapshot_download alone does not tell: it silently falls back to the hub cache, even when access is refused.
+
+    Raises:
+        AccessDenied: the repo is gated, and the user has not accepted its terms.
+        NotFoundError: the hub has no such repo or revision.
+        StoreError: the hub cannot be reached, or fails.
+    """
+    _revision_info(repo, wording, sizes=False)
+
+
+def list_files(repo: RepoSource) -> list[HubFile]:
+    """List the files of a revision that match the repo's patterns, with the sizes and etags that the hub has for them.
+
+    Raises:
+        InputError: a pattern matches no file.
+        AccessDenied: the repo is gated, and the user has not accepted its terms.
+        NotFoundError: the hub has no such repo or revision.
+        StoreError: the hub cannot be reached, or fails.
+    """
+    wording = ErrorWording(subject=f"{repo.repo_id}@{repo.revision}")
+    info = _revision_info(repo, wording, sizes=True)
+    with _hub_errors(repo, wording):
+        files = {
+            file.rfilename: HubFile(
+                repo, str(info.sha), file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else file.blob_id
+            )
+            for file in getattr(info, "siblings", None) or ()
+        }
+    return [files[path] for path in matching(files, repo.include, repo.repo_id)]
+
+
+def download_snapshot(repo: RepoSource, hub: Path, wording: ErrorWording) -> None:
+    """Download into a hub cache what it lacks of the files of a revision that match the repo's patterns.
+
+    If the hub cannot be reached, a hub cache that has all the files that it last heard of is enough.
+
+    Raises:
+        AccessDenied: the repo is gated, and the user has not accepted its terms.
+        NotFoundError: the hub has no such repo or revision.
+        DiskFull: the files do not fit.
+        CacheError: the hub cache cannot be written to, and `wording.if_unusable` is given.
+        StoreError: the hub cannot be reached, or fails.
+    """
+    from huggingface_hub import snapshot_download
+
+    def download() -> None:
+        snapshot_download(
+            repo.repo_id,
+            repo_type=repo.repo_type,
+            revision=repo.revision,
+            allow_patterns=list(repo.include) or None,
+            cache_dir=hub,
+        )
+
+    _run_download(download, repo, wording)
+
+
+def download_file(repo: RepoSource, path: str, hub: Path, wording: ErrorWording) -> None:
+    """Download one file of a revision into a hub cache, unless the cache has it.
+
+    Raises:
+        AccessDenied: the repo is gated, and the user has not accepted its terms.
+        NotFoundError: the hub has no such repo, revision or (if `wording.absent` is given) file.
+        DiskFull: the file does not fit.
+        CacheError: the hub cache cannot be written to, and `wording.if_unusable` is given.
+        StoreError: the hub cannot be reached, or fails.
+    """
+    from huggingface_hub import hf_hub_download
+
+    def download() -> None:
+        hf_hub_download(repo.repo_id, path, repo_type=repo.repo_type, revision=repo.revision, cache_dir=hub)
+
+    _run_download(download, repo, wording)
+
+
+def hide_secrets_in_log() -> None:
+    """Keep secrets of HF_ENDPOINT out of what huggingface_hub logs, such as the addresses of failed requests.
+
+    It works once huggingface_hub has been imported, because the import makes the log handlers.
+    """
+    for handler in logging.getLogger("huggingface_hub").handlers:
+        handler.addFilter(_SECRETS_FILTER)
+
+
+class _SecretsFilter(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_secrets(record.getMessage()), ()
+        return True
+
+
+_SECRETS_FILTER = _SecretsFilter()
+
+
+def _revision_info(repo: RepoSource, wording: ErrorWording, *, sizes: bool) -> Any:
+    """What the hub says of a revision: its commit and its files. sizes: with sizes and etags of the files."""
+    from huggingface_hub import HfApi
+
+    hide_secrets_in_log()
+    with _hub_errors(repo, wording):
+        return HfApi().repo_info(
+            repo.repo_id,
+            repo_type=repo.repo_type,
+            revision=repo.revision,
+            timeout=_INFO_TIMEOUT,
+            files_metadata=sizes,
+        )
+
+
+def _run_download(download: Callable[[], None], repo: RepoSource, wording: ErrorWording) -> None:
+    hide_secrets_in_log()
+    with _hub_errors(repo, wording), _bars_on_terminals_only():
+        # The download runs in a thread of for_each, which Ctrl-C can leave. In the main thread, Ctrl-C would wait until
+        # the threads of huggingface_hub have downloaded the files that they are working on.
+        for_each(lambda run: run(), [download], threads=1)
+
+
+@contextlib.contextmanager
+def _bars_on_terminals_only() -> Iterator[None]:
+    """Silence the progress bars of huggingface_hub, unless stderr is a terminal; bars that are off already stay off."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if sys.stderr.isatty() or are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
+
+
+@contextlib.contextmanager
+def _hub_errors(repo: RepoSource, wording: ErrorWording) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _translated(error, repo, wording) from error
+
+
+def _translated(error: Exception, repo: RepoSource, wording: ErrorWording) -> CasError:  # noqa: PLR0911 (a table)
+    """The table of errors. The first row that fits counts: some classes of huggingface_hub are subclasses of others."""
+    from huggingface_hub import errors as hf
+
+    endpoint, subject = hub_endpoint(), wording.subject
+    if isinstance(error, hf.GatedRepoError):
+        return AccessDenied(
+            f"{subject} is gated: accept its terms on the hub, then set HF_TOKEN or run `hf auth login`"
+        )
+    if isinstance(error, hf.RevisionNotFoundError):
+        return NotFoundError(wording.absent or f"{repo.repo_id} has no revision {repo.revision} on {endpoint}")
+    if isinstance(error, hf.RepositoryNotFoundError):
+        return NotFoundError(
+            wording.absent or f"{repo.repo_id} is not on {endpoint}, or private: check its name, or set HF_TOKEN"
+        )
+    # It means that the hub cannot be reached, yet it is a subclass of EntryNotFoundError.
+    if isinstance(error, hf.LocalEntryNotFoundError):
+        if wording.incomplete:
+            return StoreError(wording.incomplete)
+    elif isinstance(error, hf.EntryNotFoundError) and wording.absent:
+        return NotFoundError(wording.absent)
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return DiskFull(f"no room left in {wording.folder} ({error.strerror}): free some space, or {wording.if_full}")
+    if isinstance(error, OSError) and error.errno is not None and error.filename and wording.if_unusable:
+        return CacheError(f"{error.filename}: {error.strerror}: {wording.if_unusable}")
+    # The first line alone, without a query: what follows may hold signatures.
+    first = without_secrets(str(error)).strip().split("\n", 1)[0].split("?", 1)[0][:300]
+    cause = f"{type(error).__name__}: {first}"
+    failure = f"{subject} cannot be downloaded from {endpoint}"
+    return StoreError(f"{failure} ({cause}): {wording.if_failed}" if wording.if_failed else f"{failure}: {cause}")
