@@ -21,7 +21,7 @@ from tools.models.safetensors import trained_like
 from tools.models.torchzip import write_torch_zip
 from tools.models.weights import Recipe, Weights
 
-SHIPPED = Path(__file__).parents[2] / "manifests/sources/f5-tts.toml"
+SHIPPED = Path(__file__).parents[3] / "manifests/sources/f5-tts.toml"
 
 GOOD = """
 files = ["torch/hub/*.pth"]
