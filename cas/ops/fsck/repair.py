@@ -10,7 +10,7 @@ from cas.bucket import Kind
 from cas.config import Limits
 from cas.errors import FormatError, IntegrityError
 from cas.formats.digest import named
-from cas.formats.frame import MAX_CHUNK, Decoder, Encoder
+from cas.formats.frame import MAX_CHUNK, Codec
 from cas.formats.manifest import Manifest, parse
 from cas.ops.fsck.inventory import Inventory, documents
 from cas.ops.fsck.repair_sources import Ready, Source
@@ -67,11 +67,11 @@ class Repair:
             self._listen(events.Warned(f"{source.name} lacks {lacking} of {len(wanted)} chunks ({shown})"))
 
     def _mend(self, ready: Ready, wanted: Mapping[str, int | None], held: LeaseHandle) -> None:
-        tools = Workers(lambda: (Encoder(), Decoder()), self._limits.workers)
+        codecs = Workers(Codec, self._limits.workers)
 
         def mend(item: tuple[str, int | None]) -> None:
             digest, size = item
-            frame = tools.run(lambda tool: self._frame(ready, digest, size, *tool))
+            frame = codecs.run(lambda codec: self._frame(ready, digest, size, codec))
             if frame is None:
                 return
             held.check()
@@ -85,14 +85,12 @@ class Repair:
         cost = lambda item: 2 * (item[1] or MAX_CHUNK)  # noqa: E731
         for_each(mend, wanted.items(), threads=threads, cost=cost, budget=self._limits.budget)
 
-    def _frame(
-        self, ready: Ready, digest: str, size: int | None, encoder: Encoder, decoder: Decoder
-    ) -> bytearray | None:
-        plain = ready.plain(digest, size, decoder)
+    def _frame(self, ready: Ready, digest: str, size: int | None, codec: Codec) -> bytearray | None:
+        plain = ready.plain(digest, size, codec.decoder)
         if plain is None:
             return None
         try:
-            return self._store.make_frame(digest, plain, None, encoder, decoder)
+            return self._store.make_frame(digest, plain, None, codec.encoder, codec.decoder)
         except IntegrityError:
             return None  # it was not what it seemed to be
 

@@ -11,21 +11,13 @@ from cas import events
 from cas.config import Limits
 from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
+from cas.formats.frame import Codec
 from cas.ops.publish.file_reader import Reading, Slice
 from cas.parallel import Pool, ReusableBuffer, Workers, for_each
 from cas.store.store import Store
 
 # Chunks beyond those being coded that may wait in memory for the store to say whether it has them.
 _ASKED = 2
-
-
-class _Codec:
-    """What one thread needs to turn a chunk into a frame."""
-
-    def __init__(self) -> None:
-        from cas.formats.frame import Decoder, Encoder
-
-        self.encoder, self.decoder = Encoder(), Decoder()
 
 
 class _Piece(NamedTuple):
@@ -61,7 +53,7 @@ class Sender:
         """
         self._store, self._limits, self._listen, self._is_condemned = store, limits, listen, is_condemned
         self._anew, self._ask, self._write = anew, ask and not anew, write
-        self._codecs = Workers(_Codec, limits.workers)
+        self._codecs = Workers(Codec, limits.workers)
         self._lock = threading.Lock()
         self.slices: dict[str, Slice] = {}
         self.missing: set[str] = set()
@@ -153,7 +145,7 @@ class Sender:
         threads = min(self._limits.uploads, len(gone))
         for_each(send, gone.items(), threads=threads, cost=lambda chunk: chunk[1].size, budget=self._limits.budget)
 
-    def _remade(self, digest: str, where: Slice, room: ReusableBuffer, codec: _Codec) -> bytearray:
+    def _remade(self, digest: str, where: Slice, room: ReusableBuffer, codec: Codec) -> bytearray:
         try:
             plain = where.read(room.view(where.size))
             if plain is None:
