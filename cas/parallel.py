@@ -1,4 +1,15 @@
-"""Many things at once, within a budget of memory."""
+"""Concurrency within bounds: many items at once, reusable objects, threads with tools, one call in the background.
+
+Which to use:
+
+- `for_each` calls a function for every item, in several threads, in order and within a budget of bytes. It is the
+  usual choice, and creates the threads that the others are used in.
+- `Pool` shares a few reusable objects (codecs, buffers) among threads that exist already: a thread acquires an object,
+  works with it, and releases it.
+- `Workers` does the work in a few threads of its own, each with its own tool, while the calling thread waits. It
+  replaces `Pool` where the work allocates large memory for a moment and the calling threads are many.
+- `BackgroundCall` makes a single call while the caller does something else, and gives its result later.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +26,16 @@ R = TypeVar("R")
 
 
 class Pool(Generic[T]):
-    """A few reusable workers (codecs with their buffers), lent to one thread at a time."""
+    """A few reusable objects (codecs, buffers), each used by one thread at a time."""
 
     def __init__(self, make: Callable[[], T], size: int) -> None:
+        """Create an empty pool.
+
+        Args:
+            make: creates an object; called when a thread acquires one and none is free.
+            size: how many objects there are at most.
+        """
+        # A None is a free slot whose object does not exist yet.
         self._free: queue.LifoQueue[T | None] = queue.LifoQueue()
         self._make = make
         for _ in range(size):
@@ -25,77 +43,83 @@ class Pool(Generic[T]):
 
     @contextmanager
     def acquire(self) -> Iterator[T]:
-        """One worker, for the time of a `with` block; waits while all are lent out."""
-        worker = self._free.get()
+        """Acquire an object for the time of a `with` block; wait while all are in use."""
+        acquired = self._free.get()
         try:
-            if worker is None:
-                worker = self._make()
-            yield worker
+            if acquired is None:
+                acquired = self._make()
+            yield acquired
         finally:
-            self._free.put(worker)
+            self._free.put(acquired)
 
 
 class Workers(Generic[T]):
     """A few threads, each with a tool of its own (a codec with its buffers).
 
-    Work that takes large pieces of memory for a moment is done in few threads: each thread leaves holes in the
-    allocator's memory that no other may fill (glibc 2.36: 620 MiB from sixteen threads, 120 from two).
+    Work that allocates large memory for a moment belongs in few threads: each thread leaves holes in the allocator's
+    memory that no other thread can fill (glibc 2.36: 620 MiB from sixteen threads, 120 from two).
     """
 
     def __init__(self, make: Callable[[], T], size: int) -> None:
+        """Start no thread yet; each starts when it is first needed.
+
+        Args:
+            make: creates the tool of a thread, in that thread.
+            size: how many threads there are at most.
+        """
         self._make = make
         self._threads = ThreadPoolExecutor(size)
-        self._tools = threading.local()
+        self._local = threading.local()
 
     def run(self, work: Callable[[T], R]) -> R:
-        """What `work` makes of one of the tools; waits until one is free and the work is done."""
+        """Call `work` with a thread's tool, in that thread, and return the result; wait until a thread is free."""
         return self._threads.submit(self._run, work).result()
 
     def _run(self, work: Callable[[T], R]) -> R:
-        if not hasattr(self._tools, "mine"):
-            self._tools.mine = self._make()
-        return work(self._tools.mine)
+        if not hasattr(self._local, "tool"):
+            self._local.tool = self._make()
+        return work(self._local.tool)
 
 
 class ReusableBuffer:
-    """Memory to be filled again and again; what was never filled takes none of the machine's."""
+    """Memory that is filled again and again; pages that were never filled take none of the machine's memory."""
 
     def __init__(self) -> None:
         self._memory: mmap.mmap | None = None
 
     def view(self, size: int) -> memoryview:
-        """`size` bytes of it, larger than before if need be; what they hold is from earlier uses."""
+        """Return `size` bytes of the buffer, which grows if need be; they still contain what an earlier user wrote."""
         if self._memory is None or len(self._memory) < size:
             self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         return memoryview(self._memory)[:size]
 
 
 class BackgroundCall(Generic[T]):
-    """A call that is made at once, in a thread of its own."""
+    """One call that begins at once, in a daemon thread of its own."""
 
     def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
-        self._outcome: list[T] = []
+        self._result: list[T] = []
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def result(self) -> T:
-        """What the call returned, or the error it raised; waits for it."""
+        """Wait for the call; return what it returned, or raise what it raised."""
         while self._thread.is_alive():
             self._thread.join(timeout=1)  # a wait without a limit cannot be interrupted on every platform
         if self._error:
             raise self._error
-        return self._outcome[0]
+        return self._result[0]
 
     def ends_within(self, seconds: float) -> bool:
-        """Whether the call has ended, waiting for it so long at most; one that has not goes on."""
+        """Wait for the call for `seconds` at most; return whether it has ended. A call that has not ended goes on."""
         self._thread.join(timeout=seconds)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
-            self._outcome.append(self._call())
+            self._result.append(self._call())
         except BaseException as error:
             self._error = error
 
@@ -108,21 +132,34 @@ def for_each(
     cost: Callable[[T], int] = lambda item: 0,
     budget: int = 0,
 ) -> None:
-    """Calls `work` once for every item, in threads, beginning them in the order given.
+    """Call `work` once for every item, in threads, which begin the items in the order given.
 
-    cost: bytes an item holds while it is worked on. budget: such bytes at once; an item that costs more than
-    all of it runs alone. Raises the first error after the items already begun have ended; nothing new
-    is begun. An interrupt (Ctrl-C) is raised at once and leaves the threads to die with the process.
+    An interrupt (Ctrl-C) is raised at once, and leaves the threads to end with the process.
+
+    Args:
+        work: called with one item at a time, in each of the threads.
+        items: iterated by one thread at a time, at most one item ahead of those that have begun.
+        threads: how many items are worked on at once, at most.
+        cost: bytes of memory that an item takes while it is worked on.
+        budget: bytes of memory that all items at work may take; an item that costs more than that runs alone.
+
+    Raises:
+        BaseException: the first error of `work`, `items` or `cost`, after the items already begun have ended. No new
+            item begins after an error.
     """
-    _Crew(work, items, cost, budget).run(threads)
+    _ThreadPool(work, items, cost, budget).run(threads)
 
 
-class _Crew(Generic[T]):
+class _ThreadPool(Generic[T]):
+    """The threads of one `for_each`, with what they share."""
+
     def __init__(self, work: Callable[[T], None], items: Iterable[T], cost: Callable[[T], int], budget: int) -> None:
         self._work, self._items, self._cost, self._budget = work, iter(items), cost, budget
-        self._turn = threading.Lock()
+        # Held by the thread that takes the next item, until the item fits into the budget: one thread at a time waits
+        # for the budget, so items begin in order, and small items do not overtake a large one for ever.
+        self._next_item = threading.Lock()
         self._change = threading.Condition()
-        self._held = 0
+        self._in_use = 0
         self._running = 0
         self._error: BaseException | None = None
 
@@ -143,12 +180,12 @@ class _Crew(Generic[T]):
 
     def _run(self) -> None:
         try:
-            while (taken := self._take()) is not None:
-                item, cost = taken
+            while (acquired := self._acquire_next()) is not None:
+                item, cost = acquired
                 try:
                     self._work(item)
                 finally:
-                    self._give_back(cost)
+                    self._release(cost)
         except BaseException as error:
             with self._change:
                 self._error = self._error or error
@@ -157,10 +194,9 @@ class _Crew(Generic[T]):
                 self._running -= 1
                 self._change.notify_all()
 
-    def _take(self) -> tuple[T, int] | None:
-        """The next item once its cost fits, or None when there is no more or something failed."""
-        # One thread at a time waits for room, so that items begin in order and large ones do not starve.
-        with self._turn:
+    def _acquire_next(self) -> tuple[T, int] | None:
+        """The next item and its cost, once that fits; None when there is no more item, or something failed."""
+        with self._next_item:
             if self._error:
                 return None
             try:
@@ -169,14 +205,14 @@ class _Crew(Generic[T]):
                 return None
             cost = self._cost(item)
             with self._change:
-                fits = lambda: self._error or not self._held or self._held + cost <= self._budget  # noqa: E731
+                fits = lambda: self._error or not self._in_use or self._in_use + cost <= self._budget  # noqa: E731
                 self._change.wait_for(fits)
                 if self._error:
                     return None
-                self._held += cost
+                self._in_use += cost
             return item, cost
 
-    def _give_back(self, cost: int) -> None:
+    def _release(self, cost: int) -> None:
         with self._change:
-            self._held -= cost
+            self._in_use -= cost
             self._change.notify_all()

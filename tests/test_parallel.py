@@ -1,4 +1,4 @@
-"""Many things at once: in order, within the budget, and over at the first error."""
+"""Work in several threads begins in order, stays within its budget, and ends at the first error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cas.parallel import BackgroundCall, Pool, for_each
 
 
 class Gauge:
-    """How much is under way now, and was at most."""
+    """A counter that remembers the largest value it has had."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -48,22 +48,22 @@ def test_nothing_to_do_is_done_at_once() -> None:
 
 @given(st.lists(st.integers(1, 12), max_size=12), st.integers(0, 10), st.integers(1, 5))
 def test_the_budget_is_never_exceeded_but_by_one_alone(costs: list[int], budget: int, threads: int) -> None:
-    held, count = Gauge(), Gauge()
+    in_use, count = Gauge(), Gauge()
     crowded: list[int] = []
 
     def work(cost: int) -> None:
-        held.add(cost)
+        in_use.add(cost)
         count.add(1)
-        if held.now > budget and count.now > 1:
-            crowded.append(held.now)
+        if in_use.now > budget and count.now > 1:
+            crowded.append(in_use.now)
         time.sleep(0)
         count.add(-1)
-        held.add(-cost)
+        in_use.add(-cost)
 
     for_each(work, costs, threads=threads, cost=lambda cost: cost, budget=budget)
-    assert held.most <= max([budget, *costs])
+    assert in_use.most <= max([budget, *costs])
     assert not crowded
-    assert held.now == 0
+    assert in_use.now == 0
 
 
 def test_the_budget_is_used() -> None:
@@ -84,7 +84,7 @@ def test_a_large_item_is_not_overtaken_for_ever() -> None:
     runner = threading.Thread(target=lambda: for_each(work, items, threads=4, cost=lambda item: item[1], budget=10))
     runner.start()
     time.sleep(0.05)
-    assert begun == [0]  # the small ones fit, and wait behind the large one all the same
+    assert begun == [0]  # the small items fit, and wait behind the large one all the same
     release.set()
     runner.join(10)
     assert begun[:2] == [0, 1]
@@ -126,7 +126,7 @@ def test_an_error_beside_the_work_is_raised_too(where: str) -> None:
         for_each(lambda item: None, items(), threads=4, cost=cost, budget=1)
 
 
-def test_a_failure_wakes_who_waits_for_room() -> None:
+def test_a_failure_wakes_the_thread_that_waits_for_the_budget() -> None:
     def work(item: int) -> None:
         time.sleep(0.02)
         raise ValueError(item)
@@ -177,7 +177,7 @@ def test_threads_that_cannot_be_started_end_it(monkeypatch: pytest.MonkeyPatch) 
     assert begun in ([0], [0, 1])
 
 
-def test_a_pool_lends_each_worker_to_one_at_a_time() -> None:
+def test_a_pool_gives_each_object_to_one_thread_at_a_time() -> None:
     made: list[bytearray] = []
     busy = Gauge()
 
@@ -188,9 +188,9 @@ def test_a_pool_lends_each_worker_to_one_at_a_time() -> None:
     pool = Pool(make, 2)
 
     def work(item: int) -> None:
-        with pool.acquire() as worker:
+        with pool.acquire() as acquired:
             busy.add(1)
-            worker.append(0)
+            acquired.append(0)
             time.sleep(0.001)
             busy.add(-1)
 
@@ -200,30 +200,30 @@ def test_a_pool_lends_each_worker_to_one_at_a_time() -> None:
     assert sum(map(len, made)) == 40
 
 
-def test_a_worker_that_cannot_be_made_or_fails_leaves_its_place() -> None:
+def test_an_object_that_cannot_be_made_or_whose_user_fails_frees_its_slot() -> None:
     attempts: list[int] = []
 
     def make() -> str:
         attempts.append(1)
         if len(attempts) == 1:
             raise MemoryError
-        return "worker"
+        return "made"
 
     pool = Pool(make, 1)
     with pytest.raises(MemoryError), pool.acquire():
         pass
     with pytest.raises(ValueError, match="work"), pool.acquire():
         raise ValueError("work")
-    # A place lost would be waited for here for ever.
-    with pool.acquire() as worker:
-        assert worker == "worker"
+    # Had a slot been lost, this would wait for ever.
+    with pool.acquire() as acquired:
+        assert acquired == "made"
     assert len(attempts) == 2
 
 
-def test_a_call_made_later_says_whether_it_has_ended() -> None:
+def test_a_background_call_says_whether_it_has_ended() -> None:
     go = threading.Event()
-    later = BackgroundCall(go.wait)
-    assert not later.ends_within(0.01)
+    call = BackgroundCall(go.wait)
+    assert not call.ends_within(0.01)
     go.set()
-    assert later.ends_within(30)
-    assert later.result() is True
+    assert call.ends_within(30)
+    assert call.result() is True
