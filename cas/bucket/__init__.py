@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cas.bucket.base import Bucket, Entry, Kind, Part, Stored, Upload
+from cas.bucket.base import Bucket, Entry, Kind, MultipartUpload, ObjectRange, Stored
 from cas.bucket.factory import open_bucket
 from cas.bucket.retry import RetryPolicy
 
-__all__ = ["Bucket", "Entry", "Kind", "Part", "RetryPolicy", "Stored", "Upload", "open_bucket"]
+__all__ = ["Bucket", "Entry", "Kind", "MultipartUpload", "ObjectRange", "RetryPolicy", "Stored", "open_bucket"]

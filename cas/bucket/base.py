@@ -23,7 +23,7 @@ class Entry(NamedTuple):
     tag: str = ""
 
 
-class Part(NamedTuple):
+class ObjectRange(NamedTuple):
     """Some of an object's bytes. size: of the whole object. tag: as in Entry, though perhaps written otherwise."""
 
     data: Buffer
@@ -44,7 +44,7 @@ class Stored(NamedTuple):
     current: bool = True
 
 
-class Upload(NamedTuple):
+class MultipartUpload(NamedTuple):
     """An upload in parts that was begun and not ended. begun: the server's clock."""
 
     key: str
@@ -53,7 +53,7 @@ class Upload(NamedTuple):
 
 
 Versions: TypeAlias = list[Stored]  # inside a bucket, `list` is its method
-Uploads: TypeAlias = list[Upload]
+MultipartUploads: TypeAlias = list[MultipartUpload]
 
 
 class Kind(Enum):
@@ -90,7 +90,7 @@ class Bucket(ABC):
         into[: len(data)] = data
         return len(data)
 
-    def get_part(self, key: str, start: int, size: int) -> Part:
+    def get_range(self, key: str, start: int, size: int) -> ObjectRange:
         """`size` (1 or more) bytes of an object from `start` on; raises ObjectMissing, StoreError when it has fewer."""
         raise Unsupported(f"get a part of {key}: {self.url} gives whole objects only")
 
@@ -138,10 +138,10 @@ class Bucket(ABC):
         """Frees the room of one stored version."""
         self.delete(stored.key)
 
-    def uploads(self) -> Uploads:
-        """Uploads in parts that somebody began here and did not end."""
+    def multipart_uploads(self) -> MultipartUploads:
+        """Multipart uploads that somebody began here and did not end."""
         return []
 
-    def abort(self, upload: Upload) -> None:
+    def abort(self, upload: MultipartUpload) -> None:
         """Frees the parts of an upload; one that is gone is no error."""
         raise Unsupported(f"abort the upload of {upload.key}: {self.url} has none")

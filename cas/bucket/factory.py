@@ -16,7 +16,7 @@ from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Sto
 from cas.bucket.base import Bucket
 from cas.bucket.object_store import ObjectBucket
 from cas.bucket.retry import RetryPolicy
-from cas.bucket.s3_admin import Administration
+from cas.bucket.s3_admin import S3Admin
 from cas.errors import AccessDenied, CacheError, InputError
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -134,7 +134,7 @@ def _s3(url: str, policy: RetryPolicy) -> Bucket:
         conditional=not host.endswith(_REFUSE_CONDITIONAL_WRITES),
         endpoint=endpoint,
         address=_signed,
-        administration=Administration(url, parts.netloc, parts.path.strip("/"), endpoint, region, plain),
+        s3_admin=S3Admin(url, parts.netloc, parts.path.strip("/"), endpoint, region, plain),
     )
 
 

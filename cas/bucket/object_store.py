@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 import obstore
 from obstore.store import ObjectStore
 
-from cas.bucket.base import Bucket, Entry, Kind, Part, Stored, Upload, Uploads, Versions
+from cas.bucket.base import Bucket, Entry, Kind, MultipartUpload, MultipartUploads, ObjectRange, Stored, Versions
 from cas.bucket.errors import obstore_error
 from cas.bucket.event_loop import loop, run
 from cas.bucket.retry import RetryPolicy, retry, with_timeout
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
 
     from cas.bucket.http_reader import DirectReader
-    from cas.bucket.s3_admin import Administration
+    from cas.bucket.s3_admin import S3Admin
 
 T = TypeVar("T")
 Entries: TypeAlias = list[Entry]  # inside the class, `list` is its method
@@ -45,7 +45,7 @@ class ObjectBucket(Bucket):
         writable: bool = True,
         endpoint: str = "",
         address: Callable[[ObjectStore, str], str] | None = None,
-        administration: Administration | None = None,
+        s3_admin: S3Admin | None = None,
     ) -> None:
         """connect: makes a client; given True, one for reading, which leaves silent connections.
 
@@ -53,7 +53,7 @@ class ObjectBucket(Bucket):
         the first 501. remote: whether a server answers, which keeps Content-Type and Cache-Control, and whose
         word that something is absent is put to the test. writable: False refuses writes and listings
         before any request. endpoint: named in errors beside the URL. address: the URL under which a client's key
-        can be read without it, past obstore (direct.py). administration: for what obstore does not offer.
+        can be read without it, past obstore (direct.py). s3_admin: for what obstore does not offer.
         """
         self.url = url
         self._where = f"{url} at {endpoint}" if endpoint else url
@@ -66,7 +66,7 @@ class ObjectBucket(Bucket):
         self._connecting = threading.Lock()
         self._address = address
         self._direct: DirectReader | None = None
-        self._administration = administration
+        self._s3_admin = s3_admin
         self._witness = ""  # a key that has been read here, or written
 
     def get(self, key: str, limit: int) -> Buffer:
@@ -82,8 +82,8 @@ class ObjectBucket(Bucket):
         self._witness = key
         return size
 
-    def get_part(self, key: str, start: int, size: int) -> Part:
-        return self._call("get", key, lambda stretch: self._get_part(key, start, size, stretch))
+    def get_range(self, key: str, start: int, size: int) -> ObjectRange:
+        return self._call("get", key, lambda stretch: self._get_range(key, start, size, stretch))
 
     def _reader(self) -> DirectReader | None:
         loop()  # says so in a forked child, which cannot use the client that signs either
@@ -148,23 +148,23 @@ class ObjectBucket(Bucket):
             return
 
     def keeps_versions(self, key: str) -> bool:
-        return bool(self._administration and self._administration.keeps_versions(key))
+        return bool(self._s3_admin and self._s3_admin.keeps_versions(key))
 
     def stored(self, prefix: str) -> Versions:
-        return self._administration.stored(prefix) if self._administration else super().stored(prefix)
+        return self._s3_admin.stored(prefix) if self._s3_admin else super().stored(prefix)
 
     def erase(self, stored: Stored) -> None:
-        if self._administration and stored.version:
-            self._administration.erase(stored)
+        if self._s3_admin and stored.version:
+            self._s3_admin.erase(stored)
         else:
             self.delete(stored.key)
 
-    def uploads(self) -> Uploads:
-        return self._administration.uploads() if self._administration else []
+    def multipart_uploads(self) -> MultipartUploads:
+        return self._s3_admin.multipart_uploads() if self._s3_admin else []
 
-    def abort(self, upload: Upload) -> None:
-        if self._administration:
-            self._administration.abort(upload)
+    def abort(self, upload: MultipartUpload) -> None:
+        if self._s3_admin:
+            self._s3_admin.abort(upload)
 
     async def _answer(
         self, key: str, what: str, stretch: float, *, head: bool = False, span: tuple[int, int] | None = None
@@ -216,7 +216,7 @@ class ObjectBucket(Bucket):
             raise Transient(f"{what}: {len(body)} of {size} bytes came")
         return memoryview(body)
 
-    async def _get_part(self, key: str, start: int, size: int, stretch: float) -> Part:
+    async def _get_range(self, key: str, start: int, size: int, stretch: float) -> ObjectRange:
         what = f"get {key} in {self._where}"
         result = await self._answer(key, what, stretch, span=(start, start + size))
         whole = result.meta["size"]
@@ -225,7 +225,7 @@ class ObjectBucket(Bucket):
         body = await with_timeout(self._policy.body(size, stretch), what, result.bytes_async())
         if len(body) != size:
             raise Transient(f"{what}: {len(body)} of {size} bytes came")
-        return Part(memoryview(body), whole, _tag(result.meta))
+        return ObjectRange(memoryview(body), whole, _tag(result.meta))
 
     async def _put(self, verb: Literal["create", "put"], key: str, data: Buffer, kind: Kind, stretch: float) -> None:
         attributes: Any = kind.headers if self._remote else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from cas.bucket.base import Stored, Upload
+from cas.bucket.base import MultipartUpload, Stored
 from cas.bucket.errors import boto3_error
 from cas.errors import Unsupported
 
@@ -17,7 +17,7 @@ NO_VERSION = "null"
 """The id of an object's version that was written while the bucket kept none."""
 
 
-class Administration:
+class S3Admin:
     """One bucket's versions and uploads below a prefix."""
 
     def __init__(self, url: str, bucket: str, prefix: str, endpoint: str, region: str, options: Mapping[str, Any]):
@@ -56,20 +56,23 @@ class Administration:
                 Bucket=self._bucket, Key=self._prefix + stored.key, VersionId=stored.version or NO_VERSION
             )
 
-    def uploads(self) -> list[Upload]:
-        """Uploads in parts below the prefix that were not ended; none where the server knows no such listing."""
+    def multipart_uploads(self) -> list[MultipartUpload]:
+        """Multipart uploads below the prefix that nobody ended; none where the server knows no such listing."""
         found = []
         try:
             with self._translated_errors("list uploads", "s3:ListBucketMultipartUploads"):
                 for page in self._client.get_paginator("list_multipart_uploads").paginate(
                     Bucket=self._bucket, Prefix=self._prefix
                 ):
-                    found += [Upload(one["Key"], one["UploadId"], one["Initiated"]) for one in page.get("Uploads", ())]
+                    found += [
+                        MultipartUpload(one["Key"], one["UploadId"], one["Initiated"])
+                        for one in page.get("Uploads", ())
+                    ]
         except Unsupported:
             return []
         return [one._replace(key=one.key.removeprefix(self._prefix)) for one in found]
 
-    def abort(self, upload: Upload) -> None:
+    def abort(self, upload: MultipartUpload) -> None:
         """Frees the parts of one upload."""
         with self._translated_errors(f"abort the upload of {upload.key}", "s3:AbortMultipartUpload"):
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + upload.key, UploadId=upload.id)

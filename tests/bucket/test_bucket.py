@@ -101,21 +101,21 @@ class TestContract:
     def test_parts_come_with_what_tells_whether_they_belong_together(self, bucket: Bucket) -> None:
         bucket.put("folder/key", b"0123456789", Kind.DOCUMENT)
         (listed,) = bucket.list("folder")
-        parts = [bucket.get_part("folder/key", start, 5) for start in (0, 5)]
+        parts = [bucket.get_range("folder/key", start, 5) for start in (0, 5)]
         assert [bytes(part.data) for part in parts] == [b"01234", b"56789"]
         assert {(part.size, part.tag) for part in parts} == {(10, bucket.head("folder/key").tag)}
         assert listed.tag and parts[0].tag
         bucket.put("folder/key", b"9876543210", Kind.DOCUMENT, overwrite=True)
-        assert bucket.get_part("folder/key", 5, 1).tag != parts[0].tag
+        assert bucket.get_range("folder/key", 5, 1).tag != parts[0].tag
         assert bucket.list("folder")[0].tag != listed.tag
 
     def test_a_part_that_is_not_there_is_an_error(self, bucket: Bucket) -> None:
         bucket.put("key", b"12345", Kind.DOCUMENT)
         for start in (3, 5, 9):
             with pytest.raises(StoreError, match="get key"):
-                bucket.get_part("key", start, 3)
+                bucket.get_range("key", start, 3)
         with pytest.raises(ObjectMissing, match="none"):
-            bucket.get_part("none", 0, 1)
+            bucket.get_range("none", 0, 1)
 
     def test_head_tells_size_and_age(self, bucket: Bucket) -> None:
         bucket.put("key", b"12345", Kind.DOCUMENT)
@@ -274,14 +274,14 @@ class TestWeb:
         (tmp_path / "root/org/model/key").write_bytes(b"0123456789")
         with Hub(tmp_path / "root") as hub:
             bucket = open_bucket(f"{hub.url}/org/model/resolve/main", HURRIED)
-            part = bucket.get_part("key", 3, 4)
+            part = bucket.get_range("key", 3, 4)
         assert (bytes(part.data), part.size) == (b"3456", 10)
 
     def test_a_server_that_knows_no_ranges_is_told_from_one_that_does(self, web: tuple[str, Path]) -> None:
         url, folder = web
         open_bucket(str(folder)).put("key", b"0123456789", Kind.CHUNK)
         with pytest.raises(Unsupported, match="key"):
-            open_bucket(url, HURRIED).get_part("key", 3, 4)
+            open_bucket(url, HURRIED).get_range("key", 3, 4)
 
     def test_writing_and_listing_are_refused_with_the_way_out(self, web: tuple[str, Path]) -> None:
         bucket = open_bucket(web[0], HURRIED)

@@ -237,7 +237,7 @@ class _Run:
             count += eraser.erase(folder, leases.stale(self._store, folder, now))
         old = [entry.key for entry in bucket.list(layout.RECEIPTS) if entry.modified < now - _RECEIPTS_STAY]
         count += eraser.erase(layout.RECEIPTS, old)
-        for upload in bucket.uploads():
+        for upload in bucket.multipart_uploads():
             if upload.begun < now - self._grace:
                 bucket.abort(upload)
                 count += 1

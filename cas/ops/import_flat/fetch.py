@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas import events
-from cas.bucket import Bucket, Part
+from cas.bucket import Bucket, ObjectRange
 from cas.config import MIB, usable_cores
 from cas.errors import DiskFull, FormatError, IntegrityError, StoreError
 from cas.local.fs import disk_errors, free_bytes, write_all
@@ -34,11 +34,11 @@ class _Task:
     tag: str = ""
     turn: threading.Lock = field(default_factory=threading.Lock)
 
-    def take(self, part: Part, start: int, where: str) -> None:
+    def take(self, piece: ObjectRange, start: int, where: str) -> None:
         """Writes a piece; raises StoreError when it is of other content than the pieces before."""
         with self.turn:
-            self.tag = self.tag or part.tag
-            if part.size != self.wanted.entry.size or part.tag != self.tag:
+            self.tag = self.tag or piece.tag
+            if piece.size != self.wanted.entry.size or piece.tag != self.tag:
                 raise StoreError(
                     f"{where}/{self.wanted.entry.key} was written to while it was read: "
                     "import again when its writer is done"
@@ -46,7 +46,7 @@ class _Task:
         with disk_errors(self.part):
             fd = os.open(self.part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
-                write_all(fd, part.data, start)
+                write_all(fd, piece.data, start)
             finally:
                 os.close(fd)
 
@@ -115,7 +115,7 @@ class Fetcher:
         entry = task.wanted.entry
         size = min(_PIECE, entry.size - start)
         if size:
-            task.take(self._bucket.get_part(entry.key, start, size), start, self._bucket.url)
+            task.take(self._bucket.get_range(entry.key, start, size), start, self._bucket.url)
         else:
             task.part.touch()
         return size

@@ -68,7 +68,7 @@ def test_what_is_damaged_on_its_way_is_asked_for_again(
 def test_a_server_without_ranges_is_named(flat: Flat, proxy: FaultProxy) -> None:
     proxy.inject(Fault(Faulty.IGNORE_RANGE, times=None, path_contains=".bin"))
     with pytest.raises(StoreError, match=r"z\.bin .* sent something else than the part that was asked for"):
-        open_bucket(flat.source, HURRIED).get_part(f"{AT}/z.bin", 5, 5)
+        open_bucket(flat.source, HURRIED).get_range(f"{AT}/z.bin", 5, 5)
 
 
 def test_a_killed_import_goes_on_where_it_was(flat: Flat, proxy: FaultProxy, tmp_path: Path) -> None:
