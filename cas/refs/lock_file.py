@@ -58,7 +58,7 @@ def write_lock(reference: str, store: Store | str | None, path: str | Path) -> L
     key = manifest_key(resolved.manifest.model, resolved.digest)
     beside = _beside(file)
     # Between the two a reader finds a pair that does not match, and refuses it.
-    _write(file, held.document(key, manifest.MAX_MANIFEST, read))
+    _write(file, held.get_document(key, manifest.MAX_MANIFEST, read))
     _write(beside, f"{resolved.digest}  {file.name}\n".encode())
     return Locked(resolved.exact, str(file), str(beside))
 

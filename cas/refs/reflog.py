@@ -104,7 +104,7 @@ class RefLog:
             except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
                 raise FormatError(f"{key} in {self._store.url} is malformed ({error}): set {self.ref} again") from None
 
-        return self._store.document(key, 64 * 1024, read)
+        return self._store.get_document(key, 64 * 1024, read)
 
     def current(self) -> RefEntry | None:
         """The entry in force, None when the ref was never set."""

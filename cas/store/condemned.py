@@ -78,7 +78,7 @@ def _parts(store: Store, condemnation: Condemnation) -> Iterator[_Part]:
     """Its documents; one that went meanwhile says nothing, as its run was swept."""
     for key in condemnation.keys:
         try:
-            yield store.document(key, _LARGEST, partial(_read, store, key))
+            yield store.get_document(key, _LARGEST, partial(_read, store, key))
         except ObjectMissing:
             continue
 

@@ -249,7 +249,7 @@ def _holder(store: Store, identity: str, entry: Entry) -> Holder:
             raise FormatError(f"{entry.key} in {store.url} is malformed: {error}") from None
 
     try:
-        document = store.document(entry.key, 64 * 1024, read)
+        document = store.get_document(entry.key, 64 * 1024, read)
     except ObjectMissing:
         document = _Document("", "", 0)
     except FormatError:

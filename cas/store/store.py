@@ -1,10 +1,13 @@
-"""A store: verified chunks and manifests over a bucket. Children are written before parents."""
+"""A store: verified chunks and manifests over a bucket.
+
+Writers store children before parents: a version's chunks, then its manifest, then the ref that names it. So whatever a
+ref names can be restored, even when its writer was killed at any moment.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -22,80 +25,88 @@ from cas.errors import (
     NotFoundError,
     ObjectMissing,
     StoreMissing,
-    Unsupported,
 )
 from cas.formats import manifest
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.manifest import ChunkRef, Manifest
-from cas.parallel import ReusableBuffer, for_each
+from cas.parallel import ReusableBuffer
 from cas.store import layout
-from cas.store.layout import (
-    CHUNK_FOLDERS,
-    FORMAT_KEY,
-    LAYOUT_VERSION,
-    VersionId,
-    chunk_digest,
-    chunk_folder,
-    chunk_key,
-    manifest_key,
-)
+from cas.store.layout import VersionId
 
 if TYPE_CHECKING:
-    from cas.formats.frame import Decoder, Encoder
+    from cas.formats.frame import Codec, Decoder
 
 T = TypeVar("T")
 
-# A flipped bit on the way is cured by asking again; one in the store is not.
-_FETCHES = 3
-
-# Above this many lookups, listing the 256 chunk folders costs less than asking for each chunk.
-_LISTING_PAYS = 1024
+CHUNK_FETCHES = 3
+"""How often a chunk is fetched until it counts as damaged: a bit flipped on the way is cured by another fetch, and one
+that is flipped in the store is not."""
 
 
 class _Format(msgspec.Struct, frozen=True):
+    """The content of format.json."""
+
     format: str
     version: int
 
 
 class Store:
-    """Chunks and manifests at one place; every byte it hands out has been hashed."""
+    """Chunks and manifests in one bucket. All bytes that it returns have been hashed, except those of `get_frame`.
+
+    Attributes:
+        bucket: the objects behind the store, for keys other than those of chunks and manifests.
+    """
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
-        self._checked = False
+        self._format_checked = False
         self._lock = threading.Lock()
 
     @property
     def url(self) -> str:
-        """Where the store is."""
+        """The URL of the store, or the path of a directory."""
         return self.bucket.url
 
     def check_format(self) -> None:
-        """Raises StoreMissing when there is no store here, FormatError when a newer version made it."""
+        """Check, once, that there is a store of a format that this program knows.
+
+        Raises:
+            StoreMissing: there is no store here.
+            FormatError: a newer version made it, or format.json is not that of a store.
+        """
         with self._lock:
-            if self._checked:
+            if self._format_checked:
                 return
             try:
-                self.document(FORMAT_KEY, 64 * 1024, self._read_format)
+                self.get_document(layout.FORMAT_KEY, 64 * 1024, self._read_format)
             except ObjectMissing:
                 raise StoreMissing(self.url) from None
-            self._checked = True
+            self._format_checked = True
 
     def _read_format(self, data: bytes) -> None:
         try:
             found = msgspec.json.decode(data, type=_Format)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            raise FormatError(f"{FORMAT_KEY} in {self.url} is not a store's: is this the right URL?") from None
-        if found.format != "cas" or found.version != LAYOUT_VERSION:
+            raise FormatError(f"{layout.FORMAT_KEY} in {self.url} is not a store's: is this the right URL?") from None
+        if found.format != "cas" or found.version != layout.LAYOUT_VERSION:
             raise FormatError(
                 f"store {self.url} has format {found.format!a} version {found.version}; this program knows "
-                f"cas version {LAYOUT_VERSION}: upgrade model-cas"
+                f"cas version {layout.LAYOUT_VERSION}: upgrade model-cas"
             )
 
-    def document(self, key: str, limit: int, read: Callable[[bytes], T]) -> T:
-        """A small object as `read` understands it, fetched once more when it arrived damaged.
+    def get_document(self, key: str, limit: int, read: Callable[[bytes], T]) -> T:
+        """Fetch a small object and return what `read` makes of its bytes; fetch it once more if `read` rejects it.
 
-        Raises ObjectMissing, and what `read` raises the second time.
+        The second fetch cures a document that was damaged on the way.
+
+        Args:
+            key: of the object.
+            limit: the most bytes that it may have.
+            read: parses the bytes; raises IntegrityError or FormatError for those that it rejects.
+
+        Raises:
+            ObjectMissing: there is no such object.
+            IntegrityError: from `read`, the second time; FormatError likewise.
         """
         try:
             return read(bytes(self.bucket.get(key, limit)))
@@ -103,50 +114,73 @@ class Store:
             return read(bytes(self.bucket.get(key, limit)))
 
     def create(self) -> None:
-        """Makes this a store unless it is one; raises FormatError when a newer version made it."""
+        """Write format.json unless there is a store here; raise FormatError when a newer version made that store."""
         try:
             self.check_format()
         except NotFoundError:
-            self.bucket.put(FORMAT_KEY, msgspec.json.encode(_Format("cas", LAYOUT_VERSION)), Kind.DOCUMENT)
+            self.bucket.put(
+                layout.FORMAT_KEY, msgspec.json.encode(_Format("cas", layout.LAYOUT_VERSION)), Kind.DOCUMENT
+            )
             self.check_format()
 
     def get_chunk(self, ref: ChunkRef, decoder: Decoder) -> tuple[memoryview, int]:
-        """The plain bytes of a chunk, valid until the decoder's next use, and the bytes its frame took.
+        """Fetch a chunk; return its verified plain bytes, and how many bytes its frame took.
 
-        Raises ChunkMissing, or ChunkCorrupt when it arrives damaged every time.
+        Args:
+            ref: digest and plain size of the chunk.
+            decoder: owns the memory of the plain bytes, which are valid until its next use.
+
+        Raises:
+            ChunkMissing: the store does not have it.
+            ChunkCorrupt: it arrived damaged every time.
+            FormatError: a newer version wrote its frame.
         """
         frame = self.get_frame(ref)
         return self.open_frame(ref, frame, decoder), len(frame)
 
-    def get_frame(self, ref: ChunkRef, room: ReusableBuffer | None = None) -> Buffer:
-        """The frame of a chunk as stored: not verified yet. Raises ChunkMissing.
+    def get_frame(self, ref: ChunkRef, buffer: ReusableBuffer | None = None) -> Buffer:
+        """Fetch the frame of a chunk as it is stored; it is not verified yet.
 
-        room: memory to use; the frame is then part of it, and valid until its next use.
+        Args:
+            ref: digest and plain size of the chunk.
+            buffer: where to put the frame, which is then valid until the buffer's next use; None for fresh memory.
+
+        Raises:
+            ChunkMissing: the store does not have the chunk.
+            ObjectTooLarge: the object is larger than any frame of a chunk of that size.
         """
         from cas.formats.frame import largest_frame
 
-        limit, key = largest_frame(ref.size), chunk_key(ref.digest)
+        limit, key = largest_frame(ref.size), layout.chunk_key(ref.digest)
         try:
-            if room is None:
+            if buffer is None:
                 return self.bucket.get(key, limit)
-            view = room.view(limit)
+            view = buffer.view(limit)
             return view[: self.bucket.get_into(key, view)]
         except ObjectMissing:
             raise ChunkMissing(named(ref.digest), self.url) from None
 
     def open_frame(self, ref: ChunkRef, frame: Buffer, decoder: Decoder) -> memoryview:
-        """The verified plain bytes of `frame`, fetched again when it arrived damaged.
+        """Return the verified plain bytes of a fetched frame; fetch it again while it arrives damaged.
 
-        Raises ChunkCorrupt when it stays damaged, FormatError when a newer version wrote it.
+        Args:
+            ref: digest and plain size that the bytes must have.
+            frame: from `get_frame`.
+            decoder: owns the memory of the plain bytes, which are valid until its next use.
+
+        Raises:
+            ChunkCorrupt: it stayed damaged for CHUNK_FETCHES fetches.
+            ChunkMissing: it went before it could be fetched again.
+            FormatError: a newer version wrote it.
         """
-        for fetch in range(1, _FETCHES + 1):
+        for fetch in range(1, CHUNK_FETCHES + 1):
             try:
                 plain = decoder.decode(frame, ref.size)
                 if (got := hex_of(plain)) != ref.digest:
                     raise IntegrityError(f"it decodes to bytes of digest {named(got)}")
                 return plain
             except (IntegrityError, FormatError) as error:
-                if fetch == _FETCHES:
+                if fetch == CHUNK_FETCHES:
                     if isinstance(error, FormatError):
                         raise
                     raise ChunkCorrupt(named(ref.digest), self.url, str(error)) from error
@@ -154,82 +188,43 @@ class Store:
         raise AssertionError("unreachable: the last fetch returns or raises")
 
     @staticmethod
-    def make_frame(digest: str, plain: Buffer, width: int | None, encoder: Encoder, decoder: Decoder) -> bytearray:
-        """The frame of a chunk, proven to decode to what `digest` names before anybody sends it.
+    def make_frame(digest: str, plain: Buffer, width: int | None, codec: Codec) -> bytearray:
+        """Encode a chunk, and decode the frame again to prove that it holds what `digest` names before it is sent.
 
-        Raises IntegrityError when `plain` is not that chunk: its file changed since it was hashed.
+        Args:
+            digest: of the plain bytes, 64 hex.
+            plain: the plain bytes.
+            width: bytes per element, 1 for none, None to find it by sample (see `Encoder.encode`).
+            codec: encodes and decodes.
+
+        Raises:
+            IntegrityError: `plain` is another chunk, because its file changed since it was hashed.
         """
-        frame = encoder.encode(plain, width)
-        if (got := hex_of(decoder.decode(frame, len(plain)))) != digest:
+        frame = codec.encoder.encode(plain, width)
+        if (got := hex_of(codec.decoder.decode(frame, len(plain)))) != digest:
             raise IntegrityError(f"bytes of digest {named(got)} were given for chunk {named(digest)}")
         return frame
 
     def put_frame(self, digest: str, frame: Buffer, *, overwrite: bool = False) -> None:
-        """Stores a chunk's frame. overwrite: replace a damaged one."""
-        self.bucket.put(chunk_key(digest), frame, Kind.CHUNK, overwrite=overwrite)
+        """Write a chunk's frame; with `overwrite` over the frame that is stored, which may be damaged or condemned."""
+        self.bucket.put(layout.chunk_key(digest), frame, Kind.CHUNK, overwrite=overwrite)
 
     def has_chunk(self, digest: str) -> bool:
-        """Whether the store holds a chunk, asked of the server now."""
-        return self.bucket.exists(chunk_key(digest))
-
-    def present(self, digests: Mapping[str, int], limits: config.Limits) -> set[str]:
-        """Those of `digests` that the store holds, each asked of the server now."""
-        if len(digests) <= _LISTING_PAYS:
-            return _those(self.has_chunk, digests, limits)
-        found: set[str] = set()
-        self.list_chunks(lambda digest, _: found.add(digest), limits, {chunk_folder(digest) for digest in digests})
-        return found & digests.keys()
-
-    def stored_sizes(self, digests: Collection[str], limits: config.Limits) -> dict[str, int]:
-        """Bytes that each chunk takes in the store, as the server says now; what it does not hold is left out."""
-        found: dict[str, int] = {}
-        if len(digests) > _LISTING_PAYS:
-            with contextlib.suppress(Unsupported):
-                wanted = set(digests)
-
-                def visit(digest: str, entry: Entry) -> None:
-                    if digest in wanted:
-                        found[digest] = entry.size
-
-                self.list_chunks(visit, limits, {chunk_folder(digest) for digest in digests})
-                return found
-
-        def look(digest: str) -> None:
-            with contextlib.suppress(ObjectMissing):
-                found[digest] = self.bucket.head(chunk_key(digest)).size
-
-        for_each(look, digests, threads=min(limits.requests * 2, max(1, len(digests))))
-        return found
-
-    def list_chunks(
-        self,
-        visit: Callable[[str, Entry], None],
-        limits: config.Limits,
-        folders: Collection[str] = CHUNK_FOLDERS,
-    ) -> None:
-        """Call `visit` for every chunk that the store holds, in no particular order: a list could fill the memory.
-
-        Args:
-            visit: takes the digest (64 hex) and the entry of a chunk; called by several threads, by one at a time.
-            limits: how many folders are listed at once.
-            folders: those to list, by default all.
-
-        Raises Unsupported over https.
-        """
-        visiting = threading.Lock()
-
-        def look(folder: str) -> None:
-            listed = self.bucket.list(folder)
-            with visiting:
-                for entry in listed:
-                    if (digest := chunk_digest(entry.key)) is not None:
-                        visit(digest, entry)
-
-        if folders:
-            for_each(look, sorted(folders), threads=min(limits.requests, len(folders)))
+        """Whether the store has a chunk (64 hex): one request to the server."""
+        return self.bucket.exists(layout.chunk_key(digest))
 
     def get_manifest(self, model: str, digest: str) -> Manifest:
-        """A verified manifest; raises ManifestMissing, ManifestCorrupt, or FormatError when it is hostile or newer."""
+        """Fetch, verify and parse a manifest.
+
+        Args:
+            model: the model that the manifest must be of.
+            digest: of the manifest's bytes, 64 hex.
+
+        Raises:
+            ManifestMissing: the store does not have it.
+            ManifestCorrupt: its bytes have another digest.
+            FormatError: it is hostile, of another model, or written by a newer version.
+        """
 
         def read(data: bytes) -> Manifest:
             if (got := hex_of(data)) != digest:
@@ -240,29 +235,34 @@ class Store:
             return found
 
         try:
-            return self.document(manifest_key(model, digest), manifest.MAX_MANIFEST, read)
+            return self.get_document(layout.manifest_key(model, digest), manifest.MAX_MANIFEST, read)
         except ObjectMissing:
             raise ManifestMissing(model, named(digest), self.url) from None
 
     def put_manifest(self, new: Manifest) -> str:
-        """Stores a manifest, whose chunks the caller has stored before, and returns its digest (64 hex)."""
+        """Write a manifest, whose chunks the caller has stored before, and return its digest (64 hex)."""
         data = manifest.encode(new)
         digest = hex_of(data)
-        self.bucket.put(manifest_key(new.model, digest), data, Kind.MANIFEST)
+        self.bucket.put(layout.manifest_key(new.model, digest), data, Kind.MANIFEST)
         return digest
 
     def versions(self, model: str) -> list[str]:
-        """Digests (64 hex) of a model's manifests, oldest first by the server's clock."""
+        """Return the digests (64 hex) of a model's manifests, oldest first by the server's clock."""
         listed = self.list_manifests(model)
         return [digest for _, digest in sorted((entry.modified, version.digest) for version, entry in listed.items())]
 
     def list_manifests(self, model: str | None = None) -> dict[VersionId, Entry]:
-        """Every version whose manifest the store holds, of all models or of one; raises Unsupported over https."""
+        """Return the versions with a manifest in the store, of all models or of one; raise Unsupported over https."""
         listed = self.bucket.list(layout.MANIFESTS if model is None else layout.manifest_folder(model))
         return {version: entry for entry in listed if (version := layout.version_id(entry.key)) is not None}
 
     def find_version(self, model: str, prefix: str) -> str:
-        """The one version whose digest begins with `prefix`; raises NotFoundError, InputError when several do."""
+        """Return the digest (64 hex) of the only version of a model that begins with `prefix`.
+
+        Raises:
+            NotFoundError: no digest begins with it.
+            InputError: several do.
+        """
         matches = [digest for digest in self.versions(model) if digest.startswith(prefix)]
         if not matches:
             raise NotFoundError(f"model {model} has no version {prefix}… in {self.url}: see `cas ls {model}`")
@@ -272,30 +272,21 @@ class Store:
         return matches[0]
 
     def models(self) -> list[str]:
-        """Names of all models with a manifest."""
+        """Return the names of all models with a manifest, sorted."""
         keys = (entry.key.split("/") for entry in self.bucket.list(layout.MANIFESTS))
         return sorted({parts[1] for parts in keys if len(parts) == 3})
 
 
 def open_store(store: Store | str | None = None, *, policy: RetryPolicy | None = None) -> Store:
-    """The store that a caller means; makes no request.
+    """Return the store that a caller means, without any request to a server.
 
     Args:
-        store: an open one, which is returned as it is; a URL; or None for the default (CAS_STORE and its successors in
-            docs/operations.md).
-        policy: how patient to be with the server.
+        store: an open store, which is returned as it is; a URL; or None for the default (CAS_STORE, then what
+            docs/operations.md names after it).
+        policy: when requests are given up and how often they are tried again.
 
-    Raises InputError for an unknown scheme, AccessDenied when credentials are missing.
+    Raises:
+        InputError: the URL has an unknown scheme.
+        AccessDenied: credentials are missing.
     """
     return store if isinstance(store, Store) else Store(open_bucket(config.store_url(store), policy))
-
-
-def _those(holds: Callable[[str], bool], digests: Mapping[str, int], limits: config.Limits) -> set[str]:
-    found: set[str] = set()
-
-    def look(digest: str) -> None:
-        if holds(digest):
-            found.add(digest)
-
-    for_each(look, digests, threads=min(limits.requests * 2, max(1, len(digests))))
-    return found

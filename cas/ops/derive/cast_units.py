@@ -18,6 +18,7 @@ from cas.ops.derive.cast import cast
 from cas.ops.derive.plan import CastFile, Unit, units
 from cas.ops.derive.proof import Ledger, Turns
 from cas.parallel import Pool, ReusableBuffer, for_each
+from cas.store.lookup import stored_chunks
 from cas.store.store import Store
 
 Fill = Callable[[Unit, memoryview, memoryview, ReusableBuffer], None]
@@ -143,14 +144,14 @@ class Caster:
         self._made[unit.number] = unit.file, tuple(ChunkRef(digest, len(plain)) for digest, plain, _ in pieces)
         unknown = {digest: len(plain) for digest, plain, _ in pieces if digest not in self._there}
         if unknown:
-            present = self._store.present(unknown, self._limits)
+            present = stored_chunks(self._store, unknown, self._limits)
             self._there.update(digest for digest in present if not self._is_condemned(digest))
         frames = []
         for digest, plain, width in pieces:
             if digest not in self._there:
                 self._there.add(digest)
                 with self._codecs.acquire() as codec:
-                    frame = self._store.make_frame(digest, plain, width, codec.encoder, codec.decoder)
+                    frame = self._store.make_frame(digest, plain, width, codec)
                 frames.append((digest, len(plain), frame))
         return partial(self._send, frames)
 

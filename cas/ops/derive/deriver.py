@@ -22,6 +22,7 @@ from cas.parallel import Pool
 from cas.refs import reflog, tagging
 from cas.refs.reference import Resolved
 from cas.store import leases
+from cas.store.lookup import stored_chunks
 from cas.store.store import Store, open_store
 from cas.version import __version__
 
@@ -157,7 +158,7 @@ class _Derivation:
         """Casts and stores the files, and then the manifest; returns it with its digest."""
         self._lease.begin()
         carried = self._carried()
-        if gone := carried.keys() - self._store.present(carried, self._limits):
+        if gone := carried.keys() - stored_chunks(self._store, carried, self._limits):
             raise ChunkMissing(named(min(gone)), self._store.url)
         for _ in range(_ROUNDS):
             self._listen(events.Phase("cast", sum(file.original.size for file in files)))
@@ -257,4 +258,4 @@ class _Derivation:
 
     def _missing(self, found: Manifest) -> set[str]:
         chunks = found.chunks()
-        return chunks.keys() - self._store.present(chunks, self._limits)
+        return chunks.keys() - stored_chunks(self._store, chunks, self._limits)

@@ -13,10 +13,7 @@ from cas.formats.manifest import ChunkRef
 from cas.ops.fsck.damage import Trouble
 from cas.ops.fsck.inventory import Inventory
 from cas.parallel import Pool, ReusableBuffer, Workers, for_each
-from cas.store.store import Store
-
-# A flipped bit on the way is cured by asking again; one in the store is not.
-_FETCHES = 3
+from cas.store.store import CHUNK_FETCHES, Store
 
 Told = Callable[[int, bytes, Trouble | None, int], None]
 """Called, in whatever thread, with a chunk's place in the order, its digest, what is wrong, and the frame's bytes."""
@@ -47,7 +44,7 @@ def _look(
 ) -> tuple[Trouble | None, int]:
     """What is wrong with a chunk, and the bytes its frame took."""
     trouble, wire = None, 0
-    for _ in range(_FETCHES):
+    for _ in range(CHUNK_FETCHES):
         try:
             frame = store.get_frame(ChunkRef(digest, size or MAX_CHUNK), room)
         except ChunkMissing:

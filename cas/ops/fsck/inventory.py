@@ -15,6 +15,7 @@ from cas.ops.fsck.damage import Damage, Trouble, of_document
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import RefLog
+from cas.store import lookup
 from cas.store.layout import VersionId
 from cas.store.store import Store
 
@@ -72,7 +73,7 @@ class Inventory:
         self.absent = set(self._needs)
         if self._scope is not None:
             sizes = {digest.hex(): size & _SIZE for digest, size in self._needs.items()}
-            self.absent -= set(map(bytes.fromhex, self._store.present(sizes, self._limits)))
+            self.absent -= set(map(bytes.fromhex, lookup.stored_chunks(self._store, sizes, self._limits)))
             return
 
         def visit(name: str, entry: Entry) -> None:
@@ -81,7 +82,7 @@ class Inventory:
             if digest not in self._needs:
                 self.orphans[digest] = entry.size
 
-        self._store.list_chunks(visit, self._limits)
+        lookup.list_chunks(self._store, visit, self._limits)
 
     @property
     def needed(self) -> Collection[bytes]:

@@ -90,7 +90,7 @@ class Repair:
         if plain is None:
             return None
         try:
-            return self._store.make_frame(digest, plain, None, codec.encoder, codec.decoder)
+            return self._store.make_frame(digest, plain, None, codec)
         except IntegrityError:
             return None  # it was not what it seemed to be
 

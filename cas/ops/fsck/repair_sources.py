@@ -85,7 +85,7 @@ class OtherStore(Source, Ready):
             return data
 
         try:
-            return self._store.document(manifest_key(*version), MAX_MANIFEST, read)
+            return self._store.get_document(manifest_key(*version), MAX_MANIFEST, read)
         except (NotFoundError, IntegrityError, FormatError):
             return None
 

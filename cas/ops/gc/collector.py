@@ -24,7 +24,7 @@ from cas.ops.gc.live import Live
 from cas.ops.gc.sweep import PutOff, alone, sweep
 from cas.refs import reflog
 from cas.refs.reflog import KEPT
-from cas.store import condemned, layout, leases
+from cas.store import condemned, layout, leases, lookup
 from cas.store.condemned import Condemnation
 from cas.store.layout import VersionId
 from cas.store.leases import Lease
@@ -209,7 +209,7 @@ class _Run:
             if bytes.fromhex(digest) not in self._live.chunks:
                 found.append(entry)
 
-        self._store.list_chunks(visit, self._limits)
+        lookup.list_chunks(self._store, visit, self._limits)
         return found
 
     def _garbage(self, pending: Sequence[Condemnation], now: datetime.datetime) -> _Garbage:

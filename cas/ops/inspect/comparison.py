@@ -10,6 +10,7 @@ from cas.formats.manifest import Manifest, PlainFile, RepoFile
 from cas.ops.inspect.diff_files import FilePair, RepoPair, pair
 from cas.ops.inspect.diff_tensors import TensorComparison, Tensors
 from cas.refs.reference import Resolved
+from cas.store.lookup import stored_sizes
 from cas.store.store import Store, open_store
 
 _TENSOR_FILE = ".safetensors"
@@ -123,5 +124,5 @@ def _blob(file: RepoFile | PlainFile) -> str | None:
 def _download(store: Store, before: Manifest, after: Manifest, limits: config.Limits) -> Download:
     here = before.chunks()
     wanted = {digest: size for digest, size in after.chunks().items() if digest not in here}
-    stored = store.stored_sizes(wanted, limits)
+    stored = stored_sizes(store, wanted, limits)
     return Download(len(wanted), sum(wanted.values()), sum(stored.values()), len(wanted) - len(stored))

@@ -13,6 +13,7 @@ from cas.formats.manifest import Manifest, check_name
 from cas.parallel import for_each
 from cas.refs import names as naming
 from cas.refs.names import Names
+from cas.store.lookup import list_chunks
 from cas.store.store import Store, open_store
 
 # Manifests are held while they are counted: 16 MiB of JSON at most, and several times that as objects.
@@ -95,7 +96,7 @@ def usage(
     on_event(events.Phase("count"))
     # After the versions were listed: whatever they name was there before them.
     count = _Count()
-    held.list_chunks(count.hold, limits)
+    list_chunks(held, count.hold, limits)
     gone: set[int] = set()
 
     def read(number: int) -> None:

@@ -14,6 +14,7 @@ from cas.formats.digest import hex_of
 from cas.formats.frame import Codec
 from cas.ops.publish.file_reader import Reading, Slice
 from cas.parallel import Pool, ReusableBuffer, Workers, for_each
+from cas.store import lookup
 from cas.store.store import Store
 
 # Chunks beyond those being coded that may wait in memory for the store to say whether it has them.
@@ -103,9 +104,7 @@ class Sender:
         if not self._write:
             return digest, "local", None
         try:
-            frame = self._codecs.run(
-                lambda codec: self._store.make_frame(digest, plain, where.width, codec.encoder, codec.decoder)
-            )
+            frame = self._codecs.run(lambda codec: self._store.make_frame(digest, plain, where.width, codec))
         except IntegrityError as error:
             raise IntegrityError(
                 f"a chunk of {where.path} does not come out of its frame as it went in ({error}): "
@@ -121,7 +120,7 @@ class Sender:
         while not self._anew and (rest := self._not_missing()):
             self._listen(events.Phase("lookup"))
             condemned = {digest for digest in rest if depended_on and self._is_condemned(digest)}
-            gone = rest.keys() - self._store.present(rest, self._limits) | condemned
+            gone = rest.keys() - lookup.stored_chunks(self._store, rest, self._limits) | condemned
             for digest in gone:
                 self._miss(digest)
             if not gone or not self._write:
@@ -150,7 +149,7 @@ class Sender:
             plain = where.read(room.view(where.size))
             if plain is None:
                 raise IntegrityError("the file became shorter")
-            return self._store.make_frame(digest, plain, where.width, codec.encoder, codec.decoder)
+            return self._store.make_frame(digest, plain, where.width, codec)
         except (IntegrityError, OSError) as error:
             raise CacheError(
                 f"{where.path} changed after it was hashed ({error}): publish again when its writer is done, "

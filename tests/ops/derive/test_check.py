@@ -14,7 +14,7 @@ import cas
 from cas import refs
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
 from cas.formats.digest import hex_of
-from cas.formats.frame import Decoder, Encoder
+from cas.formats.frame import Codec, Decoder
 from cas.formats.manifest import ChunkRef, Derived, Manifest
 from cas.ops.derive.check import check
 from cas.refs.reference import Reference
@@ -36,7 +36,7 @@ def derived(directory_store: Store, tmp_path: Path) -> Store:
 
 def put(store: Store, plain: bytes) -> ChunkRef:
     digest = hex_of(plain)
-    store.put_frame(digest, store.make_frame(digest, plain, None, Encoder(), Decoder()))
+    store.put_frame(digest, store.make_frame(digest, plain, None, Codec()))
     return ChunkRef(digest, len(plain))
 
 
