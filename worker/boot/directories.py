@@ -1,4 +1,7 @@
-"""Where a worker keeps its model: the first directory that passes real checks, or the one that holds it already."""
+"""Where a worker keeps its model: the first directory that passes real checks, or the one that holds it already.
+
+Each directory also remembers the last version that was restored into it, for a boot that no store answers.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cas.config import CacheDirs
 from cas.errors import CacheError, CasError
@@ -16,11 +20,15 @@ from cas.local.directory import Directory, LinksUnsupported
 from cas.parallel import BackgroundCall
 from worker.boot.environment import hub_of
 
+if TYPE_CHECKING:
+    from cas.refs.reference import Resolved
+    from cas.store.store import Store
+
 # A volume whose server is gone lets a call wait for ever.
 _ANSWERS_WITHIN = 10.0
 _KEPT_FREE = 10  # percent of the file system of `/`: below that RunPod takes a worker for unfit
 _PROBE = bytes(64 * 1024)
-_SCRATCH = ".cas-worker"
+_OWN = ".cas-worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +118,37 @@ def missing(manifest: Manifest, directory: Path) -> int:
     return max(1, lacks - begun) if lacks else 0
 
 
+def last_version(directory: Path, model: str) -> Resolved | None:
+    """Return the last version of a model that `directory` was given; None when nothing readable says so."""
+    from cas.refs.lock_file import read_lock
+
+    try:
+        found = read_lock(_last_version_file(directory, model))
+    except CasError:
+        return None
+    return found if found.manifest.model == model else None
+
+
+def write_last_version(directory: Path, version: Resolved, store: Store) -> None:
+    """Write into `directory` that this version was restored there last.
+
+    Two requests to the store, and none where that is written already.
+
+    Raises:
+        CasError: the file cannot be written, or the store cannot be read.
+    """
+    from cas.refs.lock_file import write_lock
+
+    model = version.manifest.model
+    last = last_version(directory, model)
+    if last is None or last.digest != version.digest:
+        write_lock(version.exact, store, _last_version_file(directory, model))
+
+
+def _last_version_file(directory: Path, model: str) -> Path:
+    return directory / _OWN / f"{model}.json"
+
+
 def _taken(parts: Path) -> int:
     try:
         return sum(path.stat().st_blocks * 512 for path in parts.iterdir())
@@ -120,7 +159,7 @@ def _taken(parts: Path) -> int:
 def _examined(path: Path) -> Finding:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with Directory.open(path, (_SCRATCH,)) as scratch, scratch.temporary_name() as name:
+        with Directory.open(path, (_OWN,)) as scratch, scratch.temporary_name() as name:
             with fs.disk_errors(path), scratch.file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
                 fs.write_all(fd, _PROBE)
                 durable = _kept(path, fd)

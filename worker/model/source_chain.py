@@ -29,7 +29,7 @@ from cas.ops.restore.receipts import ReceiptWriter, Step
 from cas.refs.reference import DEFAULT_TAG, Resolved, parse_reference, resolve
 from cas.refs.selection import Choice, choose
 from cas.store.store import Store, open_store
-from worker.boot import directories, environment, kept
+from worker.boot import directories, environment
 from worker.boot.directories import Ranked
 from worker.boot.messages import Bytes, Ended, Restored, Source
 from worker.boot.settings import Settings
@@ -173,7 +173,7 @@ class Chain:
             tell(self._outcome(kind, store.url, place, done, self._choice.reason))
             if self._choice.lock is None:
                 with contextlib.suppress(CasError):
-                    kept.keep(place.path, self._resolved, store)
+                    directories.write_last_version(place.path, self._resolved, store)
             if recorder:
                 boot = self._ended() or Ended(())
                 steps = (Step(step.name, round(step.seconds, 6)) for step in boot.steps)
@@ -182,7 +182,7 @@ class Chain:
     def _known(self, choice: Choice) -> Resolved | None:
         """A version named by its digest that a directory was given before: no store need be asked for it."""
         digest = parse_reference(choice.reference).digest
-        found = (kept.recall(path, self._settings.model) for path in self._paths)
+        found = (directories.last_version(path, self._settings.model) for path in self._paths)
         return next((version for version in found if version and version.digest == digest), None)
 
     def _restore(self, version: Resolved, store: Store, listen: cas.events.Listener) -> tuple[Ranked, cas.Restored]:
@@ -208,7 +208,7 @@ class Chain:
         Where the store says that what somebody asked for by name is not there, no other version will.
         """
         named = self._choice is not None and not _is_latest(self._choice)
-        found = [(path, self._resolved or kept.recall(path, self._settings.model)) for path in self._paths]
+        found = [(path, self._resolved or directories.last_version(path, self._settings.model)) for path in self._paths]
         for path, version in found:
             exact = parse_reference(self._choice.reference).digest if self._choice and self._choice.reference else None
             if version is None or (exact and not version.digest.startswith(exact)):

@@ -12,11 +12,11 @@ from worker.boot import messages
 
 CODE = """
 import runpy
-from worker.boot import kept
-def recall(directory, model):
+from worker.boot import directories
+def last_version(directory, model):
     password = "verysecret"
     raise {error}
-kept.recall = recall
+directories.last_version = last_version
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 
@@ -39,7 +39,7 @@ def test_it_names_the_places_in_our_code_and_no_value(error: str, told: str, sta
 
 def test_one_that_comes_after_the_model_is_a_line_in_the_log(station: Station) -> None:
     exact = station.publish()
-    code = CODE.replace("kept.recall = recall", "kept.keep = lambda *_: recall(1, 2)")
+    code = CODE.replace(".last_version = last_version", ".write_last_version = lambda *_: last_version(1, 2)")
     code = code.format(error="KeyError('verysecret')")
     out, err = whole_output(station.start("-c", code, str(station.directories[0])))
     (line,) = out.splitlines()

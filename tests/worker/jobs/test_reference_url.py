@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from tests.worker.jobs.web import Web, answer, make_certificate, redirect, trickle
 from worker.errors import BadRequest
-from worker.jobs.addresses import is_public
-from worker.jobs.reference_url import Limits, checked, fetch
+from worker.jobs.reference_url import Limits, checked, fetch, is_public
 
 AUDIO = b"RIFF" + bytes(range(256)) * 40
 SECRET = "?signature=hush"
