@@ -1,4 +1,4 @@
-"""One inference at a time: jobs wait for their turn, and those that nobody waits for any more never get it."""
+"""One inference at a time: jobs wait in a queue, and a job that nobody waits for any more is never begun."""
 
 from __future__ import annotations
 
@@ -13,19 +13,29 @@ from worker.errors import BadRequest
 T = TypeVar("T")
 
 
-class Turns:
-    """A single thread, begun with the first job, that does one piece of work after the other."""
+class SerialExecutor:
+    """A single thread, started with the first job, that runs one function after the other."""
 
     def __init__(self, seconds: float) -> None:
-        """seconds: that a job may take, waiting included."""
+        """Make an executor without a thread yet.
+
+        Args:
+            seconds: how long a job may take, the time in the queue included.
+        """
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="speak")
 
-    async def take(self, work: Callable[[threading.Event], T]) -> T:
-        """What `work` returns, or raises, when its turn has come.
+    async def run(self, work: Callable[[threading.Event], T]) -> T:
+        """Run `work` in the thread when all earlier jobs have ended, and return its result or raise its error.
 
-        Cancelled before, it is never begun; cancelled meanwhile, the event it was given is set and its result
-        dropped, but the next turn begins only when it has really ended. Raises BadRequest when it takes too long.
+        If the caller is cancelled while the job is queued, the job is never begun. If it is cancelled later, the
+        executor sets the job's event and drops the result; the next job still begins only when this one has ended.
+
+        Args:
+            work: gets an event, and should stop soon after that is set.
+
+        Raises:
+            BadRequest: the job took too long.
         """
         stop = threading.Event()
         future = asyncio.wrap_future(self._thread.submit(work, stop))
@@ -39,8 +49,8 @@ class Turns:
                 f"text was not spoken within {self._seconds:g} s, waiting included: send less, or add workers"
             ) from None
         finally:
-            stop.set()  # nobody waits any more, whatever the reason
+            stop.set()  # whatever the reason, nobody waits for the result any more
 
     def close(self) -> None:
-        """Ends the thread after the work in hand; what waits is not begun."""
+        """End the thread after the job that it runs; queued jobs are not begun."""
         self._thread.shutdown(wait=True, cancel_futures=True)

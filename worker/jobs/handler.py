@@ -19,7 +19,7 @@ from cas.errors import CasError, InputError
 from worker.errors import BadRequest, WorkerBroken
 from worker.jobs import reference_url
 from worker.jobs.audio_input import checked
-from worker.jobs.executor import Turns
+from worker.jobs.executor import SerialExecutor
 from worker.jobs.schema import Inline, Linked, Named, Request, parse
 from worker.log import logger
 from worker.speech.speaker import Encode, Samples, Shorten, Speaker
@@ -70,7 +70,7 @@ class Handler:
         self._encode, self._shorten = encode, shorten
         self._voices, self._upload = voices, upload
         self._progress, self._fetch = progress, fetch
-        self._turns = Turns(seconds)
+        self._executor = SerialExecutor(seconds)
 
     async def __call__(self, job: Job) -> Output:
         """The answer to a job, in one: audio or url, format, sample_rate, seconds, seed, model, timings; or error."""
@@ -102,7 +102,7 @@ class Handler:
 
     def close(self) -> None:
         """Waits for the inference in hand, and begins no other."""
-        self._turns.close()
+        self._executor.close()
 
     def _request(self, job: Job) -> Request:
         request = parse(job.get("input"))
@@ -126,7 +126,7 @@ class Handler:
             clock.lap("speak")
             return spoken.samples
 
-        samples = await self._turns.take(work)
+        samples = await self._executor.run(work)
         part = await asyncio.to_thread(self._delivered, job, request, samples, "")
         clock.lap("deliver")
         return {**part, **self._about(request), "timings": clock.seconds}
@@ -147,9 +147,9 @@ class Handler:
                 loop.call_soon_threadsafe(spoken.put_nowait, samples)
             clock.lap("speak")
 
-        turn = asyncio.ensure_future(self._turns.take(work))
-        turn.add_done_callback(lambda _: spoken.put_nowait(None))
-        turn.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits
+        speaking = asyncio.ensure_future(self._executor.run(work))
+        speaking.add_done_callback(lambda _: spoken.put_nowait(None))
+        speaking.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits
         count, seconds, payload = 0, 0.0, 0
         try:
             while (samples := await spoken.get()) is not None:
@@ -160,10 +160,10 @@ class Handler:
                     raise _too_much(payload)
                 yield {"part": count, **part, **self._about(request)}
                 count, seconds = count + 1, seconds + part["seconds"]
-            await turn
+            await speaking
         finally:
-            turn.cancel()
-            await asyncio.wait([turn])
+            speaking.cancel()
+            await asyncio.wait([speaking])
         clock.lap("deliver")
         yield {"parts": count, "seconds": round(seconds, 3), **self._about(request), "timings": clock.seconds}
 

@@ -86,7 +86,7 @@ def test_a_job_cancelled_while_it_waits_is_never_spoken() -> None:
         await until(speaker.waiting)
         waiting = asyncio.create_task(speaking(job(text="Never.")))
         later = asyncio.create_task(speaking(job(text="Later.")))
-        while len(asyncio.all_tasks()) < 4 or speaking._turns._thread._work_queue.qsize() < 2:
+        while len(asyncio.all_tasks()) < 4 or speaking._executor._thread._work_queue.qsize() < 2:
             await asyncio.sleep(0.01)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
