@@ -41,7 +41,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class RankedDirectory:
     """A directory to try, and why it comes where it does."""
 
     path: Path
@@ -66,15 +66,17 @@ def examine(paths: Iterable[Path], within: float = _ANSWERS_WITHIN) -> list[Find
 
 def room(path: Path, root: Path = Path("/")) -> int:
     """Bytes that may be written below `path`; on the file system of `root` a tenth of it stays free."""
-    place = fs.nearest_existing(path)
-    free = fs.free_bytes(place)
-    if place.stat().st_dev != root.stat().st_dev:
+    existing = fs.nearest_existing(path)
+    free = fs.free_bytes(existing)
+    if existing.stat().st_dev != root.stat().st_dev:
         return free
     whole = os.statvfs(root)
     return max(0, free - whole.f_blocks * whole.f_frsize * _KEPT_FREE // 100)
 
 
-def rank(paths: Sequence[Path], manifest: Manifest, root: Path = Path("/")) -> tuple[list[Ranked], list[Finding]]:
+def rank(
+    paths: Sequence[Path], manifest: Manifest, root: Path = Path("/")
+) -> tuple[list[RankedDirectory], list[Finding]]:
     """Directories in the order in which to restore `manifest`, and those without room for it.
 
     One that holds all of it, verified, comes first; the others keep their order. root: as for `room`.
@@ -84,7 +86,7 @@ def rank(paths: Sequence[Path], manifest: Manifest, root: Path = Path("/")) -> t
         try:
             lacks = missing(manifest, path)
             if not lacks:
-                first.append(Ranked(path, "it holds this version, verified"))
+                first.append(RankedDirectory(path, "it holds this version, verified"))
                 continue
             left = room(path, root)
         except (CasError, OSError) as error:
@@ -95,7 +97,10 @@ def rank(paths: Sequence[Path], manifest: Manifest, root: Path = Path("/")) -> t
         else:
             others.append(path)
     why = "first of CAS_CACHE_DIRS that passes the checks" if not first else "next of CAS_CACHE_DIRS"
-    ranked = [*first, *(Ranked(path, "next of CAS_CACHE_DIRS" if at else why) for at, path in enumerate(others))]
+    ranked = [
+        *first,
+        *(RankedDirectory(path, "next of CAS_CACHE_DIRS" if at else why) for at, path in enumerate(others)),
+    ]
     return ranked, small
 
 

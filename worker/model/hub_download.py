@@ -17,7 +17,7 @@ from cas.hub.source import Source, matching
 from cas.local.hf_cache import RepoCache, SnapshotFile, blob_hash
 from cas.parallel import for_each
 from worker.boot import environment
-from worker.boot.directories import Ranked
+from worker.boot.directories import RankedDirectory
 from worker.model import hub_space
 from worker.model.recorder import Recorder
 
@@ -31,7 +31,7 @@ class Brought:
     """
 
     gathered: Gathered
-    place: Ranked
+    directory: RankedDirectory
     begun: float
     asked: bool = True
 
@@ -42,7 +42,7 @@ class Brought:
 
     def snapshots(self) -> dict[str, str]:
         """The folder of each repo by its id."""
-        hub = environment.hub_of(self.place.path)
+        hub = environment.hub_of(self.directory.path)
         return {
             repo.repo_id: str(RepoCache(hub, repo.repo_type, repo.repo_id).root / "snapshots" / str(repo.commit))
             for repo in self.gathered.repos
@@ -91,7 +91,7 @@ def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], recorder:
         else:
             first = "first of CAS_CACHE_DIRS that passes the checks" if not at else "next of CAS_CACHE_DIRS"
             reason = "it holds what was downloaded before" if path in holding else first
-            return Brought(gathered, Ranked(path, reason), begun)
+            return Brought(gathered, RankedDirectory(path, reason), begun)
     if damaged:
         raise damaged
     if not failed:
@@ -149,7 +149,9 @@ def _of_others(source: Source, seeds: Sequence[Path], recorder: Recorder) -> Bro
             recorder.warn(f"{wrong[0]} cannot be verified: {hub} is of no use")
             continue
         recorder.warn(f"Hugging Face cannot be reached: running what {hub} holds, verified")
-        return Brought(gathered, Ranked(hub.parent, "it holds what the platform downloaded"), time.time(), asked=False)
+        return Brought(
+            gathered, RankedDirectory(hub.parent, "it holds what the platform downloaded"), time.time(), asked=False
+        )
     return None
 
 

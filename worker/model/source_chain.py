@@ -30,7 +30,7 @@ from cas.refs.reference import DEFAULT_TAG, Resolved, parse_reference, resolve
 from cas.refs.selection import Choice, choose
 from cas.store.store import Store, open_store
 from worker.boot import directories, environment
-from worker.boot.directories import Ranked
+from worker.boot.directories import RankedDirectory
 from worker.boot.messages import Bytes, Ended, Restored, Source
 from worker.boot.settings import Settings
 from worker.model.recorder import Recorder
@@ -167,17 +167,17 @@ class Chain:
                 within = {"reason": self._choice.reason, "within": _RECEIPT_WITHIN}
                 recorder = stack.enter_context(ReceiptWriter(store, listen, **within))  # type: ignore[arg-type]
                 listen = recorder.listen
-            place, done = self._restore(self._resolved, store, listen)
+            directory, done = self._restore(self._resolved, store, listen)
             if recorder:
                 recorder.finished(done)
-            tell(self._outcome(kind, store.url, place, done, self._choice.reason))
+            tell(self._outcome(kind, store.url, directory, done, self._choice.reason))
             if self._choice.lock is None:
                 with contextlib.suppress(CasError):
-                    directories.write_last_version(place.path, self._resolved, store)
+                    directories.write_last_version(directory.path, self._resolved, store)
             if recorder:
                 boot = self._ended() or Ended(())
                 steps = (Step(step.name, round(step.seconds, 6)) for step in boot.steps)
-                recorder.boot(steps, str(place.path), place.reason, boot.failure)
+                recorder.boot(steps, str(directory.path), directory.reason, boot.failure)
 
     def _known(self, choice: Choice) -> Resolved | None:
         """A version named by its digest that a directory was given before: no store need be asked for it."""
@@ -185,20 +185,22 @@ class Chain:
         found = (directories.last_version(path, self._settings.model) for path in self._paths)
         return next((version for version in found if version and version.digest == digest), None)
 
-    def _restore(self, version: Resolved, store: Store, listen: cas.events.Listener) -> tuple[Ranked, cas.Restored]:
+    def _restore(
+        self, version: Resolved, store: Store, listen: cas.events.Listener
+    ) -> tuple[RankedDirectory, cas.Restored]:
         ranked, small = directories.rank(self._paths, version.manifest)
         problems = [f"{finding.path}: {finding.problem}" for finding in small]
         for problem in problems:
             self._recorder.warn(f"{problem}; trying the next directory")
-        for place in ranked:
-            environment.apply(place.path)
-            seeds = [*self._settings.seeds, *(path for path in self._paths if path != place.path and path.is_dir())]
+        for directory in ranked:
+            environment.apply(directory.path)
+            seeds = [*self._settings.seeds, *(path for path in self._paths if path != directory.path and path.is_dir())]
             try:
-                return place, cas.restore(
-                    version, store, cache_dir=environment.hub_of(place.path), seeds=seeds, on_event=listen
+                return directory, cas.restore(
+                    version, store, cache_dir=environment.hub_of(directory.path), seeds=seeds, on_event=listen
                 )
             except CacheError as error:
-                problems.append(f"{place.path}: {error}")
+                problems.append(f"{directory.path}: {error}")
                 self._recorder.warn(f"{problems[-1]}; trying the next directory")
         raise CacheError(f"no directory of CAS_CACHE_DIRS takes {version.exact}: {'; '.join(problems)}")
 
@@ -218,12 +220,12 @@ class Chain:
             if directories.missing(version.manifest, path):
                 continue
             try:
-                place, done = self._restore(version, open_store("memory:"), self._recorder.listen)
+                directory, done = self._restore(version, open_store("memory:"), self._recorder.listen)
             except CasError:
                 continue
             reason = self._choice.reason if self._choice and self._resolved else "the last one that was restored here"
             self._recorder.warn(f"{self._why()}: running {version.exact}, which is in {path}, verified")
-            tell(self._outcome("here", str(path), place, done, reason))
+            tell(self._outcome("here", str(path), directory, done, reason))
             return True
         return False
 
@@ -248,12 +250,14 @@ class Chain:
             raise IntegrityError("; ".join([*self._causes, f"Hugging Face: {error}"])) from error
         tell(self._downloaded(brought))
 
-    def _outcome(self, source: Source, where: str, place: Ranked, done: cas.Restored, reason: str) -> Restored:
+    def _outcome(
+        self, source: Source, where: str, directory: RankedDirectory, done: cas.Restored, reason: str
+    ) -> Restored:
         return Restored(
             source=source,
             where=where,
-            directory=str(place.path),
-            directory_reason=place.reason,
+            directory=str(directory.path),
+            directory_reason=directory.reason,
             version=done.reference,
             version_reason=reason,
             snapshots=done.snapshots,
@@ -276,8 +280,8 @@ class Chain:
         return Restored(
             source="hub",
             where=hub_endpoint(),
-            directory=str(brought.place.path),
-            directory_reason=brought.place.reason,
+            directory=str(brought.directory.path),
+            directory_reason=brought.directory.reason,
             version="",
             version_reason="what Hugging Face has as main",
             snapshots=brought.snapshots(),

@@ -123,7 +123,7 @@ def test_a_directory_without_any_room_may_hold_the_whole_model(
     assert [found.problem for found in examine([a, b])] == ["", ""]
     assert "no room" in examine([b])[0].note
     ranked, small = rank([a, b], manifest)
-    assert [place.path for place in ranked] == [b]
+    assert [directory.path for directory in ranked] == [b]
     assert [found.path for found in small] == [a]
 
 
@@ -134,7 +134,7 @@ def test_the_one_that_holds_the_version_wins_and_no_longer_once_it_is_edited(sta
         patched.setenv("HF_HOME", str(b))
         cas.restore("f5-tts", station.store, cache_dir=b / "hub")
     ranked, small = rank([a, b], manifest)
-    assert [(place.path, place.reason) for place in ranked] == [
+    assert [(directory.path, directory.reason) for directory in ranked] == [
         (b, "it holds this version, verified"),
         (a, "next of CAS_CACHE_DIRS"),
     ]
@@ -143,13 +143,13 @@ def test_the_one_that_holds_the_version_wins_and_no_longer_once_it_is_edited(sta
     blob.chmod(blob.stat().st_mode | stat.S_IWUSR)
     blob.write_bytes(b"")
     assert missing(manifest, b) == 600_000
-    assert [place.path for place in rank([a, b], manifest)[0]] == [a, b]
+    assert [directory.path for directory in rank([a, b], manifest)[0]] == [a, b]
 
 
 def test_a_directory_without_room_is_told_with_its_figures(station: Station, small: Path) -> None:
     manifest = put_model(open_store(station.store), FILES, model="f5-tts")
     ranked, left_out = rank([small, station.directories[0]], manifest)
-    assert [place.path for place in ranked] == [station.directories[0]]
+    assert [directory.path for directory in ranked] == [station.directories[0]]
     assert f"{TOTAL:,} bytes are to be written" in left_out[0].problem
 
 
