@@ -63,7 +63,10 @@ class CacheError(CasError):
 
 
 class SignatureError(CasError):
-    """A signature is missing, wrong or by an unknown key."""
+    """A signature is missing, wrong or by an unknown key.
+
+    Exit code 8 is reserved for this: nothing raises it yet, as no version is signed. A script may branch on it today.
+    """
 
     exit_code = 8
 

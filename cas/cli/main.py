@@ -51,7 +51,7 @@ References:  model, model:tag, model@<8+ hex>, model@blake3:<64 hex>,
              pin:deployment/model
 The store:   --store, CAS_STORE, s3://$S3_BUCKET/cas, or a folder in your data home
 Exit codes:  2 wrong call, 3 not found, 4 corrupt, 5 unknown format, 6 store,
-             7 disk or cache, 8 signature
+             7 disk or cache, 8 reserved (signature)
 """
 
 
