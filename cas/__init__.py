@@ -5,7 +5,7 @@
     cas.publish("f5-tts", cas.Source.from_repos(["SWivid/F5-TTS"]), store)
     cas.restore("f5-tts:latest", store)
 
-Names are imported when first used, so that `import cas` costs a cold start nothing.
+A name is imported when it is first used, so `import cas` costs a cold start nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cas.refs.selection import Choice, choose
     from cas.store.store import Store, open_store
 
-_HOMES = {
+_MODULES = {
     "CasError": "cas.errors",
     "Choice": "cas.refs.selection",
     "Event": "cas.events",
@@ -64,6 +64,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'cas' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)

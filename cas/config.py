@@ -1,4 +1,4 @@
-"""Settings: the user's standard variables, read once, with the defaults of the tools around us."""
+"""Settings from environment variables, with the names and defaults of the tools around us; limits of the machine."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ def store_url(given: str | None = None) -> str:
 
 
 def seed_dirs(given: Iterable[str | Path] = ()) -> tuple[Path, ...]:
-    """Folders whose files may hold chunks already: `given`, then those of CAS_SEEDS, which os.pathsep separates."""
+    """The seeds, which may already hold wanted chunks: `given`, then those of CAS_SEEDS, which os.pathsep separates."""
     named = [*given, *os.environ.get("CAS_SEEDS", "").split(os.pathsep)]
     found = (Path(os.path.expandvars(name)).expanduser().absolute() for name in named if str(name))
     return tuple(dict.fromkeys(found))
 
 
 def lease_seconds() -> int:
-    """How long others believe that somebody is at work who has stopped saying so: CAS_LEASE_SECONDS, else 600.
+    """Seconds for which a lease counts after it was last renewed: CAS_LEASE_SECONDS, else 600.
 
-    Raises InputError unless it is a number from 2 to 86,400.
+    Raises:
+        InputError: CAS_LEASE_SECONDS is not a number from 2 to 86,400.
     """
     given = os.environ.get("CAS_LEASE_SECONDS") or "600"
     if not re.fullmatch(r"[0-9]{1,5}", given) or not 2 <= int(given) <= _DAY:
@@ -44,20 +45,25 @@ def lease_seconds() -> int:
 
 
 def receipt_wanted() -> bool:
-    """Whether CAS_RECEIPT asks restores for receipts: any value but empty, 0, false, no or off does."""
+    """Whether CAS_RECEIPT turns receipts on: any value but empty, 0, false, no or off does."""
     return os.environ.get("CAS_RECEIPT", "").strip().lower() not in ("", "0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
 class CacheDirs:
-    """Where Hugging Face keeps things. hub: the hub cache (HF_HUB_CACHE); home: HF_HOME."""
+    """The directories of Hugging Face's clients.
+
+    Attributes:
+        hub: the hub cache (HF_HUB_CACHE).
+        home: HF_HOME.
+    """
 
     hub: Path
     home: Path
 
 
 def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
-    """The directories huggingface_hub would use, or `cache_dir` as the hub cache.
+    """The directories that huggingface_hub would use, or `cache_dir` as the hub cache.
 
     HF_HUB_CACHE > HUGGINGFACE_HUB_CACHE > HF_HOME/hub, as in huggingface_hub.constants; HF_HOME defaults to
     XDG_CACHE_HOME/huggingface. With an explicit hub cache named `hub` and no HF_HOME, home is its parent.
@@ -73,22 +79,23 @@ def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
 
 
 def environment(dirs: CacheDirs) -> dict[str, str]:
-    """The variables under which Hugging Face clients find a restored model and ask no hub for it."""
+    """The variables with which Hugging Face clients find a restored model, and send no request to a hub."""
     return {"HF_HOME": str(dirs.home), "HF_HUB_CACHE": str(dirs.hub), "HF_HUB_OFFLINE": "1"}
 
 
 def hub_endpoint() -> str:
-    """Where the hub is, as it may be shown: HF_ENDPOINT without user, password, query and fragment."""
+    """The hub's address as messages may show it: HF_ENDPOINT without user, password, query and fragment."""
     given = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     scheme, _, rest = given.rpartition("://")
     address, *after = re.split(r"[?#]", rest, maxsplit=1)
-    # Where a password may have these characters in it, nobody can say what is address and what is secret.
+    # An @ after # or ? may belong to a password with these characters: then the address cannot be told from the
+    # secret, and nothing is shown.
     shown = "…" if "@" in "".join(after) else address.rpartition("@")[2]
     return f"{scheme}://{shown}" if scheme else shown
 
 
 def without_secrets(text: str) -> str:
-    """`text` in which HF_ENDPOINT, as a client's own words quote it, is as it may be shown."""
+    """`text`, such as a client's error message, with HF_ENDPOINT and other URLs as messages may show them."""
     given = (os.environ.get("HF_ENDPOINT") or "").rstrip("/")
     text = text.replace(given, hub_endpoint().rstrip("/")) if given else text
     return _USER.sub("://", text)
@@ -96,10 +103,13 @@ def without_secrets(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of the machine a verb may use.
+    """How much of the machine an operation may use.
 
-    budget: bytes of chunks in flight. requests: requests in flight. workers: chunks coded at once. uploads: chunks that
-    are coded or on their way to the store, each of which is held twice while it is sent.
+    Attributes:
+        budget: bytes of chunks in flight.
+        requests: requests in flight.
+        uploads: chunks that are being encoded or sent; memory holds each of them twice while it is sent.
+        workers: chunks that are encoded or decoded at once.
     """
 
     budget: int = field(default_factory=lambda: default_budget())  # noqa: PLW0108 (defined below)
@@ -109,18 +119,21 @@ class Limits:
 
 
 def default_budget() -> int:
-    """256 MiB, or an eighth of the memory this container may use when that is less."""
+    """Bytes of chunks in flight: 256 MiB, or an eighth of the container's memory limit (32 MiB at least) if less."""
     limit = memory_limit()
     return 256 * MIB if limit is None else max(32 * MIB, min(256 * MIB, limit // 8))
 
 
 def default_workers() -> int:
-    """One a core, 2 to 8, and no more than the memory allows: coding a chunk takes five buffers of 8 MiB."""
+    """Chunks to encode or decode at once: one per core, 2 to 8, and no more than the memory allows.
+
+    Encoding a chunk takes five buffers of 8 MiB.
+    """
     return max(1, min(8, max(2, usable_cores()), default_budget() // (32 * MIB)))
 
 
 def memory_limit() -> int | None:
-    """Bytes of memory the control group allows (version 2, then 1), None when it sets no limit."""
+    """Bytes of memory that the control group (version 2, then 1) allows; None when it sets no limit."""
     for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             text = Path(name).read_text().strip()
@@ -132,7 +145,7 @@ def memory_limit() -> int | None:
 
 
 def usable_cores() -> int:
-    """Cores this process may run on."""
+    """Processor cores that this process may run on."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 

@@ -1,7 +1,18 @@
-"""Every error a caller can meet, each with the exit code a script can branch on.
+"""Every error that a caller can meet, each with the exit code that a script can branch on.
 
-A message names the thing, the place and the next step. It never carries a secret: no query
-string, header or credential reaches an error text.
+| exit code | class | meaning |
+|---|---|---|
+| 1 | CasError | unexpected |
+| 2 | InputError | the call is wrong |
+| 3 | NotFoundError | the store does not have the thing |
+| 4 | IntegrityError | bytes are damaged |
+| 5 | FormatError | unknown version, malformed or hostile |
+| 6 | StoreError | the store cannot be reached, or refuses |
+| 7 | CacheError | the local disk or cache directory |
+| 8 | SignatureError | reserved: nothing raises it yet |
+
+A message names the thing, where it is and the next step. It never carries a secret: no query string, header or
+credential reaches an error text.
 """
 
 from __future__ import annotations
@@ -9,14 +20,14 @@ from __future__ import annotations
 import errno
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What an operating system says when a disk or a quota is full: DiskFull here."""
+"""The errno values by which an operating system reports a full disk or quota; we raise DiskFull for them."""
 
 NO_PERMISSION = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
-"""What it says when something may not be written."""
+"""The errno values by which an operating system refuses a write."""
 
 
 class CasError(Exception):
-    """Base of all errors this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
     exit_code = 1
 
@@ -28,13 +39,13 @@ class InputError(CasError):
 
 
 class NotFoundError(CasError):
-    """The store was asked and answered that the thing does not exist."""
+    """The store was reached, and says that the thing does not exist."""
 
     exit_code = 3
 
 
 class IntegrityError(CasError):
-    """Bytes are not what their name says."""
+    """Bytes do not hash to their name."""
 
     exit_code = 4
 
@@ -46,10 +57,10 @@ class FormatError(CasError):
 
 
 class StoreError(CasError):
-    """The store could not be asked, or refused to answer.
+    """The store cannot be reached, or refuses the request.
 
     Attributes:
-        code: the S3 error code, or else the HTTP status, that the server answered with; empty when none came.
+        code: the S3 error code of the server's response, or else its HTTP status; empty without a response.
     """
 
     exit_code = 6
@@ -57,7 +68,7 @@ class StoreError(CasError):
 
 
 class CacheError(CasError):
-    """The local disk or cache directory is in the way."""
+    """The local disk or cache directory prevents the work."""
 
     exit_code = 7
 
@@ -72,7 +83,7 @@ class SignatureError(CasError):
 
 
 class Transient(StoreError):
-    """The store failed in a way that usually passes: worth another try."""
+    """The store failed in a way that usually passes: another try may succeed."""
 
 
 class Unreachable(Transient):
@@ -80,7 +91,7 @@ class Unreachable(Transient):
 
 
 class Stalled(Transient):
-    """A request moved too few bytes for too long and was cut."""
+    """A request moved too few bytes for too long, and was cut."""
 
 
 class AccessDenied(StoreError):
@@ -108,7 +119,10 @@ class ObjectMissing(NotFoundError):
 
 
 class ObjectExists(StoreError):
-    """A create-only write met an object of that key, or a conflict about it: the outcome is unknown."""
+    """A create-only write met an object of the same key, or a conflict about it.
+
+    The outcome is unknown: the object may be our own, from an attempt whose response was lost.
+    """
 
     def __init__(self, key: str, where: str) -> None:
         super().__init__(f"object {key} already exists in {where}")
@@ -127,7 +141,7 @@ class ObjectTooLarge(FormatError):
 
 
 class StoreMissing(NotFoundError):
-    """There is no store at the place that was asked."""
+    """There is no store at the given URL or path."""
 
     def __init__(self, where: str) -> None:
         super().__init__(f"there is no store at {where}: check --store or CAS_STORE, or make one with `cas publish`")
@@ -135,11 +149,11 @@ class StoreMissing(NotFoundError):
 
 
 class RefUnset(NotFoundError):
-    """A tag or pin was never set, which is not the same as one that somebody removed."""
+    """A tag or pin was never set, which is not the same as a removed one."""
 
 
 class ManifestMissing(NotFoundError):
-    """The store does not hold a version of this digest."""
+    """The store has no version of this digest."""
 
     def __init__(self, model: str, digest: str, where: str) -> None:
         super().__init__(f"model {model} has no version {digest} in {where}: see `cas ls {model}`")
@@ -147,7 +161,7 @@ class ManifestMissing(NotFoundError):
 
 
 class ChunkMissing(NotFoundError):
-    """A manifest names a chunk that the store does not hold."""
+    """A manifest names a chunk that the store does not have."""
 
     def __init__(self, digest: str, where: str) -> None:
         super().__init__(
@@ -158,7 +172,7 @@ class ChunkMissing(NotFoundError):
 
 
 class ChunkCorrupt(IntegrityError):
-    """A stored chunk does not decode to the bytes its name promises."""
+    """A stored chunk does not decode to bytes that hash to its name."""
 
     def __init__(self, digest: str, where: str, reason: str) -> None:
         super().__init__(
@@ -180,7 +194,7 @@ class ManifestCorrupt(IntegrityError):
 
 
 class RefMoved(StoreError):
-    """Somebody else moved the same ref: meanwhile, or at the same moment, and their entry won."""
+    """Somebody else moved the same ref, before us or at the same moment, and their entry won."""
 
     def __init__(self, ref: str, winner: str, expected: str | None = None) -> None:
         what = (
@@ -193,4 +207,4 @@ class RefMoved(StoreError):
 
 
 class DiskFull(CacheError):
-    """There is not enough room for what a restore would write."""
+    """The free disk space is less than what a restore would write."""

@@ -1,4 +1,8 @@
-"""What happened, told once: the progress bar, the log, the receipt and the tests all listen here."""
+"""Events: what an operation reports while it runs.
+
+An operation reports each event once, to one listener. The progress bar, the log, the receipt and the tests are
+listeners.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Base of everything a verb reports."""
+    """Base of everything that an operation reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase(Event):
-    """A verb entered a phase.
+    """An operation entered a phase.
 
-    name: one word, such as `download`, `hash`, `lookup`, `upload`, `plan`, `fetch`, `link`.
-    total: plain bytes the phase will report through `Moved`, 0 when it moves none.
+    Attributes:
+        name: one word, such as `download`, `hash`, `lookup`, `upload`, `plan`, `fetch`, `link`.
+        total: plain bytes that the phase will report through `Moved`; 0 when it moves none.
     """
 
     name: str
@@ -25,9 +30,11 @@ class Phase(Event):
 
 @dataclass(frozen=True, slots=True)
 class Resolved(Event):
-    """It is known which version a verb works on.
+    """An operation has found out which version it works on.
 
-    reference: names it for ever. total: plain bytes of its files.
+    Attributes:
+        reference: names the version for ever, as `model@blake3:<64 hex>`.
+        total: plain bytes of the version's files.
     """
 
     reference: str
@@ -36,10 +43,13 @@ class Resolved(Event):
 
 @dataclass(frozen=True, slots=True)
 class Moved(Event):
-    """Bytes of one chunk are done.
+    """The work on the bytes of one chunk is done.
 
-    plain: bytes of the files themselves. wire: bytes that crossed the store's connection.
-    source: `store` for fetched or uploaded, `local` for reused, `present` for already in the store.
+    Attributes:
+        plain: plain bytes.
+        wire: bytes that crossed the connection to the store.
+        source: `store` for fetched or uploaded bytes, `local` for reused ones, `present` for those that the store
+            already has.
     """
 
     plain: int
@@ -49,14 +59,14 @@ class Moved(Event):
 
 @dataclass(frozen=True, slots=True)
 class Noted(Event):
-    """Something a person following along wants to know; shown with -v."""
+    """A detail for a person who follows the work; the command line shows it with -v."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Warned(Event):
-    """Something went otherwise than wished, and the work went on: what, and the cause."""
+    """Something failed and the work goes on; the text says what, and the cause."""
 
     text: str
 
@@ -65,4 +75,4 @@ Listener = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """A listener for callers who do not listen."""
+    """A listener that does nothing, for callers who want no events."""

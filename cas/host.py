@@ -1,4 +1,4 @@
-"""The machine and who works on it: what a speed may depend on, who moved a ref, and nothing that is secret."""
+"""Facts about this machine and its user: what a restore's speed may depend on, and who moves a ref. No secrets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,17 @@ _PACKAGES = ("obstore", "huggingface_hub")
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """One machine or container. memory: bytes that its control group allows. gpus: names; without a driver none.
+    """One machine or container, as a receipt records it.
 
-    pod, datacenter: RUNPOD_POD_ID and RUNPOD_DC_ID where they are set.
+    Attributes:
+        hostname: the host's name.
+        cores: processor cores that this process may run on.
+        memory: bytes that the control group allows; None without a limit.
+        kernel: name and release of the operating system's kernel.
+        python: version of Python.
+        gpus: names of the NVIDIA GPUs; empty without a driver.
+        pod: RUNPOD_POD_ID, if set.
+        datacenter: RUNPOD_DC_ID, if set.
     """
 
     hostname: str
@@ -35,7 +43,11 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def facts(gpus: Path = _GPUS) -> Host:
-    """What this machine says of itself. gpus: where the NVIDIA driver lists its devices."""
+    """The facts about this machine.
+
+    Args:
+        gpus: the directory in which the NVIDIA driver lists its devices.
+    """
     return Host(
         hostname=socket.gethostname(),
         cores=config.usable_cores(),
@@ -49,7 +61,7 @@ def facts(gpus: Path = _GPUS) -> Host:
 
 
 def versions() -> dict[str, str]:
-    """Of this program and of the packages that its speed depends on, where they are installed; imports none of them."""
+    """Versions of this program and of the installed packages that its speed depends on, without importing them."""
     from importlib import metadata
 
     found = {"model-cas": __version__}
@@ -62,7 +74,10 @@ def versions() -> dict[str, str]:
 
 
 def deployment() -> str:
-    """CAS_DEPLOYMENT, else RUNPOD_ENDPOINT_ID, else the host's name, as a valid name."""
+    """The deployment's name: CAS_DEPLOYMENT, else RUNPOD_ENDPOINT_ID, else the host's name.
+
+    Characters that names may not have become dashes.
+    """
     named = os.environ.get("CAS_DEPLOYMENT") or os.environ.get("RUNPOD_ENDPOINT_ID") or socket.gethostname()
     name = re.sub(r"[^A-Za-z0-9._-]", "-", named).lstrip("._-")[:96]
     return name if re.match(NAME_PATTERN, name) else "unnamed"
@@ -80,7 +95,7 @@ def _gpu_names(folder: Path) -> tuple[str, ...]:
 
 
 def whoami() -> str:
-    """user@host, for the record of who moved a ref."""
+    """`user@host`, which a ref's log records as who moved it."""
     import getpass
 
     try:
