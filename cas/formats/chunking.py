@@ -1,8 +1,8 @@
-"""Where a file is cut into chunks, so that what did not change is the same chunk in the next version.
+"""Where a file is cut into chunks, so that unchanged bytes are the same chunks in the next version.
 
-Formats that name their tensors are cut at tensors, whatever grew or moved before them; anything else
-every 8 MiB. The format is told by content, not by name. A file that only looks like a known format
-is cut every 8 MiB: boundaries are an economy, never a condition of correctness.
+A file whose format names its tensors is cut at its tensors, however much the bytes before them grow or move. Any other
+file is cut every 8 MiB. The content tells the format, not the file's name. A file that only resembles a known format is
+cut every 8 MiB: boundaries save storage and traffic, and nothing is incorrect if they lie elsewhere.
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ CHUNK = 8 * 1024 * 1024
 """Plain bytes of the largest chunk written today."""
 
 LARGE = 1024 * 1024
-"""A tensor of this size starts a chunk of its own; smaller neighbours share one until it is this large."""
+"""Bytes: a tensor of this size starts a chunk of its own; smaller neighbours share a chunk until it is this large."""
 
 
 class Span(NamedTuple):
-    """One chunk to be: its place in the file, and bytes per element (None: not told by the format)."""
+    """One future chunk of a file.
+
+    Attributes:
+        offset: where it begins in the file, in bytes.
+        size: its bytes.
+        width: bytes per element; None when the format does not tell.
+    """
 
     offset: int
     size: int
@@ -29,7 +35,7 @@ class Span(NamedTuple):
 
 
 def spans(file: BinaryIO, size: int) -> list[Span]:
-    """The chunks of an open file of `size` bytes, in order and without gaps; none for an empty file."""
+    """The future chunks of an open file of `size` bytes, in order and without gaps; none for an empty file."""
     runs = tensor_files.runs(file, size)
     if runs is None:
         return list(_every_8_mib(Run(0, size, None)))

@@ -1,6 +1,6 @@
-"""BLAKE3-256 names: of chunks (over their plain bytes) and of manifests (over their encoded bytes).
+"""BLAKE3-256 digests, which name chunks (digest of the plain bytes) and manifests (digest of the encoded bytes).
 
-Inside documents and keys a digest is 64 lower-case hex digits; people read and write `blake3:` + hex.
+Inside documents and keys a digest is 64 lower-case hex digits; people read and write `blake3:` before them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def hex_of(data: Buffer) -> str:
 
 
 def named(digest: str) -> str:
-    """The form people see: `blake3:` before 64 hex digits."""
+    """The form of a digest that people see: `blake3:` before its 64 hex digits."""
     return PREFIX + digest
 
 

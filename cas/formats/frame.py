@@ -1,8 +1,8 @@
 """How a chunk is stored: a header that says how to decode it, then one ordinary zstd frame.
 
-The header is a skippable zstd frame (RFC 8878, section 3.1.2), so `zstd -d` decodes the whole. All
-integers are little-endian; docs/design.md has the table. A frame is untrusted until decoded: every size
-it claims is checked against what the manifest promised before any memory is taken for it.
+The header is a skippable zstd frame (RFC 8878, section 3.1.2), so `zstd -d` decodes the whole. All integers are
+little-endian; docs/design.md has the table. A frame is untrusted: every size that it claims is compared with the size
+in the manifest before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ MAX_CHUNK = 64 * 1024 * 1024
 """Plain bytes of the largest chunk a reader accepts."""
 
 LEVEL = 1
-"""Default zstd level: higher ones gain under 1 % on planed weights and cost several times the time."""
+"""Default zstd level: higher levels gain under 1 % on byte planes of weights and take several times as long."""
 
-# Planes of floats hold no matches worth having: the few that chance brings cost more to write down than they save, and
-# to look for them takes longer than the rest. So little is remembered of what came before: smaller and twice as fast
-# (docs/decisions/0013-zstd-for-planes.md).
+# Planes of floats contain only matches by chance: to encode them costs more bytes than they save, and to search for
+# them takes longer than all other work. So zstd gets a tiny hash table of earlier bytes: the result is smaller, and
+# made twice as fast (docs/decisions/0013-zstd-for-planes.md).
 _FOR_PLANES = {"strategy": zstandard.STRATEGY_FAST, "min_match": 7, "hash_log": 6}
 _from_level = zstandard.ZstdCompressionParameters.from_level
 
@@ -32,35 +32,44 @@ _TAG = b"CAS1"
 _PAYLOAD = 16
 _NO_FILTER, _BYTE_PLANES = 0, 1
 
-_SAMPLE = 256 * 1024  # a 64 KiB sample misleads zstd: it chose 0.88 where 0.84 was to be had
-_TOLERANCE = 1.005
+_SAMPLE = 256 * 1024  # bytes; with a sample of 64 KiB a width was picked that shrinks to 0.88, where 0.84 was possible
+_TOLERANCE = 1.005  # the smallest width whose sample is at most 0.5 % larger than the best one wins
 _ZSTD_BLOCK = 128 * 1024  # RFC 8878, section 3.1.1.2.4
 
 
 class FrameDamaged(IntegrityError):
-    """A frame is cut short, over-long, or claims what the manifest does not."""
+    """A frame is cut short, too long, or claims another size than the manifest."""
 
 
 def largest_frame(size: int) -> int:
-    """Bytes that the frame of a chunk of `size` plain bytes can take at most (ZSTD_COMPRESSBOUND)."""
+    """The most bytes that the frame of a chunk of `size` plain bytes can have (ZSTD_COMPRESSBOUND)."""
     return _HEADER.size + size + (size >> 8) + 64 * 1024
 
 
 class Encoder:
-    """Makes frames, reusing its buffers from chunk to chunk; not safe to share between threads."""
+    """Encodes chunks into frames. It reuses its buffer for every chunk, so each thread needs its own.
+
+    Args:
+        level: zstd's compression level.
+    """
 
     def __init__(self, level: int = LEVEL) -> None:
         options: dict[str, int] = {"write_content_size": 1, "write_checksum": 0, "write_dict_id": 0}
         self._compressor = zstandard.ZstdCompressor(compression_params=_from_level(level, **options))
         tuned = _FOR_PLANES if level == LEVEL else {}
         self._planes_compressor = zstandard.ZstdCompressor(compression_params=_from_level(level, **options, **tuned))
-        self._scratch = bytearray()
+        self._buffer = bytearray()
 
     def encode(self, plain: Buffer, width: int | None = None) -> bytearray:
-        """The frame of `plain`, in memory that a Decoder may use in place.
+        """Return the frame of a chunk, in memory that a Decoder may use in place.
 
-        width: bytes per element where the file's format tells it (1: no planes), None to pick by sample.
-        Raises ValueError for a width outside 1..255 or a chunk over MAX_CHUNK.
+        Args:
+            plain: the chunk's plain bytes.
+            width: bytes per element where the file's format tells it (1: no planes); None to pick a width by
+                compressing a sample.
+
+        Raises:
+            ValueError: the width is outside 1..255, or the chunk is larger than MAX_CHUNK.
         """
         if len(plain) > MAX_CHUNK:
             raise ValueError(f"a chunk has at most {MAX_CHUNK} bytes, not {len(plain)}")
@@ -70,15 +79,15 @@ class Encoder:
             width = self._sampled_width(plain)
         kind = _BYTE_PLANES if width > 1 else _NO_FILTER
         frame = bytearray(_HEADER.pack(_MAGIC, _PAYLOAD, _TAG, kind, width, 0, len(plain)))
-        frame += self._compressor_for(width, len(plain)).compress(self._planed(plain, width))
+        frame += self._compressor_for(width, len(plain)).compress(self._split_into_planes(plain, width))
         return frame
 
-    def _planed(self, plain: Buffer, width: int) -> Buffer:
+    def _split_into_planes(self, plain: Buffer, width: int) -> Buffer:
         if width == 1:
             return plain
         from cas.formats import planes
 
-        self._scratch, target = _at_least(self._scratch, len(plain))
+        self._buffer, target = _grown(self._buffer, len(plain))
         planes.split(plain, width, target)
         return target
 
@@ -90,19 +99,20 @@ class Encoder:
         return next(width for width, size in sizes.items() if size <= good_enough)
 
     def _compressed(self, sample: memoryview, width: int, size: int) -> int:
-        data, compressor = self._planed(sample, width), self._compressor_for(width, size)
-        # A chunk's planes fill whole blocks of zstd with one kind of byte. Those of a sample are shorter and would
-        # share blocks, which hides what they gain: each is compressed by itself.
+        data, compressor = self._split_into_planes(sample, width), self._compressor_for(width, size)
+        # Each plane of a whole chunk fills blocks of zstd by itself. The planes of a sample are shorter and would share
+        # blocks, which hides what they gain: so each of them is compressed by itself.
         step = max(1, len(data) // (width if len(data) < size else 1))
         return sum(len(compressor.compress(data[at : at + step])) for at in range(0, len(data), step))
 
     def _compressor_for(self, width: int, size: int) -> zstandard.ZstdCompressor:
-        # Smaller planes share zstd's blocks, where one kind of byte is told from another by matches alone.
+        # Planes that are smaller than a block of zstd share blocks. There, zstd tells the bytes of one plane from those
+        # of another by matches alone, so these chunks need the compressor that searches for matches.
         return self._planes_compressor if width > 1 and size >= width * _ZSTD_BLOCK else self._compressor
 
 
 class Decoder:
-    """Opens frames, reusing its buffers from chunk to chunk; not safe to share between threads."""
+    """Decodes frames. It reuses its buffers for every frame, so each thread needs its own."""
 
     def __init__(self) -> None:
         self._decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_CHUNK)
@@ -111,17 +121,22 @@ class Decoder:
         self._frame = bytearray()
 
     def decode(self, frame: Buffer, size: int) -> memoryview:
-        """The `size` plain bytes of `frame`, valid until the next call.
+        """Return the plain bytes of a frame; they are valid until the next call. The caller must hash them.
 
-        frame: nobody else may use it meanwhile, unless it is read-only, which costs a copy. Raises FrameDamaged when it
-        is not whole or not of that size, FormatError when a newer version wrote it. The bytes are
-        not yet trusted: the caller hashes them.
+        Args:
+            frame: the frame; no other thread may use it during the call, because the decoder writes to it for a moment.
+                A read-only frame is copied first.
+            size: plain bytes of the chunk, as the manifest gives them.
+
+        Raises:
+            FrameDamaged: the frame is not whole, or not of that size.
+            FormatError: a newer version wrote it.
         """
         view = memoryview(frame)
         width = _read_header(view, size)
         body = view[_HEADER.size :]
         _check_body(body, size)
-        self._plain, plain = _at_least(self._plain, size)
+        self._plain, plain = _grown(self._plain, size)
         if width == 1:
             self._inflate(body, plain)
         else:
@@ -131,23 +146,23 @@ class Decoder:
     def _inflate_planes(self, view: memoryview, width: int, plain: memoryview) -> None:
         from cas.formats import planes
 
-        room = view
+        buffer = view
         if view.readonly:
-            self._frame, room = _at_least(self._frame, len(view))
-            room[:] = view
+            self._frame, buffer = _grown(self._frame, len(view))
+            buffer[:] = view
         try:
-            # The header of a frame is as long as what Blosc wants before the body.
-            if planes.unpack(room[_HEADER.size - planes.BEFORE :], width, plain):
+            # Blosc needs a header of its own before the zstd frame; ours is as long, and lends its bytes.
+            if planes.unpack(buffer[_HEADER.size - planes.HEADER_SIZE :], width, plain):
                 return
         except ValueError as error:
             raise FrameDamaged(f"zstd says: {error}") from error
-        self._planes, planed = _at_least(self._planes, len(plain))
-        self._inflate(view[_HEADER.size :], planed)
-        planes.join(planed, width, plain)
+        self._planes, separate = _grown(self._planes, len(plain))
+        self._inflate(view[_HEADER.size :], separate)
+        planes.join(separate, width, plain)
 
     def _inflate(self, body: memoryview, out: memoryview) -> None:
-        # readinto() a buffer that holds the whole frame lets zstd write straight into it: twice as fast as
-        # decompress(), which returns fresh memory each time.
+        # readinto() with a buffer for all plain bytes lets zstd write straight into it: twice as fast as decompress(),
+        # which allocates memory each time.
         with self._decompressor.stream_reader(body) as reader:
             done = 0
             try:
@@ -160,21 +175,28 @@ class Decoder:
 
 
 class Codec:
-    """An encoder and a decoder with their buffers: what one thread needs to make frames and to open them."""
+    """An encoder and a decoder with their buffers: all that one thread needs for frames.
+
+    Attributes:
+        encoder: makes frames.
+        decoder: opens frames.
+    """
 
     def __init__(self) -> None:
         self.encoder, self.decoder = Encoder(), Decoder()
 
 
 def decode(frame: Buffer, size: int) -> bytes:
-    """The plain bytes of one frame, for callers who open just one; see Decoder.decode."""
+    """Return the plain bytes of a frame, for callers who decode only one; see Decoder.decode."""
     return bytes(Decoder().decode(frame, size))
 
 
 def claimed_size(frame: Buffer) -> int:
-    """Plain bytes that a frame says it holds, for who has no manifest to ask; believe it when they are hashed.
+    """The number of plain bytes that a frame claims, for callers without a manifest, who must hash what it decodes to.
 
-    Raises FrameDamaged when it is no frame or claims more than MAX_CHUNK, FormatError when a newer version wrote it.
+    Raises:
+        FrameDamaged: this is no frame, or it claims more than MAX_CHUNK.
+        FormatError: a newer version wrote it.
     """
     view = memoryview(frame)
     claimed = int(_HEADER.unpack_from(view)[-1]) if len(view) >= _HEADER.size else 0
@@ -185,7 +207,7 @@ def claimed_size(frame: Buffer) -> int:
 
 
 def _read_header(view: memoryview, size: int) -> int:
-    """The element width to undo; raises when the header is not ours or promises another size."""
+    """The width of the byte planes, 1 without planes; raises when the header is wrong or claims another size."""
     if len(view) < _HEADER.size:
         raise FrameDamaged(f"frame of {len(view)} bytes is shorter than its header")
     magic, payload, tag, kind, width, reserved, claimed = _HEADER.unpack_from(view)
@@ -204,7 +226,7 @@ def _read_header(view: memoryview, size: int) -> int:
 
 
 def _check_body(body: memoryview, size: int) -> None:
-    """Refuses, before decoding, a zstd frame that is not exactly one whole frame of `size` bytes."""
+    """Raise FrameDamaged, before anything is decoded, unless this is exactly one whole zstd frame of `size` bytes."""
     try:
         known = zstandard.get_frame_parameters(body)
         header = zstandard.frame_header_size(body)
@@ -221,7 +243,10 @@ def _check_body(body: memoryview, size: int) -> None:
 
 
 def _end_of_blocks(body: memoryview, at: int) -> int:
-    """Where the last block ends (RFC 8878, section 3.1.1.2): python-zstandard ignores what follows it."""
+    """Where the last block ends (RFC 8878, section 3.1.1.2).
+
+    The caller compares it with the frame's end, because python-zstandard ignores bytes after the last block.
+    """
     while True:
         if at + 3 > len(body):
             raise FrameDamaged(f"zstd frame is cut short at byte {len(body)}")
@@ -232,8 +257,8 @@ def _end_of_blocks(body: memoryview, at: int) -> int:
             return at
 
 
-def _at_least(buffer: bytearray, size: int) -> tuple[bytearray, memoryview]:
-    """`buffer`, or a larger one, and a view of its first `size` bytes."""
+def _grown(buffer: bytearray, size: int) -> tuple[bytearray, memoryview]:
+    """`buffer` if it has `size` bytes, else a new one, and a view of its first `size` bytes."""
     if len(buffer) < size:
         buffer = bytearray(size)
     return buffer, memoryview(buffer)[:size]

@@ -1,8 +1,8 @@
 """The manifest: every file of one model version and its chunks, as immutable JSON named by its digest.
 
-Version 1. Its JSON Schema is generated from these types into manifests/schema/manifest-1.json.
-Reading is strict: bytes are capped before parsing, unknown fields and versions are refused, and a
-manifest that passes `parse` names only safe paths and sizes that add up.
+This is version 1. Its JSON Schema is generated from these types into manifests/schema/manifest-1.json; the docstrings
+and descriptions of the types are part of it. Reading is strict: the size is limited before parsing, unknown fields and
+versions are refused, and a manifest that passes `parse` names only safe paths and sizes that add up.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from cas.formats.frame import MAX_CHUNK
 VERSION = 1
 
 MAX_MANIFEST = 16 * 1024 * 1024
-"""Encoded bytes of the largest manifest that is read: chunks of 8 MiB for a model of 1.6 TB."""
+"""Encoded bytes of the largest manifest that is read: enough for the chunks of 8 MiB of a model of 1.6 TB."""
 
 MAX_CHUNKS = 200_000
+"""Chunks of the largest manifest that is read; a chunk counts each time that it is named."""
 
-# Below HF_HOME: the hub cache with its own rules, the user's tokens, and our part files.
-_NOT_FOR_FILES = ("hub", "token", "stored_tokens", ".cas")
+# Names below HF_HOME that no plain file may have: the hub cache with its own rules, the user's tokens, our part files.
+_RESERVED_NAMES = ("hub", "token", "stored_tokens", ".cas")
 
 # In Python alone, $ also matches before a last newline: hence (?!\n).
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?!\n)$"
@@ -103,22 +104,22 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     annotations: Annotated[dict[Text, Text], Meta(max_length=256)] = {}
 
     def all_files(self) -> Iterator[RepoFile | PlainFile]:
-        """Every file, repos first, in the manifest's order."""
+        """Yield every file in the manifest's order, those of repos first."""
         for repo in self.repos:
             yield from repo.files
         yield from self.files
 
     def chunks(self) -> dict[str, int]:
-        """Plain size of every distinct chunk by its digest, in order of first use."""
+        """Plain size in bytes of every distinct chunk by its digest, in order of first use."""
         return {chunk.digest: chunk.size for file in self.all_files() for chunk in file.chunks}
 
     @property
     def plain_size(self) -> int:
-        """Bytes of all files together."""
+        """Plain bytes of all files together."""
         return sum(file.size for file in self.all_files())
 
     def content(self) -> tuple[object, ...]:
-        """What the version consists of, without when, by whom or after what it was made."""
+        """What the version consists of, without when, by whom and from which parent it was made."""
         return (self.model, self.repos, self.files, self.derived, self.annotations)
 
 
@@ -127,7 +128,15 @@ class _Versioned(Struct):
 
 
 def check_name(name: str, what: str) -> str:
-    """`name` itself; raises InputError unless it is a valid model, tag or deployment name."""
+    """Return `name` if it is a valid name.
+
+    Args:
+        name: what the user calls a model, tag or deployment.
+        what: which of the three it is, as the error message says it.
+
+    Raises:
+        InputError: the name is not valid.
+    """
     if not re.fullmatch(NAME_PATTERN.strip("^$"), name):
         raise InputError(
             f"{what} {name!a} is not a name: use letters, digits, '.', '_' and '-', at most 96, "
@@ -144,15 +153,15 @@ def timestamp(at: datetime.datetime) -> str:
 
 
 def now() -> str:
-    """The present moment as documents write it."""
+    """The present moment as documents write it: UTC, to the second (RFC 3339)."""
     return timestamp(datetime.datetime.now(datetime.UTC))
 
 
 def encode(manifest: Manifest) -> bytes:
     """The one encoding of a manifest: fields in declared order, annotations sorted, no white space.
 
-    Raises FormatError when the manifest breaks a rule that readers enforce: nothing is written that
-    could not be read again.
+    Raises:
+        FormatError: the manifest breaks a rule that readers enforce. So nothing is written that cannot be read again.
     """
     data = msgspec.json.encode(manifest, order="deterministic")
     parse(data)
@@ -160,9 +169,10 @@ def encode(manifest: Manifest) -> bytes:
 
 
 def parse(data: bytes) -> Manifest:
-    """A manifest from its bytes.
+    """The manifest that `data` encodes.
 
-    Raises FormatError when it is too large, of an unknown version, malformed, or names an unsafe path.
+    Raises:
+        FormatError: it is too large, of an unknown version or malformed, or it names an unsafe path.
     """
     if len(data) > MAX_MANIFEST:
         raise FormatError(f"manifest of {len(data)} bytes is over the limit of {MAX_MANIFEST}")
@@ -180,7 +190,7 @@ def parse(data: bytes) -> Manifest:
 
 
 def digest_of(manifest: Manifest) -> str:
-    """The digest (64 hex) that names a manifest: that of its encoding."""
+    """The digest (64 hex) that names a manifest: the digest of its encoding."""
     return hex_of(encode(manifest))
 
 
@@ -188,7 +198,7 @@ def schema() -> dict[str, object]:
     """The JSON Schema of a manifest, generated from the types above."""
     generated = msgspec.json.schema(Manifest)
     whole = generated["$defs"]["Manifest"]
-    # Defaults are for who makes a manifest; a written one has every field.
+    # Defaults serve code that makes a manifest. A written manifest has every field, so the schema requires every field.
     whole["required"] = list(whole["properties"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -204,11 +214,11 @@ def _check(manifest: Manifest) -> None:
         paths.check_tree(file.path for file in repo.files)
     roots = [f"{repo.repo_type}/{repo.repo_id}" for repo in manifest.repos]
     paths.check_tree(f"{root}/{repo.commit}" for root, repo in zip(roots, manifest.repos, strict=True))
-    # A repo may come at two commits, but a ref of it names one.
+    # A manifest may name a repo at two commits, but each ref of the repo names one commit.
     paths.check_tree(f"{root}/{ref}" for root, repo in zip(roots, manifest.repos, strict=True) for ref in repo.refs)
     paths.check_tree(file.path for file in manifest.files)
     for file in manifest.files:
-        if file.path.split("/")[0].casefold() in _NOT_FOR_FILES:
+        if file.path.split("/")[0].casefold() in _RESERVED_NAMES:
             raise FormatError(f"path {file.path!a} is Hugging Face's or ours below HF_HOME: refusing the manifest")
     _check_sizes(manifest.all_files())
 

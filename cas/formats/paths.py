@@ -1,8 +1,8 @@
-"""Which file paths a manifest may name, and which a pattern means. A manifest is hostile until proven otherwise.
+"""Which file paths a manifest may name, and which paths a glob pattern matches.
 
-A path must mean the same file below the same root on POSIX and on Windows, and no two paths of one
-tree may be the same file anywhere. Source of the Windows rules: Microsoft, "Naming Files, Paths, and
-Namespaces".
+A manifest is hostile until proven otherwise. A path must mean the same file below the same root on POSIX and on
+Windows, and no two paths of one tree may be the same file on any system. Source of the Windows rules: Microsoft,
+"Naming Files, Paths, and Namespaces".
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from os.path import commonprefix
 from cas.errors import FormatError
 
 MAX_PATH = 1024
-"""Bytes of a path in UTF-8; S3 keys end there too."""
+"""The most bytes of a path in UTF-8; S3 keys have the same limit."""
 
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
 
 def check_path(path: str) -> None:
-    """Raises FormatError unless `path` is a relative, normalised path, safe on POSIX and Windows."""
+    """Raise FormatError unless `path` is relative, normalised, and safe on POSIX and Windows."""
     try:
         encoded = path.encode()
     except UnicodeEncodeError:
@@ -33,42 +33,45 @@ def check_path(path: str) -> None:
         raise _refused(path, f"has {len(encoded)} bytes; 1 to {MAX_PATH} are allowed")
     if found := _FORBIDDEN.search(path):
         raise _refused(path, f"contains {found.group()!r}")
-    for part in path.split("/"):
-        if part in ("", ".", ".."):
-            raise _refused(path, f"has the part {part!r}")
-        if len(part.encode()) > 255:
+    for component in path.split("/"):
+        if component in ("", ".", ".."):
+            raise _refused(path, f"has the part {component!r}")
+        if len(component.encode()) > 255:
             raise _refused(path, "has a part of more than 255 bytes")
-        if part[-1] in ". ":
-            raise _refused(path, f"has the part {part!r}, whose end Windows drops")
-        if _RESERVED.match(part):
-            raise _refused(path, f"has the part {part!r}, a device name on Windows")
+        if component[-1] in ". ":
+            raise _refused(path, f"has the part {component!r}, whose end Windows drops")
+        if _RESERVED.match(component):
+            raise _refused(path, f"has the part {component!r}, a device name on Windows")
 
 
 def check_tree(paths: Iterable[str]) -> None:
-    """Raises FormatError when two paths would be one file, or one path a file and a folder at once.
+    """Raise FormatError when two paths would be one file, or one path would be a file and a directory at once.
 
-    Twins by case or by Unicode normalisation count: they are one file on macOS and Windows.
+    Two paths that differ only in case or Unicode normalisation are refused: they are one file on macOS and Windows.
     """
     tree = []
     for path in paths:
         check_path(path)
         tree.append((f"{_folded(path)}/", path))
-    # With "/" at the end, whatever a folder holds comes in one row, so that only neighbours need comparing. A table
-    # of all folders could outgrow memory.
+    # Each path ends with "/" here, so everything in one directory is consecutive after sorting, and comparing each path
+    # with the next is enough. A table of all directories could outgrow memory.
     tree.sort()
     for (folded, path), (next_folded, next_path) in pairwise(tree):
         if next_folded == folded:
             raise _refused(next_path, f"is the same file as {_shown(path)} on some systems")
         if next_folded.startswith(folded):
             raise _refused(next_path, f"needs {_shown(path)} to be a folder, which is a file")
-        shared = commonprefix((folded, next_folded)).count("/")  # noqa: RUF071 (by character: a "/" ends a part)
+        shared = commonprefix((folded, next_folded)).count("/")  # noqa: RUF071 (by character: a "/" ends a component)
         folder, next_folder = path.split("/")[:shared], next_path.split("/")[:shared]
         if folder != next_folder:
             raise _refused(next_path, f"has a folder that is {_shown('/'.join(folder))} on some systems")
 
 
 def _folded(path: str) -> str:
-    """Equal for caseless, canonically equivalent texts (Unicode 16, section 3.13, D145); keeps every "/"."""
+    """A form that is equal for paths that differ only in case or normalisation; it has every "/" of `path`.
+
+    Source: Unicode 16, section 3.13, D145 (canonical caseless matching).
+    """
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 
@@ -76,18 +79,22 @@ def _shown(path: str) -> str:
     return ascii(path if len(path) <= 120 else path[:117] + "...")
 
 
-def matching(paths: Iterable[str], patterns: Sequence[str]) -> tuple[set[str], list[str]]:
-    """The paths that a glob pattern matches, as huggingface_hub matches them; and the patterns without a match."""
-    everything = set(paths)
-    found: set[str] = set()
+def match_patterns(paths: Iterable[str], patterns: Sequence[str]) -> tuple[set[str], list[str]]:
+    """Match paths against glob patterns by huggingface_hub's rules.
+
+    Returns:
+        The paths that match any pattern, and the patterns that match no path.
+    """
+    every_path = set(paths)
+    matched: set[str] = set()
     unmatched = []
     for pattern in patterns:
         whole = pattern + "*" if pattern.endswith("/") else pattern
-        matched = {path for path in everything if fnmatch.fnmatchcase(path, whole)}
-        found |= matched
-        if not matched:
+        found = {path for path in every_path if fnmatch.fnmatchcase(path, whole)}
+        matched |= found
+        if not found:
             unmatched.append(pattern)
-    return found, unmatched
+    return matched, unmatched
 
 
 def _refused(path: str, reason: str) -> FormatError:

@@ -1,11 +1,11 @@
 """Byte planes: all first bytes of the elements, then all second bytes, and so on.
 
-The shuffle filter of HDF5 and Blosc. Exponent bytes of trained floats repeat while mantissa bytes do
-not; side by side they compress better and decode faster than interleaved (docs/performance.md).
+This is the shuffle filter of HDF5 and Blosc. Exponent bytes of trained floats repeat while mantissa bytes do not; plane
+by plane they compress better and decode faster than interleaved (docs/performance.md).
 
 C-Blosc (inside numcodecs) undoes zstd and planes in one call, with SIMD, at almost twice the speed of zstd and numpy
-one after the other. `unpack` borrows that: a Blosc 1 chunk of one block, compressed with zstd and not split, is 24
-bytes and then exactly the zstd frame of the planes (c-blosc, README_CHUNK_FORMAT.rst).
+one after the other. `unpack` makes use of that: a Blosc 1 chunk of one block, compressed with zstd and not split, is a
+header of 24 bytes and then exactly the zstd frame of the planes (c-blosc, README_CHUNK_FORMAT.rst).
 """
 
 from __future__ import annotations
@@ -17,45 +17,54 @@ from numcodecs import blosc
 
 from cas.formats.digest import Buffer
 
-# Elements per block, so that one block's planes and output stay in a core's second-level cache.
+# Elements per block: so few that one block's planes and output stay in a core's second-level cache.
 BLOCK = 64 * 1024
 
-# Version of the format, version of its zstd part, flags, element width; plain, block and whole size, where the
-# block begins, how long it is.
-_CHUNK = struct.Struct("<BBBBIIIII")
+# Blosc's header: version of the format, version of its zstd codec, flags, element width; plain size, block size, size
+# of the whole chunk, offset of the block, length of the block.
+_BLOSC_HEADER = struct.Struct("<BBBBIIIII")
 _SHUFFLED_ZSTD_WHOLE = 0x01 | 4 << 5 | 0x10
 
-BEFORE = _CHUNK.size
-"""Bytes that `unpack` needs for itself before a zstd frame."""
+HEADER_SIZE = _BLOSC_HEADER.size
+"""Bytes before a zstd frame over which `unpack` writes Blosc's header for a moment."""
 
 
 def split(plain: Buffer, width: int, out: memoryview) -> None:
-    """Writes the planes of `plain` to `out` (same size); the `size mod width` last bytes stay as they are."""
+    """Write the planes of `plain` to `out` (same size); the last `size mod width` bytes stay as they are."""
     _transpose(plain, width, out, splitting=True)
 
 
 def join(planes: Buffer, width: int, out: memoryview) -> None:
-    """Undoes `split`: writes the plain bytes of `planes` to `out` (same size)."""
+    """Undo `split`: write the plain bytes of `planes` to `out` (same size)."""
     _transpose(planes, width, out, splitting=False)
 
 
-def unpack(room: memoryview, width: int, out: memoryview) -> bool:
-    """Writes the plain bytes of a zstd frame of planes to `out`; False where Blosc would take it for something else.
+def unpack(buffer: memoryview, width: int, out: memoryview) -> bool:
+    """Write the plain bytes of a zstd frame of planes to `out`.
 
-    room: BEFORE bytes, which are kept, and then the zstd frame, whose content size is that of `out`. Raises ValueError
-    when zstd finds it damaged.
+    Args:
+        buffer: HEADER_SIZE bytes, which are overwritten and then restored, and the zstd frame after them. Its content
+            size is the size of `out`.
+        width: bytes per element.
+        out: where the plain bytes go.
+
+    Returns:
+        False, with nothing written, when Blosc would misread the frame: use zstd and `join` then.
+
+    Raises:
+        ValueError: zstd finds the frame damaged.
     """
-    body, size = len(room) - BEFORE, len(out)
+    body, size = len(buffer) - HEADER_SIZE, len(out)
     if not 0 < body < size:
-        return False  # a block that is not smaller is taken for one stored as it is
-    kept = bytes(room[:BEFORE])
-    _CHUNK.pack_into(room, 0, 2, 1, _SHUFFLED_ZSTD_WHOLE, width, size, size, len(room), 20, body)
+        return False  # Blosc takes a block that is not smaller than its content for an uncompressed one
+    overwritten = bytes(buffer[:HEADER_SIZE])
+    _BLOSC_HEADER.pack_into(buffer, 0, 2, 1, _SHUFFLED_ZSTD_WHOLE, width, size, size, len(buffer), 20, body)
     try:
-        blosc.decompress(room, out)
+        blosc.decompress(buffer, out)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
     finally:
-        room[:BEFORE] = kept
+        buffer[:HEADER_SIZE] = overwritten
     return True
 
 

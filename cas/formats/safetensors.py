@@ -1,7 +1,8 @@
-"""Reads and writes the header of a safetensors file, strictly: every byte of the file belongs to exactly one tensor.
+"""Read and write the header of a safetensors file, strictly: every byte of the data belongs to exactly one tensor.
 
 Source: the format (github.com/huggingface/safetensors, README) and what its reader refuses (safetensors/src/tensor.rs,
-`Metadata::validate`). cas/tensorfiles.py looks at the same header for where to cut, and there anything goes.
+`Metadata::validate`). cas/formats/tensor_files.py reads the same header to find boundaries; it has the same limits and
+is lenient otherwise.
 """
 
 from __future__ import annotations
@@ -14,16 +15,14 @@ import msgspec
 from msgspec import Meta
 
 from cas.errors import FormatError
-
-# As cas/tensorfiles.py has them: a file beyond is not cut at its tensors.
-MAX_HEADER = 32 * 1024 * 1024
-MAX_TENSORS = 1 << 18
+from cas.formats.tensor_files import MAX_HEADER, MAX_TENSORS
 
 _Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 _METADATA = "__metadata__"
 
-# A type that is not here belongs to a newer version of the format; its tensors' sizes cannot be checked.
+# Bits per element. A type that is missing here belongs to a newer version of the format; the size of its tensors is
+# not checked.
 _BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
@@ -33,7 +32,15 @@ _BITS = {
 
 
 class Tensor(NamedTuple):
-    """A tensor as the header names it. start, end: its place in bytes after the header."""
+    """A tensor as the header describes it.
+
+    Attributes:
+        name: the tensor's name.
+        dtype: its element type, such as `F32`.
+        shape: its extents.
+        start: where its bytes begin, counted from the end of the header.
+        end: where they end, counted likewise.
+    """
 
     name: str
     dtype: str
@@ -43,13 +50,19 @@ class Tensor(NamedTuple):
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Bytes of the tensor's data."""
         return self.end - self.start
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A whole header. tensors: in its order, which need not be that of their bytes. data: where those begin."""
+    """A whole header.
+
+    Attributes:
+        tensors: the tensors in the header's order, which may differ from the order of their bytes.
+        metadata: the entries of `__metadata__`; None without it.
+        data: where the tensors' bytes begin in the file.
+    """
 
     tensors: tuple[Tensor, ...]
     metadata: dict[str, str] | None
@@ -63,7 +76,15 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 def length(first: bytes, size: int) -> int:
-    """Bytes that the header takes up with its length, from the file's first 8 (of `size`); raises FormatError."""
+    """Bytes of the header and of the length before it.
+
+    Args:
+        first: the file's first 8 bytes.
+        size: bytes of the whole file.
+
+    Raises:
+        FormatError: the header is longer than the file, or too long to be read.
+    """
     claimed = int.from_bytes(first, "little")
     if len(first) != 8 or claimed > size - 8:
         raise FormatError("its header is longer than the file")
@@ -73,9 +94,14 @@ def length(first: bytes, size: int) -> int:
 
 
 def parse(head: bytes, size: int) -> Header:
-    """The header from a file's first bytes, as many as `length` says, of `size` in all.
+    """The parsed header of a file.
 
-    Raises FormatError when it is malformed, or tensors overlap, leave gaps or do not fit their shapes.
+    Args:
+        head: the file's first bytes, as many as `length` returns.
+        size: bytes of the whole file.
+
+    Raises:
+        FormatError: the header is malformed, or tensors overlap, leave gaps or do not fit their shapes.
     """
     text = memoryview(head)[8:]
     if head[8:9] != b"{" or head.count(b"{") > MAX_TENSORS:
@@ -96,7 +122,7 @@ def parse(head: bytes, size: int) -> Header:
 
 
 def render(tensors: Iterable[Tensor], metadata: Mapping[str, str] | None) -> bytes:
-    """The bytes before the data: the length and the header, padded with spaces to a multiple of 8."""
+    """The bytes of a file before its data: the length, and the header, padded with spaces to a multiple of 8."""
     header: dict[str, object] = {} if metadata is None else {_METADATA: metadata}
     for tensor in tensors:
         header[tensor.name] = _Entry(tensor.dtype, tensor.shape, (tensor.start, tensor.end))
@@ -106,7 +132,7 @@ def render(tensors: Iterable[Tensor], metadata: Mapping[str, str] | None) -> byt
 
 
 def element_size(dtype: str) -> int:
-    """Bytes of one element; 1 for types that are smaller or unknown."""
+    """Bytes of one element of a type; 1 for types that are smaller or unknown."""
     return max(1, _BITS.get(dtype, 8) // 8)
 
 

@@ -1,8 +1,8 @@
-"""Reads just enough of safetensors, zip (torch, npz) and GGUF files to know where their tensors lie.
+"""Read just enough of safetensors, zip (torch, npz) and GGUF files to know where their tensors lie.
 
-Sources: the safetensors format (github.com/huggingface/safetensors, README), APPNOTE.TXT 6.3.10
-(zip), and ggml's docs/gguf.md. Nothing here loads a tensor or unpickles anything. A file may come from a
-stranger: what is read of it is bounded, whatever it claims.
+Sources: the safetensors format (github.com/huggingface/safetensors, README), APPNOTE.TXT 6.3.10 (zip), and ggml's
+docs/gguf.md. Nothing here loads a tensor or unpickles anything. A file is untrusted: the bytes that are read of it are
+bounded, whatever it claims.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-# Bytes of a safetensors header, a zip's directory or a GGUF's key-value pairs (a vocabulary of 200,000 tokens
-# takes 13 MiB), and tensors of a file. One with more is cut every 8 MiB.
-_MAX_HEADER = 32 * 1024 * 1024
-_MAX_TENSORS = 1 << 18
+MAX_HEADER = 32 * 1024 * 1024
+"""The most bytes that are read of a safetensors header, a zip's directory or a GGUF's key-value pairs (a vocabulary of
+200,000 tokens takes 13 MiB). A file with more is cut every 8 MiB."""
+
+MAX_TENSORS = 1 << 18
+"""The most tensors that are read of a file. A file with more is cut every 8 MiB."""
 
 _SAFETENSORS_WIDTHS = {
     "F64": 8, "I64": 8, "U64": 8, "C64": 4, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
 }  # fmt: skip
 
 _ZIP_TAIL = 22 + 65535  # the end record, and the longest comment after it
-_ZIP64 = 0xFFFFFFFF  # "see the zip64 field"
-_STORED = 0
-_SIZES_FOLLOW = 0x08
+_ZIP64 = 0xFFFFFFFF  # in place of a value: the zip64 field holds it
+_STORED = 0  # method of a member that is not compressed
+_SIZES_FOLLOW = 0x08  # flag of a member: its sizes and CRC stand after its data
 
-# ggml_type ids of plain element types; the others are quantised blocks without a uniform element.
+# ggml_type id of unquantised types -> bytes per element; the other types are blocks without a uniform element.
 _GGUF_WIDTHS = {0: 4, 1: 2, 24: 1, 25: 2, 26: 4, 27: 8, 28: 8, 30: 2}
 _GGUF_SCALARS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
 _GGUF_STRING, _GGUF_ARRAY = 8, 9
@@ -36,7 +38,14 @@ _GGUF_ALIGNMENT = 32
 
 
 class Run(NamedTuple):
-    """Bytes that belong together: a tensor with its padding, or (`alone`) what precedes the first."""
+    """Bytes of a file that belong together: a tensor and its padding, or the bytes before the first tensor.
+
+    Attributes:
+        offset: where they begin in the file, in bytes.
+        size: how many they are.
+        width: bytes per element; None when the format does not tell.
+        alone: they share no chunk with their neighbours.
+    """
 
     offset: int
     size: int
@@ -45,18 +54,18 @@ class Run(NamedTuple):
 
 
 class _Unknown(Exception):
-    """The file is not, or not soundly, of the format it resembles."""
+    """The file is not of the format that it resembles, or is damaged."""
 
 
 class _Tensor(msgspec.Struct, frozen=True, gc=False):
-    """An entry of a safetensors header. Both fields are absent in `__metadata__`."""
+    """An entry of a safetensors header; the entry `__metadata__` has neither field."""
 
     dtype: str = ""
     data_offsets: tuple[int, int] = (0, 0)
 
 
 def runs(file: BinaryIO, size: int) -> list[Run] | None:
-    """The runs of a tensor file from byte 0 to `size`, or None when it is of no known format."""
+    """The runs of a tensor file, which cover it from byte 0 to `size`; None when it is of no known format."""
     file.seek(0)
     magic = file.read(9)
     try:
@@ -74,7 +83,7 @@ def runs(file: BinaryIO, size: int) -> list[Run] | None:
 
 
 def _between(starts: Iterable[tuple[int, int | None]], size: int) -> list[Run]:
-    """Runs from each start to the next; whatever follows a tensor (padding, a zip's records) stays with it."""
+    """Runs from each start to the next, so that what follows a tensor (padding, a zip's records) stays with it."""
     ordered = sorted(dict(starts).items())
     if not ordered or ordered[0][0] < 0 or ordered[-1][0] > size:
         raise _Unknown
@@ -88,17 +97,17 @@ def _between(starts: Iterable[tuple[int, int | None]], size: int) -> list[Run]:
 
 def _safetensors(file: BinaryIO, size: int) -> list[tuple[int, int | None]]:
     length = int.from_bytes(_at(file, 0, 8), "little")
-    if length > min(_MAX_HEADER, size - 8):
+    if length > min(MAX_HEADER, size - 8):
         raise _Unknown
     text = _at(file, 8, length)
-    if text.count(b"{") > _MAX_TENSORS:
+    if text.count(b"{") > MAX_TENSORS:
         raise _Unknown
     header = msgspec.json.decode(text, type=dict[str, _Tensor])
     data = 8 + length
     return [
         (data + tensor.data_offsets[0], _SAFETENSORS_WIDTHS.get(tensor.dtype, 1))
         for tensor in header.values()
-        if tensor.data_offsets[0] < tensor.data_offsets[1]  # an empty one would lend its width to the next
+        if tensor.data_offsets[0] < tensor.data_offsets[1]  # an empty tensor would give its width to the next one
     ] or [(data, None)]
 
 
@@ -107,16 +116,16 @@ def _zip(file: BinaryIO, size: int) -> list[tuple[int, int | None]]:
     starts: list[tuple[int, int | None]] = [(start, None)]
     at = 0
     while at < len(directory):
-        if len(starts) > _MAX_TENSORS:
+        if len(starts) > MAX_TENSORS:
             raise _Unknown
-        signature, method, plain, stored, name, extra, comment, member = struct.unpack_from(
+        signature, method, unpacked, packed, name, extra, comment, member = struct.unpack_from(
             "<4s6xH8xIIHHH8xI", directory, at
         )
         if signature != b"PK\x01\x02":
             raise _Unknown
         if member == _ZIP64:
             fields = directory[at + 46 + name : at + 46 + name + extra]
-            member = _zip64_offset(fields, (plain == _ZIP64) + (stored == _ZIP64))
+            member = _zip64_offset(fields, (unpacked == _ZIP64) + (packed == _ZIP64))
         at += 46 + name + extra + comment
         signature, flags, name, extra = struct.unpack("<4s2xH18xHH", _at(file, member, 30))
         if signature != b"PK\x03\x04":
@@ -124,14 +133,14 @@ def _zip(file: BinaryIO, size: int) -> list[tuple[int, int | None]]:
         if method == _STORED:
             starts.append((member + 30 + name + extra, None))
         if not flags & _SIZES_FOLLOW:
-            # The CRC stands in this header, not after the data: the header changes with its own member
-            # and must not spoil the chunk of the member before it.
+            # The CRC stands in this header, not after the data. So the header changes with its own member, and must
+            # not change the chunk of the member before it: it starts a run.
             starts.append((member, None))
     return starts
 
 
 def _zip_directory(file: BinaryIO, size: int) -> tuple[int, bytes]:
-    """Place and bytes of the central directory (APPNOTE.TXT, sections 4.3.12 to 4.3.16)."""
+    """Offset and bytes of the central directory (APPNOTE.TXT, sections 4.3.12 to 4.3.16)."""
     tail = _at(file, max(0, size - _ZIP_TAIL), min(size, _ZIP_TAIL))
     end = tail.rfind(b"PK\x05\x06")
     if end < 0:
@@ -143,13 +152,13 @@ def _zip_directory(file: BinaryIO, size: int) -> tuple[int, bytes]:
         signature, length, start = struct.unpack("<4s36xQQ", _at(file, record, 56))
         if signature != b"PK\x06\x06":
             raise _Unknown
-    if length > _MAX_HEADER:
+    if length > MAX_HEADER:
         raise _Unknown
     return start, _at(file, start, length)
 
 
 def _zip64_offset(extra: bytes, before: int) -> int:
-    """Where a member begins, from its zip64 field: the value after `before` other ones (APPNOTE.TXT, 4.5.3)."""
+    """Where a member begins, from its zip64 field: the value after `before` other values (APPNOTE.TXT, 4.5.3)."""
     at = 0
     while True:
         kind, length = struct.unpack_from("<HH", extra, at)
@@ -160,11 +169,11 @@ def _zip64_offset(extra: bytes, before: int) -> int:
 
 
 def _gguf(file: BinaryIO) -> list[tuple[int, int | None]]:
-    # Parsed from memory, so that a hostile count ends where the header does.
+    # The header is parsed from memory, so that a hostile count runs into the header's end.
     file.seek(4)
-    head = io.BytesIO(file.read(_MAX_HEADER))
+    head = io.BytesIO(file.read(MAX_HEADER))
     version, tensors, pairs = struct.unpack("<IQQ", head.read(20))
-    if version not in (2, 3) or tensors > _MAX_TENSORS:
+    if version not in (2, 3) or tensors > MAX_TENSORS:
         raise _Unknown
     alignment = _GGUF_ALIGNMENT
     for _ in range(pairs):
@@ -203,21 +212,21 @@ def _gguf_skip(head: io.BytesIO, kind: int) -> None:
 
 def _gguf_string(head: io.BytesIO) -> bytes:
     (length,) = struct.unpack("<Q", head.read(8))
-    if length > _MAX_HEADER:
+    if length > MAX_HEADER:
         raise _Unknown
     return head.read(length)
 
 
 def _gguf_forward(head: io.BytesIO, size: int) -> None:
-    if size > _MAX_HEADER:
+    if size > MAX_HEADER:
         raise _Unknown
     head.seek(size, 1)
 
 
 def _at(file: BinaryIO, offset: int, size: int) -> bytes:
-    """Exactly `size` bytes from `offset` on; raises _Unknown where the file has them not."""
+    """Exactly `size` bytes from `offset` on; raises _Unknown when the file is too short."""
     if offset >= 1 << 62:
-        raise _Unknown  # beyond what seek() takes
+        raise _Unknown  # larger than seek() accepts
     file.seek(offset)
     data = file.read(size)
     if len(data) != size:

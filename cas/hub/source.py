@@ -120,7 +120,7 @@ def matching(files: Iterable[str], include: Sequence[str], where: str) -> set[st
     """
     if not include:
         return set(files)
-    found, unmatched = paths.matching(files, include)
+    found, unmatched = paths.match_patterns(files, include)
     if unmatched:
         raise InputError(f"pattern {unmatched[0]!r} matches no file of {where}")
     return found

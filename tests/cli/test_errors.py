@@ -1,4 +1,4 @@
-"""Wrong calls and bad places: one clear line that names the thing and the next step, and the right exit code."""
+"""Wrong calls, stores and paths: one line that names the thing and the next step, and the right exit code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CAS = [sys.executable, "-m", "cas"]
 
 
 def check(done: subprocess.CompletedProcess[str], code: int, *told: str) -> None:
-    """One line, nothing on standard output, all of `told` in it."""
+    """Fail unless a call ended with `code`, printed nothing on stdout, and one error line that has all of `told`."""
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -137,7 +137,7 @@ def test_a_real_server_refuses_and_no_secret_is_shown(s3_url: str, seaweed: Seaw
 
 
 def test_an_interrupted_publish_says_how_to_go_on_and_publishes_nothing(tmp_path: Path) -> None:
-    """Ctrl-C while a chunk is on its way to a server that accepts and never answers."""
+    """Press Ctrl-C while a chunk is sent to a server that accepts connections and never responds."""
     import socket
 
     tree = write_tree(tmp_path / "tree", {"w.bin": b"w" * 100})

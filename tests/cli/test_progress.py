@@ -17,7 +17,7 @@ MB = 1_000_000
 
 
 class Lines(io.StringIO):
-    """A stream that is no terminal, and says when a line has come."""
+    """A stream that is no terminal; its event `came` is set when a line is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def test_warnings_always_show_and_notes_on_request(quiet: bool, verbose: bool, w
 
 
 def on_a_terminal(*happened: events.Event, quiet: bool = False) -> str:
-    """What a terminal of 100 columns receives."""
+    """What a terminal of 100 columns receives while these events happen."""
     leader, follower = pty.openpty()
     received = bytearray()
 

@@ -1,4 +1,4 @@
-"""Frames that claim what they do not hold, made by hand after RFC 8878: a zstd library would not write them."""
+"""Frames that claim what they do not contain, made by hand after RFC 8878: a zstd library would not write them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from cas.errors import FormatError, IntegrityError
 from cas.formats import frame, planes  # noqa: F401 (planes is imported late, numpy with it: before memory is counted)
 
 SIZE = 1000
-"""What the manifest promises of each."""
+"""Plain bytes that the manifest gives for each of the frames."""
 
 _2_GIB = 1 << 31
 _BLOCK = 128 * 1024
 
 
 def header(size: int, kind: int = 0, width: int = 1, tag: bytes = b"CAS1") -> bytes:
-    """Ours, before the zstd frame."""
+    """The header of a frame, which stands before the zstd frame."""
     return struct.pack("<II4sBBHQ", 0x184D2A5C, 16, tag, kind, width, 0, size)
 
 
 def zeros(size: int) -> bytes:
-    """RLE blocks of zstd that decode to so many zeros: 4 bytes for 128 KiB."""
+    """RLE blocks of zstd that decode to `size` zeros: 4 bytes for 128 KiB."""
     sizes = [_BLOCK] * (size // _BLOCK) + [size % _BLOCK]
     words = [(length << 3 | 1 << 1 | (at == len(sizes) - 1)) for at, length in enumerate(sizes)]
     return b"".join(word.to_bytes(3, "little") + b"\0" for word in words)
@@ -30,7 +30,15 @@ def zeros(size: int) -> bytes:
 def zstd(
     blocks: bytes, claimed: int | None, *, window: int = 0x38, dictionary: int | None = None, checksum: bool = False
 ) -> bytes:
-    """A zstd frame. claimed: its content size, if it tells one. window: its window descriptor (0x38: 128 KiB)."""
+    """A zstd frame around `blocks`.
+
+    Args:
+        blocks: the blocks of the frame.
+        claimed: the content size that the frame's header gives; None for a header without one.
+        window: the window descriptor (0x38: 128 KiB).
+        dictionary: the dictionary id; None for none.
+        checksum: the header announces a checksum, which the frame lacks.
+    """
     descriptor = (0 if claimed is None else 3 << 6) | checksum << 2 | (0 if dictionary is None else 3)
     fields = bytes([descriptor, window])
     fields += b"" if dictionary is None else dictionary.to_bytes(4, "little")
@@ -78,7 +86,7 @@ CASES: Mapping[str, bytes] = {
 
 
 def refuse_all() -> None:
-    """Decodes every case; raises unless each is refused."""
+    """Decode every case, and fail unless each is refused."""
     assert frame.decode(_SOUND, SIZE) == bytes(SIZE)
     for name, data in CASES.items():
         try:

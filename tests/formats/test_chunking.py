@@ -1,4 +1,4 @@
-"""Where files are cut: everywhere covered, at tensors where there are any, and stable from version to version."""
+"""Where files are cut: the chunks cover the file, begin at tensors, and stay the same from version to version."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from cas.formats import tensor_files
 from cas.formats.chunking import CHUNK, LARGE, Span, spans
 from cas.formats.digest import hex_of
 from cas.store.store import Store
-from tests.formats.hostile_tensorfiles import CASES
-from tests.support.bounded import within
+from tests.formats.hostile_tensor_files import CASES
+from tests.support.bounded import call_within_memory
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree
 from tools.models.gguf import write_gguf
 from tools.models.safetensors import trained_like, write_safetensors
@@ -35,7 +35,7 @@ Form = Callable[[Mapping[str, Array], Path], bytes]
 
 
 def cut(data: bytes) -> list[Span]:
-    """The spans of a file's bytes, after a look that they cover it."""
+    """The spans of a file's bytes; fails unless they cover it."""
     found = spans(io.BytesIO(data), len(data))
     ends = list(accumulate((span.size for span in found), initial=0))
     assert [span.offset for span in found] == ends[:-1]
@@ -66,7 +66,7 @@ def torch_zip(tensors: Mapping[str, Array], folder: Path) -> bytes:
 
 
 class Pipe(io.BytesIO):
-    """What zipfile cannot seek in, so that it writes sizes and checksums after the data."""
+    """A file that zipfile cannot seek in, so that it writes sizes and checksums after the data."""
 
     def tell(self) -> int:
         raise OSError
@@ -259,7 +259,7 @@ def test_overlapping_tensors_are_covered() -> None:
 def test_a_hostile_header_costs_little_time_and_memory(name: str, tmp_path: Path) -> None:
     path = tmp_path / "hostile"
     path.write_bytes(CASES[name]())
-    within(160, "tests.formats.hostile_tensorfiles", "cut", str(path), seconds=20)
+    call_within_memory(160, "tests.formats.hostile_tensor_files", "cut", str(path), seconds=20)
     path.unlink()
 
 
@@ -285,15 +285,15 @@ def tensors_of(data: bytes) -> dict[str, tuple[int, int]]:
 
 
 def new_spans(before: bytes, after: bytes) -> list[Span]:
-    """Those chunks of `after` that `before` has not."""
+    """The chunks of `after` that `before` does not have."""
     known = {hex_of(before[span.offset : span.offset + span.size]) for span in cut(before)}
     return [span for span in cut(after) if hex_of(after[span.offset : span.offset + span.size]) not in known]
 
 
-def touch(found: Iterable[Span], places: Iterable[tuple[int, int]]) -> bool:
-    """Whether each span holds a byte of one of the places (begin, end)."""
-    held = list(places)
-    return all(any(begin < span.offset + span.size and span.offset < end for begin, end in held) for span in found)
+def touch(found: Iterable[Span], ranges: Iterable[tuple[int, int]]) -> bool:
+    """Whether each span contains a byte of one of the ranges (begin, end)."""
+    listed = list(ranges)
+    return all(any(begin < span.offset + span.size and span.offset < end for begin, end in listed) for span in found)
 
 
 def test_a_successor_shares_all_but_what_changed(tmp_path: Path) -> None:

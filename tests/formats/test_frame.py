@@ -1,4 +1,4 @@
-"""Frames: what is written, that it reads back, and that nothing else is believed."""
+"""Frames: their bytes are as documented, they decode to what was encoded, and everything else is refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cas.formats.planes import BLOCK
 from cas.store.layout import chunk_key
 from cas.store.store import Store
 from tests.formats.hostile_frames import CASES, SIZE, header
-from tests.support.bounded import within
+from tests.support.bounded import call_within_memory
 
 REFUSALS = (IntegrityError, FormatError)
 WIDTHS = st.one_of(st.none(), st.integers(1, 8))
@@ -33,13 +33,13 @@ TEXT = b"".join(b"%d: the quick brown fox\n" % line for line in range(20_000))
 
 
 def planes(plain: bytes, width: int) -> bytes:
-    """Byte planes as the format describes them."""
+    """The byte planes of `plain`, as docs/design.md describes them."""
     body = len(plain) - len(plain) % width
     return b"".join(plain[byte:body:width] for byte in range(width)) + plain[body:]
 
 
 def block_headers(frame: bytes) -> list[int]:
-    """Where the blocks of a frame of ours begin, after its zstd frame's own header."""
+    """The offsets in a frame at which the blocks of its zstd frame begin."""
     at = 24 + zstandard.frame_header_size(frame[24:])
     found: list[int] = []
     while at < len(frame):
@@ -128,7 +128,7 @@ def test_a_hostile_frame_is_refused(name: str) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded as Linux does it")
 def test_hostile_frames_take_no_memory() -> None:
-    within(8, "tests.formats.hostile_frames", "refuse_all")
+    call_within_memory(8, "tests.formats.hostile_frames", "refuse_all")
 
 
 @pytest.mark.parametrize("options", [{"write_checksum": True}, {"write_content_size": False}])

@@ -1,4 +1,4 @@
-"""What earlier releases wrote restores with today's code, byte for byte; see tests/golden/README.md."""
+"""Stores that earlier releases wrote restore with today's code, byte for byte; see tests/golden/README.md."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.golden import DEPLOYMENT, MODEL, ROOT, described, make
 
 
 def expected(folder: Path) -> dict[str, dict[str, dict[str, int]]]:
-    """For every reference, sha256 and size of each file by its path below HF_HOME."""
+    """For each reference, the sha256 and size of each file by its path below HF_HOME."""
     return json.loads((folder / "expected.json").read_text("utf-8"))  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""Manifests: one encoding, read strictly, and never at the price of the reader's memory."""
+"""Manifests: they have one encoding, are read strictly, and cost the reader bounded memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cas.formats.manifest import ChunkRef, Derived, Manifest, PlainFile, Repo, R
 from cas.store.layout import manifest_key
 from cas.store.store import Store
 from tests.formats.hostile_manifests import CASES
-from tests.support.bounded import within
+from tests.support.bounded import call_within_memory
 from tests.support.documents import document, encoded
 from tools import schema
 
@@ -122,7 +122,7 @@ def test_nothing_is_written_that_could_not_be_read() -> None:
 
 
 def with_chunks(*chunks: object, size: object = None) -> dict[str, Any]:
-    made = document(plain=["x"])
+    made = document(plain_files=["x"])
     made["files"][0] |= {"chunks": list(chunks), "size": sum(chunk[1] for chunk in chunks) if size is None else size}  # type: ignore[index]
     return made
 
@@ -215,7 +215,7 @@ OTHERS: dict[str, bytes] = {
 
 
 def test_the_sources_of_the_wrong_ones_are_right() -> None:
-    manifest.parse(encoded(document(repo=["a"], plain=["b"])))
+    manifest.parse(encoded(document(repo=["a"], plain_files=["b"])))
     manifest.parse(encoded(with_chunks([A, 5], [B, 6], [A, 5])))
     manifest.parse(encoded(edited(lambda m: m["repos"].append({**REPO, "commit": "1" * 40, "refs": ["other"]}))))
 
@@ -247,7 +247,7 @@ def test_an_unknown_field_is_named() -> None:
 
 
 def test_errors_stay_short() -> None:
-    for data in (b'{"version":%s}' % (b"9" * 4000), encoded(document(plain=["x" * 5000]))):
+    for data in (b'{"version":%s}' % (b"9" * 4000), encoded(document(plain_files=["x" * 5000]))):
         with pytest.raises(FormatError) as caught:
             manifest.parse(data)
         assert len(str(caught.value)) < 300
@@ -278,7 +278,7 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
 def test_a_large_manifest_costs_bounded_memory(name: str, tmp_path: Path) -> None:
     path = tmp_path / "manifest.json"
     path.write_bytes(CASES[name]())
-    within(256, "tests.formats.hostile_manifests", "read", str(path), seconds=20)
+    call_within_memory(256, "tests.formats.hostile_manifests", "read", str(path), seconds=20)
     path.unlink()
 
 
@@ -335,7 +335,7 @@ def test_a_drifted_schema_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_the_schema_describes_manifests() -> None:
     assert schema_errors(json.loads(ENCODED)) == []
-    assert schema_errors(document(repo=["a"], plain=["b"])) == []
+    assert schema_errors(document(repo=["a"], plain_files=["b"])) == []
 
 
 # What a JSON Schema cannot say: sums, clashes between values, and what is safe as a path.
@@ -349,7 +349,7 @@ def test_the_schema_refuses_what_the_reader_refuses(name: str) -> None:
 
 
 def schema_errors(value: object) -> list[str]:
-    """What a validator of JSON Schema would say, of the keywords that the schema uses."""
+    """The errors that a validator of JSON Schema would report, for the keywords that the schema uses."""
     root: dict[str, Any] = manifest.schema()
     return list(_errors(value, root, root, "$"))
 

@@ -1,4 +1,4 @@
-"""Paths a manifest may not name, and that none of them reaches the disk."""
+"""Paths that a manifest may not name: each is refused, and none of them reaches the disk."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_no_neighbour_makes_a_bad_part_good(before: str, device: str, forbidden:
 
 
 def naive(paths: Sequence[str]) -> bool:
-    """Whether no paths clash, found with a table of all files and folders."""
+    """Whether no two paths clash, found with a table of all files and directories."""
     nodes: dict[str, str] = {}
     for path in paths:
         *folders, file = accumulate(path.split("/"), "{}/{}".format)
@@ -157,24 +157,24 @@ def test_clashes_are_those_of_a_naive_check(parts: list[list[str]]) -> None:
 
 
 def attacks() -> dict[str, bytes]:
-    """Manifests with a hostile path in each place that becomes a name on disk."""
+    """Manifests with a hostile path in each field that becomes a name on disk."""
     found: dict[str, bytes] = {}
     for name, path in HOSTILE.items():
         found[f"repo: {name}"] = encoded(document(repo=["a", path]))
-        found[f"plain: {name}"] = encoded(document(plain=["a", path]))
+        found[f"plain: {name}"] = encoded(document(plain_files=["a", path]))
         found[f"ref: {name}"] = encoded(document(refs=["a", path]))
     for name, paths in CLASHES.items():
         found[f"repo: {name}"] = encoded(document(repo=paths))
-        found[f"plain: {name}"] = encoded(document(plain=paths))
+        found[f"plain: {name}"] = encoded(document(plain_files=paths))
         found[f"ref: {name}"] = encoded(document(refs=paths))
     for path in ("hub", "HUB/x", "hub/models--org--m/refs/main", "token", "Stored_Tokens", ".cas/verified.json"):
-        found[f"plain: {path}"] = encoded(document(plain=[path]))
+        found[f"plain: {path}"] = encoded(document(plain_files=[path]))
     found["repo: surrogate"] = encoded(document(repo=["x"])).replace(b'"x"', b'"\\ud800"')
     return found
 
 
 def test_what_the_attacks_are_made_from_is_sound(directory_store: Store, tmp_path: Path) -> None:
-    data = encoded(document(repo=["a", "b/c"], plain=["x/y"], refs=["main", "pr/1"]))
+    data = encoded(document(repo=["a", "b/c"], plain_files=["x/y"], refs=["main", "pr/1"]))
     restored = restore_by_hand(directory_store, data, tmp_path / "home" / "hub")
     assert read_tree(Path(restored.snapshots["org/model"])) == {"a": b"", "b/c": b""}
     assert (tmp_path / "home" / "x" / "y").read_bytes() == b""
@@ -188,7 +188,7 @@ def test_nothing_of_a_hostile_manifest_reaches_the_disk(name: str, directory_sto
 
 
 def restore_by_hand(store: Store, data: bytes, hub: Path) -> cas.Restored:
-    """Restores a manifest that may be of ill will, under its right digest."""
+    """Restore a manifest that may be hostile, under its right digest."""
     store.create()
     digest = hex_of(data)
     store.bucket.put(manifest_key("m", digest), data, Kind.MANIFEST)

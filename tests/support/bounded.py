@@ -1,4 +1,4 @@
-"""A process that may take so much memory and no more: how "bounded" is proven rather than watched."""
+"""Run a function in a process with a limit of memory: this proves that memory is bounded."""
 
 from __future__ import annotations
 
@@ -17,8 +17,16 @@ call(*words)
 """
 
 
-def within(mib: int, module: str, function: str, *words: str, seconds: float = 60) -> None:
-    """Calls `module.function(*words)` in a process that may map `mib` MiB beyond its imports; fails when that fails."""
+def call_within_memory(mib: int, module: str, function: str, *words: str, seconds: float = 60) -> None:
+    """Call `module.function(*words)` in a process of its own, and fail when the call fails.
+
+    Args:
+        mib: MiB that the process may map beyond what its imports take.
+        module: name of the module.
+        function: name of the function.
+        words: the function's arguments.
+        seconds: time limit.
+    """
     command = [sys.executable, "-c", _PROGRAM, module, function, str(mib), *words]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=seconds, check=False)
     assert not done.returncode, done.stderr

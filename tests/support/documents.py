@@ -1,4 +1,4 @@
-"""Manifests as plain JSON, to be made wrong in one place."""
+"""Manifests as Python dictionaries, which a test changes in one spot to make them wrong."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from collections.abc import Sequence
 from typing import Any
 
 EMPTY = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
-"""What git calls a file without content."""
+"""The git sha1 of an empty file."""
 
 
-def document(repo: Sequence[str] = (), plain: Sequence[str] = (), refs: Sequence[str] = ("main",)) -> dict[str, Any]:
-    """A manifest of empty files: these of one repo, these outside any, and the repo's refs."""
+def document(
+    repo: Sequence[str] = (), plain_files: Sequence[str] = (), refs: Sequence[str] = ("main",)
+) -> dict[str, Any]:
+    """A manifest whose files are all empty.
+
+    Args:
+        repo: paths of the files of its one repo.
+        plain_files: paths of the files outside any repo.
+        refs: the repo's refs.
+    """
     return {
         "version": 1,
         "model": "m",
@@ -27,12 +35,12 @@ def document(repo: Sequence[str] = (), plain: Sequence[str] = (), refs: Sequence
                 "files": [{"path": path, "size": 0, "blob": EMPTY, "chunks": []} for path in repo],
             }
         ],
-        "files": [{"path": path, "size": 0, "chunks": []} for path in plain],
+        "files": [{"path": path, "size": 0, "chunks": []} for path in plain_files],
         "derived": None,
         "annotations": {},
     }
 
 
 def encoded(value: object) -> bytes:
-    """JSON as manifests are written: in the order given, without white space, UTF-8."""
+    """JSON in the form of a manifest: in the order given, without white space, UTF-8."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

@@ -9,7 +9,7 @@ from itertools import pairwise
 from cas import events
 from cas.bucket import Bucket, Entry
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
-from cas.formats.paths import check_tree, matching
+from cas.formats.paths import check_tree, match_patterns
 from cas.local.hf_cache import etags_of, is_blob, is_commit, tree_files
 from cas.ops.import_flat.listing import Found, FoundRepo
 from cas.ops.import_flat.placeholders import check_all_real, check_not_all_empty, refusal, stand_in, without_marks
@@ -116,7 +116,7 @@ def _plain(
     bucket: Bucket, found: Found, patterns: Sequence[str] | None, listen: events.Listener, *, partial: bool
 ) -> tuple[Wanted, ...]:
     """The plain files to import."""
-    wanted, unmatched = (found.plain, []) if patterns is None else matching(found.plain, patterns)
+    wanted, unmatched = (found.plain, []) if patterns is None else match_patterns(found.plain, patterns)
     if unmatched:
         text = f"{bucket.url} has no file {unmatched[0]}"
         if not partial:
@@ -214,7 +214,7 @@ class _Planner:
         """What is wanted of a listing and of a snapshot, and the patterns that match nothing in either."""
         if not self._include:
             return listed, copies, []
-        paths, unmatched = matching([*listed, *copies], self._include)
+        paths, unmatched = match_patterns([*listed, *copies], self._include)
         kept = {path: told for path, told in listed.items() if path in paths}
         return kept, {path: entry for path, entry in copies.items() if path in paths}, unmatched
 

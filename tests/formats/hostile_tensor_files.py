@@ -1,4 +1,4 @@
-"""Tensor files whose headers are made to cost time or memory."""
+"""Tensor files whose headers shall cost their reader time or memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from cas.formats import chunking
 
-_MANY = 2 << 20  # more than are read, in a header that is
+_MANY = 2 << 20  # more tensors than are read, in a header that is short enough to be read
 _ENTRY = b'{"dtype":"U8","data_offsets":[0,1]}'
 _ALIGNMENT_0 = struct.pack("<Q17sII", 17, b"general.alignment", 4, 0)
 _LOCATOR = struct.pack("<4sIQI", b"PK\6\7", 0, 2**64 - 1, 1)
@@ -62,7 +62,7 @@ CASES: Mapping[str, Callable[[], bytes]] = {
 
 
 def cut(path: str) -> None:
-    """Cuts a file; raises unless it is covered."""
+    """Cut a file, and fail unless the chunks cover it."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         covered = sum(span.size for span in chunking.spans(file, size))
