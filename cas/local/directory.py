@@ -1,7 +1,8 @@
-"""Directories opened one component at a time without following symlinks; all writes to a cache go through one.
+"""Directories that are opened one component at a time without following symlinks.
 
-A symlink planted where a restore is about to write must not lead it out of the cache. POSIX only: names
-are resolved against directory descriptors (openat, renameat, symlinkat).
+All writes to a cache go through such a directory, so a symlink that somebody planted below the cache's root cannot
+lead a restore out of the cache (decision 4). POSIX only: names are resolved against directory descriptors (openat,
+renameat, symlinkat).
 """
 
 from __future__ import annotations
@@ -26,33 +27,45 @@ _LINKS_UNSUPPORTED = (
 
 
 class LinksUnsupported(Exception):
-    """The file system cannot make this kind of link."""
+    """The file system cannot make a link of the requested kind (symlink or hard link)."""
 
 
 class Directory:
-    """An open directory and the writes a cache needs; use as a context manager."""
+    """An open directory and the writes that a cache needs; use as a context manager.
+
+    Several writes take a `scratch` directory on the same file system: what they write has a temporary name there and
+    is renamed when it is complete, so nobody ever sees half of it under its final name.
+
+    Attributes:
+        path: where the directory was when it was opened, for messages.
+    """
 
     def __init__(self, path: Path, fd: int) -> None:
         self.path, self._fd = path, fd
 
     @classmethod
-    def open(cls, root: Path, parts: Sequence[str] = (), *, create: bool = True) -> Directory:
-        """The folder `parts` below `root`. The root may be reached through symlinks, what is below it may not.
+    def open(cls, root: Path, components: Sequence[str] = (), *, create: bool = True) -> Directory:
+        """Open a directory below `root`.
 
-        Raises CacheError when a part is a symlink or a file, or cannot be made; FileNotFoundError when absent
-        and not to be created.
+        Args:
+            root: may be reached through symlinks; nothing below it may.
+            components: the path below `root`.
+            create: make directories that are missing.
+
+        Raises:
+            CacheError: a component is a symlink or a file, or cannot be made.
+            FileNotFoundError: a directory is missing and `create` is false.
         """
         with disk_errors(root):
             if create:
                 root.mkdir(parents=True, exist_ok=True)
-            folder = cls(root, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-        for part in parts:
-            with folder:
-                folder = folder.sub(part, create=create)
-        return folder
+            directory = cls(root, os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        for component in components:
+            with directory:
+                directory = directory._child(component, create=create)
+        return directory
 
-    def sub(self, name: str, *, create: bool = True) -> Directory:
-        """The folder `name` in this one; see `open`."""
+    def _child(self, name: str, *, create: bool) -> Directory:
         path = self.path / name
         with disk_errors(path):
             if create:
@@ -65,16 +78,16 @@ class Directory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # A thread left behind by an interrupt must not use the number when it stands for another folder.
+        # An interrupt may leave a thread behind: it must not use this number once it stands for another file.
         fd, self._fd = self._fd, -1
         os.close(fd)
 
     def names(self) -> list[str]:
-        """What lies in it."""
+        """Return the names of the directory's entries."""
         return os.listdir(self._fd)
 
     def stat(self, name: str) -> os.stat_result | None:
-        """Of the entry itself, a symlink included; None when absent."""
+        """Return the stat of the entry `name`, of a symlink itself and not of its target; None when it is absent."""
         try:
             return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
         except FileNotFoundError:
@@ -82,7 +95,12 @@ class Directory:
 
     @contextlib.contextmanager
     def file(self, name: str, flags: int) -> Iterator[int]:
-        """A descriptor of the file `name`, created readable by all that the umask allows."""
+        """Open the file `name` and yield its descriptor; a new file may be read by everybody the umask allows.
+
+        Args:
+            name: the entry; a symlink is refused.
+            flags: of os.open, such as os.O_RDONLY.
+        """
         with disk_errors(self.path / name):
             fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=self._fd)
             try:
@@ -91,35 +109,35 @@ class Directory:
                 os.close(fd)
 
     def rename(self, name: str, into: Directory, new_name: str) -> None:
-        """Moves a file, replacing what is there; raises FileNotFoundError when `name` is gone."""
+        """Move the file `name` to `into`, replacing a file of the new name; raises FileNotFoundError if it is gone."""
         with disk_errors(into.path / new_name):
             os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=into._fd)
 
     def write(self, name: str, data: bytes, scratch: Directory) -> None:
-        """Writes a small file that appears whole. scratch: where it is until then."""
-        with scratch.temporary_name() as private:
-            with scratch.file(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
+        """Write a small, durable file that appears whole; an existing one is replaced."""
+        with scratch.temporary_name() as temporary:
+            with scratch.file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
                 write_all(fd, data)
                 sync(fd)
-            scratch.rename(private, self, name)
+            scratch.rename(temporary, self, name)
 
     def symlink(self, target: str, name: str, scratch: Directory) -> None:
-        """Makes or replaces the symlink `name`; raises LinksUnsupported where the file system has none."""
-        with scratch.temporary_name() as private:
+        """Make or replace the symlink `name`; raises LinksUnsupported where the file system has no symlinks."""
+        with scratch.temporary_name() as temporary:
             with disk_errors(self.path / name), _link_errors():
-                os.symlink(target, private, dir_fd=scratch._fd)
-            scratch.rename(private, self, name)
+                os.symlink(target, temporary, dir_fd=scratch._fd)
+            scratch.rename(temporary, self, name)
 
     def hardlink(self, source: Directory, source_name: str, name: str, scratch: Directory) -> None:
-        """Makes `name` another name of a file; raises LinksUnsupported where the file system has none."""
-        with scratch.temporary_name() as private:
+        """Make `name` a hard link to a file in `source`; raises LinksUnsupported where the file system has none."""
+        with scratch.temporary_name() as temporary:
             with disk_errors(self.path / name), _link_errors():
-                os.link(source_name, private, src_dir_fd=source._fd, dst_dir_fd=scratch._fd, follow_symlinks=False)
-            scratch.rename(private, self, name)
+                os.link(source_name, temporary, src_dir_fd=source._fd, dst_dir_fd=scratch._fd, follow_symlinks=False)
+            scratch.rename(temporary, self, name)
 
     @contextlib.contextmanager
     def temporary_name(self) -> Iterator[str]:
-        """A name nobody else uses; what still bears it in the end is removed."""
+        """Yield a name that nobody else uses; a file that still has it at the end of the block is removed."""
         name = f"{os.urandom(8).hex()}.tmp"
         try:
             yield name
@@ -127,12 +145,12 @@ class Directory:
             self.remove(name)
 
     def remove(self, name: str) -> None:
-        """Removes a file; an absent one is no error."""
+        """Remove the file `name`; an absent file is no error."""
         with contextlib.suppress(FileNotFoundError), disk_errors(self.path / name):
             os.unlink(name, dir_fd=self._fd)
 
     def sync(self) -> None:
-        """Makes the names in it durable, where the file system can."""
+        """Make the names in this directory durable, where the file system can."""
         sync(self._fd)
 
 

@@ -1,4 +1,7 @@
-"""File operations of this machine: reading, writing, cloning and syncing by descriptor, and what its errors mean."""
+"""Operations on files by descriptor (read, write, clone, sync), free space, and errors of the disk in the user's terms.
+
+Writes below a cache's root need a directory that was opened without following symlinks: cas/local/directory.py.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,14 @@ _FSYNC_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 
 
 def sync(fd: int) -> bool:
-    """fsync; False where the file system does not offer it. Raises OSError when it fails: data may be lost."""
+    """Make a file or directory durable (fsync).
+
+    Returns:
+        False where the file system offers no fsync.
+
+    Raises:
+        OSError: fsync failed, so data may be lost.
+    """
     try:
         os.fsync(fd)
     except OSError as error:
@@ -31,7 +41,7 @@ def sync(fd: int) -> bool:
 
 
 def write_all(fd: int, data: Buffer, offset: int | None = None) -> None:
-    """Writes all of `data`, at `offset` or at the descriptor's position."""
+    """Write all of `data`, at `offset` (bytes) or else at the descriptor's position."""
     view = memoryview(data)
     while view:
         done = os.write(fd, view) if offset is None else os.pwrite(fd, view, offset)
@@ -40,9 +50,9 @@ def write_all(fd: int, data: Buffer, offset: int | None = None) -> None:
 
 
 def start_writing_out(fd: int, offset: int, size: int) -> None:
-    """Has the kernel begin to write these bytes to disk, so that little is left for fsync to wait for.
+    """Make the kernel begin to write these bytes to disk now, so that the fsync that follows has little to wait for.
 
-    On Linux this is what POSIX_FADV_DONTNEED does to dirty pages (mm/fadvise.c); they stay in the page cache.
+    On Linux, POSIX_FADV_DONTNEED starts the write of dirty pages (mm/fadvise.c) and leaves them in the page cache.
     """
     if sys.platform == "linux":
         os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
@@ -50,7 +60,10 @@ def start_writing_out(fd: int, offset: int, size: int) -> None:
 
 @contextlib.contextmanager
 def open_for_reading(path: Path) -> Iterator[int]:
-    """A descriptor to read a file by, wherever its path leads; raises OSError."""
+    """Open a file for reading, following symlinks, and yield its descriptor; raises OSError.
+
+    O_NONBLOCK: opening a named pipe returns at once instead of waiting for a writer.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         yield fd
@@ -59,9 +72,15 @@ def open_for_reading(path: Path) -> Iterator[int]:
 
 
 def clone(source: int, target: int) -> bool:
-    """Makes a file share the bytes of another, copied on write; False where the file system cannot (XFS, Btrfs can).
+    """Make the file `target` a clone of `source`: both share their bytes until one of them is written to.
 
-    The ioctl FICLONE of Linux (linux/fs.h).
+    This is Linux's ioctl FICLONE (linux/fs.h).
+
+    Returns:
+        False where the file system has no clones (XFS and Btrfs have them).
+
+    Raises:
+        OSError: the disk is full.
     """
     if sys.platform != "linux":
         return False
@@ -75,7 +94,10 @@ def clone(source: int, target: int) -> bool:
 
 
 def can_clone(source: Path, beside: Path) -> bool:
-    """Whether files in the folder `beside` can be clones of `source`; tried with a file that never has a name."""
+    """Return whether files in the directory `beside` can be clones of `source`.
+
+    The trial clone is a file without a name (O_TMPFILE), so it vanishes when it is closed.
+    """
     if sys.platform != "linux":
         return False
     try:
@@ -90,7 +112,7 @@ def can_clone(source: Path, beside: Path) -> bool:
 
 
 def read_at(fd: int, view: memoryview, offset: int) -> int:
-    """Fills `view` from `offset` on as far as the file goes; the bytes read."""
+    """Fill `view` with the bytes from `offset` on; return how many were read, fewer where the file ends."""
     done = 0
     while done < len(view) and (got := os.preadv(fd, [view[done:]], offset + done)):
         done += got
@@ -98,29 +120,37 @@ def read_at(fd: int, view: memoryview, offset: int) -> int:
 
 
 def free_bytes(path: Path) -> int:
-    """Space for ordinary users on the file system of `path`."""
+    """Return the free space, in bytes, that ordinary users have on the file system of `path`."""
     with disk_errors(path):
-        found = os.statvfs(path)
-        return found.f_bavail * found.f_frsize
+        stats = os.statvfs(path)
+        return stats.f_bavail * stats.f_frsize
 
 
 def nearest_existing(path: Path) -> Path:
-    """`path`, or its nearest parent that can be seen."""
+    """Return `path`, or its nearest parent that exists and can be seen."""
     while not os.path.exists(path) and path != path.parent:
         path = path.parent
     return path
 
 
-def is_file(found: os.stat_result | None) -> bool:
-    """Whether a stat says an ordinary file."""
-    return found is not None and stat.S_ISREG(found.st_mode)
+def is_file(stats: os.stat_result | None) -> bool:
+    """Return whether `stats` are those of a regular file; None stands for an absent one."""
+    return stats is not None and stat.S_ISREG(stats.st_mode)
 
 
 @contextlib.contextmanager
 def disk_errors(path: Path, otherwise: Callable[[str], str] | None = None) -> Iterator[None]:
-    """Turns an operating system's error into one that names the path and the way out.
+    """Turn an OSError into an error that names the path and tells the user what to do.
 
-    otherwise: the message for an error without one of its own, given the system's words.
+    FileNotFoundError passes unchanged: callers treat an absent file as a case of its own.
+
+    Args:
+        path: what the operation is about, for the message.
+        otherwise: makes the message of an error that has none here from the system's words.
+
+    Raises:
+        DiskFull: the disk or the quota is full.
+        CacheError: any other OSError.
     """
     try:
         yield

@@ -1,10 +1,10 @@
-"""Hugging Face's cache on disk: the one place that knows blobs, snapshots, refs, trees and their locks.
+"""The layout of Hugging Face's cache on disk: only this module knows blobs, snapshots, refs, trees and their locks.
 
     <hub>/models--<org>--<name>/blobs/<etag>                  content; the etag is a sha256 or a git sha1
                                 snapshots/<commit>/<path>     symlinks to ../../blobs/<etag>
                                 refs/<branch>                 a commit, without a newline
                                 trees/<commit>.json           what the commit consists of (hub >= 1.33)
-                                .cas/…                        ours: part files and records
+                                .cas/…                        ours: part files and the record of verified files
     <hub>/.locks/models--<org>--<name>/<etag>.lock
 
 Sources: huggingface_hub 0.36, 1.33 and 2.4 (file_download.py, _snapshot_download.py, _tree_cache.py).
@@ -26,7 +26,7 @@ from cas.errors import CacheError, NotFoundError
 from cas.formats.digest import Buffer
 
 PRIVATE = ".cas"
-"""Folder of ours inside a repo's: removed with it, and overlooked by huggingface_hub's scan."""
+"""Our directory inside a repo's: it is removed together with the repo, and huggingface_hub's scan ignores it."""
 
 _BLOB = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -53,7 +53,13 @@ class SnapshotFile(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RepoCache:
-    """One repo's folder in a hub cache."""
+    """One repo's directory in a hub cache.
+
+    Attributes:
+        hub: the cache (HF_HUB_CACHE).
+        repo_type: `model`, `dataset` or `space`.
+        repo_id: as on the hub, such as `SWivid/F5-TTS`.
+    """
 
     hub: Path
     repo_type: str
@@ -61,49 +67,54 @@ class RepoCache:
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """The name of the repo's directory, such as `models--SWivid--F5-TTS`."""
         return f"{self.repo_type}s--{self.repo_id.replace('/', '--')}"
 
     @property
     def root(self) -> Path:
-        """The folder."""
+        """The path of the repo's directory."""
         return self.hub / self.name
 
     @staticmethod
     def blob_components(blob: str) -> tuple[str, ...]:
-        """Where a blob lies below the repo's folder."""
+        """Return the path of a blob below the repo's directory, as components."""
         return ("blobs", blob)
 
     @staticmethod
     def snapshot_components(commit: str, path: str) -> tuple[str, ...]:
-        """Where a file of a snapshot lies below the repo's folder."""
+        """Return the path of a snapshot's file below the repo's directory, as components."""
         return ("snapshots", commit, *path.split("/"))
 
     @staticmethod
     def ref_components(ref: str) -> tuple[str, ...]:
-        """Where a ref lies below the repo's folder."""
+        """Return the path of a ref below the repo's directory, as components."""
         return ("refs", *ref.split("/"))
 
     @staticmethod
     def tree_components(commit: str) -> tuple[str, ...]:
-        """Where the listing of a commit lies below the repo's folder."""
+        """Return the path of a commit's tree listing below the repo's directory, as components."""
         return ("trees", f"{commit}.json")
 
     @staticmethod
     def link_to_blob(path: str, blob: str) -> str:
-        """What the symlink at a snapshot's `path` says; relative, so that the cache can be moved."""
+        """Return the text of the symlink at a snapshot's `path`: relative, so that the cache can be moved."""
         return "/".join([".."] * (path.count("/") + 2) + ["blobs", blob])
 
     def blob_lock(self, blob: str) -> Path:
-        """The file huggingface_hub locks while it downloads this blob."""
+        """Return the path of the file that huggingface_hub locks while it downloads this blob."""
         return self.hub / ".locks" / self.name / f"{blob}.lock"
 
     def restore_lock(self) -> Path:
-        """The file a restore locks while it works on this repo."""
+        """Return the path of the file that a restore locks while it works on this repo."""
         return self.hub / ".locks" / self.name / "cas.lock"
 
     def commit_of(self, revision: str) -> str:
-        """The commit that `revision` (a ref or a commit) names in this cache; raises NotFoundError."""
+        """Return the commit (40 hex) that `revision`, a ref or a commit, names in this cache.
+
+        Raises:
+            NotFoundError: the cache has no such ref.
+            CacheError: the ref's file holds something else than a commit.
+        """
         if is_commit(revision):
             return revision
         try:
@@ -120,7 +131,12 @@ class RepoCache:
         return commit
 
     def snapshot_files(self, commit: str) -> list[SnapshotFile]:
-        """The files of a snapshot, ordered by path; raises NotFoundError, CacheError for a dangling symlink."""
+        """Return the files of a snapshot, ordered by path.
+
+        Raises:
+            NotFoundError: the cache has no snapshot of this commit.
+            CacheError: a symlink in it dangles.
+        """
         folder = self.root / "snapshots" / commit
         if not folder.is_dir():
             raise NotFoundError(f"{self.repo_id}@{commit[:12]} is not in the hub cache {self.hub}: download it first")
@@ -130,13 +146,13 @@ class RepoCache:
         ]
 
     def unfinished_blobs(self) -> list[str]:
-        """Etags of blobs whose download has begun and not ended."""
+        """Return the etags of blobs whose download has begun and not ended."""
         folder = self.root / "blobs"
         names = os.listdir(folder) if folder.is_dir() else []
         return sorted({name.split(".")[0] for name in names if name.endswith(".incomplete")})
 
     def tree_listing(self, commit: str) -> dict[str, object]:
-        """The entries of the commit's tree listing by path; empty when there is none that can be read."""
+        """Return the entries of the commit's tree listing by path; empty when it is absent or cannot be read."""
         try:
             return tree_files(self.root.joinpath(*self.tree_components(commit)).read_bytes())
         except OSError:
@@ -144,18 +160,18 @@ class RepoCache:
 
     @staticmethod
     def _etag(path: Path) -> str | None:
-        """The etag a snapshot's symlink names: its first hop, as a blob may itself be a link to a shared one."""
+        """Return the etag in a snapshot's symlink: its first hop, as a blob may itself link to a shared blob."""
         name = os.path.basename(os.readlink(path)) if path.is_symlink() else ""
         return name if _BLOB.fullmatch(name) else None
 
 
 def is_commit(text: str) -> bool:
-    """Whether `text` is a commit's full name: 40 hex digits."""
+    """Return whether `text` is a commit's full name: 40 hex digits."""
     return _COMMIT.fullmatch(text) is not None
 
 
 def names_commit(ref: Path) -> bool:
-    """Whether a ref's file holds a commit and nothing else; huggingface_hub takes a newline as part of it."""
+    """Return whether a ref's file holds a commit alone: huggingface_hub takes a newline as part of the commit."""
     try:
         return is_commit(ref.read_text())
     except (OSError, UnicodeDecodeError):
@@ -163,12 +179,12 @@ def names_commit(ref: Path) -> bool:
 
 
 def is_blob(name: str) -> bool:
-    """Whether a blob's name tells what it holds: a sha256 or a git sha1."""
+    """Return whether a blob's name is a hash of its content: a sha256 or a git sha1."""
     return _BLOB.fullmatch(name) is not None
 
 
 def tree_files(document: Buffer) -> dict[str, object]:
-    """The entries of a tree listing by path; empty when it cannot be read."""
+    """Return the entries of a tree listing by path; empty when it cannot be read."""
     try:
         tree = json.loads(bytes(document))
         return dict(tree["files"] if tree["format_version"] == _TREE_VERSION else {})
@@ -177,7 +193,7 @@ def tree_files(document: Buffer) -> dict[str, object]:
 
 
 def etags_of(listed: Mapping[str, object]) -> dict[str, str]:
-    """What the entries of a tree listing say that each file's blob is called."""
+    """Return the etag of each file by path, as far as the entries of a tree listing name one."""
     found = {}
     for path, entry in listed.items():
         if isinstance(entry, dict):
@@ -188,7 +204,7 @@ def etags_of(listed: Mapping[str, object]) -> dict[str, str]:
 
 
 def tree_entries(files: Mapping[str, tuple[int, str]]) -> dict[str, dict[str, object]]:
-    """What a tree listing says of `files` (size and etag by path)."""
+    """Return the entries of a tree listing for `files` (size in bytes and etag, by path)."""
     entries: dict[str, dict[str, object]] = {}
     for path, (size, etag) in files.items():
         if len(etag) == 64:
@@ -200,9 +216,10 @@ def tree_entries(files: Mapping[str, tuple[int, str]]) -> dict[str, dict[str, ob
 
 
 def tree_document(entries: Mapping[str, object]) -> bytes:
-    """A tree listing of `entries` by path.
+    """Return the bytes of a tree listing with these entries (by path).
 
-    huggingface_hub refuses an offline snapshot by commit without a listing, and one with more than is there.
+    Offline, huggingface_hub refuses a snapshot by commit that has no listing, or whose listing names a file that is
+    absent.
     """
     return json.dumps({"format_version": _TREE_VERSION, "files": dict(sorted(entries.items()))}, indent=1).encode()
 
@@ -243,7 +260,7 @@ def files_below(folder: Path, skip: Iterable[str] = ()) -> list[SnapshotFile]:
 
 
 def _regular_file(path: str) -> os.stat_result | None:
-    """What stat says of a regular file; None for anything else, and where nothing can be stat'ed."""
+    """Return the stat of a regular file; None for anything else, and for what cannot be stat'ed."""
     try:
         status = os.stat(path)
     except OSError:
@@ -252,7 +269,12 @@ def _regular_file(path: str) -> os.stat_result | None:
 
 
 def blob_hash(blob: str, size: int) -> hashlib._Hash:
-    """The running hash whose hexdigest an untouched blob's name equals: sha256 (64 hex) or git's sha1 (40)."""
+    """Return the hash object to feed a blob's bytes to; its hexdigest is the blob's name if the blob is undamaged.
+
+    Args:
+        blob: the name; 64 hex are a sha256, 40 hex a git sha1.
+        size: of the blob in bytes, which git's sha1 includes.
+    """
     if len(blob) == 64:
         return hashlib.sha256()
     running = hashlib.sha1(usedforsecurity=False)
@@ -261,7 +283,7 @@ def blob_hash(blob: str, size: int) -> hashlib._Hash:
 
 
 def git_sha1(data: bytes) -> str:
-    """The name git gives a file's content."""
+    """Return the name that git gives a file's content: 40 hex."""
     running = blob_hash("0" * 40, len(data))
     running.update(data)
     return running.hexdigest()

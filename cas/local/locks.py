@@ -1,7 +1,7 @@
-"""Advisory locks that save bandwidth and never decide correctness: broken ones cost time, not bytes.
+"""Advisory locks that save bandwidth and never decide correctness: where locks are broken, work is done twice.
 
-flock(2) on the files huggingface_hub locks too, so that it waits for us and finds the blob. On network
-volumes flock may succeed for everyone, fail, or hang; each is survived.
+A lock is flock(2) on the file that huggingface_hub locks too, so its download waits for us and then finds the blob. On
+network volumes flock may succeed for everyone, fail, or hang; callers get an answer in each case (decision 8).
 """
 
 from __future__ import annotations
@@ -17,36 +17,48 @@ from pathlib import Path
 from cas.errors import CacheError
 from cas.local.directory import Directory
 
-# A lock call that takes longer is taken to hang (a dead NFS lock manager).
+# Seconds after which a lock call counts as hanging (a dead NFS lock manager).
 _CALL_TIMEOUT = 5.0
 _POLL_INTERVAL = 0.2
-# Nothing moving for this long: its holder is stuck, or on another machine whose lock outlived it.
+# Seconds without progress after which we go on without the lock: its holder is stuck, or the lock has outlived the
+# machine of its holder.
 _STUCK_AFTER = 30.0
 
 
 class Lock:
-    """One lock file; not reentrant."""
+    """One lock file and, once acquired, the lock on it; not reentrant."""
 
     def __init__(self, path: Path, below: Path | None = None) -> None:
-        """below: follow no symlink between this folder and the lock file; by default its own folder."""
+        """Name the lock file; it is made when the lock is first tried.
+
+        Args:
+            path: the lock file.
+            below: follow no symlink between this directory and the lock file; by default the file's own directory.
+        """
         self._root = below or path.parent
-        self._parts = path.relative_to(self._root).parts
+        self._components = path.relative_to(self._root).parts
         self._fd: int | None = None
         self._guard = threading.Lock()
         self._abandoned = False
 
     def try_acquire(self) -> bool | None:
-        """True when held now, False when somebody else holds it, None when locks do not work here."""
-        answer: list[bool | None] = []
-        thread = threading.Thread(target=lambda: answer.append(self._acquire()), daemon=True)
+        """Try to acquire the lock without waiting for another holder.
+
+        flock runs in a thread of its own, which is given up when the call hangs.
+
+        Returns:
+            True when we hold the lock now, False when somebody else does, None when locks do not work here.
+        """
+        result: list[bool | None] = []
+        thread = threading.Thread(target=lambda: result.append(self._acquire()), daemon=True)
         thread.start()
         thread.join(_CALL_TIMEOUT)
         with self._guard:
-            if not answer and self._fd is None:
-                # Whenever the call comes back, nobody will be there to let go of what it got.
+            if not result and self._fd is None:
+                # If the call returns after all, its thread must release the lock: nobody else will.
                 self._abandoned = True
                 return None
-            return answer[0] if answer else True
+            return result[0] if result else True
 
     def _acquire(self) -> bool | None:
         try:
@@ -69,12 +81,15 @@ class Lock:
             return True
 
     def _open(self) -> int:
-        *folders, name = self._parts
-        with Directory.open(self._root, folders) as folder, folder.file(name, os.O_RDWR | os.O_CREAT) as fd:
+        *parents, name = self._components
+        with Directory.open(self._root, parents) as directory, directory.file(name, os.O_RDWR | os.O_CREAT) as fd:
             return os.dup(fd)
 
     def release(self) -> None:
-        """Lets go; the file stays, as removing it would break the lock for whoever just opened it."""
+        """Release the lock, if we hold it.
+
+        The file stays: removing it would break the lock of a process that has just opened it.
+        """
         with self._guard:
             if self._fd is not None:
                 os.close(self._fd)
@@ -83,24 +98,31 @@ class Lock:
 
 @contextlib.contextmanager
 def hold_lock(
-    path: Path, below: Path, progress: Callable[[], object], waiting: Callable[[], None]
+    path: Path, below: Path, progress: Callable[[], object], on_wait: Callable[[], None]
 ) -> Iterator[bool | None]:
-    """Holds the lock at `path` if it can be had; yields True when it is held, None when locks do not work there.
+    """Hold the lock at `path` for the time of the block, after waiting for its holder as long as that one works.
 
-    below: as for Lock. progress: a value that changes while the present holder works; when it stays the same
-    for 30 s we go on without the lock. waiting: called once when somebody else holds it.
+    Args:
+        path: the lock file.
+        below: as for Lock.
+        progress: returns a value that changes while the present holder works. When the value stays the same for 30 s,
+            the block runs without the lock.
+        on_wait: called once when somebody else holds the lock.
+
+    Yields:
+        True when the lock is held, False when its holder was given up, None when locks do not work here.
     """
     lock = Lock(path, below)
-    got = lock.try_acquire()
-    if got is False:
-        waiting()
-        seen, since = progress(), time.monotonic()
-        while got is False and time.monotonic() - since < _STUCK_AFTER:
+    acquired = lock.try_acquire()
+    if acquired is False:
+        on_wait()
+        last, since = progress(), time.monotonic()
+        while acquired is False and time.monotonic() - since < _STUCK_AFTER:
             time.sleep(_POLL_INTERVAL)
-            got = lock.try_acquire()
-            if (now := progress()) != seen:
-                seen, since = now, time.monotonic()
+            acquired = lock.try_acquire()
+            if (now := progress()) != last:
+                last, since = now, time.monotonic()
     try:
-        yield got
+        yield acquired
     finally:
         lock.release()

@@ -1,4 +1,11 @@
-"""What of a model is already on this machine, told by hashing it, or by the record of an earlier hashing."""
+"""Scan: find out which files and chunks of a version this machine has, by hashing or by an earlier hashing's record.
+
+For each target, in this order:
+    1. files with a valid stamp count as complete and are not read (unless the caller wants everything hashed);
+    2. other files at the target's paths are hashed, chunk by chunk;
+    3. part files of its content are hashed, too, if no file has a valid stamp: they save fetching what they hold.
+Equal bytes are hashed once, whatever number of targets they may serve.
+"""
 
 from __future__ import annotations
 
@@ -23,122 +30,133 @@ from cas.parallel import Pool, for_each
 def scan(
     targets: Sequence[Target], limits: Limits, listen: events.Listener, *, rehash: bool = False
 ) -> list[LocalFiles]:
-    """What is here of each target.
+    """Return the files on this machine that hold each target; a file that cannot be read counts as absent.
 
-    rehash: read every file, whatever the record says. Unreadable files count as absent.
+    Args:
+        targets: what to look for.
+        limits: bounds of memory and threads.
+        listen: hears the phase `check` and how many bytes are hashed.
+        rehash: read every file, even one with a valid stamp.
     """
     records = {root: VerifiedFiles(root) for root in {target.root for target in targets}}
-    parts = {root: _part_names(root) for root in records}
-    states = [_State(target, records[target.root], parts[target.root], rehash) for target in targets]
-    looks: dict[Extent, list[_Look]] = {}
-    for state in states:
-        for look in state.unread():
-            looks.setdefault(look.extent, []).append(look)
+    part_files = {root: _part_file_names(root) for root in records}
+    scans = [_TargetScan(target, records[target.root], part_files[target.root], rehash) for target in targets]
+    checks: dict[Extent, list[_Check]] = {}
+    for target_scan in scans:
+        for check in target_scan.checks():
+            checks.setdefault(check.extent, []).append(check)
 
-    def heard(extent: Extent, digest: str | None) -> None:
-        for look in looks[extent]:
-            if look.chunk.digest == digest:
-                look.file.good.add(look.at)
+    def on_digest(extent: Extent, digest: str | None) -> None:
+        for check in checks[extent]:
+            if check.chunk.digest == digest:
+                check.file.verified.add(check.chunk_index)
         listen(events.Moved(extent.size, source="local"))
 
-    if looks:
-        listen(events.Phase("check", sum(extent.size for extent in looks)))
-        hash_all(looks, max(extent.size for extent in looks), limits, heard)
-    return [state.result() for state in states]
+    if checks:
+        listen(events.Phase("check", sum(extent.size for extent in checks)))
+        hash_extents(checks, max(extent.size for extent in checks), limits, on_digest)
+    return [target_scan.result() for target_scan in scans]
 
 
 class Extent(NamedTuple):
-    """Some bytes of a local file."""
+    """Consecutive bytes of a local file; `offset` and `size` are in bytes."""
 
     path: Path
     offset: int
     size: int
 
 
-class _Look(NamedTuple):
-    """One chunk of one file, to be hashed where it lies."""
+class _Check(NamedTuple):
+    """A chunk of a target that a file may hold at an extent; `chunk_index` counts the chunks of the target."""
 
-    file: _File
-    at: int
+    file: _ScannedFile
+    chunk_index: int
     extent: Extent
     chunk: ChunkRef
 
 
-class _File:
-    """A local file that may hold a target, whole or in part."""
+class _ScannedFile:
+    """A local file that may hold a target, all of it or some; `verified` are the indexes of chunks found in it."""
 
-    def __init__(self, target: Target, parts: tuple[str, ...]) -> None:
-        self.target, self.parts = target, parts
-        self.path = target.root.joinpath(*parts)
-        self.good: set[int] = set()
-        self.before = verified.stamp_of(self.path, target.content)
+    def __init__(self, target: Target, components: tuple[str, ...]) -> None:
+        self.target, self.components = target, components
+        self.path = target.root.joinpath(*components)
+        self.verified: set[int] = set()
+        self.stamp = verified.stamp_of(self.path, target.content)
 
-    @property
-    def whole(self) -> bool:
-        """Every chunk was good, there is nothing behind them, and nobody wrote meanwhile."""
-        size_right = self.before is not None and self.before.size == self.target.size
-        steady = verified.stamp_of(self.path, self.target.content) == self.before
-        return size_right and steady and len(self.good) == len(self.target.chunks)
+    def is_complete(self) -> bool:
+        """Return whether every chunk was verified, nothing follows the last, and nobody wrote to the file meanwhile."""
+        has_size = self.stamp is not None and self.stamp.size == self.target.size
+        is_unchanged = verified.stamp_of(self.path, self.target.content) == self.stamp
+        return has_size and is_unchanged and len(self.verified) == len(self.target.chunks)
 
-    def looks(self) -> Iterator[_Look]:
-        size = self.before.size if self.before else 0
+    def checks(self) -> Iterator[_Check]:
+        size = self.stamp.size if self.stamp else 0
         for index, (offset, chunk) in enumerate(self.target.chunk_offsets()):
             if offset + chunk.size <= size:
-                yield _Look(self, index, Extent(self.path, offset, chunk.size), chunk)
+                yield _Check(self, index, Extent(self.path, offset, chunk.size), chunk)
 
 
-class _State:
-    """The candidates for one target."""
+class _TargetScan:
+    """The files that may hold one target: those with a valid stamp, and those to be hashed."""
 
-    def __init__(self, target: Target, record: VerifiedFiles, parts: list[str], rehash: bool) -> None:
-        self.target = target
-        self.trusted: dict[tuple[str, ...], FileStamp] = {}
-        self.files: list[_File] = []
-        for place in _candidates(target):
-            seen = None if rehash else record.valid_stamp(place, target.content)
-            if seen:
-                self.trusted[place] = seen
+    def __init__(self, target: Target, record: VerifiedFiles, part_files: list[str], rehash: bool) -> None:
+        self._stamped: dict[tuple[str, ...], FileStamp] = {}
+        self._files: list[_ScannedFile] = []
+        for components in _existing_paths(target):
+            stamp = None if rehash else record.valid_stamp(components, target.content)
+            if stamp:
+                self._stamped[components] = stamp
             else:
-                self.files.append(_File(target, place))
-        self.parts: list[_File] = []
-        if not self.trusted:
-            mine = [name for name in parts if name.startswith(target.content)]
-            self.parts = [_File(target, (*PART_DIRECTORY, name)) for name in mine]
+                self._files.append(_ScannedFile(target, components))
+        self._part_files: list[_ScannedFile] = []
+        if not self._stamped:
+            names = [name for name in part_files if name.startswith(target.content)]
+            self._part_files = [_ScannedFile(target, (*PART_DIRECTORY, name)) for name in names]
 
-    def unread(self) -> Iterator[_Look]:
-        for file in (*self.files, *self.parts):
-            yield from file.looks()
+    def checks(self) -> Iterator[_Check]:
+        for file in (*self._files, *self._part_files):
+            yield from file.checks()
 
     def result(self) -> LocalFiles:
-        whole = self.trusted | {file.parts: file.before for file in self.files if file.before and file.whole}
-        if whole:
-            return LocalFiles(whole)
-        parts = sorted(self.parts, key=lambda file: len(file.good), reverse=True)
+        complete = self._stamped | {
+            file.components: file.stamp for file in self._files if file.stamp and file.is_complete()
+        }
+        if complete:
+            return LocalFiles(complete)
+        part_files = sorted(self._part_files, key=lambda file: len(file.verified), reverse=True)
         return LocalFiles(
             {},
-            tuple((file.parts, frozenset(file.good)) for file in self.files if file.good),
-            tuple((file.parts[-1], frozenset(file.good)) for file in parts),
+            tuple((file.components, frozenset(file.verified)) for file in self._files if file.verified),
+            tuple((file.components[-1], frozenset(file.verified)) for file in part_files),
         )
 
 
-def _candidates(target: Target) -> Iterator[tuple[str, ...]]:
-    """Files that may hold the target: its place, and snapshot files that are no links (a volume without symlinks)."""
-    first = _lstat(target.path)
-    if first is not None and not stat.S_ISDIR(first.st_mode):
+def _existing_paths(target: Target) -> Iterator[tuple[str, ...]]:
+    """Yield the target's paths that exist, as components.
+
+    Of its snapshot paths, only regular files that are not its blob: a volume without symlinks has such files.
+    """
+    blob = _lstat(target.path)
+    if blob is not None and not stat.S_ISDIR(blob.st_mode):
         yield target.components
-    for name in target.snapshot_paths:
-        found = _lstat(target.root.joinpath(*name))
-        if is_file(found) and not (first and found and os.path.samestat(first, found)):
-            yield name
+    for components in target.snapshot_paths:
+        found = _lstat(target.root.joinpath(*components))
+        if is_file(found) and not (blob and found and os.path.samestat(blob, found)):
+            yield components
 
 
-def hash_all(
-    extents: Iterable[Extent], largest: int, limits: Limits, heard: Callable[[Extent, str | None], None]
+def hash_extents(
+    extents: Iterable[Extent], largest: int, limits: Limits, on_digest: Callable[[Extent, str | None], None]
 ) -> None:
-    """Hashes bytes where they lie, several extents at once, beginning them in the order given.
+    """Hash bytes of local files, several extents at once; they are begun in the order given.
 
-    largest: bytes of the largest extent. heard: told the digest of each, in whatever thread; None where the file ends
-    before, or cannot be read.
+    Args:
+        extents: what to hash.
+        largest: bytes of the largest extent.
+        limits: bounds of memory and threads.
+        on_digest: called with each extent and its digest, in any thread; the digest is None when the file ends before
+            the extent does, or cannot be read.
     """
     threads = max(1, min(limits.workers, limits.budget // max(1, largest)))
     buffers = Pool(bytearray, threads)
@@ -151,19 +169,22 @@ def hash_all(
             with memoryview(buffer) as whole, whole[: extent.size] as view:
                 if read_at(fd, view, extent.offset) == extent.size:
                     digest = hex_of(view)
-        heard(extent, digest)
+        on_digest(extent, digest)
 
     for_each(hash_one, extents, threads=threads)
 
 
-def _part_names(root: Path) -> list[str]:
-    """Part files that may be gone on with; not what somebody linked there, which would be written to elsewhere."""
-    folder = root.joinpath(*PART_DIRECTORY)
+def _part_file_names(root: Path) -> list[str]:
+    """Return the names of part files below a root that a restore may resume.
+
+    A symlink or hard link there is left out: writing to it would change a file elsewhere.
+    """
+    directory = root.joinpath(*PART_DIRECTORY)
     try:
-        names = sorted(name for name in os.listdir(folder) if name.endswith(".part"))
+        names = sorted(name for name in os.listdir(directory) if name.endswith(".part"))
     except OSError:
         return []
-    found = ((name, _lstat(folder / name)) for name in names)
+    found = ((name, _lstat(directory / name)) for name in names)
     return [name for name, stats in found if stats and is_file(stats) and stats.st_nlink == 1]
 
 

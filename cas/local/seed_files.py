@@ -1,4 +1,4 @@
-"""Candidates: files of a folder that may hold chunks, each once, whatever it is called, with what is known of it."""
+"""Seed files: the files of seeds that may hold wanted chunks, each listed once, with what is known about it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ from cas.local.fs import is_file
 from cas.local.hf_cache import PRIVATE
 from cas.local.verified import Chunks, VerifiedFiles
 
-_LARGEST = MAX_CHUNKS * CHUNK
-"""Bytes of the largest file that a manifest of ours can name."""
+# Bytes of the largest file that a manifest of ours can name.
+_MAX_SIZE = MAX_CHUNKS * CHUNK
 
-# What a name ends in while its file is being written, and what never holds a model.
-_UNFIT = (".incomplete", ".lock", ".tmp")
+# Endings of files that are still being written, or that never hold a model.
+_UNUSABLE = (".incomplete", ".lock", ".tmp")
 
-# Files and folders of a seed that are looked at; whoever named / did not mean it.
-_MOST = 200_000
+# Entries of one seed that are listed at most: a user who names / does not mean all of it.
+_MAX_ENTRIES = 200_000
 
 Identity = tuple[int, int]
+"""Device and inode number: what two paths of one file have in common."""
 
 
 @dataclass(slots=True, eq=False)
-class Candidate:
-    """A file in a seed. names: all by which it was met. chunks: what it consists of, if something says so.
+class SeedFile:
+    """A file of a seed.
 
-    order: of its seed. related: it lies in the folder of a wanted repo.
+    Attributes:
+        path: where the file was found first.
+        size: bytes.
+        seed: the seed it belongs to.
+        order: position of the seed, counted from 1 in the order in which seeds were added.
+        related: whether the file lies in the directory of a wanted repo.
+        names: the file names of all paths by which it was found.
+        chunks: what it consists of according to a record or its name, unverified; empty when neither says.
     """
 
     path: Path
@@ -41,90 +49,106 @@ class Candidate:
     chunks: Chunks = ()
 
 
-class Candidates:
-    """The files of several seeds. Symlinked files are followed, symlinked folders are not."""
+class SeedFiles:
+    """The files of several seeds. Symlinks to files are followed, symlinks to directories are not."""
 
     def __init__(
-        self, *, smallest: int, repos: Container[str], skip: Container[Identity], skip_parts: Container[str]
+        self, *, smallest: int, repos: Container[str], skip: Container[Identity], skip_part_files: Container[str]
     ) -> None:
-        """smallest: bytes below which a file is of no use. repos: names of the folders of wanted repos.
+        """Start without files.
 
-        skip: files to leave out. skip_parts: contents whose part files to leave out.
+        Args:
+            smallest: bytes; smaller files are left out.
+            repos: names of the directories of wanted repos.
+            skip: files to leave out.
+            skip_part_files: contents (64 hex) whose part files to leave out.
         """
         self._smallest, self._repos = smallest, repos
-        self._skip, self._skip_parts = skip, skip_parts
-        self._folders: set[Identity] = set()
-        self._found: dict[Identity, Candidate] = {}
+        self._skip, self._skip_part_files = skip, skip_part_files
+        self._visited: set[Identity] = set()
+        self._found: dict[Identity, SeedFile] = {}
         self._order = 0
-        self._refused: list[OSError] = []
+        self._errors: list[OSError] = []
 
-    def files(self) -> list[Candidate]:
-        """All that were found."""
+    def files(self) -> list[SeedFile]:
+        """Return all files found so far."""
         return list(self._found.values())
 
-    def add(self, seed: Path, *folders: Path, deep: bool = True, related: bool = False) -> str | None:
-        """Takes up the files of a seed, or of some folders of it; what was in the way, if anything.
+    def add(self, seed: Path, *directories: Path, deep: bool = True, related: bool = False) -> str | None:
+        """List the files of a seed.
 
-        deep: look into the folders below, too.
+        Args:
+            seed: the directory.
+            directories: list these directories of it instead of all of it.
+            deep: list the directories below, too, with what earlier restores recorded there.
+            related: whether this is the directory of a wanted repo.
+
+        Returns:
+            The first reason why something was left out, in words; None when nothing was.
         """
         self._order += 1
-        self._refused.clear()
-        pending = [(folder, related) for folder in reversed(folders or (seed,))]
-        visited = 0
+        self._errors.clear()
+        pending = [(directory, related) for directory in reversed(directories or (seed,))]
+        entries = 0
         while pending:
-            if visited > _MOST:
-                return f"it has more than {_MOST:,} files, the rest is left out: name a folder nearer to the weights"
-            folder, near = pending.pop()
-            near = near or folder.name in self._repos
+            if entries > _MAX_ENTRIES:
+                return (
+                    f"it has more than {_MAX_ENTRIES:,} files, the rest is left out: "
+                    "name a folder nearer to the weights"
+                )
+            directory, is_related = pending.pop()
+            is_related = is_related or directory.name in self._repos
             below = []
-            for path, is_folder in self._entries(folder):
-                visited += 1
-                if not is_folder:
-                    self._take(path, seed, near)
+            for path, is_directory in self._entries(directory):
+                entries += 1
+                if not is_directory:
+                    self._add_file(path, seed, is_related)
                 elif deep and path.name != ".locks":
-                    below.append((path, near))
+                    below.append((path, is_related))
             pending += reversed(below)
             if deep:
-                self.hear(folder, seed, related=near)
-        return unreadable(self._refused[0]) if self._refused else None
+                self.add_recorded(directory, seed, related=is_related)
+        return describe_unreadable(self._errors[0]) if self._errors else None
 
-    def hear(self, folder: Path, seed: Path, *, related: bool) -> None:
-        """Takes up what an earlier restore into `folder` left word of."""
-        if os.path.isdir(folder / PRIVATE):
-            for path, chunks in VerifiedFiles(folder).unchanged_files():
-                found = self._take(path, seed, related)
-                if found:
-                    found.chunks = chunks
+    def add_recorded(self, directory: Path, seed: Path, *, related: bool) -> None:
+        """Add the files that an earlier restore into `directory` recorded, with their chunks."""
+        if os.path.isdir(directory / PRIVATE):
+            for path, chunks in VerifiedFiles(directory).unchanged_files():
+                file = self._add_file(path, seed, related)
+                if file:
+                    file.chunks = chunks
 
-    def _entries(self, folder: Path) -> list[tuple[Path, bool]]:
-        """What lies in a folder that was not looked into yet, and whether it is a folder."""
+    def _entries(self, directory: Path) -> list[tuple[Path, bool]]:
+        """Return (path, whether it is a directory) of a directory's entries; nothing if it was visited before."""
         try:
-            found = os.stat(folder)
-            if (found.st_dev, found.st_ino) in self._folders:
+            stats = os.stat(directory)
+            if (stats.st_dev, stats.st_ino) in self._visited:
                 return []
-            self._folders.add((found.st_dev, found.st_ino))
-            with os.scandir(folder) as entries:
+            self._visited.add((stats.st_dev, stats.st_ino))
+            with os.scandir(directory) as entries:
                 return sorted((Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries)
         except OSError as error:
-            self._refused.append(error)
+            self._errors.append(error)
             return []
 
-    def _take(self, path: Path, seed: Path, related: bool) -> Candidate | None:
+    def _add_file(self, path: Path, seed: Path, related: bool) -> SeedFile | None:
         try:
             stats = os.stat(path)
         except OSError:
             return None  # a dangling symlink
         identity = stats.st_dev, stats.st_ino
-        if not is_file(stats) or not self._smallest <= stats.st_size <= _LARGEST or identity in self._skip:
+        if not is_file(stats) or not self._smallest <= stats.st_size <= _MAX_SIZE or identity in self._skip:
             return None
-        if path.name.endswith(_UNFIT) or (path.name.endswith(".part") and path.name.split(".")[0] in self._skip_parts):
+        if path.name.endswith(_UNUSABLE):
             return None
-        found = self._found.setdefault(identity, Candidate(path, stats.st_size, seed, self._order, related))
-        found.names.add(path.name)
-        found.related |= related
-        return found
+        if path.name.endswith(".part") and path.name.split(".")[0] in self._skip_part_files:
+            return None
+        file = self._found.setdefault(identity, SeedFile(path, stats.st_size, seed, self._order, related))
+        file.names.add(path.name)
+        file.related |= related
+        return file
 
 
-def unreadable(error: OSError) -> str:
-    """What is in the way of reading a file or folder."""
+def describe_unreadable(error: OSError) -> str:
+    """Return in words why a file or directory cannot be read, for a warning."""
     return f"{error.filename} cannot be read ({error.strerror}): check its name and mode"

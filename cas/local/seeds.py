@@ -1,9 +1,16 @@
-"""Seeds: folders on this machine that may already hold what a restore lacks.
+"""Seeds: directories on this machine that may already hold chunks that a restore lacks.
 
-Those of the wanted repos, with their older snapshots, are looked through always; others (another cache, a volume) when
-they are named. Of the cache's other repos only what their records tell is used. Nothing found here is believed: a
-record, a name or a hash only says where to look, and whatever is copied is hashed again on the way. Seeds are read,
-never written.
+A search looks for missing chunks in this order, from cheap to dear, and ends when nothing is missing:
+    1. files of the version itself that are complete: another file of the version may share their chunks;
+    2. lists of chunks, which cost no reading: of files that an earlier restore recorded, and of blobs whose name is a
+       wanted blob's. The directories of the wanted repos (with their older snapshots) are always listed; of the
+       cache's other repos only what their records list is used; other seeds (another cache, a volume) are listed
+       when the user names them;
+    3. files without such a list: they are cut where a publish would cut them, and pieces whose size is missing are
+       hashed, likely files first, with a limit on what is read in vain.
+
+The result only says where to look: every chunk is hashed again when it is copied. Seeds are read, never written
+(decision 10).
 """
 
 from __future__ import annotations
@@ -19,21 +26,22 @@ from cas import events
 from cas.config import MIB, Limits
 from cas.formats import chunking
 from cas.formats.manifest import ChunkRef
-from cas.local.scan import Extent, hash_all
-from cas.local.seed_files import Candidate, Candidates, Identity, unreadable
+from cas.local.scan import Extent, hash_extents
+from cas.local.seed_files import Identity, SeedFile, SeedFiles, describe_unreadable
 from cas.local.targets import PART_DIRECTORY, ChunkLocation, LocalFiles, Target
 
-# This much of a file, taken from all over it, is tried first: of one that looks like a version of what is wanted, and
-# of one that looks like nothing in particular. It is given up when less than one byte in fifty was of use.
-_PROBE = 256 * MIB
-_PROBE_UNLIKELY = 64 * MIB
-_WORTH = 50
+# A sample of a file, of this many bytes taken from all over it, is hashed first: of a likely file (one that looks like
+# a version of what is wanted) and of an unlikely one. The rest of the file is hashed only if at least one byte in
+# _MIN_YIELD of the sample was found to be missing.
+_SAMPLE = 256 * MIB
+_SAMPLE_UNLIKELY = 64 * MIB
+_MIN_YIELD = 50
 
-# Bytes of unlikely files that may be read in vain, if that is more than half of what is missing.
-_VAIN = 1024 * MIB
+# Bytes of unlikely files that may be read in vain; half of what is missing, if that is more.
+_MAX_IN_VAIN = 1024 * MIB
 
-# Small files are hashed together: a thread for each is more work than they are.
-_TOGETHER = 64 * MIB
+# Bytes of small files that are hashed together: a thread for each file would cost more than the hashing.
+_GROUP_SIZE = 64 * MIB
 
 
 def find_chunks(
@@ -43,22 +51,28 @@ def find_chunks(
     limits: Limits,
     listen: events.Listener,
 ) -> Mapping[ChunkRef, ChunkLocation]:
-    """Where on this machine chunks seem to lie that `local` lacks.
+    """Return where on this machine chunks seem to lie that `local` lacks.
 
-    wanted, local: as for plan.make_plan. seeds: folders to look through besides those of the wanted repos. A seed that
-    cannot be read is told as a warning.
+    Args:
+        wanted: the targets of a version.
+        local: the files that hold each target, as found by a scan.
+        seeds: directories to search besides those of the wanted repos.
+        limits: bounds of memory and threads.
+        listen: hears the phase `search`, and a warning for each seed that cannot be read.
     """
     search = _Search(wanted, local, limits, listen)
     if search.missing:
-        for target, here in zip(wanted, local, strict=True):
-            for parts in here.complete:
-                search.believe(target.root.joinpath(*parts), target.root, target.chunks)
+        for target, files in zip(wanted, local, strict=True):
+            for components in files.complete:
+                search.locate_listed(target.root.joinpath(*components), target.root, target.chunks)
     if search.missing:
-        search.look_through(list(dict.fromkeys(seeds)))
+        search.search(list(dict.fromkeys(seeds)))
     return search.found
 
 
 class _Search:
+    """One search under way: the chunks still `missing`, and where others were `found`."""
+
     def __init__(
         self, wanted: Sequence[Target], local: Sequence[LocalFiles], limits: Limits, listen: events.Listener
     ) -> None:
@@ -66,145 +80,156 @@ class _Search:
         self.found: dict[ChunkRef, ChunkLocation] = {}
         self._limits, self._listen = limits, listen
         self._guard = threading.Lock()
-        self._told = False
-        self._refused: dict[Path, OSError] = {}
+        self._announced = False
+        self._errors: dict[Path, OSError] = {}
         self._targets: list[Target] = []
-        self._known: set[Identity] = set()
-        for target, here in zip(wanted, local, strict=True):
-            self._known.update(_identities(target.root.joinpath(*parts) for parts in here.complete))
-            if not here.complete:
+        self._complete: set[Identity] = set()
+        for target, files in zip(wanted, local, strict=True):
+            self._complete.update(_identities(target.root.joinpath(*components) for components in files.complete))
+            if not files.complete:
                 self._targets.append(target)
-                held: set[int] = set().union(*(good for _, good in (*here.partial, *here.part_files)))
-                self.missing.update(chunk for at, chunk in enumerate(target.chunks) if at not in held)
-        self._sizes = Counter(chunk.size for chunk in self.missing)
-        self._blobs = {target.components[-1]: target for target in self._targets if target.repo}
-        self._names = {
-            path[-1]: target for target in self._targets for path in (target.components, *target.snapshot_paths)
+                verified: set[int] = set().union(*(indexes for _, indexes in (*files.partial, *files.part_files)))
+                self.missing.update(chunk for at, chunk in enumerate(target.chunks) if at not in verified)
+        self._missing_sizes = Counter(chunk.size for chunk in self.missing)
+        self._by_blob = {target.components[-1]: target for target in self._targets if target.repo}
+        self._by_name = {
+            components[-1]: target
+            for target in self._targets
+            for components in (target.components, *target.snapshot_paths)
         }
-        self._same_size: dict[int, list[Target]] = {}
+        self._by_size: dict[int, list[Target]] = {}
         for target in self._targets:
-            self._same_size.setdefault(target.size, []).append(target)
+            self._by_size.setdefault(target.size, []).append(target)
 
-    def believe(self, path: Path, seed: Path, chunks: Iterable[ChunkRef]) -> None:
-        """Takes somebody's word for the chunks a file consists of."""
+    def locate_listed(self, path: Path, seed: Path, chunks: Iterable[ChunkRef]) -> None:
+        """Record where chunks should be according to an unverified list; each is hashed when it is copied."""
         offset = 0
         for chunk in chunks:
-            self._hit(chunk, ChunkLocation(path, offset, seed))
+            self._locate(chunk, ChunkLocation(path, offset, seed))
             offset += chunk.size
 
-    def look_through(self, given: Sequence[Path]) -> None:
-        """Looks through the folders of the wanted repos and then `given`, until nothing is missing."""
+    def search(self, seeds: Sequence[Path]) -> None:
+        """Search the directories of the wanted repos, and then `seeds`, until nothing is missing."""
+        files = self._list_files(seeds)
+        for file in files:
+            same_blob = (self._by_blob[name] for name in file.names & self._by_blob.keys())
+            file.chunks = file.chunks or next((blob.chunks for blob in same_blob if blob.size == file.size), ())
+            self.locate_listed(file.path, file.seed, file.chunks)
+        self._hash_files([file for file in files if not file.chunks])
+        for seed in seeds:
+            if error := self._errors.get(seed):
+                self._listen(events.Warned(f"seed {seed}: {describe_unreadable(error)}"))
+
+    def _list_files(self, seeds: Sequence[Path]) -> list[SeedFile]:
+        """Return all seed files, the most likely first."""
         repos = {target.root: target.repo.name for target in self._targets if target.repo}
-        files = Candidates(
-            smallest=min(self._sizes, default=0),
+        files = SeedFiles(
+            smallest=min(self._missing_sizes, default=0),
             repos=set(repos.values()),
-            skip=self._known | set(_identities(target.path for target in self._targets if target.repo)),
-            skip_parts={target.content for target in self._targets},
+            skip=self._complete | set(_identities(target.path for target in self._targets if target.repo)),
+            skip_part_files={target.content for target in self._targets},
         )
         for root in repos:
             files.add(root, related=True)
         for root in {target.root for target in self._targets} - repos.keys():
-            # HF_HOME: files beside the wanted ones, not all that lies below it.
+            # HF_HOME: only the directories of the wanted files, not all that lies below it.
             beside = {target.path.parent for target in self._targets if target.root == root}
             files.add(root, *sorted(beside), root.joinpath(*PART_DIRECTORY), deep=False, related=True)
-            files.hear(root, root, related=True)
+            files.add_recorded(root, root, related=True)
         for hub in {target.repo.hub for target in self._targets if target.repo}:
-            for folder in sorted(hub.glob("*s--*")):
-                files.hear(folder, folder, related=False)
-        for seed in given:
+            for directory in sorted(hub.glob("*s--*")):
+                files.add_recorded(directory, directory, related=False)
+        for seed in seeds:
             if trouble := files.add(seed):
                 self._listen(events.Warned(f"seed {seed}: {trouble}"))
-        ordered = sorted(files.files(), key=self._likelihood)
-        for file in ordered:
-            twins = (self._blobs[name] for name in file.names & self._blobs.keys())
-            file.chunks = file.chunks or next((twin.chunks for twin in twins if twin.size == file.size), ())
-            self.believe(file.path, file.seed, file.chunks)
-        self._hash([file for file in ordered if not file.chunks])
-        for seed in given:
-            if error := self._refused.get(seed):
-                self._listen(events.Warned(f"seed {seed}: {unreadable(error)}"))
+        return sorted(files.files(), key=self._likelihood)
 
-    def _likelihood(self, file: Candidate) -> tuple[object, ...]:
-        """For sorting: what has the name or the size of a target first, then the nearer seed, then the closer size."""
-        named = next((self._names[name] for name in sorted(file.names & self._names.keys())), None)
-        nearest = named.size if named else min(self._same_size, key=lambda size: abs(size - file.size))
-        signs = (named is not None) + (file.size in self._same_size)
+    def _likelihood(self, file: SeedFile) -> tuple[object, ...]:
+        """The sort key of a seed file: its signs (a target's name, a target's size), then the nearer seed and size."""
+        named = next((self._by_name[name] for name in sorted(file.names & self._by_name.keys())), None)
+        nearest = named.size if named else min(self._by_size, key=lambda size: abs(size - file.size))
+        signs = (named is not None) + (file.size in self._by_size)
         return (-signs, not file.related, file.order, abs(nearest - file.size), str(file.path))
 
-    def _likely(self, file: Candidate) -> bool:
-        return file.related or file.size in self._same_size or bool(file.names & self._names.keys())
+    def _is_likely(self, file: SeedFile) -> bool:
+        return file.related or file.size in self._by_size or bool(file.names & self._by_name.keys())
 
-    def _hit(self, chunk: ChunkRef, spot: ChunkLocation) -> bool:
+    def _locate(self, chunk: ChunkRef, location: ChunkLocation) -> bool:
+        """Record where a chunk lies; return False when it is not missing (any more)."""
         with self._guard:
             if chunk not in self.missing:
                 return False
             self.missing.remove(chunk)
-            self._sizes[chunk.size] -= 1
-            self.found[chunk] = spot
+            self._missing_sizes[chunk.size] -= 1
+            self.found[chunk] = location
             return True
 
-    def _hash(self, files: Iterable[Candidate]) -> None:
-        """Cuts files where a publish would, and hashes what may match; no more of a file than it promises."""
-        allowed = max(_VAIN, sum(chunk.size for chunk in self.missing) // 2)
+    def _hash_files(self, files: Iterable[SeedFile]) -> None:
+        """Hash pieces of files that may be missing chunks: a sample of each file first, the rest if that was of use."""
+        allowed = max(_MAX_IN_VAIN, sum(chunk.size for chunk in self.missing) // 2)
         for group in _groups(files):
-            probes: dict[Candidate, list[Extent]] = {}
-            rests: dict[Candidate, list[Extent]] = {}
+            samples: dict[SeedFile, list[Extent]] = {}
+            rests: dict[SeedFile, list[Extent]] = {}
             for file in group:
-                likely = self._likely(file)
-                if likely or allowed > 0:
-                    probes[file], rests[file] = _spread(self._extents(file), _PROBE if likely else _PROBE_UNLIKELY)
-                    allowed -= 0 if likely else _size(probes[file])
-            found = self._hash_extents(probes)
-            good = [file for file in probes if found[file] * _WORTH >= _size(probes[file]) > 0]
-            self._hash_extents({file: rests[file] for file in good})
-            allowed += sum(_size(probes[file]) for file in good if not self._likely(file))
+                is_likely = self._is_likely(file)
+                if is_likely or allowed > 0:
+                    limit = _SAMPLE if is_likely else _SAMPLE_UNLIKELY
+                    samples[file], rests[file] = _split_sample(self._extents(file), limit)
+                    allowed -= 0 if is_likely else _size(samples[file])
+            found = self._hash_extents(samples)
+            useful = [file for file in samples if found[file] * _MIN_YIELD >= _size(samples[file]) > 0]
+            self._hash_extents({file: rests[file] for file in useful})
+            allowed += sum(_size(samples[file]) for file in useful if not self._is_likely(file))
             if not self.missing:
                 return
 
-    def _extents(self, file: Candidate) -> list[Extent]:
-        """Where missing chunks may lie: where a publish would cut, and where a target of this size is cut."""
+    def _extents(self, file: SeedFile) -> list[Extent]:
+        """Return where missing chunks may lie: where a publish would cut, and where a target of this size is cut."""
         cuts = {
-            (at, chunk.size) for target in self._same_size.get(file.size, ()) for at, chunk in target.chunk_offsets()
+            (offset, chunk.size)
+            for target in self._by_size.get(file.size, ())
+            for offset, chunk in target.chunk_offsets()
         }
         try:
             with file.path.open("rb") as opened:
                 cuts.update((span.offset, span.size) for span in chunking.spans(opened, file.size))
         except OSError as error:
-            self._refused.setdefault(file.seed, error)
+            self._errors.setdefault(file.seed, error)
             return []
-        return [Extent(file.path, offset, size) for offset, size in sorted(cuts) if self._sizes[size] > 0]
+        return [Extent(file.path, offset, size) for offset, size in sorted(cuts) if self._missing_sizes[size] > 0]
 
-    def _hash_extents(self, wanted: Mapping[Candidate, Sequence[Extent]]) -> Counter[Candidate]:
-        """Hashes these extents as long as they may match; the bytes that did."""
+    def _hash_extents(self, wanted: Mapping[SeedFile, Sequence[Extent]]) -> Counter[SeedFile]:
+        """Hash the extents whose size is still missing; return how many bytes of each file were missing chunks."""
         files = {file.path: file for file in wanted}
-        extents = [extent for held in wanted.values() for extent in held]
-        found: Counter[Candidate] = Counter()
+        extents = [extent for of_file in wanted.values() for extent in of_file]
+        found: Counter[SeedFile] = Counter()
 
-        def heard(extent: Extent, digest: str | None) -> None:
+        def on_digest(extent: Extent, digest: str | None) -> None:
             file = files[extent.path]
-            spot = ChunkLocation(extent.path, extent.offset, file.seed)
-            if digest is not None and self._hit(ChunkRef(digest, extent.size), spot):
+            location = ChunkLocation(extent.path, extent.offset, file.seed)
+            if digest is not None and self._locate(ChunkRef(digest, extent.size), location):
                 with self._guard:
                     found[file] += extent.size
 
         if extents:
-            self._tell()
-            promising = (extent for extent in extents if self._sizes[extent.size] > 0)
-            hash_all(promising, max(extent.size for extent in extents), self._limits, heard)
+            self._announce()
+            promising = (extent for extent in extents if self._missing_sizes[extent.size] > 0)
+            hash_extents(promising, max(extent.size for extent in extents), self._limits, on_digest)
         return found
 
-    def _tell(self) -> None:
-        if not self._told:
-            self._told = True
+    def _announce(self) -> None:
+        """Tell the listener once that seeds are being read."""
+        if not self._announced:
+            self._announced = True
             self._listen(events.Phase("search"))
 
 
-def _groups(files: Iterable[Candidate]) -> Iterator[list[Candidate]]:
-    """Large files one by one, small ones some at a time."""
-    group: list[Candidate] = []
+def _groups(files: Iterable[SeedFile]) -> Iterator[list[SeedFile]]:
+    """Yield large files one by one, small files several at a time."""
+    group: list[SeedFile] = []
     size = 0
     for file in files:
-        if group and size + file.size > _TOGETHER:
+        if group and size + file.size > _GROUP_SIZE:
             yield group
             group, size = [], 0
         group.append(file)
@@ -217,24 +242,27 @@ def _size(extents: Iterable[Extent]) -> int:
     return sum(extent.size for extent in extents)
 
 
-def _spread(extents: Sequence[Extent], limit: int) -> tuple[list[Extent], list[Extent]]:
-    """Some extents from all over a file, of `limit` bytes or just above, and the others; both in the file's order."""
+def _split_sample(extents: Sequence[Extent], limit: int) -> tuple[list[Extent], list[Extent]]:
+    """Split extents into a sample from all over the file and the rest, each in the file's order.
+
+    The sample has `limit` bytes or just above.
+    """
     size = _size(extents)
     if size <= limit:
         return list(extents), []
-    probe: list[Extent] = []
+    sample: list[Extent] = []
     rest: list[Extent] = []
     passed = taken = 0
     for extent in extents:
-        due = taken * size <= passed * limit
-        (probe if due else rest).append(extent)
+        is_due = taken * size <= passed * limit
+        (sample if is_due else rest).append(extent)
         passed += extent.size
-        taken += extent.size if due else 0
-    return probe, rest
+        taken += extent.size if is_due else 0
+    return sample, rest
 
 
 def _identities(paths: Iterable[Path]) -> Iterator[Identity]:
     for path in paths:
         with contextlib.suppress(OSError):
-            found = os.stat(path)
-            yield found.st_dev, found.st_ino
+            stats = os.stat(path)
+            yield stats.st_dev, stats.st_ino

@@ -1,10 +1,10 @@
 """The record beside a model on this machine: which files were verified, so that a warm restore reads none again.
 
-One document per repo folder, `.cas/verified.json`: a file whose content name, size and modification time are
-as they were when it was hashed is taken as verified. An edit that keeps size and time passes; `--verify` finds it.
+`.cas/verified.json`, one for each root directory, holds a stamp of every verified file. A file whose content name, size
+and modification time equal its stamp counts as verified. An edit that keeps size and time passes; `--verify` finds it.
 
-Beside it `.cas/chunks.json` says which chunks each content consists of, so that an update knows without reading
-what an older version holds. It is a hint: whatever is copied is hashed on the way.
+`.cas/chunks.json` beside it lists the chunks that each content consists of, so that an update knows without reading
+which chunks an older version holds. The list is a hint: every chunk is hashed when it is copied.
 """
 
 from __future__ import annotations
@@ -23,97 +23,117 @@ from cas.local.hf_cache import PRIVATE
 
 Chunks = tuple[ChunkRef, ...]
 
-_NAME = "verified.json"
+_STAMPS_NAME = "verified.json"
 _CHUNKS_NAME = "chunks.json"
-_LARGEST = 64 * 1024 * 1024
+_MAX_STAMPS = 64 * 1024 * 1024  # bytes
 
 T = TypeVar("T")
 
 
 class FileStamp(msgspec.Struct, frozen=True, array_like=True):
-    """A verified file as it was. content: 64 hex. size: bytes. mtime: nanoseconds."""
+    """A file as it was when it was verified.
+
+    Attributes:
+        content: 64 hex that name its bytes; see `cas.local.targets.content_of`.
+        size: bytes.
+        mtime: time of its last modification, in nanoseconds.
+    """
 
     content: str
     size: int
     mtime: int
 
 
-class _Document(msgspec.Struct, frozen=True):
+class _Stamps(msgspec.Struct, frozen=True):
     version: int
     files: dict[str, FileStamp]
 
 
-class _Lists(msgspec.Struct, frozen=True):
+class _ChunkLists(msgspec.Struct, frozen=True):
     version: int
     contents: dict[str, Chunks]
 
 
 class VerifiedFiles:
-    """The record of one root folder."""
+    """The record of one root directory: a repo's, or HF_HOME. Paths are components below the root."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        document = _read(root / PRIVATE / _NAME, _Document, _LARGEST)
-        self._seen = document.files if document and document.version == 1 else {}
+        document = _read(root / PRIVATE / _STAMPS_NAME, _Stamps, _MAX_STAMPS)
+        self._stamps = document.files if document and document.version == 1 else {}
 
-    def valid_stamp(self, parts: tuple[str, ...], content: str) -> FileStamp | None:
-        """What the record says of the file `parts`, if it was verified to be `content` and is as it was."""
-        seen = self._seen.get("/".join(parts))
-        return seen if seen and seen == stamp_of(self._root.joinpath(*parts), content) else None
+    def valid_stamp(self, components: tuple[str, ...], content: str) -> FileStamp | None:
+        """Return a file's stamp if the file was verified to be `content` (64 hex) and has not changed since."""
+        stamp = self._stamps.get("/".join(components))
+        return stamp if stamp and stamp == stamp_of(self._root.joinpath(*components), content) else None
 
     def is_unchanged(self, path: Path) -> bool | None:
-        """Whether the file at `path` is as it was when it was verified; None when the record does not name it."""
-        real, root = Path(os.path.realpath(path)), os.path.realpath(self._root)
-        seen = self._seen.get(real.relative_to(root).as_posix()) if real.is_relative_to(root) else None
-        return None if seen is None else stamp_of(real, seen.content) == seen
+        """Return whether a file is as it was when it was verified; None when it was not verified.
 
-    def is_recorded(self, parts: tuple[str, ...], seen: FileStamp) -> bool:
-        """Whether the record already says this."""
-        return self._seen.get("/".join(parts)) == seen
+        Args:
+            path: the file, absolute; symlinks are followed.
+        """
+        real, root = Path(os.path.realpath(path)), os.path.realpath(self._root)
+        stamp = self._stamps.get(real.relative_to(root).as_posix()) if real.is_relative_to(root) else None
+        return None if stamp is None else self._is_current(real, stamp)
+
+    def is_recorded(self, components: tuple[str, ...], stamp: FileStamp) -> bool:
+        """Return whether the record holds this stamp for this file."""
+        return self._stamps.get("/".join(components)) == stamp
 
     def unchanged_files(self) -> Iterator[tuple[Path, Chunks]]:
-        """Verified files that are as they were, with the chunks they consist of."""
-        lists = self._lists()
-        for path, seen in self._seen.items():
-            chunks = lists.get(seen.content, ())
-            whole = sum(chunk.size for chunk in chunks) == seen.size
-            if chunks and whole and stamp_of(self._root / path, seen.content) == seen:
+        """Yield the path and the chunks of each verified file that has not changed since."""
+        lists = self._chunk_lists()
+        for path, stamp in self._stamps.items():
+            chunks = lists.get(stamp.content, ())
+            is_complete = sum(chunk.size for chunk in chunks) == stamp.size
+            if chunks and is_complete and self._is_current(self._root / path, stamp):
                 yield self._root / path, chunks
 
     def update(self, files: Mapping[tuple[str, ...], FileStamp], chunks: Mapping[str, Chunks]) -> None:
-        """Writes the next record: this one and `files`, without files that are gone.
+        """Write the record anew with `files` added, and without files that changed or are gone.
 
-        chunks: of each content in `files`. Raises CacheError when the folder cannot be written.
+        Args:
+            files: stamps of newly verified files.
+            chunks: the chunks of each content in `files`, by its name (64 hex).
+
+        Raises:
+            CacheError: the directory cannot be written.
         """
-        kept = {path: seen for path, seen in self._seen.items() if stamp_of(self._root / path, seen.content) == seen}
-        kept.update({"/".join(parts): seen for parts, seen in files.items()})
-        contents = {seen.content for seen in kept.values()}
-        lists = {content: held for content, held in (self._lists() | dict(chunks)).items() if content in contents}
-        with Directory.open(self._root, (PRIVATE,)) as folder:
+        stamps = {path: stamp for path, stamp in self._stamps.items() if self._is_current(self._root / path, stamp)}
+        stamps.update({"/".join(components): stamp for components, stamp in files.items()})
+        contents = {stamp.content for stamp in stamps.values()}
+        known = self._chunk_lists() | dict(chunks)
+        lists = {content: known[content] for content in sorted(known.keys() & contents)}
+        with Directory.open(self._root, (PRIVATE,)) as directory:
             for name, document in (
-                (_CHUNKS_NAME, _Lists(1, dict(sorted(lists.items())))),
-                (_NAME, _Document(1, dict(sorted(kept.items())))),
+                (_CHUNKS_NAME, _ChunkLists(1, lists)),
+                (_STAMPS_NAME, _Stamps(1, dict(sorted(stamps.items())))),
             ):
-                folder.write(name, msgspec.json.encode(document), folder)
+                directory.write(name, msgspec.json.encode(document), directory)
 
-    def _lists(self) -> dict[str, Chunks]:
-        document = _read(self._root / PRIVATE / _CHUNKS_NAME, _Lists, MAX_MANIFEST)
+    def _chunk_lists(self) -> dict[str, Chunks]:
+        document = _read(self._root / PRIVATE / _CHUNKS_NAME, _ChunkLists, MAX_MANIFEST)
         return document.contents if document and document.version == 1 else {}
+
+    @staticmethod
+    def _is_current(path: Path, stamp: FileStamp) -> bool:
+        return stamp_of(path, stamp.content) == stamp
 
 
 def stamp_of(path: Path, content: str) -> FileStamp | None:
-    """What the record would say about a file now; None when it is absent or no ordinary file."""
+    """Return the stamp that a file would get now if it were `content`; None when it is absent or no regular file."""
     try:
-        found = os.stat(path)
-    except (OSError, ValueError):  # ValueError: a name with a NUL, in a record of somebody else's
+        stats = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a name with a NUL, in a record that we did not write
         return None
-    if not is_file(found):
+    if not is_file(stats):
         return None
-    return FileStamp(content, found.st_size, found.st_mtime_ns)
+    return FileStamp(content, stats.st_size, stats.st_mtime_ns)
 
 
 def _read(path: Path, kind: type[T], limit: int) -> T | None:
-    """Without a record everything is hashed again: slower, never wrong."""
+    """Return a document of the record, None when it cannot be read: files are then hashed again, slower and as safe."""
     try:
         if not is_file(os.stat(path)):
             return None

@@ -63,7 +63,7 @@ def start_words(versions: Versions) -> list[str]:
 
 
 def test_whoever_names_a_whole_disk_is_told(versions: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seed_files, "_MOST", 30)
+    monkeypatch.setattr(seed_files, "_MAX_ENTRIES", 30)
     seed = write_tree(versions.root / "seed", {f"{at // 10}/{at}": b"x" for at in range(100)})
     seen: list[Event] = []
     versions.restore(seeds=[seed], on_event=seen.append)

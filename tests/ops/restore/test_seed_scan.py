@@ -36,9 +36,9 @@ def test_what_cannot_match_is_not_read(versions: Versions, reads: list[int]) -> 
 def test_a_file_that_matches_nothing_is_given_up(
     versions: Versions, reads: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seeds, "_PROBE", 2 * MIB)
-    monkeypatch.setattr(seeds, "_PROBE_UNLIKELY", 1 * MIB)
-    monkeypatch.setattr(seeds, "_VAIN", 3 * MIB)
+    monkeypatch.setattr(seeds, "_SAMPLE", 2 * MIB)
+    monkeypatch.setattr(seeds, "_SAMPLE_UNLIKELY", 1 * MIB)
+    monkeypatch.setattr(seeds, "_MAX_IN_VAIN", 3 * MIB)
     seed = versions.root / "seed"
     for at in range(5):
         write_safetensors(seed / f"{at}.safetensors", Weights({**TENSORS, f"{at}": ("F32", (9,))}, Recipe(at + 7)))
@@ -53,7 +53,7 @@ def test_a_file_that_matches_nothing_is_given_up(
 
 def test_a_few_equal_tensors_far_apart_are_found(versions: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is probed lies all over a file; one hit, and all of it is looked at."""
-    monkeypatch.setattr(seeds, "_PROBE", 4 * MIB)
+    monkeypatch.setattr(seeds, "_SAMPLE", 4 * MIB)
     write_tree(versions.root / "seed", {"renamed.bin": versions.old["model.safetensors"]})
     versions.restore("old", cache_dir=versions.root / "unused")
     restored = versions.restore(seeds=[versions.root / "seed"])
