@@ -44,6 +44,10 @@ class FileStamp(msgspec.Struct, frozen=True, array_like=True):
     mtime: int
 
 
+Stamps = dict[tuple[str, ...], FileStamp]
+"""Stamps of files by their paths, as components below a root."""
+
+
 class _Stamps(msgspec.Struct, frozen=True):
     version: int
     files: dict[str, FileStamp]

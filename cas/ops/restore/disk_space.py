@@ -1,4 +1,4 @@
-"""Whether a plan fits on the disk, asked before the first byte."""
+"""Check before the first byte is written that a plan fits on the disk: unlike the plan, this reads file systems."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ from cas.local import fs
 from cas.ops.restore.plan import Plan
 
 
-def check_room(plan: Plan) -> None:
-    """Raises DiskFull unless every file system has room for what will be written to it."""
+def check_free_space(plan: Plan) -> None:
+    """Check that every file system has enough free space for what the plan writes to it.
+
+    Clones are tried only where the plan does not fit without them.
+
+    Raises:
+        DiskFull: a file system has too little free space.
+    """
     needs: dict[int, tuple[Path, int]] = {}
-    for root, size in plan.disk.items():
-        place = fs.nearest_existing(root)
-        device = place.stat().st_dev
-        needs[device] = (place, needs.get(device, (place, 0))[1] + size)
-    for device, (place, size) in needs.items():
-        free = fs.free_bytes(place)
-        if size > free and size - _shareable(plan, device) > free:
+    for root, size in plan.needed_space.items():
+        directory = fs.nearest_existing(root)
+        device = directory.stat().st_dev
+        needs[device] = (directory, needs.get(device, (directory, 0))[1] + size)
+    for device, (directory, size) in needs.items():
+        free = fs.free_bytes(directory)
+        if size > free and size - _cloneable_bytes(plan, device) > free:
             raise DiskFull(
-                f"restore needs {size:,} bytes and {place} has {free:,} free: "
+                f"restore needs {size:,} bytes and {directory} has {free:,} free: "
                 "free some space, or choose another --cache-dir"
             )
 
 
-def _shareable(plan: Plan, device: int) -> int:
-    """Bytes that take no room on a file system where files can share theirs."""
-    found = 0
-    for work in plan.works:
-        place = fs.nearest_existing(work.target.root)
-        if work.base and place.stat().st_dev == device and fs.can_clone(work.base, place):
-            found += work.shared
-    return found
+def _cloneable_bytes(plan: Plan, device: int) -> int:
+    """Return how many bytes need no free space on a file system, as part files begin there as clones."""
+    total = 0
+    for pending in plan.pending_files:
+        directory = fs.nearest_existing(pending.target.root)
+        if pending.base and directory.stat().st_dev == device and fs.can_clone(pending.base, directory):
+            total += pending.shared
+    return total

@@ -1,4 +1,8 @@
-"""The last steps of a restore, in the order in which a reader may trust them: links, trees, refs, record."""
+"""The last step of a restore: make complete files visible through snapshot links, tree listings and refs.
+
+They are written in this order, so that a reader who follows a ref finds everything that it names. The record of
+verified files comes last: it is written for files that have their final names.
+"""
 
 from __future__ import annotations
 
@@ -15,137 +19,148 @@ from cas.local.directory import Directory, LinksUnsupported
 from cas.local.fs import read_at, sync, write_all
 from cas.local.hf_cache import RepoCache, tree_document, tree_entries
 from cas.local.targets import PART_DIRECTORY, Target
-from cas.local.verified import FileStamp, VerifiedFiles
-
-Whole = dict[tuple[str, ...], FileStamp]
+from cas.local.verified import Stamps, VerifiedFiles
 
 
-def finish(manifest: Manifest, hub: Path, whole: Mapping[Target, Whole], listen: events.Listener) -> None:
-    """Makes every target visible under its names. whole: the verified files of each target.
+def make_visible(manifest: Manifest, hub: Path, complete: Mapping[Target, Stamps], listen: events.Listener) -> None:
+    """Make every file of a version visible to readers of the cache; write only what differs.
 
-    Writes nothing where all is as it should be. Raises CacheError.
+    Args:
+        manifest: the version.
+        hub: the hub cache.
+        complete: the stamps of the verified files that hold each target; updated for files that are made or moved here.
+        listen: hears about file systems without symlinks and moved refs, and a warning when no record can be written.
+
+    Raises:
+        CacheError: the cache cannot be written.
+        FileNotFoundError: a complete file has vanished.
     """
-    told: set[str] = set()
+    heard: set[str] = set()
 
     def listen_once(event: events.Event) -> None:
-        if str(event) not in told:
-            told.add(str(event))
+        if str(event) not in heard:
+            heard.add(str(event))
             listen(event)
 
-    for target, files in whole.items():
-        for name in target.snapshot_paths:
-            if not _shown(target, name, files):
-                _show(target, name, files, listen_once)
+    for target, stamps in complete.items():
+        for path in target.snapshot_paths:
+            if not _is_linked(target, path, stamps):
+                _link(target, path, stamps, listen_once)
     for repo in manifest.repos:
         cache = RepoCache(hub, repo.repo_type, repo.repo_id)
         _write_tree(cache, repo)
         for ref in repo.refs:
             _write_ref(cache, ref, repo.commit, listen)
-    _write_records(whole, listen)
+    _write_records(complete, listen)
 
 
-def _link(target: Target, name: tuple[str, ...]) -> str:
-    return RepoCache.link_to_blob("/".join(name[2:]), target.components[-1])
+def _link_text(target: Target, snapshot_path: tuple[str, ...]) -> str:
+    """Return what the symlink at a snapshot path must say."""
+    return RepoCache.link_to_blob("/".join(snapshot_path[2:]), target.components[-1])
 
 
-def _shown(target: Target, name: tuple[str, ...], files: Whole) -> bool:
-    """Whether the snapshot file `name` leads to verified bytes already."""
-    if name in files:
+def _is_linked(target: Target, snapshot_path: tuple[str, ...], stamps: Stamps) -> bool:
+    """Return whether a snapshot path leads to verified bytes already."""
+    if snapshot_path in stamps:
         return True
-    if target.components not in files:
+    if target.components not in stamps:
         return False
-    path = target.root.joinpath(*name)
+    path = target.root.joinpath(*snapshot_path)
     try:
-        if path.is_symlink() and os.readlink(path) != _link(target, name):
+        if path.is_symlink() and os.readlink(path) != _link_text(target, snapshot_path):
             return False
         return os.path.samefile(path, target.path)
     except OSError:
         return False
 
 
-def _show(target: Target, name: tuple[str, ...], files: Whole, listen: events.Listener) -> None:
-    """Makes the snapshot file `name` a symlink, else a hard link, else a file of its own."""
-    source = target.components if target.components in files else next(iter(files))
+def _link(target: Target, snapshot_path: tuple[str, ...], stamps: Stamps, listen: events.Listener) -> None:
+    """Make a snapshot path a symlink to the blob, else a hard link, else a file of its own."""
+    source = target.components if target.components in stamps else next(iter(stamps))
+    *parents, name = snapshot_path
     with (
-        Directory.open(target.root, name[:-1]) as parent,
+        Directory.open(target.root, parents) as parent,
         Directory.open(target.root, source[:-1]) as origin,
         Directory.open(target.root, PART_DIRECTORY) as scratch,
     ):
         if source == target.components:
             try:
-                parent.symlink(_link(target, name), name[-1], scratch)
+                parent.symlink(_link_text(target, snapshot_path), name, scratch)
                 return
             except LinksUnsupported:
                 listen(events.Noted(f"{target.root} offers no symlinks"))
         try:
-            parent.hardlink(origin, source[-1], name[-1], scratch)
+            parent.hardlink(origin, source[-1], name, scratch)
         except LinksUnsupported:
             if source == target.components:
-                # huggingface_hub moves a blob to its first name too: a copy would take the room twice.
-                origin.rename(source[-1], parent, name[-1])
-                del files[source]
+                # Without links the blob is moved to its first snapshot path, as huggingface_hub does: a copy would need
+                # the space twice.
+                origin.rename(source[-1], parent, name)
+                del stamps[source]
             else:
-                _copy(target, origin, source[-1], parent, name[-1], scratch)
-        if seen := verified.stamp_of(parent.path / name[-1], target.content):
-            files[name] = seen
+                _copy(target, origin, source[-1], parent, name, scratch)
+        if stamp := verified.stamp_of(parent.path / name, target.content):
+            stamps[snapshot_path] = stamp
 
 
 def _copy(target: Target, origin: Directory, source: str, parent: Directory, name: str, scratch: Directory) -> None:
+    """Copy a file of the target, hashing every chunk on the way."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-    with scratch.temporary_name() as private:
-        with origin.file(source, os.O_RDONLY) as old, scratch.file(private, flags) as new:
+    with scratch.temporary_name() as temporary:
+        with origin.file(source, os.O_RDONLY) as old, scratch.file(temporary, flags) as new:
             for offset, chunk in target.chunk_offsets():
                 buffer = bytearray(chunk.size)
                 if read_at(old, memoryview(buffer), offset) != chunk.size or hex_of(buffer) != chunk.digest:
                     raise IntegrityError(f"{origin.path / source} changed while it was copied: restore again")
                 write_all(new, memoryview(buffer))
             sync(new)
-        scratch.rename(private, parent, name)
+        scratch.rename(temporary, parent, name)
 
 
 def _write_tree(cache: RepoCache, repo: Repo) -> None:
-    """Lists the snapshot's files: ours, and those of an earlier listing that are really there."""
+    """Write the tree listing of a snapshot: the version's files, and those of an earlier listing that still exist."""
     snapshot = cache.root / "snapshots" / repo.commit
     ours = tree_entries({file.path: (file.size, file.blob) for file in repo.files})
     listed = cache.tree_listing(repo.commit)
     wanted = {path: entry for path, entry in listed.items() if path in ours or os.path.exists(snapshot / path)}
     for path, entry in ours.items():
         before = wanted.get(path)
-        # What the hub said beside (a xet hash) stays.
+        # Other fields of an entry that the hub wrote (a xet hash) are kept.
         if not isinstance(before, dict) or not entry.items() <= before.items():
             wanted[path] = entry
     if wanted != listed:
-        *folders, name = cache.tree_components(repo.commit)
-        with Directory.open(cache.root, folders) as folder, Directory.open(cache.root, PART_DIRECTORY) as scratch:
-            folder.write(name, tree_document(wanted), scratch)
+        *parents, name = cache.tree_components(repo.commit)
+        with Directory.open(cache.root, parents) as directory, Directory.open(cache.root, PART_DIRECTORY) as scratch:
+            directory.write(name, tree_document(wanted), scratch)
 
 
 def _write_ref(cache: RepoCache, ref: str, commit: str, listen: events.Listener) -> None:
-    """Points a ref at the commit; without a newline, which huggingface_hub would take as part of it."""
-    *folders, name = cache.ref_components(ref)
-    path = cache.root.joinpath(*folders, name)
+    """Point a ref at the commit; without a newline, which huggingface_hub would take as part of the commit."""
+    *parents, name = cache.ref_components(ref)
+    path = cache.root.joinpath(*parents, name)
     try:
         before = path.read_bytes()
     except OSError:
         before = b""
     if before == commit.encode():
         return
-    with Directory.open(cache.root, folders) as folder, Directory.open(cache.root, PART_DIRECTORY) as scratch:
-        folder.write(name, commit.encode(), scratch)
+    with Directory.open(cache.root, parents) as directory, Directory.open(cache.root, PART_DIRECTORY) as scratch:
+        directory.write(name, commit.encode(), scratch)
     if before:
         moved = before.decode(errors="replace").strip()[:12]
         listen(events.Noted(f"{cache.repo_id}: {ref} moved from {moved} to {commit[:12]}"))
 
 
-def _write_records(whole: Mapping[Target, Whole], listen: events.Listener) -> None:
-    for root in {target.root for target in whole}:
+def _write_records(complete: Mapping[Target, Stamps], listen: events.Listener) -> None:
+    """Record the verified files of each root, unless its record holds them already."""
+    for root in {target.root for target in complete}:
         record = VerifiedFiles(root)
-        files = {parts: seen for target, held in whole.items() if target.root == root for parts, seen in held.items()}
-        if all(record.is_recorded(parts, seen) for parts, seen in files.items()):
+        of_root = {target: stamps for target, stamps in complete.items() if target.root == root}
+        files = {components: stamp for stamps in of_root.values() for components, stamp in stamps.items()}
+        if all(record.is_recorded(components, stamp) for components, stamp in files.items()):
             continue
-        chunks = {target.content: target.chunks for target in whole if target.root == root}
         try:
-            record.update(files, chunks)
+            record.update(files, {target.content: target.chunks for target in of_root})
         except CacheError as error:
-            # The model is there and right; only the next restore will hash it again.
+            # The version is complete and right without a record; only the next restore will hash its files again.
             listen(events.Warned(f"no record was written: {error}"))

@@ -1,4 +1,4 @@
-"""Part files: private to one process, filled with verified chunks in any order, renamed when whole."""
+"""Part files: private to one process, filled with verified chunks in any order, renamed when they are complete."""
 
 from __future__ import annotations
 
@@ -16,221 +16,256 @@ from cas.local import fs
 from cas.local.directory import Directory
 from cas.local.fs import start_writing_out, write_all
 from cas.local.targets import PART_DIRECTORY, Target
-from cas.local.verified import FileStamp
+from cas.local.verified import FileStamp, Stamps
 from cas.ops.restore.blob_locks import BlobLocks
-from cas.ops.restore.plan import Copy, Place, Work, part_name
+from cas.ops.restore.plan import Copy, Destination, PendingFile, part_file_name
 
-# Part files of versions nobody finished restoring.
+# Seconds after which part files of any version are removed: nobody has finished restoring it.
 _STALE_AFTER = 24 * 3600
 
 
-class PartLost(Exception):
-    """Another process took our part file over: locks do not work here. Plan again."""
+class PartFileLost(Exception):
+    """Another process took our part file over, so locks do not work here: the restore must plan again."""
 
 
-class Parts:
+class PartFiles:
     """The part files of one restore; use as a context manager."""
 
-    def __init__(self, works: Sequence[Work], owner: str, locks: BlobLocks, listen: events.Listener) -> None:
-        """owner: marks the part files as ours, as in plan.part_name."""
+    def __init__(
+        self, pending_files: Sequence[PendingFile], owner: str, locks: BlobLocks, listen: events.Listener
+    ) -> None:
+        """Open the directories of part files; a part file itself is made when its first chunk is written.
+
+        Args:
+            pending_files: the plan's; destinations refer to them by index.
+            owner: marks the part files as ours, as in plan.part_file_name.
+            locks: the lock of a blob is acquired when its part file is made, and released when it has its final name.
+            listen: hears a warning when the file system offers no fsync.
+        """
         self._error: BaseException | None = None
-        folders: dict[Path, Directory] = {}
+        directories: dict[Path, Directory] = {}
         with contextlib.ExitStack() as stack:
-            for root in {work.target.root for work in works}:
-                folders[root] = stack.enter_context(Directory.open(root, PART_DIRECTORY))
+            for root in {pending.target.root for pending in pending_files}:
+                directories[root] = stack.enter_context(Directory.open(root, PART_DIRECTORY))
             stack.callback(locks.release_all)
             self._stack = stack.pop_all()
         disk = _Disk(listen)
-        self._files = [_PartFile(work, folders[work.target.root], owner, locks, disk) for work in works]
+        self._files = [
+            _PartFile(pending, directories[pending.target.root], owner, locks, disk) for pending in pending_files
+        ]
 
-    def __enter__(self) -> Parts:
+    def __enter__(self) -> PartFiles:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     @property
-    def finished(self) -> dict[Target, tuple[tuple[str, ...], FileStamp]]:
-        """Targets that have their final name, with the file as it was then."""
-        return {file.target: (file.target.components, file.seen) for file in self._files if file.seen}
+    def finished(self) -> dict[Target, Stamps]:
+        """The files that got their final names, with their stamps, by target."""
+        return {file.target: {file.target.components: file.stamp} for file in self._files if file.stamp}
 
-    def stop(self, error: BaseException) -> None:
-        """Has every later write raise this error."""
+    def abort(self, error: BaseException) -> None:
+        """Make every later write raise this error."""
         self._error = error
 
-    def write(self, places: Sequence[Place], plain: memoryview) -> None:
-        """Writes a verified chunk wherever it goes; a file whose last chunk this was gets its final name."""
-        for place in places:
+    def write(self, destinations: Sequence[Destination], plain: memoryview) -> None:
+        """Write a verified chunk to every destination; a file that this completes gets its final name."""
+        for destination in destinations:
             if self._error:
                 raise self._error
-            self._files[place.work].write(plain, place.offset)
+            self._files[destination.file].write(plain, destination.offset)
 
-    def copy(self, copy: Copy, buffer: bytearray) -> tuple[Place, ...]:
-        """Takes a chunk from another local file; the places where it lacks still, as the file does not hold it.
+    def copy(self, copy: Copy, buffer: bytearray) -> tuple[Destination, ...]:
+        """Read a chunk from a local file, verify it and write it to its destinations.
 
-        buffer: to work in, grown as need be.
+        A destination whose file began as a clone of that local file has the bytes already: there they are verified in
+        place.
+
+        Args:
+            copy: the chunk, where it should be, and its destinations.
+            buffer: memory to work in, grown as needed.
+
+        Returns:
+            The destinations that still lack the chunk, because the local file does not hold it.
         """
         if len(buffer) < copy.chunk.size:
             buffer.extend(bytes(copy.chunk.size - len(buffer)))
         with memoryview(buffer) as whole, whole[: copy.chunk.size] as view:
-            lacking = [place for place in copy.places if not self._files[place.work].holds(copy, place.offset, view)]
-            if not lacking or not _read(copy, view):
+            lacking = [
+                destination
+                for destination in copy.destinations
+                if not self._files[destination.file].verify_cloned(copy, destination.offset, view)
+            ]
+            if not lacking or not _read_source(copy, view):
                 return tuple(lacking)
             self.write(lacking, view)
         return ()
 
     def finish_complete(self) -> None:
-        """Gives their names to files that need no more chunks: empty ones, and parts found complete."""
+        """Give final names to files that need no chunk: empty files, and part files that were found complete."""
         for file in self._files:
             file.finish_if_complete()
 
     def discard(self) -> None:
-        """Removes the part files, to give their room back."""
+        """Remove the part files, to free their space."""
         for file in self._files:
             file.discard()
 
     def sync(self) -> None:
-        """Makes the final names durable."""
-        homes = {(file.target.root, file.target.components[:-1]) for file in self._files if file.seen}
-        for root, parts in homes:
-            with Directory.open(root, parts) as home:
-                home.sync()
+        """Make the final names durable."""
+        parents = {(file.target.root, file.target.components[:-1]) for file in self._files if file.stamp}
+        for root, components in parents:
+            with Directory.open(root, components) as directory:
+                directory.sync()
 
 
-def sweep(targets: Sequence[Target]) -> None:
-    """Removes part files that restores of `targets` left; only while holding the lock that says there are none."""
+def remove_part_files(targets: Sequence[Target]) -> None:
+    """Remove the part files of these targets' contents, and those of any content that are a day old.
+
+    Call it only while holding the locks of all roots: they prove that nobody is filling these files.
+    """
     contents = {target.content for target in targets}
     for root in {target.root for target in targets}:
-        with Directory.open(root, PART_DIRECTORY) as parts:
-            for name in parts.names():
-                found = parts.stat(name)
-                if found and (name.split(".")[0] in contents or time.time() - found.st_mtime > _STALE_AFTER):
-                    parts.remove(name)
+        with Directory.open(root, PART_DIRECTORY) as directory:
+            for name in directory.names():
+                stats = directory.stat(name)
+                if stats and (name.split(".")[0] in contents or time.time() - stats.st_mtime > _STALE_AFTER):
+                    directory.remove(name)
 
 
 class _Disk:
-    """Makes files durable, and says once when the file system offers no way."""
+    """Makes files durable, and warns once when the file system offers no way to do so."""
 
     def __init__(self, listen: events.Listener) -> None:
         self._listen = listen
-        self._told = False
+        self._has_warned = False
 
-    def keep(self, fd: int, path: Path) -> None:
-        """Raises CacheError when the disk failed, DiskFull when it had accepted more than it could hold."""
+    def sync(self, fd: int, path: Path) -> None:
+        """Make a file durable.
+
+        Raises:
+            DiskFull: the file system accepted more than it can hold.
+            CacheError: the disk failed.
+        """
         with fs.disk_errors(path, lambda error: f"{path}: the disk failed to keep it ({error}): check the disk"):
-            synced = fs.sync(fd)
-        if not synced and not self._told:
-            self._told = True
+            is_synced = fs.sync(fd)
+        if not is_synced and not self._has_warned:
+            self._has_warned = True
             where = path.parent
             self._listen(events.Warned(f"{where}: the file system offers no fsync; a power cut may lose files"))
 
 
 class _PartFile:
-    def __init__(self, work: Work, parts: Directory, owner: str, locks: BlobLocks, disk: _Disk) -> None:
-        self.target = work.target
-        self.seen: FileStamp | None = None
-        self._parts, self._locks, self._disk = parts, locks, disk
-        self._adopt, self._base = work.part, work.base
-        self._cloned = False
-        self._name = part_name(work.target.content, owner, os.urandom(4).hex())
-        self._pending = work.pending
-        self._begun = False
+    """The part file of one target; `stamp` is set once it has its final name."""
+
+    def __init__(self, pending: PendingFile, directory: Directory, owner: str, locks: BlobLocks, disk: _Disk) -> None:
+        self.target = pending.target
+        self.stamp: FileStamp | None = None
+        self._directory, self._locks, self._disk = directory, locks, disk
+        self._resumed, self._base = pending.part_file, pending.base
+        self._is_clone = False
+        self._name = part_file_name(pending.target.content, owner, os.urandom(4).hex())
+        self._missing = pending.missing
+        self._is_begun = False
         self._guard = threading.Lock()
 
     def write(self, plain: memoryview, offset: int) -> None:
         with self._guard:
             self._begin()
         try:
-            with self._parts.file(self._name, os.O_WRONLY) as fd:
+            with self._directory.file(self._name, os.O_WRONLY) as fd:
                 write_all(fd, plain, offset)
                 start_writing_out(fd, offset, len(plain))
         except FileNotFoundError:
-            raise PartLost from None
-        self._one_less()
+            raise PartFileLost from None
+        self._count_chunk()
 
-    def _one_less(self) -> None:
+    def _count_chunk(self) -> None:
         with self._guard:
-            self._pending -= 1
+            self._missing -= 1
         self.finish_if_complete()
 
-    def holds(self, copy: Copy, offset: int, view: memoryview) -> bool:
-        """Whether the chunk is there already, as the file began as a clone of the one that holds it."""
+    def verify_cloned(self, copy: Copy, offset: int, view: memoryview) -> bool:
+        """Return whether the chunk is in place, verified, because this file began as a clone of the copy's source."""
         if copy.source.path != self._base or copy.source.offset != offset:
             return False
         with self._guard:
             self._begin()
-        if not self._cloned:
+        if not self._is_clone:
             return False
         try:
-            with self._parts.file(self._name, os.O_RDONLY) as fd:
-                if not _reads(fd, offset, view, copy.chunk.digest):
+            with self._directory.file(self._name, os.O_RDONLY) as fd:
+                if not _read_verified(fd, offset, view, copy.chunk.digest):
                     return False
         except FileNotFoundError:
-            raise PartLost from None
-        self._one_less()
+            raise PartFileLost from None
+        self._count_chunk()
         return True
 
     def finish_if_complete(self) -> None:
         with self._guard:
-            if self._pending or self.seen:
+            if self._missing or self.stamp:
                 return
             self._begin()
-            self.seen = self._finish()
+            self.stamp = self._finish()
         self._locks.release(self.target)
 
     def discard(self) -> None:
         with self._guard:
-            if self._begun and not self.seen:
-                self._parts.remove(self._name)
-            elif self._adopt and not self._begun:
-                self._parts.remove(self._adopt)
+            if self._is_begun and not self.stamp:
+                self._directory.remove(self._name)
+            elif self._resumed and not self._is_begun:
+                self._directory.remove(self._resumed)
 
     def _begin(self) -> None:
-        """Makes the part file, or takes over the one to go on with."""
-        if self._begun:
+        """Make the part file, or rename the one to resume, so that it is ours."""
+        if self._is_begun:
             return
         self._locks.try_acquire(self.target)
-        flags = os.O_WRONLY | (0 if self._adopt else os.O_CREAT | os.O_EXCL)
+        flags = os.O_WRONLY | (0 if self._resumed else os.O_CREAT | os.O_EXCL)
         try:
-            if self._adopt:
-                self._parts.rename(self._adopt, self._parts, self._name)
-            with self._parts.file(self._name, flags) as fd:
-                self._begun = True
-                self._cloned = self._base is not None and _clone(self._base, fd)
+            if self._resumed:
+                self._directory.rename(self._resumed, self._directory, self._name)
+            with self._directory.file(self._name, flags) as fd:
+                self._is_begun = True
+                self._is_clone = self._base is not None and _clone(self._base, fd)
                 os.ftruncate(fd, self.target.size)
         except FileNotFoundError:
-            raise PartLost from None
+            raise PartFileLost from None
 
     def _finish(self) -> FileStamp:
-        path = self._parts.path / self._name
+        """Make the file durable and give it its final name."""
+        path = self._directory.path / self._name
         try:
-            with self._parts.file(self._name, os.O_RDONLY) as fd:
+            with self._directory.file(self._name, os.O_RDONLY) as fd:
                 try:
-                    self._disk.keep(fd, path)
+                    self._disk.sync(fd, path)
                 except DiskFull:
                     raise
                 except CacheError:
-                    # What the next restore would read back is memory's copy, not the disk's.
-                    self._parts.remove(self._name)
+                    # The next restore must not resume it: it would verify the copy in memory, not what is on disk.
+                    self._directory.remove(self._name)
                     raise
-                found = os.fstat(fd)
-            if found.st_size != self.target.size:
+                stats = os.fstat(fd)
+            if stats.st_size != self.target.size:
                 raise IntegrityError(f"{path} was changed by another program: restore again")
-            with Directory.open(self.target.root, self.target.components[:-1]) as home:
-                self._parts.rename(self._name, home, self.target.components[-1])
+            *parents, name = self.target.components
+            with Directory.open(self.target.root, parents) as parent:
+                self._directory.rename(self._name, parent, name)
         except FileNotFoundError:
-            raise PartLost from None
-        return FileStamp(self.target.content, found.st_size, found.st_mtime_ns)
+            raise PartFileLost from None
+        return FileStamp(self.target.content, stats.st_size, stats.st_mtime_ns)
 
 
-def _read(copy: Copy, view: memoryview) -> bool:
-    """Whether the chunk, verified, is in `view` now."""
+def _read_source(copy: Copy, view: memoryview) -> bool:
+    """Fill `view` from the copy's source; return whether it holds the chunk now, verified."""
     with contextlib.suppress(OSError), fs.open_for_reading(copy.source.path) as fd:
-        return _reads(fd, copy.source.offset, view, copy.chunk.digest)
+        return _read_verified(fd, copy.source.offset, view, copy.chunk.digest)
     return False
 
 
-def _reads(fd: int, offset: int, view: memoryview, digest: str) -> bool:
+def _read_verified(fd: int, offset: int, view: memoryview, digest: str) -> bool:
     return fs.read_at(fd, view, offset) == len(view) and hex_of(view) == digest
 
 

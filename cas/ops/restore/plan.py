@@ -1,4 +1,7 @@
-"""What a restore will do, as a value: computed before any byte moves, printed by --dry-run, compared by tests."""
+"""What a restore will do, as a value: computed before any byte moves, printed by --dry-run, compared by tests.
+
+Nothing here touches a disk or a store: a scan and a search for seeds say what is where, and the plan follows.
+"""
 
 from __future__ import annotations
 
@@ -13,56 +16,71 @@ from cas.local.targets import PART_DIRECTORY, ChunkLocation, LocalFiles, Target
 from cas.local.verified import FileStamp
 
 
-class Place(NamedTuple):
-    """Where a chunk goes: an index into the plan's work, and an offset in that file."""
+class Destination(NamedTuple):
+    """Where a chunk is written.
 
-    work: int
+    Attributes:
+        file: index into the plan's pending files.
+        offset: where in that file the chunk begins, in bytes.
+    """
+
+    file: int
     offset: int
 
 
 class Fetch(NamedTuple):
-    """A chunk to take from the store, once, and everywhere it goes."""
+    """A chunk to fetch from the store, once, and to write to every destination."""
 
     chunk: ChunkRef
-    places: tuple[Place, ...]
+    destinations: tuple[Destination, ...]
 
 
 class Copy(NamedTuple):
-    """A chunk to take from a local file, hashed on the way, once, and everywhere it goes."""
+    """A chunk to read from a local file, once, to hash, and to write to every destination."""
 
     chunk: ChunkRef
     source: ChunkLocation
-    places: tuple[Place, ...]
+    destinations: tuple[Destination, ...]
 
 
-class Work(NamedTuple):
-    """A target to be written.
+class PendingFile(NamedTuple):
+    """A target whose file must be written.
 
-    part: a part file's name to go on with. base: a local file that holds `shared` bytes of the target where they
-    belong: where the file system can, its part file begins as a clone of it.
+    Attributes:
+        target: what is to be written.
+        part_file: name of a part file to resume, None to begin a new one.
+        missing: how many chunks are to be written.
+        base: a local file that holds `shared` bytes of the target at the same offsets. Where the file system can, the
+            part file begins as a clone of it.
+        shared: bytes.
     """
 
     target: Target
-    part: str | None
-    pending: int
+    part_file: str | None
+    missing: int
     base: Path | None = None
     shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All a restore will write.
+    """Everything that a restore will write.
 
-    total: plain bytes of the model. disk: bytes of new room needed, by root, where nothing can be cloned. whole: per
-    target, the verified files.
+    Attributes:
+        targets: all targets of the version.
+        complete: for each target, the verified files that hold all of it.
+        pending_files: the targets that no such file holds.
+        fetches: chunks to fetch from the store.
+        copies: chunks to copy from local files.
+        needed_space: bytes of free space that the restore needs below each root, if nothing can be cloned.
     """
 
     targets: tuple[Target, ...]
-    whole: tuple[Mapping[tuple[str, ...], FileStamp], ...]
-    works: tuple[Work, ...]
+    complete: tuple[Mapping[tuple[str, ...], FileStamp], ...]
+    pending_files: tuple[PendingFile, ...]
     fetches: tuple[Fetch, ...]
     copies: tuple[Copy, ...]
-    disk: Mapping[Path, int]
+    needed_space: Mapping[Path, int]
 
     @property
     def total(self) -> int:
@@ -71,102 +89,121 @@ class Plan:
 
     @property
     def fetch_bytes(self) -> int:
-        """Plain bytes that the store must give."""
+        """Plain bytes of the chunks to fetch from the store."""
         return sum(fetch.chunk.size for fetch in self.fetches)
 
     @property
     def reused(self) -> dict[Path, int]:
-        """Plain bytes taken from local files, by the folder they were found in."""
-        found: dict[Path, int] = {}
+        """Plain bytes to copy from local files, by the seed in which each file was found."""
+        sizes: dict[Path, int] = {}
         for copy in self.copies:
-            found[copy.source.seed] = found.get(copy.source.seed, 0) + copy.chunk.size
-        return found
+            sizes[copy.source.seed] = sizes.get(copy.source.seed, 0) + copy.chunk.size
+        return sizes
 
 
 def make_plan(
     wanted: Iterable[Target],
     local: Iterable[LocalFiles],
     owner: str | None = None,
-    spots: Mapping[ChunkRef, ChunkLocation] = MappingProxyType({}),
+    locations: Mapping[ChunkRef, ChunkLocation] = MappingProxyType({}),
 ) -> Plan:
-    """The plan for `wanted`, given what is here of each.
+    """Return the plan for the targets of a version.
 
-    owner: go on with part files of this owner only, and copy from others'; None goes on with anybody's. spots: where
-    else on this machine chunks may lie.
+    A chunk that a local file of its own target holds is copied from there, one that `locations` names from there, and
+    all others are fetched.
+
+    Args:
+        wanted: the targets.
+        local: the files that hold each target, as found by a scan.
+        owner: resume only part files of this owner, and copy from those of others; None resumes anybody's.
+        locations: where else on this machine chunks may lie.
     """
     pairs = list(zip(wanted, local, strict=True))
-    adopted = _adopt(pairs, owner)
-    taken = {(target.root, name) for (target, _), name in zip(pairs, adopted, strict=True)}
-    works: list[Work] = []
-    places: dict[ChunkRef, list[Place]] = {}
-    here_too: dict[ChunkRef, ChunkLocation] = {}
-    disk: dict[Path, int] = {}
-    for (target, here), name in zip(pairs, adopted, strict=True):
-        if here.complete:
+    resumed = _choose_part_files(pairs, owner)
+    taken = {(target.root, name) for (target, _), name in zip(pairs, resumed, strict=True)}
+    pending_files: list[PendingFile] = []
+    destinations: dict[ChunkRef, list[Destination]] = {}
+    in_own_files: dict[ChunkRef, ChunkLocation] = {}
+    needed_space: dict[Path, int] = {}
+    for (target, files), name in zip(pairs, resumed, strict=True):
+        if files.complete:
             continue
-        good = dict(here.part_files).get(name, frozenset[int]()) if name else frozenset[int]()
-        spare = (((*PART_DIRECTORY, part), held) for part, held in here.part_files if (target.root, part) not in taken)
-        sources = (*here.partial, *spare)
-        pending = 0
+        written = dict(files.part_files).get(name, frozenset[int]()) if name else frozenset[int]()
+        spare = (
+            ((*PART_DIRECTORY, part_file), indexes)
+            for part_file, indexes in files.part_files
+            if (target.root, part_file) not in taken
+        )
+        sources = (*files.partial, *spare)
+        missing = 0
         for index, (offset, chunk) in enumerate(target.chunk_offsets()):
-            if index in good:
+            if index in written:
                 continue
-            pending += 1
-            places.setdefault(chunk, []).append(Place(len(works), offset))
-            source = next((parts for parts, held in sources if index in held), None)
+            missing += 1
+            destinations.setdefault(chunk, []).append(Destination(len(pending_files), offset))
+            source = next((components for components, indexes in sources if index in indexes), None)
             if source is not None:
-                here_too.setdefault(chunk, ChunkLocation(target.root.joinpath(*source), offset, target.root))
-            disk[target.root] = disk.get(target.root, 0) + chunk.size
-        works.append(Work(target, name, pending))
+                in_own_files.setdefault(chunk, ChunkLocation(target.root.joinpath(*source), offset, target.root))
+            needed_space[target.root] = needed_space.get(target.root, 0) + chunk.size
+        pending_files.append(PendingFile(target, name, missing))
     copies = []
     fetches = []
-    for chunk, where in places.items():
-        spot = here_too.get(chunk) or spots.get(chunk)
-        if spot:
-            copies.append(Copy(chunk, spot, tuple(where)))
+    for chunk, of_chunk in destinations.items():
+        location = in_own_files.get(chunk) or locations.get(chunk)
+        if location:
+            copies.append(Copy(chunk, location, tuple(of_chunk)))
         else:
-            fetches.append(Fetch(chunk, tuple(where)))
+            fetches.append(Fetch(chunk, tuple(of_chunk)))
     return Plan(
         targets=tuple(target for target, _ in pairs),
-        whole=tuple(here.complete for _, here in pairs),
-        works=tuple(_with_bases(works, copies)),
+        complete=tuple(files.complete for _, files in pairs),
+        pending_files=tuple(_with_bases(pending_files, copies)),
         fetches=tuple(fetches),
         copies=tuple(copies),
-        disk=disk,
+        needed_space=needed_space,
     )
 
 
-def _with_bases(works: Sequence[Work], copies: Iterable[Copy]) -> Iterator[Work]:
-    """The works, each with the local file that holds most of it at the right place, if that is half of it or more."""
-    held: list[dict[Path, int]] = [{} for _ in works]
+def _with_bases(pending_files: Sequence[PendingFile], copies: Iterable[Copy]) -> Iterator[PendingFile]:
+    """Yield each file with its base: the local file that holds most of it at the same offsets, if at least half."""
+    shared: list[dict[Path, int]] = [{} for _ in pending_files]
     for copy in copies:
-        for place in copy.places:
-            if place.offset == copy.source.offset:
-                here = held[place.work]
-                here[copy.source.path] = here.get(copy.source.path, 0) + copy.chunk.size
-    for work, sources in zip(works, held, strict=True):
-        base = max(sources, key=lambda path: sources[path], default=None)
-        if base and not work.part and 2 * sources[base] >= work.target.size:
-            yield work._replace(base=base, shared=sources[base])
+        for destination in copy.destinations:
+            if destination.offset == copy.source.offset:
+                by_path = shared[destination.file]
+                by_path[copy.source.path] = by_path.get(copy.source.path, 0) + copy.chunk.size
+    for pending, by_path in zip(pending_files, shared, strict=True):
+        base = max(by_path, key=lambda path: by_path[path], default=None)
+        if base and not pending.part_file and 2 * by_path[base] >= pending.target.size:
+            yield pending._replace(base=base, shared=by_path[base])
         else:
-            yield work
+            yield pending
 
 
-def part_name(content: str, owner: str, token: str) -> str:
-    """A part file's name: what it will be, who fills it, and what tells it from the owner's others."""
+def part_file_name(content: str, owner: str, token: str) -> str:
+    """Return a part file's name.
+
+    Args:
+        content: 64 hex, what the file will hold.
+        owner: the restore that fills it.
+        token: distinguishes the part files of one owner.
+    """
     return f"{content}.{owner}.{token}.part"
 
 
-def _adopt(pairs: Iterable[tuple[Target, LocalFiles]], owner: str | None) -> list[str | None]:
-    """The part file each target goes on with: one file serves one target, though several may have its content."""
+def _choose_part_files(pairs: Iterable[tuple[Target, LocalFiles]], owner: str | None) -> list[str | None]:
+    """Return the part file that each target resumes.
+
+    A part file serves one target, even if several targets have its content.
+    """
     taken: set[tuple[Path, str]] = set()
     chosen: list[str | None] = []
-    for target, here in pairs:
-        found = None
-        for name, _ in () if here.complete else here.part_files:
+    for target, files in pairs:
+        choice = None
+        for name, _ in () if files.complete else files.part_files:
             if (target.root, name) not in taken and owner in (None, name.split(".")[1]):
-                found = name
+                choice = name
                 taken.add((target.root, name))
                 break
-        chosen.append(found)
+        chosen.append(choice)
     return chosen

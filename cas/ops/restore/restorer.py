@@ -1,49 +1,73 @@
-"""Restore: from a store to a Hugging Face cache, every byte verified before it gets a name."""
+"""Restore: write a version from a store into a Hugging Face cache; every byte is verified before it gets a name.
+
+Order of steps:
+    1. resolve the reference to a manifest
+    2. scan this machine for files and chunks of the version; search seeds for the chunks that are missing; plan
+    3. if no file is missing: make the version visible (step 6) and end
+    4. lock every directory to be written to; plan again if another restore changed something meanwhile
+    5. check the free space; copy chunks from local files and fetch the others from the store at the same time; fetch
+       what the local files did not hold after all; sync and rename each file once its last chunk is written
+    6. make the version visible: snapshot links, tree listings, refs, and last the record of verified files
+    7. remove part files that killed restores left
+
+Why in this order: steps 1 to 3 write no file of the version, so a warm restore takes no lock. Free space is checked
+before the first byte moves, so a version that does not fit writes nothing. Links come after the files and refs after
+the links, so a reader who follows a ref finds all that it names, even if the restore is killed. Part files of other
+restores are removed only while every lock is held: only then are their owners surely gone.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas import config, events, refs
 from cas.errors import CacheError, DiskFull, FormatError
 from cas.formats.manifest import ChunkRef, Manifest
-from cas.local import locks, verified
-from cas.local.hf_cache import PRIVATE, RepoCache
+from cas.local.hf_cache import RepoCache
 from cas.local.scan import scan
 from cas.local.seeds import find_chunks
-from cas.local.targets import PART_DIRECTORY, ChunkLocation, Target, targets_of
+from cas.local.targets import ChunkLocation, Target, targets_of
+from cas.local.verified import Stamps
 from cas.ops.restore.blob_locks import BlobLocks
-from cas.ops.restore.disk_space import check_room
-from cas.ops.restore.link import Whole, finish
-from cas.ops.restore.part_files import PartLost, Parts, sweep
+from cas.ops.restore.disk_space import check_free_space
+from cas.ops.restore.link import make_visible
+from cas.ops.restore.part_files import PartFileLost, PartFiles, remove_part_files
 from cas.ops.restore.plan import Fetch, Plan, make_plan
-from cas.ops.restore.reuse import Copying
+from cas.ops.restore.reuse import BackgroundCopies
+from cas.ops.restore.root_locks import hold_root_locks, restore_progress
 from cas.parallel import Pool, ReusableBuffer, Workers, for_each
 from cas.refs.reference import Resolved
 from cas.store.store import Store, open_store
 
-# How often to plan anew when other processes take our part files over, because locks do not work. Each of them
-# does so at most once, when it starts.
-_PLANS = 20
+# How often to plan at most, when other processes take our part files over because locks do not work. Each of them does
+# so at most once, when it starts.
+_MAX_PLANS = 20
 
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+_PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
     """What a restore did.
 
-    reference: names the version for ever. hub, home: HF_HUB_CACHE and HF_HOME. snapshots: folder of each repo
-    by its id. total: plain bytes of the model. fetched: plain bytes taken from the store. wire: bytes that crossed the
-    connection for them. seconds: wall time. changed: False when everything was there and verified. reused: plain
-    bytes copied from other files on this machine. reused_from: the same, by the folder they were found in.
+    Attributes:
+        reference: names the version for ever: `model@blake3:<64 hex>`.
+        hub: the hub cache (HF_HUB_CACHE).
+        home: HF_HOME.
+        snapshots: the snapshot directory of each repo, by repo id.
+        total: plain bytes of the version.
+        fetched: plain bytes fetched from the store.
+        wire: bytes that crossed the connection for them.
+        seconds: wall time.
+        changed: False when every file was complete and verified before.
+        dry_run: True when nothing was written, and the figures say what a restore would do.
+        reused: plain bytes copied from other files on this machine.
+        reused_from: the same, by the seed in which the files were found.
     """
 
     reference: str
@@ -72,26 +96,41 @@ def restore(
     limits: config.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Restored:
-    """Materialises the version that `reference` names in a Hugging Face cache.
+    """Write the version that `reference` names into a Hugging Face cache.
 
-    reference: `model`, `model:tag`, `model@<8+ hex>`, `model@blake3:<64 hex>` or `pin:deployment/model`; or a version
-    at hand, such as `read_lock` returns, for which the store is asked for chunks alone. store: an open one, a URL, or
-    None for the default. cache_dir: the hub cache (HF_HUB_CACHE). seeds: folders that may hold some of it (another
-    cache, a volume), looked through before those that CAS_SEEDS names. verify: hash what is there instead of
-    trusting its record. refuse_pickle: raise FormatError for a version with pickle files. dry_run: change nothing.
-    Raises InputError, NotFoundError, IntegrityError, FormatError, StoreError or CacheError; what was fetched by
-    then is kept for the next call.
+    What was fetched when an error ends the restore is kept for the next call.
+
+    Args:
+        reference: `model`, `model:tag`, `model@<8+ hex>`, `model@blake3:<64 hex>` or `pin:deployment/model`; or an
+            already resolved version, such as `read_lock` returns: then only chunks are read from the store.
+        store: an open store, a URL, or None for the default.
+        cache_dir: the hub cache; by default HF_HUB_CACHE.
+        seeds: directories that may hold chunks of the version (another cache, a volume), searched before those that
+            CAS_SEEDS names.
+        verify: hash the files of the version that are on this machine, even those recorded as verified.
+        refuse_pickle: refuse a version with pickle files.
+        dry_run: change nothing, and return what a restore would do.
+        limits: bounds of memory, requests and threads.
+        on_event: hears what happens.
+
+    Raises:
+        InputError: the reference or an option is no valid one.
+        NotFoundError: the store has no such version.
+        IntegrityError: a chunk or a manifest is damaged, or a file changed while it was written.
+        FormatError: the store's format is not known, or the version has pickle files.
+        StoreError: the store cannot be read.
+        CacheError: the cache cannot be written.
     """
     begun = time.monotonic()
     limits = limits or config.Limits()
-    held = open_store(store)
+    store = open_store(store)
     dirs = config.cache_dirs(cache_dir)
     on_event(events.Phase("resolve"))
-    resolved = reference if isinstance(reference, Resolved) else refs.resolve(held, reference)
+    resolved = reference if isinstance(reference, Resolved) else refs.resolve(store, reference)
     on_event(events.Resolved(resolved.exact, resolved.manifest.plain_size))
     if refuse_pickle:
         _refuse_pickles(resolved.manifest)
-    job = _Restore(held, resolved.manifest, dirs, limits, on_event, rehash=verify, seeds=config.seed_dirs(seeds))
+    job = _Restore(store, resolved.manifest, dirs, limits, on_event, rehash=verify, seeds=config.seed_dirs(seeds))
     job.run(dry_run=dry_run)
     return Restored(
         reference=resolved.exact,
@@ -130,7 +169,7 @@ class _Restore:
         self._limits, self._listen, self._rehash = limits, listen, rehash
         self._targets = targets_of(manifest, dirs)
         self._seeds = seeds
-        self._spots: Mapping[ChunkRef, ChunkLocation] | None = None
+        self._locations: Mapping[ChunkRef, ChunkLocation] | None = None
         self.fetched = self.wire = 0
         self.reused: dict[Path, int] = {}
         self.changed = False
@@ -138,76 +177,80 @@ class _Restore:
         self._owner = os.urandom(8).hex()
 
     def run(self, *, dry_run: bool) -> None:
-        found = self._traces()
+        progress = restore_progress(self._targets)
         plan = self._plan()
         if dry_run:
-            self.fetched, self.reused, self.changed = plan.fetch_bytes, plan.reused, bool(plan.works)
-            check_room(plan)
+            self.fetched, self.reused, self.changed = plan.fetch_bytes, plan.reused, bool(plan.pending_files)
+            check_free_space(plan)
             return
-        if not plan.works:
-            self._finish(plan, {})
+        if not plan.pending_files:
+            self._make_visible(plan, {})
             return
         self.changed = True
-        with self._locked() as (alone, working):
-            # Nobody else's part file is taken over unless the lock says that its owner is gone.
-            if not alone or self._traces() != found:
-                plan = self._plan(None if alone else self._owner)
-            for attempt in range(1, _PLANS + 1):
+        with hold_root_locks(self._targets, self._listen) as locks:
+            # The part file of another restore is resumed only if a lock proves that its owner is gone.
+            if not locks.all_held or restore_progress(self._targets) != progress:
+                plan = self._plan(None if locks.all_held else self._owner)
+            for attempt in range(1, _MAX_PLANS + 1):
                 try:
-                    self._execute(plan, BlobLocks(work=working))
+                    self._execute(plan, BlobLocks(locks_work=locks.locks_work))
                     break
-                except PartLost:
-                    if attempt == _PLANS:
+                except PartFileLost:
+                    if attempt == _MAX_PLANS:
                         raise CacheError(
                             f"other processes keep taking part files in {self._dirs.hub}: locks do not work there; "
                             "restore again when they are done, or choose another --cache-dir"
                         ) from None
                 plan = self._plan(self._owner)
-            if alone:
-                sweep(self._targets)
+            if locks.all_held:
+                remove_part_files(self._targets)
 
     def _plan(self, owner: str | None = None) -> Plan:
+        """Scan this machine and plan; seeds are searched the first time only."""
         self._listen(events.Phase("plan"))
         local = scan(self._targets, self._limits, self._listen, rehash=self._rehash)
-        if self._spots is None:
-            self._spots = find_chunks(self._targets, local, self._seeds, self._limits, self._listen)
-        return make_plan(self._targets, local, owner, self._spots)
+        if self._locations is None:
+            self._locations = find_chunks(self._targets, local, self._seeds, self._limits, self._listen)
+        return make_plan(self._targets, local, owner, self._locations)
 
-    def _execute(self, plan: Plan, locks: BlobLocks) -> None:
-        check_room(plan)
-        with Parts(plan.works, self._owner, locks, self._listen) as parts:
+    def _execute(self, plan: Plan, blob_locks: BlobLocks) -> None:
+        check_free_space(plan)
+        with PartFiles(plan.pending_files, self._owner, blob_locks, self._listen) as part_files:
             try:
-                parts.finish_complete()
-                self._move(plan, parts)
+                part_files.finish_complete()
+                self._transfer(plan, part_files)
             except DiskFull:
-                parts.discard()
+                part_files.discard()
                 raise
-            parts.sync()
-            self._finish(plan, parts.finished)
+            part_files.sync()
+            self._make_visible(plan, part_files.finished)
 
-    def _move(self, plan: Plan, parts: Parts) -> None:
-        """Copies and fetches at the same time, then fetches what was not where it seemed to be."""
+    def _transfer(self, plan: Plan, part_files: PartFiles) -> None:
+        """Copy and fetch at the same time, then fetch the chunks that local files did not hold after all."""
         copied = sum(plan.reused.values())
         self._listen(events.Phase("fetch" if plan.fetches else "copy", plan.fetch_bytes + copied))
-        with Copying(plan.copies, parts, self._limits, self._listen, self.reused) as copying:
-            self._fetch(plan.fetches, parts, max(1, self._limits.budget - copying.memory))
+        with BackgroundCopies(plan.copies, part_files, self._limits, self._listen, self.reused) as copies:
+            self._fetch(plan.fetches, part_files, max(1, self._limits.budget - copies.buffer_bytes))
         for seed, size in self.reused.items():
             self._listen(events.Noted(f"{size / 1e6:,.1f} MB taken from {seed}"))
-        self._fetch(copying.gone, parts, self._limits.budget)
+        self._fetch(copies.not_found, part_files, self._limits.budget)
 
-    def _fetch(self, fetches: Sequence[Fetch], parts: Parts, budget: int) -> None:
+    def _fetch(self, fetches: Sequence[Fetch], part_files: PartFiles, budget: int) -> None:
+        """Fetch, decode, verify and write chunks, several at once; `budget` bounds their plain bytes in flight."""
         from cas.formats.frame import Decoder
 
         if not fetches:
             return
         threads = min(self._limits.requests, len(fetches))
-        rooms, decoders = Pool(ReusableBuffer, threads), Workers(Decoder, self._limits.workers)
+        buffers, decoders = Pool(ReusableBuffer, threads), Workers(Decoder, self._limits.workers)
 
         def fetch_one(fetch: Fetch) -> None:
-            with rooms.acquire() as room:
-                frame = self._store.get_frame(fetch.chunk, room)
+            with buffers.acquire() as buffer:
+                frame = self._store.get_frame(fetch.chunk, buffer)
                 decoders.run(
-                    lambda decoder: parts.write(fetch.places, self._store.open_frame(fetch.chunk, frame, decoder))
+                    lambda decoder: part_files.write(
+                        fetch.destinations, self._store.open_frame(fetch.chunk, frame, decoder)
+                    )
                 )
                 self._count(fetch.chunk.size, len(frame))
 
@@ -225,57 +268,22 @@ class _Restore:
             self.wire += wire
         self._listen(events.Moved(plain, wire))
 
-    def _finish(self, plan: Plan, finished: dict[Target, tuple[tuple[str, ...], verified.FileStamp]]) -> None:
+    def _make_visible(self, plan: Plan, finished: Mapping[Target, Stamps]) -> None:
+        """Link the files that were complete before, and those `finished` now."""
         self._listen(events.Phase("link"))
-        whole: dict[Target, Whole] = {}
-        for target, held in zip(plan.targets, plan.whole, strict=True):
-            whole[target] = dict(held)
-        for target, (parts, seen) in finished.items():
-            whole[target] = {parts: seen}
+        complete = {target: dict(stamps) for target, stamps in zip(plan.targets, plan.complete, strict=True)}
+        complete.update(finished)
         try:
-            finish(self._manifest, self._dirs.hub, whole, self._listen)
+            make_visible(self._manifest, self._dirs.hub, complete, self._listen)
         except FileNotFoundError as error:
             raise CacheError(
                 f"{self._dirs.hub}: {error.filename} vanished while its links were made: another program is "
                 "clearing the cache; restore again when it is done"
             ) from error
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[tuple[bool, bool]]:
-        """Holds the lock of every folder to be written to; yields whether all are held, and whether locks work."""
-        files = {
-            target.root: (target.repo.restore_lock(), target.repo.hub)
-            if target.repo
-            else (target.root / PRIVATE / "cas.lock", target.root)
-            for target in self._targets
-        }
-        with contextlib.ExitStack() as stack:
-            answers: list[bool | None] = []
-            for root, (file, below) in sorted(files.items()):
-
-                def waiting(root: Path = root) -> None:
-                    self._listen(events.Noted(f"another restore is working on {root}: waiting for it"))
-
-                held = locks.hold_lock(file, below, functools.partial(_trace, root), waiting)
-                answers.append(stack.enter_context(held))
-            yield all(answers), None not in answers
-
-    def _traces(self) -> list[object]:
-        return [_trace(root) for root in sorted({target.root for target in self._targets})]
-
-
-def _trace(root: Path) -> object:
-    """Changes while another restore writes below `root`, and when it ends."""
-    try:
-        private = root / PRIVATE
-        paths = [*private.iterdir(), *root.joinpath(*PART_DIRECTORY).iterdir()]
-        return sorted((path.name, path.stat().st_mtime_ns) for path in paths)
-    except OSError:
-        return None
-
 
 def _refuse_pickles(manifest: Manifest) -> None:
-    found: Sequence[str] = [file.path for file in manifest.all_files() if file.path.endswith(_PICKLES)]
+    found: Sequence[str] = [file.path for file in manifest.all_files() if file.path.endswith(_PICKLE_SUFFIXES)]
     if found:
         raise FormatError(
             f"{manifest.model} contains pickle files ({', '.join(found[:3])}), refused by --refuse-pickle"

@@ -17,7 +17,7 @@ import pytest
 from cas.config import Limits
 from cas.errors import DiskFull
 from cas.events import Event, Phase
-from cas.ops.restore.part_files import Parts
+from cas.ops.restore.part_files import PartFiles
 from tests.ops.restore.versions import MIB, Versions, big_file, flip, old_commit
 from tests.support.buckets import slow_store
 from tests.support.models import KIB, check, check_blobs, noise, read_tree, snapshot
@@ -127,15 +127,15 @@ def test_a_copy_that_finds_the_disk_full_ends_the_fetches_too(
         return real(fd, data, offset)
 
     copiers: set[threading.Thread] = set()
-    real_copy = Parts.copy
+    real_copy = PartFiles.copy
 
-    def copy(self: Parts, *given: Any) -> object:
+    def copy(self: PartFiles, *given: Any) -> object:
         copiers.add(threading.current_thread())
         return real_copy(self, *given)
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "pwrite", refuse)
-        patched.setattr(Parts, "copy", copy)
+        patched.setattr(PartFiles, "copy", copy)
         with pytest.raises(DiskFull, match="free some space"):
             versions.restore()
     assert list(versions.cache.glob("models--org--model/.cas/parts/*.part")) == []

@@ -11,7 +11,7 @@ from cas.events import ignore
 from cas.formats.manifest import Manifest
 from cas.local.scan import scan
 from cas.local.targets import ChunkLocation, targets_of
-from cas.ops.restore.plan import Copy, Fetch, Place, Plan, Work, make_plan, part_name
+from cas.ops.restore.plan import Copy, Destination, Fetch, PendingFile, Plan, make_plan, part_file_name
 from cas.store.store import Store
 from tests.support.models import KIB, REPO, noise, put_model
 from tests.support.processes import run_cas
@@ -28,14 +28,14 @@ def test_a_fresh_cache_gets_every_chunk_once(directory_store: Store, tmp_path: P
     manifest = put_model(directory_store, {REPO: {"a": HEAD + TAIL, "b": OTHER, "empty": b""}})
     plan = plan_for(manifest, tmp_path)
     a, b, empty = plan.targets
-    assert plan.works == (Work(a, None, 2), Work(b, None, 1), Work(empty, None, 0))
+    assert plan.pending_files == (PendingFile(a, None, 2), PendingFile(b, None, 1), PendingFile(empty, None, 0))
     assert plan.fetches == (
-        Fetch(a.chunks[0], (Place(0, 0),)),
-        Fetch(a.chunks[1], (Place(0, 64 * KIB),)),
-        Fetch(b.chunks[0], (Place(1, 0),)),
+        Fetch(a.chunks[0], (Destination(0, 0),)),
+        Fetch(a.chunks[1], (Destination(0, 64 * KIB),)),
+        Fetch(b.chunks[0], (Destination(1, 0),)),
     )
     assert plan.copies == ()
-    assert plan.disk == {a.root: 138 * KIB}
+    assert plan.needed_space == {a.root: 138 * KIB}
     assert plan.fetch_bytes == plan.total == 138 * KIB
 
 
@@ -46,15 +46,15 @@ def test_what_files_and_repos_share_is_fetched_once(directory_store: Store, tmp_
         {"torch/x.pth": HEAD},
     )
     plan = plan_for(manifest, tmp_path / "hub")
-    a, b, second, plain = plan.targets
+    a, b, second, plain_file = plan.targets
     assert [name[-1] for name in a.snapshot_paths] == ["a", "twin"]
     assert plan.fetches == (
-        Fetch(a.chunks[0], (Place(0, 0), Place(1, 0), Place(2, 0), Place(3, 0))),
-        Fetch(a.chunks[1], (Place(0, 64 * KIB), Place(2, 64 * KIB))),
-        Fetch(b.chunks[1], (Place(1, 64 * KIB),)),
+        Fetch(a.chunks[0], (Destination(0, 0), Destination(1, 0), Destination(2, 0), Destination(3, 0))),
+        Fetch(a.chunks[1], (Destination(0, 64 * KIB), Destination(2, 64 * KIB))),
+        Fetch(b.chunks[1], (Destination(1, 64 * KIB),)),
     )
-    assert plan.disk == {a.root: 202 * KIB, second.root: 74 * KIB, plain.root: 64 * KIB}
-    assert plain.path == tmp_path / "torch/x.pth"
+    assert plan.needed_space == {a.root: 202 * KIB, second.root: 74 * KIB, plain_file.root: 64 * KIB}
+    assert plain_file.path == tmp_path / "torch/x.pth"
 
 
 def test_a_complete_cache_needs_nothing(directory_store: Store, tmp_path: Path) -> None:
@@ -62,8 +62,8 @@ def test_a_complete_cache_needs_nothing(directory_store: Store, tmp_path: Path) 
     cas.restore("m", directory_store, cache_dir=tmp_path / "hub")
     for rehash in (False, True):
         plan = plan_for(manifest, tmp_path / "hub", rehash=rehash)
-        assert (plan.works, plan.fetches, plan.copies, plan.disk) == ((), (), (), {})
-        assert [list(held) for held in plan.whole] == [[target.components] for target in plan.targets]
+        assert (plan.pending_files, plan.fetches, plan.copies, plan.needed_space) == ((), (), (), {})
+        assert [list(stamps) for stamps in plan.complete] == [[target.components] for target in plan.targets]
 
 
 def test_a_damaged_file_keeps_its_good_chunks(directory_store: Store, tmp_path: Path) -> None:
@@ -74,11 +74,11 @@ def test_a_damaged_file_keeps_its_good_chunks(directory_store: Store, tmp_path: 
     data[64 * KIB] ^= 1
     target.path.write_bytes(data)
     plan = plan_for(manifest, tmp_path)
-    assert plan.works[0].part is None
-    assert plan.fetches == (Fetch(target.chunks[1], (Place(0, 64 * KIB),)),)
+    assert plan.pending_files[0].part_file is None
+    assert plan.fetches == (Fetch(target.chunks[1], (Destination(0, 64 * KIB),)),)
     assert plan.copies == (
-        Copy(target.chunks[0], ChunkLocation(target.path, 0, target.root), (Place(0, 0),)),
-        Copy(target.chunks[2], ChunkLocation(target.path, 128 * KIB, target.root), (Place(0, 128 * KIB),)),
+        Copy(target.chunks[0], ChunkLocation(target.path, 0, target.root), (Destination(0, 0),)),
+        Copy(target.chunks[2], ChunkLocation(target.path, 128 * KIB, target.root), (Destination(0, 128 * KIB),)),
     )
 
 
@@ -87,22 +87,22 @@ def test_a_part_file_is_gone_on_with_unless_it_may_be_somebodys(directory_store:
     (target,) = targets_of(manifest, cache_dirs(tmp_path))
     parts = target.root / ".cas/parts"
     parts.mkdir(parents=True)
-    (less, more) = (part_name(target.content, "they", token) for token in ("1", "2"))
+    (less, more) = (part_file_name(target.content, "they", token) for token in ("1", "2"))
     (parts / less).write_bytes(bytes(128 * KIB))
     (parts / more).write_bytes(bytes(64 * KIB) + OTHER)
-    (parts / part_name("f" * 64, "they", "3")).write_bytes(HEAD)
+    (parts / part_file_name("f" * 64, "they", "3")).write_bytes(HEAD)
 
     plan = plan_for(manifest, tmp_path)
-    assert plan.works == (Work(target, more, 1),)
-    assert plan.fetches == (Fetch(target.chunks[0], (Place(0, 0),)),)
-    assert plan.disk == {target.root: 64 * KIB}
+    assert plan.pending_files == (PendingFile(target, more, 1),)
+    assert plan.fetches == (Fetch(target.chunks[0], (Destination(0, 0),)),)
+    assert plan.needed_space == {target.root: 64 * KIB}
 
     plan = plan_for(manifest, tmp_path, owner="we")
-    assert plan.works == (Work(target, None, 2, base=parts / more, shared=64 * KIB),)
+    assert plan.pending_files == (PendingFile(target, None, 2, base=parts / more, shared=64 * KIB),)
     assert plan.copies == (
-        Copy(target.chunks[1], ChunkLocation(parts / more, 64 * KIB, target.root), (Place(0, 64 * KIB),)),
+        Copy(target.chunks[1], ChunkLocation(parts / more, 64 * KIB, target.root), (Destination(0, 64 * KIB),)),
     )
-    assert plan.disk == {target.root: 128 * KIB}
+    assert plan.needed_space == {target.root: 128 * KIB}
 
 
 def test_one_part_file_serves_one_of_two_files_with_its_content(directory_store: Store, tmp_path: Path) -> None:
@@ -110,11 +110,11 @@ def test_one_part_file_serves_one_of_two_files_with_its_content(directory_store:
     wanted = targets_of(manifest, cache_dirs(tmp_path / "hub"))
     parts = tmp_path / ".cas/parts"
     parts.mkdir(parents=True)
-    full, empty = (part_name(wanted[at].content, "they", "1") for at in (0, 2))
+    full, empty = (part_file_name(wanted[at].content, "they", "1") for at in (0, 2))
     (parts / full).write_bytes(HEAD)
     (parts / empty).touch()
     plan = plan_for(manifest, tmp_path / "hub")
-    assert [work.part for work in plan.works] == [full, None, empty, None]
+    assert [pending.part_file for pending in plan.pending_files] == [full, None, empty, None]
 
     cas.restore("m", directory_store, cache_dir=tmp_path / "hub")
     assert [(tmp_path / name).read_bytes() for name in "xyef"] == [HEAD + TAIL, HEAD + TAIL, b"", b""]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 import cas
-from cas.ops.restore.plan import part_name
+from cas.ops.restore.plan import part_file_name
 from cas.store.store import Store
 from tests.ops.restore.versions import MIB, TENSORS, Versions, model, old_commit
 from tests.support.hub import HUBS, check_offline, start_hub
@@ -141,7 +141,7 @@ def test_part_files_of_another_version_are_reused(versions: Versions) -> None:
     root = versions.cache / "models--org--model"
     (root / ".cas/parts").mkdir(parents=True)
     held = versions.old["model.safetensors"]
-    part = root / ".cas/parts" / part_name("f" * 64, "they", "1")
+    part = root / ".cas/parts" / part_file_name("f" * 64, "they", "1")
     part.write_bytes(bytes(2000) + held[2000:])
     restored = versions.restore()
     assert restored.reused == 3 * 1280 * KIB, "of four unchanged tensors the first is damaged"
