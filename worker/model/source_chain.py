@@ -25,7 +25,7 @@ from cas.errors import (
     StoreError,
     StoreMissing,
 )
-from cas.ops.restore.receipts import ReceiptWriter, Step
+from cas.ops.restore.receipts import PhaseTime, ReceiptWriter
 from cas.refs.reference import DEFAULT_TAG, Resolved, parse_reference, resolve
 from cas.refs.selection import Choice, choose
 from cas.store.store import Store, open_store
@@ -162,22 +162,22 @@ class Chain:
             self._resolved = self._known(self._choice) or resolve(store, self._choice.reference)
         with contextlib.ExitStack() as stack:
             listen = self._recorder.listen
-            recorder = None
+            writer = None
             if self._settings.receipt and not store.url.startswith(_READ_ONLY):
-                within = {"reason": self._choice.reason, "within": _RECEIPT_WITHIN}
-                recorder = stack.enter_context(ReceiptWriter(store, listen, **within))  # type: ignore[arg-type]
-                listen = recorder.listen
+                options = {"reason": self._choice.reason, "timeout": _RECEIPT_WITHIN}
+                writer = stack.enter_context(ReceiptWriter(store, listen, **options))  # type: ignore[arg-type]
+                listen = writer.listen
             directory, done = self._restore(self._resolved, store, listen)
-            if recorder:
-                recorder.finished(done)
+            if writer:
+                writer.finished(done)
             tell(self._outcome(kind, store.url, directory, done, self._choice.reason))
             if self._choice.lock is None:
                 with contextlib.suppress(CasError):
                     directories.write_last_version(directory.path, self._resolved, store)
-            if recorder:
+            if writer:
                 boot = self._ended() or Ended(())
-                steps = (Step(step.name, round(step.seconds, 6)) for step in boot.steps)
-                recorder.boot(steps, str(directory.path), directory.reason, boot.failure)
+                phases = (PhaseTime(step.name, round(step.seconds, 6)) for step in boot.steps)
+                writer.boot(phases, str(directory.path), directory.reason, boot.failure)
 
     def _known(self, choice: Choice) -> Resolved | None:
         """A version named by its digest that a directory was given before: no store need be asked for it."""

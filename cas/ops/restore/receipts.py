@@ -1,9 +1,9 @@
-"""Receipts: one JSON document for each restore, or boot around one, kept in the store that it restored from.
+"""Receipts: one JSON document for each restore, or for the boot it is part of, in the store that it restored from.
 
     receipts/<deployment>/<yyyy-mm-dd>/<hhmmss>-<64 hex of the manifest>-<16 random hex>.json
 
-They say what ran where, how long it took, and from where the bytes came; for 30 days the collector keeps the version
-that one names. Writing one never fails a restore, and takes a bounded time.
+A receipt says what ran where, how long it took, and where the bytes came from. For 30 days the collector retains the
+version that a receipt names. Writing a receipt never fails a restore, and takes a bounded time.
 """
 
 from __future__ import annotations
@@ -32,27 +32,32 @@ from cas.store.store import Store
 if TYPE_CHECKING:
     from cas.ops.restore.restorer import Restored
 
-_WRITING = 10.0
-_MOVING = ("fetch", "copy")
-_LONGEST = 2000
+_TIMEOUT = 10.0  # seconds to write a receipt
+_TRANSFER_PHASES = ("fetch", "copy")
+_MAX_TEXT = 2000  # characters
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN")
 _QUERY = re.compile(r"(\w+://[^\s?'\"]*)\?[^\s'\"]*")
 _USER = re.compile(r"(\w+://)[^\s/@]+@")
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One phase of a restore and how long it took; a name may come again. seconds: wall time."""
+class PhaseTime(msgspec.Struct, frozen=True):
+    """How long one phase of a restore took, in seconds of wall time; several phases may have one name."""
 
     name: str
     seconds: float
 
 
 class Bytes(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the bytes of the files came from.
+    """Where the bytes of the files came from; plain bytes, but for `wire`.
 
-    total: of all files. fetched: from the store, plain. wire: what crossed the connection for them. reused: copied from
-    other files on this machine. present: the rest, which was there and right, or is in the version twice.
-    reused_from: what was reused by the folder it was found in. The last two are known of a restore that succeeded.
+    Attributes:
+        total: of all files.
+        present: bytes that were not moved: they were verified before, or occur in the version twice. None after a
+            failure.
+        fetched: from the store.
+        wire: bytes that crossed the connection for them.
+        reused: copied from other files on this machine.
+        reused_from: the same, by the seed in which the files were found; empty after a failure.
     """
 
     total: int
@@ -64,7 +69,7 @@ class Bytes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, rename={"kind": "class"}):
-    """Why a restore failed. kind: the class of the error."""
+    """Why a restore failed: the class of the error (`class` in JSON), and its message."""
 
     kind: str
     message: str
@@ -73,8 +78,24 @@ class Failure(msgspec.Struct, frozen=True, rename={"kind": "class"}):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """One restore, or the boot that it was part of.
 
-    when: its begin, UTC. seconds: wall time until what was restored could be used. rate: bytes a second on the wire
-    while fetching. directory, directory_reason: where it was restored to, and why there, as far as somebody chose.
+    Attributes:
+        version: of this format.
+        manifest: `blake3:<64 hex>`, the version that was restored.
+        model: the name under which it is published.
+        deployment: where this machine belongs; see `cas.host.deployment`.
+        reason: why this version, in words.
+        directory: where a boot restored it to; empty for a restore of its own.
+        directory_reason: why there, in words.
+        when: when it began, UTC.
+        seconds: wall time until what was restored could be used.
+        ok: whether it succeeded.
+        error: why it failed, None when it succeeded.
+        changed: False when every file was complete and verified before; None after a failure.
+        phases: the phases of the restore, and after them those of the boot.
+        bytes: where the bytes came from.
+        rate: bytes a second that crossed the connection during the phases `fetch`.
+        host: this machine.
+        versions: of the software, by package.
     """
 
     version: Literal[1] = 1
@@ -89,22 +110,22 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     error: Failure | None = None
     changed: bool | None = None
-    phases: tuple[Step, ...]
+    phases: tuple[PhaseTime, ...]
     bytes: Bytes
     rate: float
     host: Host
     versions: dict[str, str]
 
     def key(self) -> str:
-        """A new key to keep it under: the collector reads the manifest's digest from there."""
+        """Return a new key to store the receipt under; the collector reads the manifest's digest from the key."""
         return receipt_key(self.deployment, self.when, parse(self.manifest), os.urandom(8).hex())
 
 
 class ReceiptWriter:
-    """Listens to one restore and writes its receipt at the end of a `with` block, failed or not.
+    """Listens to one restore and writes its receipt at the end of a `with` block, whether the restore failed or not.
 
-    with ReceiptWriter(store, reason="nightly") as recorder:
-        recorder.finished(cas.restore("f5-tts", store, on_event=recorder.listen))
+    with ReceiptWriter(store, reason="nightly") as writer:
+        writer.finished(cas.restore("f5-tts", store, on_event=writer.listen))
     """
 
     def __init__(
@@ -113,14 +134,18 @@ class ReceiptWriter:
         listen: events.Listener = events.ignore,
         *,
         reason: str = "",
-        within: float = _WRITING,
+        timeout: float = _TIMEOUT,
     ) -> None:
-        """listen: hears every event, too, and a Warned when no receipt can be written.
+        """Begin to measure the restore.
 
-        reason: why this version, in words. within: seconds that writing may take.
+        Args:
+            store: where the receipt is written to.
+            listen: hears every event that the writer hears, and a warning when no receipt can be written.
+            reason: why this version, in words.
+            timeout: seconds that writing may take.
         """
-        self._store, self._listen, self._reason, self._within = store, listen, reason, within
-        self._begun, self._at = datetime.datetime.now(datetime.UTC), time.monotonic()
+        self._store, self._listen, self._reason, self._timeout = store, listen, reason, timeout
+        self._when, self._begun = datetime.datetime.now(datetime.UTC), time.monotonic()
         self._phases: list[tuple[str, float]] = []
         self._resolved: events.Resolved | None = None
         self._plain = {"store": 0, "local": 0}
@@ -128,28 +153,31 @@ class ReceiptWriter:
         self._lock = threading.Lock()
         self._restored: Restored | None = None
         self._finished: float | None = None
-        self._around: tuple[Step, ...] = ()
+        self._boot_phases: tuple[PhaseTime, ...] = ()
         self._directory = ("", "")
         self._failure: Failure | None = None
 
     def finished(self, restored: Restored) -> None:
-        """Takes note of how the restore ended well."""
+        """Note the result of a restore that succeeded."""
         self._restored, self._finished = restored, time.monotonic()
 
     def boot(
-        self, steps: Iterable[Step], directory: str, directory_reason: str, failure: tuple[str, str] | None = None
+        self, phases: Iterable[PhaseTime], directory: str, directory_reason: str, failure: tuple[str, str] | None = None
     ) -> None:
-        """Makes it the receipt of a boot, which ends now.
+        """Make this the receipt of a boot, which ends now.
 
-        steps: phases of what went on around the restore. directory, directory_reason: where to, and why there.
-        failure: class and message of what kept the model from being used.
+        Args:
+            phases: those of the boot around the restore.
+            directory: where the version was restored to.
+            directory_reason: why there, in words.
+            failure: class and message of the error that kept the model from being used.
         """
-        self._around = tuple(steps)
+        self._boot_phases = tuple(phases)
         self._directory = (directory, _without_secrets(directory_reason))
         self._failure = failure and Failure(failure[0], _without_secrets(failure[1]))
 
     def listen(self, event: events.Event) -> None:
-        """Takes note of one event and passes it on; safe to call from any thread."""
+        """Note one event and pass it on; safe to call from any thread."""
         match event:
             case events.Phase(name):
                 with self._lock:
@@ -158,8 +186,8 @@ class ReceiptWriter:
                 self._resolved = event
             case events.Moved(plain, wire, source):
                 with self._lock:
-                    # Other phases report what they hash.
-                    if self._phases and self._phases[-1][0] in _MOVING and source in self._plain:
+                    # In other phases, Moved counts bytes that are hashed.
+                    if self._phases and self._phases[-1][0] in _TRANSFER_PHASES and source in self._plain:
                         self._plain[source] += plain
                         self._wire += wire
         self._listen(event)
@@ -170,21 +198,21 @@ class ReceiptWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Whoever interrupts a restore does not want to wait for its receipt.
+        # A user who interrupts a restore does not want to wait for its receipt.
         if self._resolved is not None and (error is None or isinstance(error, Exception)):
             self._write(self._resolved, error, time.monotonic())
 
     def _write(self, resolved: events.Resolved, error: Exception | None, end: float) -> None:
         try:
             writing = BackgroundCall(lambda: self._put(resolved, error, end))
-            if writing.ends_within(self._within):
+            if writing.ends_within(self._timeout):
                 writing.result()
             else:
-                self._listen(events.Warned(f"no receipt was written: the store did not take it in {self._within:g} s"))
+                self._listen(events.Warned(f"no receipt was written: the store did not take it in {self._timeout:g} s"))
         except KeyboardInterrupt:
             raise
-        except BaseException as failure:  # a panic inside obstore is no Exception
-            self._listen(events.Warned(f"no receipt was written: {_told(failure)}"))
+        except BaseException as failure:  # a panic inside obstore is a BaseException
+            self._listen(events.Warned(f"no receipt was written: {_describe_error(failure)}"))
 
     def _put(self, resolved: events.Resolved, error: Exception | None, end: float) -> None:
         receipt = self._receipt(resolved, error, end)
@@ -192,10 +220,12 @@ class ReceiptWriter:
 
     def _receipt(self, resolved: events.Resolved, error: Exception | None, end: float) -> Receipt:
         model, _, manifest = resolved.reference.partition("@")
-        done = self._restored
+        restored = self._restored
         ends = [*(begun for _, begun in self._phases), self._finished or end][1:]
-        steps = [Step(name, round(last - begun, 6)) for (name, begun), last in zip(self._phases, ends, strict=True)]
-        fetching = sum(step.seconds for step in steps if step.name == "fetch")
+        phases = [
+            PhaseTime(name, round(ended - begun, 6)) for (name, begun), ended in zip(self._phases, ends, strict=True)
+        ]
+        fetching = sum(phase.seconds for phase in phases if phase.name == "fetch")
         return Receipt(
             manifest=manifest,
             model=model,
@@ -203,12 +233,12 @@ class ReceiptWriter:
             reason=_without_secrets(self._reason),
             directory=self._directory[0],
             directory_reason=self._directory[1],
-            when=timestamp(self._begun),
-            seconds=round(end - self._at, 6),
+            when=timestamp(self._when),
+            seconds=round(end - self._begun, 6),
             ok=error is None and self._failure is None,
-            error=Failure(type(error).__name__, _told(error)) if error else self._failure,
-            changed=done.changed if done else None,
-            phases=(*steps, *self._around),
+            error=Failure(type(error).__name__, _describe_error(error)) if error else self._failure,
+            changed=restored.changed if restored else None,
+            phases=(*phases, *self._boot_phases),
             bytes=self._bytes(resolved.total),
             rate=round(self._wire / fetching, 1) if fetching > 0 else 0.0,
             host=host.facts(),
@@ -216,20 +246,22 @@ class ReceiptWriter:
         )
 
     def _bytes(self, total: int) -> Bytes:
-        done = self._restored
-        fetched, reused = (done.fetched, done.reused) if done else (self._plain["store"], self._plain["local"])
+        restored = self._restored
+        fetched, reused = (
+            (restored.fetched, restored.reused) if restored else (self._plain["store"], self._plain["local"])
+        )
         return Bytes(
             total=total,
-            present=max(0, total - fetched - reused) if done else None,
+            present=max(0, total - fetched - reused) if restored else None,
             fetched=fetched,
-            wire=done.wire if done else self._wire,
+            wire=restored.wire if restored else self._wire,
             reused=reused,
-            reused_from=dict(done.reused_from) if done else {},
+            reused_from=dict(restored.reused_from) if restored else {},
         )
 
 
-def _told(error: BaseException) -> str:
-    """An error's message. Those of other people's code may hold anything: of them, the class alone."""
+def _describe_error(error: BaseException) -> str:
+    """Return an error's message, or only its class: the message of an error that is not ours may hold secrets."""
     if isinstance(error, CasError):
         return _without_secrets(str(error))
     if isinstance(error, OSError):
@@ -238,8 +270,8 @@ def _told(error: BaseException) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    """`text` without query strings and users of URLs, and without what the secret variables hold."""
+    """Return `text` without the queries and users of URLs, and without the values of secret variables."""
     for name in _SECRETS:
         if secret := os.environ.get(name):
             text = text.replace(secret, f"<{name}>")
-    return _USER.sub(r"\1", _QUERY.sub(r"\1", text))[:_LONGEST]
+    return _USER.sub(r"\1", _QUERY.sub(r"\1", text))[:_MAX_TEXT]

@@ -108,8 +108,8 @@ def test_an_error_of_other_code_and_a_url_tell_no_secret(boot: Boot, monkeypatch
     monkeypatch.setenv("AWS_SESSION_TOKEN", "t0ken-of-mine")
 
     def fail(error: Exception) -> str:
-        with pytest.raises(type(error)), ReceiptWriter(boot.store, reason="from s3://k:s@b/x?y=z") as recorder:
-            recorder.listen(events.Resolved(boot.old, 1))
+        with pytest.raises(type(error)), ReceiptWriter(boot.store, reason="from s3://k:s@b/x?y=z") as writer:
+            writer.listen(events.Resolved(boot.old, 1))
             raise error
         newest = list(receipts(boot.store).values())[-1]
         assert newest.reason == "from s3://b/x"
@@ -161,9 +161,9 @@ def test_a_store_that_takes_nothing_is_left_after_a_while(boot: Boot, monkeypatc
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "me")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cr3t")
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        with ReceiptWriter(open_store("s3://bucket/cas"), told.append, within=0.2) as recorder:
-            done = cas.restore("m", boot.store, cache_dir=boot.cache, on_event=recorder.listen)
-            recorder.finished(done)
+        with ReceiptWriter(open_store("s3://bucket/cas"), told.append, timeout=0.2) as writer:
+            done = cas.restore("m", boot.store, cache_dir=boot.cache, on_event=writer.listen)
+            writer.finished(done)
     assert done.changed
     (warned,) = (event for event in told if isinstance(event, events.Warned))
     assert warned.text == "no receipt was written: the store did not take it in 0.2 s"
@@ -171,8 +171,8 @@ def test_a_store_that_takes_nothing_is_left_after_a_while(boot: Boot, monkeypatc
 
 def test_a_store_read_over_http_gets_none(boot: Boot) -> None:
     told: list[events.Event] = []
-    with ReceiptWriter(open_store("https://127.0.0.1:9/cas"), told.append) as recorder:
-        recorder.listen(events.Resolved(boot.old, 1))
+    with ReceiptWriter(open_store("https://127.0.0.1:9/cas"), told.append) as writer:
+        writer.listen(events.Resolved(boot.old, 1))
     (warned,) = (event for event in told if isinstance(event, events.Warned))
     assert "read only over https" in warned.text
 
