@@ -1,4 +1,15 @@
-"""Verify: re-hashes what is on this machine and says which files are not what the version says."""
+"""Verify: hash the files of a version on this machine again, and report those that are missing or damaged.
+
+Order of steps:
+    1. resolve the reference to a manifest
+    2. scan: hash every file of the version, even those that are recorded as verified
+    3. for each path by which clients find a file: report it missing if nothing is there, and damaged if it leads to
+       a file that the scan did not find complete
+    4. for each ref: report it missing if it is absent, and damaged if it holds no commit
+
+Why in this order: a file is hashed once, however many snapshot paths lead to it, so paths are compared with files only
+after the scan. Nothing is locked and nothing is changed, not even the record: restores heal damage.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +27,15 @@ from cas.store.store import Store, open_store
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What verify found.
+    """What a verify found.
 
-    files: how many were looked at. total: their plain bytes. missing, damaged: paths, of refs too when clients would
-    find nothing by them.
+    Attributes:
+        reference: names the version for ever.
+        hub: the hub cache (HF_HUB_CACHE).
+        files: how many paths of files were checked.
+        total: plain bytes of the version.
+        missing: paths where nothing is, of files and refs, in order.
+        damaged: paths of files with other content, and of refs that hold no commit, in order.
     """
 
     reference: str
@@ -31,7 +47,7 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether every file is there and right."""
+        """Whether no file and no ref is missing or damaged."""
         return not self.missing and not self.damaged
 
 
@@ -43,29 +59,37 @@ def verify(
     limits: config.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Report:
-    """Hashes every file of the version `reference` where clients would find it; changes nothing.
+    """Hash every file of a version where clients find it, and report what is not as it should be; change nothing.
 
-    reference: as for a restore; for a version at hand no store is asked, nor opened.
-    A ref that names another commit is no damage: another version was put beside this one. store: an open one,
-    a URL, or None for the default. cache_dir: the hub cache. Raises what resolving raises.
+    A ref that names another commit is no damage: another version was restored beside this one.
+
+    Args:
+        reference: as for a restore; for an already resolved version no store is opened.
+        store: an open store, a URL, or None for the default.
+        cache_dir: the hub cache; by default HF_HUB_CACHE.
+        limits: bounds of memory and threads.
+        on_event: hears what happens.
+
+    Raises:
+        CasError: the reference cannot be resolved; see `cas.refs.resolve`.
     """
     resolved = reference if isinstance(reference, Resolved) else refs.resolve(open_store(store), reference)
     dirs = config.cache_dirs(cache_dir)
     wanted = targets_of(resolved.manifest, dirs)
-    found = scan(wanted, limits or config.Limits(), on_event, rehash=True)
+    local = scan(wanted, limits or config.Limits(), on_event, rehash=True)
     missing: list[str] = []
     damaged: list[str] = []
     files = 0
-    for target, here in zip(wanted, found, strict=True):
-        # By identity, not by path: without symlinks a snapshot's file is a blob's second name.
-        sound = {_identity(target.root.joinpath(*parts)) for parts in here.complete}
-        for name in target.snapshot_paths or (target.components,):
+    for target, local_files in zip(wanted, local, strict=True):
+        # Files are compared by identity, not by path: without symlinks a snapshot's file is a hard link to its blob.
+        sound = {_identity(target.root.joinpath(*components)) for components in local_files.complete}
+        for components in target.snapshot_paths or (target.components,):
             files += 1
-            path = target.root.joinpath(*name)
-            there = _identity(path)
-            if there is None:
+            path = target.root.joinpath(*components)
+            identity = _identity(path)
+            if identity is None:
                 missing.append(str(path))
-            elif there not in sound:
+            elif identity not in sound:
                 damaged.append(str(path))
     for repo in resolved.manifest.repos:
         cache = RepoCache(dirs.hub, repo.repo_type, repo.repo_id)
@@ -86,9 +110,9 @@ def verify(
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from all others, through links; None when there is none."""
+    """Return device and inode number of the file that a path leads to, through links; None when there is none."""
     try:
-        found = os.stat(path)
+        stats = os.stat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return stats.st_dev, stats.st_ino
