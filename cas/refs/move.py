@@ -34,7 +34,7 @@ def move(
     if not pending:
         return ()
     moved: list[Ref] = []
-    with leases.hold(store, f"move {', '.join(map(str, pending))}", listen) as lease:
+    with leases.hold_lease(store, f"move {', '.join(map(str, pending))}", listen) as lease:
         for ref, expect in pending.items():
             # Read now that no sweep can begin: what was seen before the lease may be gone.
             if digest is not None:

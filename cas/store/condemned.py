@@ -1,7 +1,7 @@
-"""What a collector has condemned: it says so long before it deletes, so that nobody builds upon it.
+"""What collectors have condemned: written down as unreferenced long before it is deleted.
 
-Nothing is deleted by being condemned. Who publishes meanwhile takes such a chunk for absent and sends it again, which
-makes it younger than its condemnation, and what is younger is never swept.
+Condemning deletes nothing. A publisher that meanwhile needs a condemned chunk takes it for absent and sends it again,
+which makes the chunk younger than its condemnation, and a sweep never deletes what is younger.
 """
 
 from __future__ import annotations
@@ -21,71 +21,86 @@ from cas.formats.manifest import Name
 from cas.store.layout import VersionId, condemned_key, condemned_run
 from cas.store.store import Store
 
-# Digests in one document: 64 MB of JSON for a million chunks would be more than anybody should read at once.
-_PART = 100_000
-_LARGEST = 16 * 1024 * 1024
+# Digests in one document: a million chunks in one would be 64 MB of JSON, more than anything should read at once.
+_PAGE = 100_000
+_MAX_PAGE = 16 * 1024 * 1024  # bytes
 
 
-class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One document of a run's list."""
+
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
     manifests: tuple[tuple[Name, Hex], ...]
     chunks: tuple[Hex, ...]
 
 
-class Condemnation(NamedTuple):
-    """What one run condemned. at: when, by the server's clock. keys: of its documents."""
+class CondemnedSet(NamedTuple):
+    """The list of what one run condemned.
+
+    Attributes:
+        run: the name of the run.
+        at: when its last document was written, by the server's clock.
+        keys: of its documents.
+    """
 
     run: str
     at: datetime.datetime
     keys: tuple[str, ...]
 
 
-def condemnations(listed: Iterable[Entry]) -> list[Condemnation]:
-    """The runs whose documents are among `listed`, oldest first. A run condemned when its last document was written."""
+def condemned_sets(listed: Iterable[Entry]) -> list[CondemnedSet]:
+    """Return the condemned sets whose documents are among `listed` (a listing of `gc/`), oldest first."""
     found: dict[str, list[Entry]] = {}
     for entry in listed:
         if run := condemned_run(entry.key):
             found.setdefault(run, []).append(entry)
-    runs = (
-        Condemnation(run, max(entry.modified for entry in entries), tuple(entry.key for entry in entries))
+    sets = (
+        CondemnedSet(run, max(entry.modified for entry in entries), tuple(entry.key for entry in entries))
         for run, entries in found.items()
     )
-    return sorted(runs, key=lambda one: (one.at, one.run))
+    return sorted(sets, key=lambda condemned: (condemned.at, condemned.run))
 
 
-def chunks_of(store: Store, condemnation: Condemnation) -> Iterator[bytes]:
-    """Digests (32 bytes) of the chunks that a run condemned; raises FormatError for a document that cannot be read."""
-    for part in _parts(store, condemnation):
-        yield from map(bytes.fromhex, part.chunks)
+def condemned_chunks(store: Store, condemned: CondemnedSet) -> Iterator[bytes]:
+    """Yield the digests (32 bytes) of the chunks in a set; raise FormatError for a document that cannot be read."""
+    for page in _pages(store, condemned):
+        yield from map(bytes.fromhex, page.chunks)
 
 
-def manifests_of(store: Store, condemnation: Condemnation) -> Iterator[VersionId]:
-    """The versions whose manifests a run condemned; raises as `chunks_of`."""
-    for part in _parts(store, condemnation):
-        yield from (VersionId(*version) for version in part.manifests)
+def condemned_versions(store: Store, condemned: CondemnedSet) -> Iterator[VersionId]:
+    """Yield the versions whose manifests are in a set; raise FormatError for a document that cannot be read."""
+    for page in _pages(store, condemned):
+        yield from (VersionId(*version) for version in page.manifests)
 
 
-def condemn(store: Store, run: str, manifests: Iterable[VersionId], chunks: Iterable[bytes]) -> None:
-    """Writes down that a run found these manifests and chunks (32 bytes) unreferenced."""
-    first, rest, part = tuple(manifests), iter(chunks), 0
-    while (some := tuple(digest.hex() for digest in islice(rest, _PART))) or first:
-        document = msgspec.json.encode(_Part(1, first, some))
-        store.bucket.put(condemned_key(run, part), document, Kind.DOCUMENT)
-        first, part = (), part + 1
+def condemn(store: Store, run: str, versions: Iterable[VersionId], chunks: Iterable[bytes]) -> None:
+    """Write down that a run found these manifests and chunks unreferenced.
+
+    Args:
+        store: that has them.
+        run: the name of the run.
+        versions: whose manifests are condemned.
+        chunks: digests, 32 bytes each.
+    """
+    manifests, rest, number = tuple(versions), iter(chunks), 0
+    while (page := tuple(digest.hex() for digest in islice(rest, _PAGE))) or manifests:
+        document = msgspec.json.encode(_Page(1, manifests, page))
+        store.bucket.put(condemned_key(run, number), document, Kind.DOCUMENT)
+        manifests, number = (), number + 1
 
 
-def _parts(store: Store, condemnation: Condemnation) -> Iterator[_Part]:
-    """Its documents; one that went meanwhile says nothing, as its run was swept."""
-    for key in condemnation.keys:
+def _pages(store: Store, condemned: CondemnedSet) -> Iterator[_Page]:
+    """The documents of a set, without those that were deleted meanwhile, because the set was swept."""
+    for key in condemned.keys:
         try:
-            yield store.get_document(key, _LARGEST, partial(_read, store, key))
+            yield store.get_document(key, _MAX_PAGE, partial(_parse, store, key))
         except ObjectMissing:
             continue
 
 
-def _read(store: Store, key: str, data: bytes) -> _Part:
+def _parse(store: Store, key: str, data: bytes) -> _Page:
     try:
-        return msgspec.json.decode(data, type=_Part)
+        return msgspec.json.decode(data, type=_Page)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise FormatError(
             f"{key} in {store.url} is malformed ({error}): remove that object, and run `cas gc` again"

@@ -1,4 +1,4 @@
-"""Where everything in a store lies: every key is made, and read back, here (docs/design.md, "The store").
+"""The keys of all objects in a store: this module alone makes and parses them (docs/design.md, "The store").
 
 format.json                                              which layout this is; refused when newer
 chunks/<hh>/<64 hex>                                     frames, named by the digest of their plain bytes
@@ -6,10 +6,10 @@ manifests/<model>/<64 hex>.json                          manifests, named by the
 refs/tags/<model>/<tag>/<seq:08d>-<id>.json              entries of a ref's log
 refs/pins/<deployment>/<model>/<seq:08d>-<id>.json
 receipts/<deployment>/<yyyy-mm-dd>/<hhmmss>-<64 hex>-<id>.json
-leases/<id>-<seq:06d>.json                               who depends on what the store holds
-gc/<run>-<part:04d>.json                                 what a collector's run has condemned
-gc/<run>-sweep-<seq:06d>.json                            a sweep under way, of the form of a lease
-gc/<run>-probe.json                                      written and erased at the start of a run
+leases/<id>-<seq:06d>.json                               who relies on chunks that are stored, so that none is swept
+gc/<run>-<page:04d>.json                                 what a run of the collector has condemned
+gc/<run>-sweep-<seq:06d>.json                            a sweep under way, of the same form as a lease
+gc/<run>-probe.json                                      written and deleted again at the start of a run
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LEASES = "leases"
 COLLECTIONS = "gc"
 
 CHUNK_FOLDERS = tuple(f"{CHUNKS}/{number:02x}" for number in range(256))
-"""The folders of all chunks: by the first two digits of their digests."""
+"""The 256 folders of chunks, by the first two digits of their digests."""
 
 RefKind: TypeAlias = Literal["tags", "pins"]
 
@@ -42,78 +42,93 @@ _CONDEMNED = re.compile(r"gc/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})-[0-9]{4}\.json")
 
 
 class VersionId(NamedTuple):
-    """One version of a model: the manifest with this digest (64 hex)."""
+    """One version of a model.
+
+    Attributes:
+        model: the name of the model.
+        digest: of the version's manifest, 64 hex.
+    """
 
     model: str
     digest: str
 
     def __str__(self) -> str:
-        """The reference that names it for ever: `f5-tts@blake3:…`."""
+        """Return the reference that always names this version: `f5-tts@blake3:…`."""
         return f"{self.model}@{named(self.digest)}"
 
 
 class LeaseEntry(NamedTuple):
-    """One entry of a lease or a sweep: the id that all its entries share, and its number among them."""
+    """One entry in the log of a lease or a sweep.
+
+    Attributes:
+        id: what the keys of all entries of that lease or sweep begin with.
+        sequence: the number of the entry, from 1.
+    """
 
     id: str
     sequence: int
 
 
 def chunk_folder(digest: str) -> str:
-    """The folder of a chunk, of whose digest (64 hex) the first two digits are enough."""
+    """Return the folder of a chunk, given its digest or at least the first two digits."""
     return f"{CHUNKS}/{digest[:2]}"
 
 
 def chunk_key(digest: str) -> str:
-    """The key of a chunk's frame. digest: 64 hex."""
+    """Return the key of the frame of a chunk (64 hex)."""
     return f"{CHUNKS}/{digest[:2]}/{digest}"
 
 
 def chunk_digest(key: str) -> str | None:
-    """The digest (64 hex) of the chunk whose frame lies at `key`; None where that is no chunk's key."""
+    """Return the digest (64 hex) of the chunk whose frame is at `key`, or None if that is not the key of a chunk."""
     match = _CHUNK.fullmatch(key)
     return match[1] if match else None
 
 
 def manifest_folder(model: str) -> str:
-    """The folder of a model's manifests."""
+    """Return the folder of a model's manifests."""
     return f"{MANIFESTS}/{model}"
 
 
 def manifest_key(model: str, digest: str) -> str:
-    """The key of a manifest. digest: 64 hex."""
+    """Return the key of the manifest of a version of `model`, given its digest (64 hex)."""
     return f"{MANIFESTS}/{model}/{digest}.json"
 
 
 def version_id(key: str) -> VersionId | None:
-    """The version whose manifest lies at `key`; None where that is no manifest's key."""
+    """Return the version whose manifest is at `key`, or None if that is not the key of a manifest."""
     match = _MANIFEST.fullmatch(key)
     return VersionId(match[1], match[2]) if match else None
 
 
-def ref_folder(*parts: str) -> str:
-    """The folder of the logs of all refs, of those of a kind, of those of a model or deployment, or of one ref."""
-    return "/".join(("refs", *parts))
+def ref_folder(*components: str) -> str:
+    """Return a folder of refs.
+
+    Args:
+        components: none for all refs; a kind, for the refs of that kind; then a model (tags) or a deployment (pins);
+            then a tag or the pin's model, for the log of that one ref.
+    """
+    return "/".join(("refs", *components))
 
 
 def ref_entry_name(sequence: int, identity: str) -> str:
-    """The name of an entry in a ref's log. identity: 16 hex."""
+    """Return the name of an entry in the log of a ref, given its number and its id (16 hex)."""
     return f"{sequence:08d}-{identity}.json"
 
 
 def ref_entry(key: str) -> tuple[RefKind, str, str, str] | None:
-    """Kind, first and second part of the ref, and the entry's name in its log; None where `key` is no entry's."""
+    """Split the key of an entry of a ref into kind, the two components of the ref, and name; None for another key."""
     match = _REF.fullmatch(key)
     return (cast(RefKind, match[1]), match[2], match[3], match[4]) if match else None
 
 
 def receipt_key(deployment: str, when: str, digest: str, identity: str) -> str:
-    """The key of a receipt.
+    """Return the key of a receipt.
 
     Args:
-        deployment: whose restore it tells of.
-        when: when that restore began, as `cas.formats.manifest.timestamp` writes it.
-        digest: of the version that was restored, 64 hex: a collector reads it from the key.
+        deployment: that the restore was for.
+        when: when the restore began, as `cas.formats.manifest.timestamp` writes it.
+        digest: of the version that was restored, 64 hex; the collector reads it from the key.
         identity: random hex digits.
     """
     date, _, clock = when.rstrip("Z").partition("T")
@@ -121,48 +136,48 @@ def receipt_key(deployment: str, when: str, digest: str, identity: str) -> str:
 
 
 def receipt_digest(key: str) -> str | None:
-    """The digest (64 hex) of the version that the receipt at `key` tells of; None where that is no receipt's key."""
+    """Return the digest (64 hex) of the version that the receipt at `key` names, or None if that is no receipt."""
     match = _RECEIPT.fullmatch(key)
     return match[1] if match else None
 
 
 def lease_id(identity: str) -> str:
-    """What the keys of a lease's entries begin with. identity: 16 random hex digits."""
+    """Return what the keys of a lease's entries begin with, given 16 random hex digits."""
     return f"{LEASES}/{identity}"
 
 
 def sweep_id(run: str) -> str:
-    """What the keys of the entries of a sweep begin with, which are of the form of a lease's. run: the run's name."""
+    """Return what the keys of a sweep's entries begin with, given the name of its run."""
     return f"{COLLECTIONS}/{run}-sweep"
 
 
 def lease_entry_key(entry: LeaseEntry) -> str:
-    """The key of an entry of a lease or a sweep."""
+    """Return the key of an entry of a lease or a sweep."""
     return f"{entry.id}-{entry.sequence:06d}.json"
 
 
 def lease_entry(key: str) -> LeaseEntry | None:
-    """Which entry of which lease or sweep lies at `key`; None where that is neither's."""
+    """Return which entry of which lease or sweep is at `key`, or None if that is the key of neither."""
     match = _LEASE.fullmatch(key)
     return LeaseEntry(match[1], int(match[2])) if match else None
 
 
-def condemned_key(run: str, part: int) -> str:
-    """The key of a document of what a run has condemned. part: its number, from 0."""
-    return f"{COLLECTIONS}/{run}-{part:04d}.json"
+def condemned_key(run: str, page: int) -> str:
+    """Return the key of a page of the list of what a run has condemned; pages are numbered from 0."""
+    return f"{COLLECTIONS}/{run}-{page:04d}.json"
 
 
 def condemned_run(key: str) -> str | None:
-    """The name of the run whose condemned chunks and manifests the document at `key` lists; None where it is none."""
+    """Return the name of the run of whose condemned list a page is at `key`, or None if that is no such page."""
     match = _CONDEMNED.fullmatch(key)
     return match[1] if match else None
 
 
 def probe_key(run: str) -> str:
-    """The key of the object that a run writes and erases to learn the server's time and its own permissions."""
+    """Return the key of the object that a run writes and deletes to learn the server's time and its own permissions."""
     return f"{COLLECTIONS}/{run}-probe.json"
 
 
 def is_probe(key: str) -> bool:
-    """Whether a run's probe lies at `key`."""
+    """Return whether a run's probe is at `key`."""
     return key.startswith(f"{COLLECTIONS}/") and key.endswith("-probe.json")

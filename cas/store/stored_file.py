@@ -1,4 +1,4 @@
-"""Parts of a stored file, read from its chunks: each chunk is fetched once, whatever is wanted of it."""
+"""Byte ranges of a stored file, read from its chunks: a read fetches each chunk once, however many ranges need it."""
 
 from __future__ import annotations
 
@@ -15,32 +15,44 @@ from cas.parallel import Pool, ReusableBuffer
 from cas.store.store import Store
 
 
-class Range(NamedTuple):
-    """Bytes of a file that are wanted. at: where they go in the reader's buffer."""
+class ByteRange(NamedTuple):
+    """A range of a file that is wanted.
+
+    Attributes:
+        start: offset of its first byte in the file.
+        size: bytes.
+        target: offset in the reader's buffer where they go.
+    """
 
     start: int
     size: int
-    at: int
+    target: int
 
 
-class Piece(NamedTuple):
-    """A run of a file's bytes that lies within one chunk. start: in the chunk."""
+class ChunkSlice(NamedTuple):
+    """A range of a file's bytes that lies within one chunk.
+
+    Attributes:
+        chunk: which chunk.
+        start: offset of the first byte in the chunk.
+        size: bytes.
+    """
 
     chunk: ChunkRef
     start: int
     size: int
 
 
-class _Part(NamedTuple):
-    """What is wanted of one chunk. start: in the chunk."""
+class _Copy(NamedTuple):
+    """What is copied from one chunk: `size` bytes from offset `start` to offset `target` of the reader's buffer."""
 
     start: int
     size: int
-    at: int
+    target: int
 
 
 class StoredFile:
-    """A file by its chunks."""
+    """A file in a store, by its chunks."""
 
     def __init__(self, store: Store, chunks: Sequence[ChunkRef], codecs: Pool[Codec]) -> None:
         self._store, self._chunks, self._codecs = store, chunks, codecs
@@ -48,49 +60,62 @@ class StoredFile:
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Bytes of the whole file."""
         return self._ends[-1] if self._ends else 0
 
-    def pieces(self, start: int, size: int) -> Iterator[Piece]:
-        """Where the bytes from `start` on, which must lie within the file, are."""
+    def slices(self, start: int, size: int) -> Iterator[ChunkSlice]:
+        """Yield, in order, the slices of chunks that `size` bytes from offset `start` consist of.
+
+        The range must lie within the file.
+        """
         index = bisect_right(self._ends, start)
         while size:
             chunk = self._chunks[index]
             inside = start - (self._ends[index] - chunk.size)
-            part = min(size, chunk.size - inside)
-            yield Piece(chunk, inside, part)
-            start, size, index = start + part, size - part, index + 1
+            taken = min(size, chunk.size - inside)
+            yield ChunkSlice(chunk, inside, taken)
+            start, size, index = start + taken, size - taken, index + 1
 
     def safetensors_head(self) -> bytes:
-        """The bytes before the data, as `safetensors.parse` takes them; raises FormatError when the file has none."""
+        """Return the bytes before the data, as `safetensors.parse` takes them.
+
+        Raises:
+            FormatError: the file has no safetensors header.
+            ChunkMissing: the store lacks a chunk of it.
+            ChunkCorrupt: a chunk of it is damaged.
+        """
         if self.size < 8:
             raise FormatError("it is too short for a header")
-        first, room = memoryview(bytearray(8)), ReusableBuffer()
-        self.read([Range(0, 8, 0)], first, room)
+        first, frames = memoryview(bytearray(8)), ReusableBuffer()
+        self.read([ByteRange(0, 8, 0)], first, frames)
         head = memoryview(bytearray(safetensors.length(bytes(first), self.size)))
-        self.read([Range(0, len(head), 0)], head, room)
+        self.read([ByteRange(0, len(head), 0)], head, frames)
         return bytes(head)
 
-    def read(self, wanted: Iterable[Range], buffer: memoryview, room: ReusableBuffer) -> None:
-        """Puts each range, which must lie within the file, where it says; raises ChunkMissing, ChunkCorrupt.
+    def read(self, ranges: Iterable[ByteRange], buffer: memoryview, frames: ReusableBuffer) -> None:
+        """Copy ranges of the file into `buffer`, each to the offset that it names.
 
-        room: memory for frames.
+        Args:
+            ranges: what to read; each must lie within the file.
+            buffer: where the bytes go.
+            frames: memory for a frame at a time.
+
+        Raises:
+            ChunkMissing: the store lacks a chunk.
+            ChunkCorrupt: a chunk is damaged.
         """
-        parts: dict[ChunkRef, list[_Part]] = {}
-        for piece in wanted:
-            self._find(piece, parts)
-        for chunk, places in parts.items():
-            self._copy(chunk, places, buffer, room)
+        copies: dict[ChunkRef, list[_Copy]] = {}
+        for wanted in ranges:
+            target = wanted.target
+            for chunk, start, size in self.slices(wanted.start, wanted.size):
+                copies.setdefault(chunk, []).append(_Copy(start, size, target))
+                target += size
+        for chunk, of_chunk in copies.items():
+            self._copy(chunk, of_chunk, buffer, frames)
 
-    def _copy(self, chunk: ChunkRef, places: Iterable[_Part], buffer: memoryview, room: ReusableBuffer) -> None:
-        frame = self._store.get_frame(chunk, room)
+    def _copy(self, chunk: ChunkRef, copies: Iterable[_Copy], buffer: memoryview, frames: ReusableBuffer) -> None:
+        frame = self._store.get_frame(chunk, frames)
         with self._codecs.acquire() as codec:
             plain = self._store.open_frame(chunk, frame, codec.decoder)
-            for start, size, at in places:
-                buffer[at : at + size] = plain[start : start + size]
-
-    def _find(self, wanted: Range, parts: dict[ChunkRef, list[_Part]]) -> None:
-        at = wanted.at
-        for chunk, start, size in self.pieces(wanted.start, wanted.size):
-            parts.setdefault(chunk, []).append(_Part(start, size, at))
-            at += size
+            for start, size, target in copies:
+                buffer[target : target + size] = plain[start : start + size]

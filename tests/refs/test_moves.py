@@ -11,7 +11,7 @@ from cas.errors import NotFoundError
 from cas.formats.digest import named
 from cas.refs.move import move
 from cas.refs.reflog import Ref
-from cas.store import layout, leases
+from cas.store import layout, lease_entries
 from cas.store.layout import manifest_key
 from tests.refs.conftest import Desk
 from tests.support.models import read_tree
@@ -201,7 +201,7 @@ def test_every_move_is_made_under_a_lease(desk: Desk, monkeypatch: pytest.Monkey
         move(store, {Ref("tags", "m", "latest"): None}, digest, "test")
         assert written == ["leases", "refs", "leases"]
     now = max(entry.modified for entry in store.bucket.list(layout.LEASES))
-    assert leases.holders(store, store.bucket.list(layout.LEASES), lambda: now) == []
+    assert lease_entries.active_leases(store, store.bucket.list(layout.LEASES), lambda: now) == []
 
 
 def test_a_version_that_went_meanwhile_is_not_named(desk: Desk) -> None:

@@ -16,7 +16,7 @@ from cas.ops.derive.plan import CastFile, Unit
 from cas.ops.derive.variant import Chunks, Made
 from cas.parallel import Pool, ReusableBuffer
 from cas.store.store import Store, open_store
-from cas.store.stored_file import Range, StoredFile
+from cas.store.stored_file import ByteRange, StoredFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def check(
         stored[file] = chunks, now
 
     def fill(unit: Unit, source: memoryview, target: memoryview, room: ReusableBuffer) -> None:
-        stored[unit.file][1].read([Range(unit.start, unit.size, 0)], target, room)
+        stored[unit.file][1].read([ByteRange(unit.start, unit.size, 0)], target, room)
 
     total = sum(file.original.size + file.size for file in stored)
     on_event(events.Phase("prove", sum(file.original.size for file in stored)))

@@ -156,7 +156,7 @@ class _Derivation:
 
     def make(self, files: list[CastFile], parent: str | None) -> tuple[str, Manifest]:
         """Casts and stores the files, and then the manifest; returns it with its digest."""
-        self._lease.begin()
+        self._lease.start_acquiring()
         carried = self._carried()
         if gone := carried.keys() - stored_chunks(self._store, carried, self._limits):
             raise ChunkMissing(named(min(gone)), self._store.url)

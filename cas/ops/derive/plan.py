@@ -19,7 +19,7 @@ from cas.ops.derive.cast import FLOATS
 from cas.ops.derive.variant import SUFFIX, Chunks
 from cas.parallel import Pool
 from cas.store.store import Store
-from cas.store.stored_file import Range, StoredFile
+from cas.store.stored_file import ByteRange, StoredFile
 
 # Of all files together: each takes some 500 bytes of memory.
 _MAX_TENSORS = 1 << 19
@@ -56,9 +56,9 @@ class Unit(NamedTuple):
     source_size: int
 
     @property
-    def wanted(self) -> list[Range]:
+    def wanted(self) -> list[ByteRange]:
         """What to read of the original."""
-        return [Range(piece.start, piece.source_size, piece.source) for piece in self.pieces]
+        return [ByteRange(piece.start, piece.source_size, piece.source) for piece in self.pieces]
 
 
 @dataclass(frozen=True, eq=False)

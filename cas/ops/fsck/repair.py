@@ -43,7 +43,7 @@ class Repair:
         """
         if not damaged and not self._inventory.recovered:
             return
-        with leases.hold(self._store, _PURPOSE, self._listen) as held:
+        with leases.hold_lease(self._store, _PURPOSE, self._listen) as held:
             wanted = {digest: self._inventory.size(bytes.fromhex(digest)) for digest in sorted(damaged)}
             for source in self._sources:
                 if wanted:

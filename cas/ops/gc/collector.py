@@ -1,8 +1,17 @@
-"""Garbage collection: what nothing needs is condemned first, and deleted by a later run.
+"""Garbage collection in two runs: one run condemns what is unreferenced, and a later run deletes it.
 
-In this order, so that nothing anybody needs is ever deleted (docs/design.md): a probe tells the server's time and
-whether this key may delete; what earlier runs condemned at least the grace period ago is swept, while nobody publishes;
-what is unreferenced now is condemned; old entries of refs, stale leases and abandoned uploads are cleared away.
+    probe     write, look at and delete one object
+    sweep     if anything was condemned at least the grace period ago:
+                  write the mark of a sweep, then wait until nobody holds a lease
+                  read what refs and receipts retain, and mark its chunks
+                  delete what is condemned and not marked, manifests before chunks
+    condemn   write down what is not marked
+    clear     delete old entries of refs, old leases and receipts, and abandoned uploads
+
+The probe is first: it tells the server's time, and ends the run before any harm when this key may not delete. Refs are
+read only after the sweep is alone: a version published before that is retained, and a publisher that starts after it
+waits. The sweep is before condemning, so what a run condemns always waits for another run. Clearing is last, because
+what it deletes protects or needs no chunk. Decision 14 has the reasons (docs/decisions/0014-leases.md).
 """
 
 from __future__ import annotations
@@ -19,34 +28,46 @@ from cas.bucket import Entry, Kind
 from cas.config import Limits
 from cas.errors import InputError, StoreError
 from cas.formats.manifest import timestamp
+from cas.ops.gc.clear import clear
 from cas.ops.gc.erase import Eraser
-from cas.ops.gc.live import Live
-from cas.ops.gc.sweep import PutOff, alone, sweep
-from cas.refs import reflog
+from cas.ops.gc.live import LiveSet
+from cas.ops.gc.sweep import SweepPostponed, sweep, wait_for_publishers
 from cas.refs.reflog import KEPT
-from cas.store import condemned, layout, leases, lookup
-from cas.store.condemned import Condemnation
+from cas.store import layout, lookup
+from cas.store.condemned import CondemnedSet, condemn, condemned_chunks, condemned_sets, condemned_versions
 from cas.store.layout import VersionId
-from cas.store.leases import Lease
+from cas.store.lease_entries import Lease
 from cas.store.store import Store, open_store
 
 GRACE = datetime.timedelta(hours=24)
 
-# Clocks that differ by more are not believed: one of them would condemn or sweep too early.
+# If this machine's clock and the server's differ by more, one of them is wrong, and would condemn or sweep too early.
 _SKEW = datetime.timedelta(minutes=15)
+
+# How far the clocks of a store's several servers may differ: an object counts as older than its condemnation only if it
+# is older by this much, or by a twentieth of the grace period where that is less.
 _TOLERANCE = datetime.timedelta(seconds=60)
-_RECEIPTS_STAY = datetime.timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
     """What a run did; for a dry run, what it would do.
 
-    kept_versions, kept_chunks: what is live. swept_versions, swept_chunks: deleted, as condemned by an earlier run.
-    freed: stored bytes of all that was deleted. condemned_versions, condemned_chunks, condemned: found unreferenced
-    now, and their stored bytes. waiting: chunks condemned before whose time has not come. due: when the first of what
-    is condemned may be swept, empty when nothing is. cleared: entries of refs, leases, receipts and uploads that had
-    had their day. put_off: why nothing was swept though it was time, empty when not.
+    Attributes:
+        kept_versions: versions that are retained.
+        kept_chunks: chunks that those need.
+        swept_versions: versions deleted, which an earlier run condemned.
+        swept_chunks: chunks deleted, which an earlier run condemned.
+        freed: stored bytes of all that was deleted.
+        condemned_versions: versions that this run condemned.
+        condemned_chunks: chunks that this run condemned.
+        condemned: stored bytes of what this run condemned.
+        waiting: unreferenced chunks that earlier runs condemned and no run has deleted yet.
+        due: when the first of what is condemned may be swept, as a timestamp; empty when nothing is condemned.
+        cleared: old entries of refs, leases, receipts and uploads that were deleted.
+        put_off: why nothing was swept though something was due; empty when there is no such reason.
+        seconds: wall time.
+        dry_run: whether nothing was changed.
     """
 
     kept_versions: int
@@ -75,25 +96,41 @@ def gc(
     limits: Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Collected:
-    """Deletes what an earlier run condemned and nothing needs, and condemns what nothing needs now.
+    """Delete what an earlier run condemned and is still unreferenced, and condemn what is unreferenced now.
 
-    store: an open one, a URL, or None for the default. grace: how long anything is left alone after it was written, and
-    after it was condemned. keep: how many versions each tag and pin keeps, the current one among them. dry_run:
-    change nothing. wait: seconds to wait for publishers before the sweep is put off. Raises InputError; StoreError
-    beside another collector, without permission to delete, or when clocks differ; IntegrityError or FormatError for
-    anything kept that cannot be read. Nothing has been deleted then.
+    Args:
+        store: an open store, a URL, or None for the default.
+        grace: how long everything is left alone after it was written, and again after it was condemned.
+        keep: how many versions each tag and pin retains, the current one among them.
+        dry_run: change nothing.
+        wait: seconds to wait for publishers before the sweep is left to another run.
+        limits: how many requests are made at once.
+        on_event: is told of phases and progress.
+
+    Raises:
+        InputError: `keep` or `grace` makes no sense.
+        StoreError: another collector is at work, this key may not delete, or clocks differ.
+        IntegrityError: a retained version cannot be read; nothing was deleted.
+        FormatError: likewise, for an entry of a ref or a list of what is condemned.
     """
     begun = time.monotonic()
     if keep < 1 or grace < datetime.timedelta(0):
         raise InputError("keep at least 1 version, and give a grace period that is not negative")
-    held = open_store(store)
-    held.check_format()
-    run = _Run(held, grace, keep, limits or Limits(), on_event)
-    return run.dry(begun) if dry_run else run.collect(wait, begun)
+    store = open_store(store)
+    store.check_format()
+    run = _Run(store, grace, keep, limits or Limits(), on_event)
+    return run.preview(begun) if dry_run else run.collect(wait, begun)
 
 
-class _Garbage(NamedTuple):
-    """What nothing needs. chunks: digests (32 bytes). size: stored bytes. waiting: chunks condemned before."""
+class _Unreferenced(NamedTuple):
+    """What nothing retains and no run has condemned.
+
+    Attributes:
+        versions: whose manifests are unreferenced.
+        chunks: digests, 32 bytes each.
+        size: stored bytes of both.
+        waiting: how many more chunks are unreferenced, but condemned already.
+    """
 
     versions: list[VersionId]
     chunks: list[bytes]
@@ -102,7 +139,7 @@ class _Garbage(NamedTuple):
 
 
 class _Run:
-    """One run under way."""
+    """One run of the collector."""
 
     def __init__(
         self,
@@ -115,52 +152,53 @@ class _Run:
         self._store, self._grace, self._limits, self._listen = store, grace, limits, listen
         self._tolerance = min(_TOLERANCE, grace / 20)
         self._name = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}-{os.urandom(4).hex()}"
-        self._live = Live(store, grace=grace, keep=keep, limits=limits)
+        self._live = LiveSet(store, grace=grace, keep=keep, limits=limits)
 
     def collect(self, wait: float, begun: float) -> Collected:
-        """Sweeps, condemns and clears away."""
+        """Sweep, condemn and clear."""
         now, eraser = self._probe()
-        ripe, pending = self._condemnations(now)
+        due, pending = self._condemned_sets(now)
         put_off, swept = "", (0, 0)
         try:
-            if ripe:
-                swept = self._sweep(ripe, now, wait, eraser)
+            if due:
+                swept = self._sweep(due, now, wait, eraser)
             else:
-                self._look(now)
-        except PutOff as reason:
-            put_off, pending = str(reason), [*ripe, *pending]
-            self._look(now)
+                self._mark(now)
+        except SweepPostponed as reason:
+            put_off, pending = str(reason), [*due, *pending]
+            self._mark(now)
         self._listen(events.Phase("condemn"))
-        garbage = self._garbage(pending, now)
-        if garbage.versions or garbage.chunks:
-            condemned.condemn(self._store, self._name, garbage.versions, garbage.chunks)
-            pending = [*pending, Condemnation(self._name, now, ())]
+        found = self._find_unreferenced(pending, now)
+        if found.versions or found.chunks:
+            condemn(self._store, self._name, found.versions, found.chunks)
+            pending = [*pending, CondemnedSet(self._name, now, ())]
         self._listen(events.Phase("clear"))
-        cleared = self._clear(now, eraser)
-        return self._told(swept, eraser.freed, garbage, pending, cleared, put_off, begun)
+        cleared = clear(self._store, now, self._grace, eraser)
+        return self._result(swept, eraser.freed, found, pending, cleared, put_off, begun)
 
-    def dry(self, begun: float) -> Collected:
-        """What `collect` would do, by this machine's clock."""
+    def preview(self, begun: float) -> Collected:
+        """Return what `collect` would do, by this machine's clock, without a change to the store."""
         now = datetime.datetime.now(datetime.UTC)
-        ripe, pending = self._condemnations(now)
-        self._look(now)
-        doomed = {digest: one.at for one in ripe for digest in condemned.chunks_of(self._store, one)}
-        versions = {version: one.at for one in ripe for version in condemned.manifests_of(self._store, one)}
-        gone = [
-            entry for entry in self._unreferenced()
-            if (at := doomed.get(_digest(entry))) and entry.modified < at - self._tolerance
+        due, pending = self._condemned_sets(now)
+        self._mark(now)
+        chunks = {digest: each.at for each in due for digest in condemned_chunks(self._store, each)}
+        versions = {version: each.at for each in due for version in condemned_versions(self._store, each)}
+        swept_chunks = [
+            entry for entry in self._unreferenced_chunks()
+            if (at := chunks.get(_digest(entry))) and entry.modified < at - self._tolerance
         ]  # fmt: skip
-        manifests = [
-            self._live.manifests[version] for version in self._live.unneeded()
+        swept_manifests = [
+            self._live.manifests[version] for version in self._live.unreferenced_versions()
             if (at := versions.get(version)) and self._live.manifests[version].modified < at - self._tolerance
         ]  # fmt: skip
-        garbage = self._garbage([*ripe, *pending], now)
-        garbage = garbage._replace(waiting=garbage.waiting - len(gone))
-        freed = sum(entry.size for entry in (*gone, *manifests))
-        return self._told((len(manifests), len(gone)), freed, garbage, pending, 0, "", begun, dry_run=True)
+        found = self._find_unreferenced([*due, *pending], now)
+        found = found._replace(waiting=found.waiting - len(swept_chunks))
+        freed = sum(entry.size for entry in (*swept_chunks, *swept_manifests))
+        swept = len(swept_manifests), len(swept_chunks)
+        return self._result(swept, freed, found, pending, 0, "", begun, dry_run=True)
 
     def _probe(self) -> tuple[datetime.datetime, Eraser]:
-        """The server's time, and what erases; raises AccessDenied without permission, StoreError when clocks differ."""
+        """Return the server's time and an eraser; raise AccessDenied or, when clocks differ, StoreError."""
         key = layout.probe_key(self._name)
         self._store.bucket.put(key, b"{}", Kind.DOCUMENT)
         now = self._store.bucket.head(key).modified
@@ -175,34 +213,33 @@ class _Run:
             )
         return now, eraser
 
-    def _condemnations(self, now: datetime.datetime) -> tuple[list[Condemnation], list[Condemnation]]:
-        """Those that may be swept now, and those that may not yet."""
-        found = condemned.condemnations(self._store.bucket.list(layout.COLLECTIONS))
-        ripe = [one for one in found if one.at <= now - self._grace]
-        return ripe, [one for one in found if one not in ripe]
+    def _condemned_sets(self, now: datetime.datetime) -> tuple[list[CondemnedSet], list[CondemnedSet]]:
+        """Return the sets whose grace period is over, and the others."""
+        found = condemned_sets(self._store.bucket.list(layout.COLLECTIONS))
+        due = [each for each in found if each.at <= now - self._grace]
+        return due, [each for each in found if each not in due]
 
-    def _look(self, now: datetime.datetime) -> None:
+    def _mark(self, now: datetime.datetime) -> None:
         self._listen(events.Phase("resolve"))
-        self._live.find(now)
+        self._live.find_roots(now)
         self._live.mark(self._listen)
 
     def _sweep(
-        self, ripe: Sequence[Condemnation], now: datetime.datetime, wait: float, eraser: Eraser
+        self, due: Sequence[CondemnedSet], now: datetime.datetime, wait: float, eraser: Eraser
     ) -> tuple[int, int]:
-        """How many versions and chunks were deleted; raises PutOff."""
+        """Sweep what is due; return how many versions and chunks were deleted, or raise SweepPostponed."""
         with Lease(self._store, layout.sweep_id(self._name), "cas gc") as mark:
-            alone(self._store, mark, now, wait, self._listen)
-            self._look(now)
+            wait_for_publishers(self._store, mark, now, wait, self._listen)
+            self._mark(now)
             self._listen(events.Phase("sweep"))
             swept = []
-            for one in ripe:
-                swept.append(sweep(self._store, mark, one, self._live, self._tolerance, eraser))
-                eraser.erase(layout.COLLECTIONS, one.keys, allowed=mark.check)
+            for each in due:
+                swept.append(sweep(self._store, mark, each, self._live, self._tolerance, eraser))
+                eraser.erase(layout.COLLECTIONS, each.keys, check=mark.check)
             mark.check()
         return sum(versions for versions, _ in swept), sum(chunks for _, chunks in swept)
 
-    def _unreferenced(self) -> list[Entry]:
-        """Chunks in the store that nothing kept consists of."""
+    def _unreferenced_chunks(self) -> list[Entry]:
         found: list[Entry] = []
 
         def visit(digest: str, entry: Entry) -> None:
@@ -212,61 +249,40 @@ class _Run:
         lookup.list_chunks(self._store, visit, self._limits)
         return found
 
-    def _garbage(self, pending: Sequence[Condemnation], now: datetime.datetime) -> _Garbage:
-        """What nothing needs and no run has condemned; what came after `now` may be on its way to be needed."""
-        known = {digest for one in pending for digest in condemned.chunks_of(self._store, one)}
-        known_versions = {version for one in pending for version in condemned.manifests_of(self._store, one)}
-        entries = [one for one in self._unreferenced() if one.modified <= now]
-        fresh = [entry for entry in entries if _digest(entry) not in known]
-        versions = [one for one in self._live.unneeded() if one not in known_versions]
-        size = sum(entry.size for entry in fresh) + sum(self._live.manifests[one].size for one in versions)
-        return _Garbage(versions, [_digest(entry) for entry in fresh], size, len(entries) - len(fresh))
+    def _find_unreferenced(self, pending: Sequence[CondemnedSet], now: datetime.datetime) -> _Unreferenced:
+        """Find what to condemn: what was written after `now` is left out, as its version may be on its way."""
+        known = {digest for each in pending for digest in condemned_chunks(self._store, each)}
+        known_versions = {version for each in pending for version in condemned_versions(self._store, each)}
+        entries = [entry for entry in self._unreferenced_chunks() if entry.modified <= now]
+        new = [entry for entry in entries if _digest(entry) not in known]
+        versions = [version for version in self._live.unreferenced_versions() if version not in known_versions]
+        size = sum(entry.size for entry in new) + sum(self._live.manifests[version].size for version in versions)
+        return _Unreferenced(versions, [_digest(entry) for entry in new], size, len(entries) - len(new))
 
-    def _clear(self, now: datetime.datetime, eraser: Eraser) -> int:
-        """Removes what has had its day, and returns how many objects."""
-        bucket, count = self._store.bucket, 0
-        for log in reflog.logs(self._store):
-            listed = log.listed()
-            gone = listed[:-KEPT]
-            if log.current_digest() is None and listed[-1].modified < now - self._grace:
-                gone = listed
-            count += eraser.erase(log.ref.prefix, [entry.key for entry in gone])
-        probes = [one.key for one in bucket.list(layout.COLLECTIONS) if layout.is_probe(one.key)]
-        count += eraser.erase(layout.COLLECTIONS, probes)  # of runs that might not delete
-        for folder in (layout.LEASES, layout.COLLECTIONS):
-            count += eraser.erase(folder, leases.stale(self._store, folder, now))
-        old = [entry.key for entry in bucket.list(layout.RECEIPTS) if entry.modified < now - _RECEIPTS_STAY]
-        count += eraser.erase(layout.RECEIPTS, old)
-        for upload in bucket.multipart_uploads():
-            if upload.begun < now - self._grace:
-                bucket.abort(upload)
-                count += 1
-        return count
-
-    def _told(
+    def _result(
         self,
         swept: tuple[int, int],
         freed: int,
-        garbage: _Garbage,
-        pending: Sequence[Condemnation],
+        found: _Unreferenced,
+        pending: Sequence[CondemnedSet],
         cleared: int,
         put_off: str,
         begun: float,
         *,
         dry_run: bool = False,
     ) -> Collected:
-        due = min((one.at for one in pending), default=None)
+        first = min((each.at for each in pending), default=None)
         return Collected(
             kept_versions=len(self._live.versions),
             kept_chunks=len(self._live.chunks),
             swept_versions=swept[0],
             swept_chunks=swept[1],
             freed=freed,
-            condemned_versions=len(garbage.versions),
-            condemned_chunks=len(garbage.chunks),
-            condemned=garbage.size,
-            waiting=garbage.waiting,
-            due="" if due is None else timestamp(due + self._grace),
+            condemned_versions=len(found.versions),
+            condemned_chunks=len(found.chunks),
+            condemned=found.size,
+            waiting=found.waiting,
+            due="" if first is None else timestamp(first + self._grace),
             cleared=cleared,
             put_off=put_off,
             seconds=time.monotonic() - begun,

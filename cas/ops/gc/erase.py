@@ -1,4 +1,7 @@
-"""Deleting for good: on storage that keeps versions a deletion only hides, so each stored version goes by its id."""
+"""Deleting for good: in a bucket that keeps versions a plain deletion only hides an object and frees nothing.
+
+So every stored version of an object is deleted by its version id.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,24 @@ from cas.store.store import Store
 
 
 class Eraser:
-    """Erases objects, and counts them. objects, freed: how many stored versions, and their bytes."""
+    """Deletes objects with all their stored versions, and counts them.
 
-    def __init__(self, store: Store, witness: str, limits: Limits, listen: events.Listener = events.ignore) -> None:
-        """witness: the key of an object that was written just now."""
+    Attributes:
+        objects: how many stored versions were deleted.
+        freed: the bytes of those.
+    """
+
+    def __init__(self, store: Store, fresh_key: str, limits: Limits, listen: events.Listener = events.ignore) -> None:
+        """Find out whether the bucket keeps versions.
+
+        Args:
+            store: to delete from.
+            fresh_key: the key of an object that was written just now, by which the bucket tells.
+            limits: how many requests are made at once.
+            listen: is told the bytes of each deletion.
+        """
         self._store, self._limits, self._listen = store, limits, listen
-        self._versions = store.bucket.keeps_versions(witness)
+        self._versions = store.bucket.keeps_versions(fresh_key)
         self._counting = threading.Lock()
         self.objects = self.freed = 0
 
@@ -29,12 +44,16 @@ class Eraser:
         keys: Collection[str],
         *,
         before: datetime.datetime | None = None,
-        allowed: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> int:
-        """Erases those of `keys`, all below `folder`, that were written before `before`; returns how many.
+        """Delete objects, and return how many.
 
-        Of an object that was written over since, its older stored versions go, too. allowed: is asked before each
-        deletion, and raises when it must not be.
+        Args:
+            folder: that all the objects are below.
+            keys: of the objects; those that do not exist any more are left out.
+            before: spare the current version of an object that was written at this time or later, and delete only
+                its older stored versions; None to spare none.
+            check: called before each deletion; raises if deleting is not allowed any more.
         """
         if not keys:
             return 0
@@ -42,22 +61,22 @@ class Eraser:
         listed = bucket.stored(folder) if self._versions else Bucket.stored(bucket, folder)
         wanted, young = set(keys), set()
         if before is not None:
-            young = {one.key for one in listed if one.current and one.modified >= before}
-        # The current version last: were it to go first, an interrupt would leave a hidden one as the current.
-        doomed = [one for one in listed if one.key in wanted and (one.key not in young or not one.current)]
+            young = {stored.key for stored in listed if stored.current and stored.modified >= before}
+        chosen = [stored for stored in listed if stored.key in wanted and not (stored.current and stored.key in young)]
         gone: set[str] = set()
 
-        def erase(one: Stored) -> None:
-            allowed()
-            bucket.erase(one)
+        def erase(stored: Stored) -> None:
+            check()
+            bucket.erase(stored)
             with self._counting:
                 self.objects += 1
-                self.freed += one.size
-                gone.add(one.key)
-            self._listen(events.Moved(one.size))
+                self.freed += stored.size
+                gone.add(stored.key)
+            self._listen(events.Moved(stored.size))
 
+        # Current versions go last: if one went first, an interrupt would leave an older, hidden version as the current.
         for current in (False, True):
-            turn = [one for one in doomed if one.current is current]
+            turn = [stored for stored in chosen if stored.current is current]
             if turn:
                 for_each(erase, turn, threads=min(self._limits.requests, len(turn)))
         return len(gone - young)

@@ -1,4 +1,4 @@
-"""Why something is kept, or what will become of it."""
+"""Why a version or a chunk is retained, or when it may be deleted."""
 
 from __future__ import annotations
 
@@ -8,26 +8,30 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cas.config import Limits
-from cas.errors import InputError, NotFoundError
+from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
 from cas.formats.digest import PREFIX, named
 from cas.formats.manifest import timestamp
 from cas.ops.gc.collector import GRACE
-from cas.ops.gc.live import Live, readable
+from cas.ops.gc.live import LiveSet
 from cas.refs.reflog import KEPT
-from cas.store import condemned, layout
+from cas.store import layout
+from cas.store.condemned import CondemnedSet, condemned_chunks, condemned_sets, condemned_versions
 from cas.store.layout import VersionId
 from cas.store.store import Store
 
-_SHORTEST = 8
+_SHORTEST = 8  # hex digits
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
     """What is known of one digest.
 
-    kind: `version` or `chunk`. name: in full; of a version with its model. kept_by: refs, receipts and the like, each
-    with the version that needs it. needed_by: versions that nothing keeps. condemned: when collectors condemned it,
-    and when each lets it be deleted.
+    Attributes:
+        kind: `version` or `chunk`.
+        name: the full digest; of a version, its reference with the model.
+        kept_by: what retains it: refs, receipts and recent publishes, of a chunk each with the version that needs it.
+        needed_by: versions that need the chunk, and that nothing retains.
+        condemned: for each run that condemned it, when that was and from when on it may be deleted.
     """
 
     kind: str
@@ -40,46 +44,75 @@ class Explained:
 def explain(
     store: Store, digest: str, *, grace: datetime.timedelta = GRACE, keep: int = KEPT, limits: Limits | None = None
 ) -> Explained:
-    """What keeps the chunk or version `digest` (8 or more hex digits, with or without `blake3:`).
+    """Say what retains a chunk or a version.
 
-    Raises InputError when several begin so, NotFoundError when none does, and what `gc` raises.
+    Args:
+        store: to look at.
+        digest: 8 or more of its hex digits, with or without `blake3:`; a version's reference will do.
+        grace: as in `gc`.
+        keep: as in `gc`.
+        limits: how many requests are made at once.
+
+    Raises:
+        InputError: it is no digest, or several chunks and versions begin with it.
+        NotFoundError: none does.
+        CasError: what `gc` raises for refs that cannot be read.
     """
     prefix = digest.rpartition("@")[2].removeprefix(PREFIX)
     if not re.fullmatch(r"[0-9a-f]{8,64}", prefix):
         raise InputError(f"{digest!a}: give {_SHORTEST} or more lower-case hex digits of a chunk or a version")
     store.check_format()
-    live = Live(store, grace=grace, keep=keep, limits=limits or Limits())
-    live.find(datetime.datetime.now(datetime.UTC))
+    live = LiveSet(store, grace=grace, keep=keep, limits=limits or Limits())
+    live.find_roots(datetime.datetime.now(datetime.UTC))
     versions = [version for version in live.manifests if version.digest.startswith(prefix)]
     folder = layout.chunk_folder(prefix)
     chunks = [name for entry in store.bucket.list(folder) if (name := entry.key.rpartition("/")[2]).startswith(prefix)]
     if len(versions) + len(chunks) > 1:
         raise InputError(f"{prefix} is ambiguous: give more digits")
     if versions:
-        return _version(store, live, versions[0], grace)
-    return _chunk(store, live, chunks[0] if chunks else prefix, there=bool(chunks), grace=grace)
+        return _explain_version(store, live, versions[0], grace)
+    return _explain_chunk(store, live, chunks[0] if chunks else prefix, exists=bool(chunks), grace=grace)
 
 
-def _version(store: Store, live: Live, version: VersionId, grace: datetime.timedelta) -> Explained:
-    kept = tuple(root.why for root in live.roots if root.version == version)
-    runs = [one for one in condemned.condemnations(store.bucket.list(layout.COLLECTIONS))
-            if version in condemned.manifests_of(store, one)]  # fmt: skip
-    return Explained("version", str(version), kept, (), _when(runs, grace))
+def _explain_version(store: Store, live: LiveSet, version: VersionId, grace: datetime.timedelta) -> Explained:
+    kept_by = tuple(root.reason for root in live.roots if root.version == version)
+    sets = [condemned for condemned in _all_condemned(store) if version in condemned_versions(store, condemned)]
+    return Explained("version", str(version), kept_by, (), _when_condemned(sets, grace))
 
 
-def _chunk(store: Store, live: Live, digest: str, *, there: bool, grace: datetime.timedelta) -> Explained:
-    needs = {version for version in live.manifests if any(one.startswith(digest) for one in readable(store, version))}
-    kept = tuple(f"{root.why} ({root.version})" for root in live.roots if root.version in needs)
-    if not there and not needs:
+def _explain_chunk(store: Store, live: LiveSet, digest: str, *, exists: bool, grace: datetime.timedelta) -> Explained:
+    """Explain a chunk of which the first digits may be all that is known, when the store lacks it."""
+    needing = {
+        version for version in live.manifests
+        if any(chunk.startswith(digest) for chunk in _readable_chunks(store, version))
+    }  # fmt: skip
+    kept_by = tuple(f"{root.reason} ({root.version})" for root in live.roots if root.version in needing)
+    if not exists and not needing:
         raise NotFoundError(f"{store.url} has no chunk and no version {digest}…: see `cas ls`")
-    runs = [one for one in condemned.condemnations(store.bucket.list(layout.COLLECTIONS))
-            if any(each.hex().startswith(digest) for each in condemned.chunks_of(store, one))]  # fmt: skip
-    name = named(digest) if there else f"{named(digest)}, which is missing"
-    return Explained("chunk", name, kept, tuple(sorted(map(str, needs - live.versions))), _when(runs, grace))
+    sets = [
+        condemned for condemned in _all_condemned(store)
+        if any(chunk.hex().startswith(digest) for chunk in condemned_chunks(store, condemned))
+    ]  # fmt: skip
+    name = named(digest) if exists else f"{named(digest)}, which is missing"
+    needed_by = tuple(sorted(map(str, needing - live.versions)))
+    return Explained("chunk", name, kept_by, needed_by, _when_condemned(sets, grace))
 
 
-def _when(runs: Iterable[condemned.Condemnation], grace: datetime.timedelta) -> tuple[str, ...]:
+def _readable_chunks(store: Store, version: VersionId) -> Iterable[str]:
+    """Return the digests (64 hex) of a version's chunks; none when its manifest cannot be read."""
+    try:
+        return store.get_manifest(*version).chunks()
+    except (IntegrityError, FormatError, NotFoundError):
+        return ()
+
+
+def _all_condemned(store: Store) -> list[CondemnedSet]:
+    return condemned_sets(store.bucket.list(layout.COLLECTIONS))
+
+
+def _when_condemned(sets: Iterable[CondemnedSet], grace: datetime.timedelta) -> tuple[str, ...]:
     return tuple(
-        f"condemned at {timestamp(one.at)}, to be deleted after {timestamp(one.at + grace)} unless it is needed again"
-        for one in runs
+        f"condemned at {timestamp(condemned.at)}, to be deleted after {timestamp(condemned.at + grace)} "
+        "unless it is needed again"
+        for condemned in sets
     )

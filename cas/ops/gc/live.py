@@ -1,6 +1,6 @@
-"""What is live: every manifest that a ref, a receipt or its youth keeps, and every chunk of those.
+"""The live set: every version that a ref, a receipt or its youth retains, and every chunk of those versions.
 
-A collector that cannot read something refuses to go on: what it cannot see it might delete.
+A collector that cannot read something ends the run: what it cannot see it might delete.
 """
 
 from __future__ import annotations
@@ -22,22 +22,35 @@ from cas.store import layout
 from cas.store.layout import VersionId
 from cas.store.store import Store
 
-RECEIPTS_KEEP = datetime.timedelta(days=30)
-"""How long a receipt keeps the version that it tells of."""
+RECEIPTS_RETAIN = datetime.timedelta(days=30)
+"""How long a receipt retains the version that it tells of."""
 
 
 class Root(NamedTuple):
-    """What keeps a version, in words."""
+    """A root of the mark phase: a version that is retained, and the reason in words."""
 
     version: VersionId
-    why: str
+    reason: str
 
 
-class Live:
-    """What is kept, and why. manifests: all that the store holds. chunks: digests (32 bytes) of those that are kept."""
+class LiveSet:
+    """What a store must retain, and why.
+
+    Attributes:
+        manifests: every version whose manifest the store has, with its entry in the listing.
+        roots: the versions that are retained, once for each reason.
+        chunks: digests (32 bytes) of the chunks of all retained versions; empty before `mark`.
+    """
 
     def __init__(self, store: Store, *, grace: datetime.timedelta, keep: int, limits: Limits) -> None:
-        """grace: younger manifests are kept. keep: versions of each tag and pin, the current one among them."""
+        """Prepare an empty set.
+
+        Args:
+            store: to look at.
+            grace: a manifest younger than this is retained.
+            keep: how many versions each tag and pin retains, the current one among them.
+            limits: how many requests are made at once.
+        """
         self._store, self._grace, self._keep, self._limits = store, grace, keep, limits
         self.manifests: dict[VersionId, Entry] = {}
         self.roots: list[Root] = []
@@ -45,31 +58,36 @@ class Live:
 
     @property
     def versions(self) -> set[VersionId]:
-        """What is kept."""
+        """The versions that are retained."""
         return {root.version for root in self.roots}
 
-    def unneeded(self) -> list[VersionId]:
-        """What the store holds and nothing keeps."""
+    def unreferenced_versions(self) -> list[VersionId]:
+        """Return the versions in the store that nothing retains, sorted."""
         return sorted(self.manifests.keys() - self.versions)
 
-    def find(self, now: datetime.datetime) -> None:
-        """Reads refs, receipts and listings; raises FormatError or IntegrityError for what cannot be trusted.
+    def find_roots(self, now: datetime.datetime) -> None:
+        """Read refs, receipts and listings into `manifests` and `roots`.
 
-        now: the server's time.
+        Args:
+            now: the server's time.
+
+        Raises:
+            FormatError: an entry of a ref cannot be read.
+            IntegrityError: a ref names a version that the store lacks.
         """
         histories = self._histories()
-        # After the refs: what one of them names was there before it.
+        # Manifests are listed after the refs are read: a version that a ref names was in the store before the ref.
         self.manifests = self._store.list_manifests()
-        refs = sorted(root for ref, moves in histories.items() for root in self._kept_by(ref, moves))
+        refs = sorted(root for ref, moves in histories.items() for root in self._named_by(ref, moves))
         self.roots = [*refs, *self._receipts(now), *self._young(now)]
 
     def mark(self, listen: events.Listener = events.ignore) -> None:
-        """Collects the chunks of all that is kept; raises IntegrityError for a manifest that cannot be read."""
+        """Read the manifests of all roots into `chunks`; raise IntegrityError for a manifest that cannot be read."""
         marking = threading.Lock()
-        reasons = {root.version: root.why for root in self.roots}
+        reasons = {root.version: root.reason for root in self.roots}
 
         def read(version: VersionId) -> None:
-            digests = list(map(bytes.fromhex, self._manifest(version, reasons[version])))
+            digests = list(map(bytes.fromhex, self._chunks_of(version, reasons[version])))
             with marking:
                 self.chunks.update(digests)
 
@@ -77,12 +95,12 @@ class Live:
         if reasons:
             for_each(read, reasons, threads=min(self._limits.requests, len(reasons)))
 
-    def _manifest(self, version: VersionId, why: str) -> Iterable[str]:
+    def _chunks_of(self, version: VersionId, reason: str) -> Iterable[str]:
         try:
             return self._store.get_manifest(*version).chunks()
         except (IntegrityError, FormatError, NotFoundError) as error:
             raise IntegrityError(
-                f"{version}, which is kept ({why}), cannot be read, so what it needs is not known: nothing was "
+                f"{version}, which is kept ({reason}), cannot be read, so what it needs is not known: nothing was "
                 f"deleted; repair it (`cas fsck`) or let go of it ({error})"
             ) from error
 
@@ -97,17 +115,17 @@ class Live:
             for_each(read, logs, threads=min(self._limits.requests, len(logs)))
         return found
 
-    def _kept_by(self, ref: Ref, moves: Sequence[Move]) -> Iterator[Root]:
-        """The last versions that a ref named, until it was removed."""
-        kept: set[VersionId] = set()
+    def _named_by(self, ref: Ref, moves: Sequence[Move]) -> Iterator[Root]:
+        """Yield the last versions that a ref named, back to the ref's last removal, `keep` at most."""
+        found: set[VersionId] = set()
         for age, move in enumerate(reversed(moves)):
             digest = move.entry.digest
             if digest is None:
                 return
             version = VersionId(ref.model, digest)
             if version in self.manifests:
-                kept.add(version)
-                if len(kept) > self._keep:
+                found.add(version)
+                if len(found) > self._keep:
                     return
                 yield Root(version, str(ref) if age == 0 else f"history of {ref}")
             elif age == 0:
@@ -120,7 +138,7 @@ class Live:
     def _receipts(self, now: datetime.datetime) -> list[Root]:
         digests: dict[str, str] = {}
         for entry in self._store.bucket.list(layout.RECEIPTS):
-            if entry.modified > now - RECEIPTS_KEEP and (digest := layout.receipt_digest(entry.key)):
+            if entry.modified > now - RECEIPTS_RETAIN and (digest := layout.receipt_digest(entry.key)):
                 digests[digest] = entry.key
         return [
             Root(version, f"receipt {digests[version.digest]}")
@@ -134,11 +152,3 @@ class Live:
             for version, entry in self.manifests.items()
             if entry.modified > now - self._grace
         ]
-
-
-def readable(store: Store, version: VersionId) -> Iterable[str]:
-    """Digests (64 hex) of a version's chunks; none when its manifest cannot be read."""
-    try:
-        return store.get_manifest(*version).chunks()
-    except (IntegrityError, FormatError, NotFoundError):
-        return ()

@@ -1,6 +1,7 @@
-"""The sweep: what was condemned long enough ago, and nothing has come to need since, is deleted.
+"""The sweep: delete what was condemned at least the grace period ago and is still unreferenced.
 
-It runs while nobody holds a lease, so nobody relies on what it deletes; who comes meanwhile waits for it.
+This is the collector's side of the leases (`cas.store.leases`). A sweep starts while no publisher holds a lease, so no
+publisher relies on what it deletes; publishers that come meanwhile see its mark and wait for its end.
 """
 
 from __future__ import annotations
@@ -13,75 +14,99 @@ from cas import events
 from cas.errors import StoreError
 from cas.formats.manifest import timestamp
 from cas.ops.gc.erase import Eraser
-from cas.ops.gc.live import Live
-from cas.store import condemned, layout
-from cas.store.condemned import Condemnation
+from cas.ops.gc.live import LiveSet
+from cas.store import layout
+from cas.store.condemned import CondemnedSet, condemned_chunks, condemned_versions
 from cas.store.layout import VersionId, chunk_folder, chunk_key, manifest_key
-from cas.store.leases import Holder, Lease, holders
+from cas.store.lease_entries import ActiveLease, Lease, active_leases
 from cas.store.store import Store
 
-_POLL = 1.0  # seconds
+_POLL = 1.0  # seconds between two looks at leases that a sweep waits for
 
 
-class PutOff(Exception):
-    """Somebody is publishing: the sweep has to wait for another run."""
+class SweepPostponed(Exception):
+    """Somebody is publishing: another run has to do the sweep."""
 
-    def __init__(self, holder: Holder) -> None:
-        super().__init__(f"{holder.by} has been at work since {timestamp(holder.at)}: {holder.purpose}")
+    def __init__(self, lease: ActiveLease) -> None:
+        super().__init__(f"{lease.by} has been at work since {timestamp(lease.written)}: {lease.purpose}")
 
 
-def alone(store: Store, mark: Lease, now: datetime.datetime, wait: float, listen: events.Listener) -> None:
-    """Returns when nobody holds a lease; raises PutOff after `wait` seconds, StoreError beside another collector.
+def wait_for_publishers(
+    store: Store, mark: Lease, now: datetime.datetime, wait: float, listen: events.Listener
+) -> None:
+    """Return once nobody holds a lease, except publishers that wait for this sweep.
 
-    mark: the mark of this sweep, written already. now: the server's time.
+    Args:
+        store: where the leases are.
+        mark: the mark of this sweep, which is in the store already.
+        now: the server's time.
+        wait: seconds to wait at most.
+        listen: is told that the run waits.
+
+    Raises:
+        SweepPostponed: somebody still held a lease after `wait` seconds.
+        StoreError: another collector is sweeping.
     """
-    others = [one for one in holders(store, store.bucket.list(layout.COLLECTIONS), lambda: now) if one.id != mark.id]
+    sweeps = active_leases(store, store.bucket.list(layout.COLLECTIONS), lambda: now)
+    others = [sweep for sweep in sweeps if sweep.id != mark.id]
     if others:
         raise StoreError(
-            f"{others[0].by} is collecting in {store.url} since {timestamp(others[0].at)}: "
+            f"{others[0].by} is collecting in {store.url} since {timestamp(others[0].written)}: "
             "let it end, then run `cas gc` again; nothing was deleted"
         )
     begun = time.monotonic()
-    while busy := _busy(store, now + datetime.timedelta(seconds=time.monotonic() - begun)):
+    while publishing := _publishing(store, now + datetime.timedelta(seconds=time.monotonic() - begun)):
         if time.monotonic() - begun >= wait:
-            raise PutOff(busy[0])
+            raise SweepPostponed(publishing[0])
         listen(events.Phase("wait"))
         time.sleep(_POLL)
 
 
 def sweep(
-    store: Store, mark: Lease, condemnation: Condemnation, live: Live, tolerance: datetime.timedelta, eraser: Eraser
+    store: Store, mark: Lease, condemned: CondemnedSet, live: LiveSet, tolerance: datetime.timedelta, eraser: Eraser
 ) -> tuple[int, int]:
-    """Deletes what a run condemned and nothing needs; returns how many versions and chunks.
+    """Delete what one run condemned and is still unreferenced.
 
-    live: found and marked after `alone` returned. tolerance: how far the clocks of the store's servers may differ.
+    Args:
+        store: to delete from.
+        mark: the mark of this sweep, which is checked before each deletion.
+        condemned: what the run condemned.
+        live: what is retained; its roots were found and marked after `wait_for_publishers` returned.
+        tolerance: how far the clocks of the store's servers may differ.
+        eraser: deletes the objects.
+
+    Returns:
+        How many versions and how many chunks were deleted.
+
+    Raises:
+        LeaseLost: the mark was not renewed in time, so a publisher may have started.
     """
-    before = condemnation.at - tolerance
-    kept = live.versions
-    doomed = condemned.manifests_of(store, condemnation)
+    before = condemned.at - tolerance
+    retained = live.versions
     by_model: dict[str, list[VersionId]] = {}
-    for version in doomed:
-        if version not in kept:
+    for version in condemned_versions(store, condemned):
+        if version not in retained:
             by_model.setdefault(version.model, []).append(version)
-    # Manifests first: one that is there has all its chunks, whenever this is interrupted.
+    # Manifests go first: then a manifest in the store has all its chunks, whenever the sweep is interrupted.
     versions = sum(
         eraser.erase(
-            layout.manifest_folder(model), [manifest_key(*one) for one in some], before=before, allowed=mark.check
+            layout.manifest_folder(model), [manifest_key(*version) for version in some], before=before, check=mark.check
         )
         for model, some in by_model.items()
     )
-    for version in [one for some in by_model.values() for one in some]:
+    for version in [version for some in by_model.values() for version in some]:
         if version in live.manifests and live.manifests[version].modified < before:
             del live.manifests[version]
-    folders: dict[str, list[str]] = {}
-    for digest in condemned.chunks_of(store, condemnation):
+    by_folder: dict[str, list[str]] = {}
+    for digest in condemned_chunks(store, condemned):
         if digest not in live.chunks:
-            folders.setdefault(chunk_folder(digest.hex()), []).append(chunk_key(digest.hex()))
+            by_folder.setdefault(chunk_folder(digest.hex()), []).append(chunk_key(digest.hex()))
     chunks = sum(
-        eraser.erase(folder, keys, before=before, allowed=mark.check) for folder, keys in sorted(folders.items())
+        eraser.erase(folder, keys, before=before, check=mark.check) for folder, keys in sorted(by_folder.items())
     )
     return versions, chunks
 
 
-def _busy(store: Store, now: datetime.datetime) -> Sequence[Holder]:
-    return [one for one in holders(store, store.bucket.list(layout.LEASES), lambda: now) if not one.waits]
+def _publishing(store: Store, now: datetime.datetime) -> Sequence[ActiveLease]:
+    leases = active_leases(store, store.bucket.list(layout.LEASES), lambda: now)
+    return [lease for lease in leases if not lease.waits]

@@ -19,7 +19,7 @@ from cas.formats.manifest import ChunkRef
 from cas.formats.safetensors import Header, Tensor
 from cas.parallel import Pool, for_each
 from cas.store.store import Store
-from cas.store.stored_file import Piece, StoredFile
+from cas.store.stored_file import ChunkSlice, StoredFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class TensorComparison:
         self._store, self._limits = store, limits
         self._codecs = Pool(Codec, limits.workers)
         self._files: dict[int, _Files] = {}
-        self._digests: dict[Piece, str] = {}
+        self._digests: dict[ChunkSlice, str] = {}
 
     def add(self, number: int, before: Sequence[ChunkRef], after: Sequence[ChunkRef]) -> None:
         """Takes on a pair of files under a number; raises FormatError when one is no sound safetensors file."""
@@ -67,7 +67,7 @@ class TensorComparison:
 
     def run(self, listen: events.Listener) -> None:
         """Fetches what is needed to tell the rest; raises ChunkMissing, ChunkCorrupt."""
-        wanted: dict[ChunkRef, set[Piece]] = {}
+        wanted: dict[ChunkRef, set[ChunkSlice]] = {}
         for files in self._files.values():
             for pieces in files.unsure.values():
                 for piece in (one for both in pieces for one in both):
@@ -111,7 +111,7 @@ class _Files:
     def __init__(self, old: StoredFile, old_header: Header, new: StoredFile, new_header: Header) -> None:
         self.old_header, self.new_header = old_header, new_header
         self.changed: set[str] = set()
-        self.unsure: dict[str, list[tuple[Piece, Piece]]] = {}
+        self.unsure: dict[str, list[tuple[ChunkSlice, ChunkSlice]]] = {}
         before = {tensor.name: tensor for tensor in old_header.tensors}
         for tensor in new_header.tensors:
             was = before.get(tensor.name)
@@ -123,8 +123,8 @@ class _Files:
             pieces = [
                 both
                 for both in _side_by_side(
-                    old.pieces(old_header.data + was.start, was.size),
-                    new.pieces(new_header.data + tensor.start, tensor.size),
+                    old.slices(old_header.data + was.start, was.size),
+                    new.slices(new_header.data + tensor.start, tensor.size),
                 )
                 if both[0] != both[1]
             ]
@@ -138,7 +138,7 @@ def _header(file: StoredFile) -> Header:
     return safetensors.parse(file.safetensors_head(), file.size)
 
 
-def _side_by_side(before: Iterator[Piece], after: Iterator[Piece]) -> Iterator[tuple[Piece, Piece]]:
+def _side_by_side(before: Iterator[ChunkSlice], after: Iterator[ChunkSlice]) -> Iterator[tuple[ChunkSlice, ChunkSlice]]:
     """The same bytes of two tensors of one size, each pair within a chunk on either side."""
     old, new = next(before, None), next(after, None)
     while old is not None and new is not None:
@@ -148,7 +148,7 @@ def _side_by_side(before: Iterator[Piece], after: Iterator[Piece]) -> Iterator[t
         new = new._replace(start=new.start + size, size=new.size - size) if new.size > size else next(after, None)
 
 
-def _whole(piece: Piece) -> bool:
+def _whole(piece: ChunkSlice) -> bool:
     return piece.size == piece.chunk.size
 
 

@@ -93,7 +93,7 @@ def publish(
         if not dry_run:
             held.create()
             if force or (index.unread and not index.seems_known):
-                lease.begin()
+                lease.start_acquiring()
         is_condemned = (lambda digest: False) if dry_run else lease.is_condemned
         sender = Sender(held, limits, on_event, is_condemned, anew=force, ask=exists, write=not dry_run)
         sender.slices.update(index.slices)

@@ -18,8 +18,9 @@ from cas import events
 from cas.bucket import Kind
 from cas.errors import StoreError
 from cas.ops.gc import collector
-from cas.store import leases
-from cas.store.leases import Lease, LeaseLost, hold
+from cas.store import lease_entries, leases
+from cas.store.lease_entries import Lease, LeaseLost
+from cas.store.leases import hold_lease
 from cas.store.store import Store
 from tests.support.collecting import AT_ONCE, Models, dangling
 from tests.support.models import publish_tree
@@ -37,7 +38,7 @@ def condemned(models: Models) -> None:
 def test_a_sweep_is_put_off_while_somebody_publishes(models: Models) -> None:
     condemned(models)
     before = models.chunks()
-    with hold(models.store, "publish something large"):
+    with hold_lease(models.store, "publish something large"):
         done = models.collect(keep=1, wait=0)
         assert "publish something large" in done.put_off
         assert (done.swept_versions, models.chunks()) == (0, before)
@@ -49,7 +50,7 @@ def test_a_sweep_waits_for_who_ends_soon(local: Models) -> None:
     holding, ended = threading.Event(), threading.Event()
 
     def publisher() -> None:
-        with hold(local.store, "publish m"):
+        with hold_lease(local.store, "publish m"):
             holding.set()
             time.sleep(1.5)
             ended.set()
@@ -73,7 +74,9 @@ def test_a_publish_waits_for_a_sweep(local: Models, monkeypatch: pytest.MonkeyPa
         thread = threading.Thread(target=lambda: cas.publish(*words, on_event=told.append))
         thread.start()
         deadline = time.monotonic() + 20
-        while not any(one.waits for one in leases.holders(local.store, local.store.bucket.list("leases"), _now)):
+        while not any(
+            one.waits for one in lease_entries.active_leases(local.store, local.store.bucket.list("leases"), _now)
+        ):
             assert time.monotonic() < deadline, "a collector that sees its lease knows that it need not wait for it"
             time.sleep(0.02)
         time.sleep(0.2)
@@ -97,7 +100,7 @@ def test_an_interrupted_publish_does_not_wait_for_a_sweep(local: Models) -> None
         assert any("waiting for cas gc" in line for line in told)
         publisher.send_signal(signal.SIGINT)
         assert publisher.wait(timeout=20) == 130
-    assert leases.holders(local.store, local.store.bucket.list("leases"), _now) == []
+    assert lease_entries.active_leases(local.store, local.store.bucket.list("leases"), _now) == []
 
 
 def test_an_unchanged_publish_and_a_restore_take_no_lease(local: Models) -> None:
@@ -131,12 +134,12 @@ def test_a_lease_that_cannot_be_read_counts(local: Models) -> None:
 def test_a_lease_is_renewed(local: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     local.store.create()
     monkeypatch.setenv("CAS_LEASE_SECONDS", "6")
-    with hold(local.store, "a long publish") as held:
+    with hold_lease(local.store, "a long publish") as held:
         time.sleep(7)
-        (one,) = leases.holders(local.store, local.store.bucket.list("leases"), _now)
+        (one,) = lease_entries.active_leases(local.store, local.store.bucket.list("leases"), _now)
         assert one.purpose == "a long publish"
         held.check()
-    assert leases.holders(local.store, local.store.bucket.list("leases"), _now) == []
+    assert lease_entries.active_leases(local.store, local.store.bucket.list("leases"), _now) == []
 
 
 def test_who_slept_too_long_is_told_before_anything_depends_on_it(
@@ -144,7 +147,7 @@ def test_who_slept_too_long_is_told_before_anything_depends_on_it(
 ) -> None:
     local.publish("first")
     clock, slept = time.clock_gettime, [0.0]
-    monkeypatch.setattr(leases.time, "clock_gettime", lambda which: clock(which) + slept[0])
+    monkeypatch.setattr(lease_entries.time, "clock_gettime", lambda which: clock(which) + slept[0])
 
     def listen(event: events.Event) -> None:
         if event == events.Phase("commit"):
@@ -163,7 +166,7 @@ def test_a_sweep_that_slept_deletes_no_more(local: Models, monkeypatch: pytest.M
     condemned(local)
     before = local.objects()
     clock, slept = time.clock_gettime, [0.0]
-    monkeypatch.setattr(leases.time, "clock_gettime", lambda which: clock(which) + slept[0])
+    monkeypatch.setattr(lease_entries.time, "clock_gettime", lambda which: clock(which) + slept[0])
 
     def listen(event: events.Event) -> None:
         if event == events.Phase("sweep"):

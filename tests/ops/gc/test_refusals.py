@@ -16,7 +16,7 @@ from cas.ops.gc import collector
 from cas.refs.reference import Reference, log_of
 from cas.store import condemned
 from cas.store.layout import manifest_key
-from cas.store.leases import Lease
+from cas.store.lease_entries import Lease
 from cas.store.store import Store
 from tests.support.buckets import HURRIED, proxied
 from tests.support.collecting import AT_ONCE, Models
@@ -47,7 +47,7 @@ def _entry_malformed(models: Models, old: str, new: str) -> None:
 
 
 def _list_malformed(models: Models, old: str, new: str) -> None:
-    (one,) = condemned.condemnations(models.store.bucket.list("gc"))
+    (one,) = condemned.condemned_sets(models.store.bucket.list("gc"))
     models.store.bucket.put(one.keys[0], b'{"version":2}', Kind.DOCUMENT, overwrite=True)
 
 
@@ -165,7 +165,7 @@ def test_a_refused_deletion_stops_it_before_it_condemns(
         with pytest.raises(AccessDenied, match="DeleteObject"):
             collector.gc(Store(open_bucket(s3_url, HURRIED)), grace=AT_ONCE, keep=1)
     assert models.objects() == before
-    assert condemned.condemnations(models.store.bucket.list("gc")) == []
+    assert condemned.condemned_sets(models.store.bucket.list("gc")) == []
 
 
 def _age(store: Store, key: str, seconds: float) -> None:

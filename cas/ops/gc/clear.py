@@ -1,0 +1,44 @@
+"""Clearing: delete small objects that have served their purpose, none of which protects or needs a chunk."""
+
+from __future__ import annotations
+
+import datetime
+
+from cas.ops.gc.erase import Eraser
+from cas.refs import reflog
+from cas.refs.reflog import KEPT
+from cas.store import layout
+from cas.store.lease_entries import obsolete_entries
+from cas.store.store import Store
+
+_RECEIPTS_STAY = datetime.timedelta(days=90)
+
+
+def clear(store: Store, now: datetime.datetime, grace: datetime.timedelta, eraser: Eraser) -> int:
+    """Delete old entries of refs, probes, leases, receipts and abandoned uploads, and return how many.
+
+    Args:
+        store: to clear.
+        now: the server's time.
+        grace: for how long removed refs and unfinished uploads are left alone.
+        eraser: deletes the objects.
+    """
+    bucket, count = store.bucket, 0
+    for log in reflog.logs(store):
+        listed = log.listed()
+        old = listed[:-KEPT]
+        if log.current_digest() is None and listed[-1].modified < now - grace:
+            old = listed  # the ref was removed
+        count += eraser.erase(log.ref.prefix, [entry.key for entry in old])
+    # A run whose key may not delete leaves its probe behind.
+    probes = [entry.key for entry in bucket.list(layout.COLLECTIONS) if layout.is_probe(entry.key)]
+    count += eraser.erase(layout.COLLECTIONS, probes)
+    for folder in (layout.LEASES, layout.COLLECTIONS):
+        count += eraser.erase(folder, obsolete_entries(store, folder, now))
+    receipts = [entry.key for entry in bucket.list(layout.RECEIPTS) if entry.modified < now - _RECEIPTS_STAY]
+    count += eraser.erase(layout.RECEIPTS, receipts)
+    for upload in bucket.multipart_uploads():
+        if upload.begun < now - grace:
+            bucket.abort(upload)
+            count += 1
+    return count
