@@ -1,4 +1,4 @@
-"""Bytes by key: a directory, S3-compatible storage, https (read only), or memory for tests."""
+"""Objects by key: in a directory, in S3-compatible storage, behind https (read only), or in memory for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store asks of the place that keeps its objects: five verbs, and honest errors."""
+"""What the program can do with a bucket: read, look up, write, list and delete objects, with honest errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from cas.formats.digest import Buffer
 class Entry(NamedTuple):
     """One object as a listing shows it.
 
-    modified: the server's clock, not ours. tag: another one after every write, empty where the server tells none.
+    Attributes:
+        key: the object's key, below the bucket's prefix.
+        size: bytes.
+        modified: when the object was last written, by the server's clock and not by ours.
+        tag: the object's etag, which every write changes; empty where the server gives none.
     """
 
     key: str
@@ -24,7 +28,13 @@ class Entry(NamedTuple):
 
 
 class ObjectRange(NamedTuple):
-    """Some of an object's bytes. size: of the whole object. tag: as in Entry, though perhaps written otherwise."""
+    """Consecutive bytes of an object.
+
+    Attributes:
+        data: the bytes.
+        size: bytes of the whole object.
+        tag: the object's etag. A server may write it otherwise here than in `Entry.tag`.
+    """
 
     data: Buffer
     size: int
@@ -32,9 +42,14 @@ class ObjectRange(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """One stored version of an object; what a deletion hides is one, and its mark is another.
+    """One stored version of an object. What a deletion hides is a version, and the delete marker is another.
 
-    version: its id, empty where the bucket keeps none. current: whether it is what readers of the key get.
+    Attributes:
+        key: the object's key, below the bucket's prefix.
+        size: bytes; 0 for a delete marker.
+        modified: when the version was written, by the server's clock.
+        version: the version's id; empty where the bucket keeps no versions.
+        current: whether readers of the key get this version.
     """
 
     key: str
@@ -45,103 +60,150 @@ class Stored(NamedTuple):
 
 
 class MultipartUpload(NamedTuple):
-    """An upload in parts that was begun and not ended. begun: the server's clock."""
+    """A multipart upload that was begun and not ended.
+
+    Attributes:
+        key: the object that it would write, below the bucket's prefix.
+        id: S3's id of the upload.
+        begun: when it was begun, by the server's clock.
+    """
 
     key: str
     id: str
     begun: datetime.datetime
 
 
-Versions: TypeAlias = list[Stored]  # inside a bucket, `list` is its method
+# Inside the class Bucket, `list` is a method.
+Versions: TypeAlias = list[Stored]
 MultipartUploads: TypeAlias = list[MultipartUpload]
+
+_FOR_EVER = "public, max-age=31536000, immutable, no-transform"
 
 
 class Kind(Enum):
-    """What an object is: decides its Content-Type and whether caches may keep it for ever."""
+    """What an object is. The kind decides the HTTP headers Content-Type and Cache-Control that are stored with it."""
 
-    CHUNK = ("application/zstd", True)
-    MANIFEST = ("application/json", True)
-    DOCUMENT = ("application/json", False)
+    CHUNK = ("application/zstd", _FOR_EVER)
+    MANIFEST = ("application/json", _FOR_EVER)
+    DOCUMENT = ("application/json", "no-store")
+    WAV = ("audio/wav", None)
+    FLAC = ("audio/flac", None)
+    MP3 = ("audio/mpeg", None)
 
     @property
     def headers(self) -> dict[str, str]:
         """HTTP headers to store with the object."""
-        content_type, immutable = self.value
-        cache = "public, max-age=31536000, immutable, no-transform" if immutable else "no-store"
-        return {"Content-Type": content_type, "Cache-Control": cache}
+        content_type, cache_control = self.value
+        return {"Content-Type": content_type} | ({"Cache-Control": cache_control} if cache_control else {})
 
 
 class Bucket(ABC):
     """Objects by key.
 
-    Every method may raise AccessDenied, BucketMissing or Transient (after its own retries). Absent is
-    said only when the server said so.
+    Every method may raise AccessDenied, BucketMissing or Transient (after its own retries). A method reports an object
+    as absent only when the server said so.
+
+    Attributes:
+        url: the bucket's URL or path, as errors name it.
     """
 
     url: str
 
     @abstractmethod
     def get(self, key: str, limit: int) -> Buffer:
-        """The bytes of an object; raises ObjectMissing, or ObjectTooLarge when it has more than `limit`."""
+        """Return the bytes of an object.
+
+        Raises:
+            ObjectMissing: the bucket has no such object.
+            ObjectTooLarge: the object has more than `limit` bytes.
+        """
 
     def get_into(self, key: str, into: memoryview) -> int:
-        """Writes the bytes of an object to `into` and returns how many; raises as `get` with that limit."""
+        """Write the bytes of an object to `into` and return their number.
+
+        Raises:
+            ObjectMissing: the bucket has no such object.
+            ObjectTooLarge: the object is larger than `into`.
+        """
         data = self.get(key, len(into))
         into[: len(data)] = data
         return len(data)
 
     def get_range(self, key: str, start: int, size: int) -> ObjectRange:
-        """`size` (1 or more) bytes of an object from `start` on; raises ObjectMissing, StoreError when it has fewer."""
+        """Return `size` (1 or more) bytes of an object, beginning at the byte `start`.
+
+        Raises:
+            ObjectMissing: the bucket has no such object.
+            StoreError: the object ends before the range does.
+            Unsupported: this bucket gives whole objects only.
+        """
         raise Unsupported(f"get a part of {key}: {self.url} gives whole objects only")
 
     @abstractmethod
     def head(self, key: str) -> Entry:
-        """Size and age of an object; raises ObjectMissing."""
+        """Return the size, age and etag of an object; raises ObjectMissing."""
 
     @abstractmethod
     def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
-        """Writes an object; True when it now holds `data`, False when another content was there and stayed.
+        """Write an object.
 
-        overwrite: replace an existing object, for the repair of a damaged store only. Without it, two
-        writers of one key at the same moment may both be told True where the server does not honour
-        conditional writes; keys are made so that both then wrote the same thing.
+        Two writers of one key at the same moment may both get True where the server does not honour conditional writes.
+        The keys of a store are made so that both then wrote the same bytes.
+
+        Args:
+            key: the object's key.
+            data: the object's bytes.
+            kind: decides the HTTP headers that are stored with the object.
+            overwrite: replace an existing object. In a store, only the repair of damage does this.
+
+        Returns:
+            True when the object now holds `data`; False when an object with other bytes was there, which stayed.
         """
 
     @abstractmethod
     def list(self, prefix: str) -> list[Entry]:
-        """Every object below the folder `prefix`, ordered by key; raises Unsupported over plain https."""
+        """Return every object below the folder `prefix`, ordered by key; raises Unsupported over plain https."""
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Removes an object; removing an absent one is no error."""
+        """Remove an object; an absent object is no error."""
 
     def exists(self, key: str) -> bool:
-        """Whether the server has the object; False only when it answered that it has not."""
+        """Return whether the server has the object; False only when the server answered that it has not."""
         try:
             self.head(key)
         except ObjectMissing:
             return False
         return True
 
-    def keeps_versions(self, key: str) -> bool:
-        """Whether a deleted object, or one that is written over, goes on taking room until `erase`.
+    def signed_url(self, key: str, seconds: int) -> str:
+        """Return a URL under which anybody can read an object for `seconds`; makes no request.
 
-        key: an object that was written just now, and tells.
+        Raises:
+            Unsupported: no server shows the objects of this bucket.
+        """
+        raise Unsupported(f"sign a URL of {key}: no server shows the objects of {self.url}")
+
+    def keeps_versions(self, key: str) -> bool:
+        """Return whether a deleted or overwritten object goes on taking space until `erase`.
+
+        Args:
+            key: an object that was written just now; its stored versions tell.
         """
         return False
 
     def stored(self, prefix: str) -> Versions:
-        """Every stored version of the objects below the folder `prefix`, by key."""
+        """Return every stored version of the objects below the folder `prefix`, by key."""
         return [Stored(entry.key, entry.size, entry.modified) for entry in self.list(prefix)]
 
     def erase(self, stored: Stored) -> None:
-        """Frees the room of one stored version."""
+        """Delete one stored version for good, which frees its space."""
         self.delete(stored.key)
 
     def multipart_uploads(self) -> MultipartUploads:
-        """Multipart uploads that somebody began here and did not end."""
+        """Return the multipart uploads that were begun in this bucket and not ended."""
         return []
 
     def abort(self, upload: MultipartUpload) -> None:
-        """Frees the parts of an upload; one that is gone is no error."""
+        """Free the pieces of a multipart upload; an upload that is gone is no error."""
         raise Unsupported(f"abort the upload of {upload.key}: {self.url} has none")

@@ -14,6 +14,7 @@ from obstore import sign
 from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Store
 
 from cas.bucket.base import Bucket
+from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket
 from cas.bucket.retry import RetryPolicy
 from cas.bucket.s3_admin import S3Admin
@@ -21,9 +22,8 @@ from cas.errors import AccessDenied, CacheError, InputError
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
-# obstore's own retries are off: they repeat a 501 and cannot be told apart from progress.
+# obstore's own retries are off: they repeat a 501, and they look like progress from outside.
 _NO_RETRIES: Any = {"max_retries": 0}
-_SIGNED_FOR = datetime.timedelta(minutes=10)
 _NO_LIMIT = datetime.timedelta(hours=1)
 
 _REGION_IN_HOST = re.compile(
@@ -33,17 +33,23 @@ _REFUSE_CONDITIONAL_WRITES = (".backblazeb2.com",)
 
 
 def open_bucket(url: str, policy: RetryPolicy | None = None) -> Bucket:
-    """The bucket at `url`; makes no request.
+    """Return the bucket at `url`; makes no request.
 
-    url: `s3://bucket/prefix`, `https://host/path` (read only; plain http for a local one), `file:///path`, a plain
-    path, or `memory:` for tests. Raises InputError for any other scheme, AccessDenied when S3 credentials
-    cannot be found, CacheError when a directory cannot be used.
+    Args:
+        url: `s3://bucket/prefix`, `https://host/path` (read only; plain http for a local server), `file:///path`, a
+            path, or `memory:` for tests.
+        policy: time limits and retries; the default ones when None.
+
+    Raises:
+        InputError: the URL has another scheme, or an address carries more than an address.
+        AccessDenied: no S3 credentials can be found.
+        CacheError: the directory cannot be used.
     """
     policy = policy or RetryPolicy()
     scheme = url.split("://", 1)[0] if "://" in url else ""
     if url == "memory:":
         store = MemoryStore()
-        return ObjectBucket(url, lambda reading: store, policy, remote=False)
+        return ObjectBucket(url, ObjectRequests(lambda reading: store, policy, url, stores_headers=False), remote=False)
     if scheme == "s3":
         return _s3(url, policy)
     if scheme in ("https", "http"):
@@ -59,7 +65,7 @@ def _directory(url: str, policy: RetryPolicy) -> Bucket:
         raise CacheError(f"store {path} is a file: name a directory")
 
     def connect(reading: bool) -> ObjectStore:
-        # Reading must not create what it looks for; obstore wants the root to exist.
+        # Reading must not create the directory that it looks for; obstore wants it to exist.
         if reading and not path.is_dir():
             return MemoryStore()
         try:
@@ -67,11 +73,21 @@ def _directory(url: str, policy: RetryPolicy) -> Bucket:
         except Exception as error:
             raise CacheError(f"store {path} cannot be created: {str(error).splitlines()[0]}") from error
 
-    return _Directory(str(path), connect, policy, remote=False)
+    return _Directory(str(path), _DirectoryRequests(connect, policy, str(path), stores_headers=False), remote=False)
+
+
+class _DirectoryRequests(ObjectRequests):
+    """Requests to a directory, which may appear while this process runs."""
+
+    def client(self, *, reading: bool) -> ObjectStore:
+        client = super().client(reading=reading)
+        if isinstance(client, MemoryStore):  # stands for a directory that does not exist yet: look again next time
+            self._clients.pop(reading, None)
+        return client
 
 
 class _Directory(ObjectBucket):
-    """A directory: its client is made anew until the directory exists, and files are read into memory given."""
+    """A directory. Its files are read straight into the caller's memory."""
 
     def get_into(self, key: str, into: memoryview) -> int:
         try:
@@ -80,24 +96,19 @@ class _Directory(ObjectBucket):
                 if size <= len(into) and os.preadv(file.fileno(), [into[:size]], 0) == size:
                     return size
         except OSError:
-            pass  # told apart below
+            pass  # the read by obstore, which follows, reports the error
         return super().get_into(key, into)
-
-    def _client(self, reading: bool) -> ObjectStore:
-        client = super()._client(reading)
-        if isinstance(client, MemoryStore):
-            del self._clients[reading]
-        return client
 
 
 def _http(url: str, policy: RetryPolicy) -> Bucket:
-    url = _address("store", url)
+    url = _plain_address("store", url)
 
     def connect(reading: bool) -> ObjectStore:
         options = _client_options(url, policy, reading)
         return _made(url, lambda: HTTPStore.from_url(url, client_options=options, retry_config=_NO_RETRIES))
 
-    return ObjectBucket(url, connect, policy, writable=False, address=lambda client, key: f"{url}/{key}")
+    requests = ObjectRequests(connect, policy, url, stores_headers=True)
+    return ObjectBucket(url, requests, writable=False, read_url=lambda client, key, seconds: f"{url}/{key}")
 
 
 def _s3(url: str, policy: RetryPolicy) -> Bucket:
@@ -108,15 +119,16 @@ def _s3(url: str, policy: RetryPolicy) -> Bucket:
     endpoint = _endpoint(credentials)
     host = urlsplit(endpoint).hostname or ""
     region = _region(host, credentials)
+    bucket, prefix = parts.netloc, parts.path.strip("/")
 
     def connect(reading: bool) -> ObjectStore:
         options = _client_options(endpoint, policy, reading)
         make = lambda: S3Store(  # noqa: E731
-            parts.netloc,
-            prefix=parts.path.strip("/") or None,
+            bucket,
+            prefix=prefix or None,
             region=region,
             # Always given: obstore reads the variables, too, and panics at one that is set but empty.
-            aws_endpoint_url_s3=endpoint or f"https://{parts.netloc}.s3.{region}.amazonaws.com",
+            aws_endpoint_url_s3=endpoint or f"https://{bucket}.s3.{region}.amazonaws.com",
             virtual_hosted_style_request=not endpoint,
             # TLS protects what is sent; boto3, too, signs the bodies of requests over plain http only.
             unsigned_payload=not endpoint.startswith("http://"),
@@ -126,38 +138,43 @@ def _s3(url: str, policy: RetryPolicy) -> Bucket:
         )
         return _made(url, make)
 
-    plain = {f"aws_{name}": value for name, value in credentials.items() if name != "credential_provider"}
+    keys_for_boto3 = {f"aws_{name}": value for name, value in credentials.items() if name != "credential_provider"}
+    url = url.rstrip("/")
+    where = f"{url} at {endpoint}" if endpoint else url
     return ObjectBucket(
-        url.rstrip("/"),
-        connect,
-        policy,
+        url,
+        ObjectRequests(connect, policy, where, stores_headers=True),
         conditional=not host.endswith(_REFUSE_CONDITIONAL_WRITES),
-        endpoint=endpoint,
-        address=_signed,
-        s3_admin=S3Admin(url, parts.netloc, parts.path.strip("/"), endpoint, region, plain),
+        read_url=_signed,
+        s3_admin=S3Admin(url, bucket, prefix, endpoint, region, keys_for_boto3),
     )
 
 
-def _signed(client: ObjectStore, key: str) -> str:
+def _signed(client: ObjectStore, key: str, seconds: int) -> str:
     assert isinstance(client, S3Store)
-    return sign(client, "GET", key, _SIGNED_FOR)
+    return sign(client, "GET", key, datetime.timedelta(seconds=seconds))
 
 
 def _endpoint(credentials: dict[str, Any]) -> str:
     """AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or the profile's endpoint_url; empty for AWS itself."""
     for name in _ENDPOINTS:
         if url := os.environ.get(name):
-            return _address(name, url)
+            return _plain_address(name, url)
     if "credential_provider" not in credentials:
         return ""
     import boto3
 
     url = str(boto3.Session().client("s3", region_name="us-east-1").meta.endpoint_url)
-    return "" if url.endswith(".amazonaws.com") else _address("endpoint_url of the profile", url)
+    return "" if url.endswith(".amazonaws.com") else _plain_address("endpoint_url of the profile", url)
 
 
-def _address(name: str, url: str) -> str:
-    """A URL that is no more than an address; what it carries besides could be secret, and errors show it."""
+def _plain_address(name: str, url: str) -> str:
+    """A URL that is no more than an address. Anything else in it could be secret, and errors show the URL.
+
+    Args:
+        name: where the URL stands, named in errors.
+        url: what stands there.
+    """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise InputError(f"{name}: write https:// and the host, as in https://s3.example.com")
@@ -176,7 +193,7 @@ def _made(url: str, make: Callable[[], ObjectStore]) -> ObjectStore:
 
 
 def _credentials() -> dict[str, Any]:
-    """What S3Store needs to sign: the plain variables, or whatever boto3's chain finds."""
+    """What S3Store needs to sign: the keys in the variables, or what boto3's credential chain finds."""
     key, secret = os.environ.get("AWS_ACCESS_KEY_ID"), os.environ.get("AWS_SECRET_ACCESS_KEY")
     if key and secret:
         token = os.environ.get("AWS_SESSION_TOKEN")
@@ -194,21 +211,16 @@ def _credentials() -> dict[str, Any]:
             raise AccessDenied("no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
     except BotoCoreError as error:
         raise AccessDenied(f"S3 credentials cannot be used: {error}") from error
-    # boto3 vouches for ten minutes from now, obstore would go on using what it got for twenty-five.
+    # boto3 vouches for credentials for the next ten minutes; by default obstore would go on using them for twenty-five.
     return {"credential_provider": Boto3CredentialProvider(session, ttl=datetime.timedelta(minutes=10))}
 
 
 def _region(host: str, credentials: dict[str, Any]) -> str:
-    """AWS_REGION, AWS_DEFAULT_REGION, the profile's, the one in the endpoint's name, or us-east-1."""
+    """AWS_REGION, AWS_DEFAULT_REGION, the profile's region, the one in the endpoint's host name, or us-east-1."""
     if named := os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"):
         return named
     if (provider := credentials.get("credential_provider")) and (region := provider.config.get("region")):
         return str(region)
-    return region_in_host(host)
-
-
-def region_in_host(host: str) -> str:
-    """The region that an endpoint's host name tells to sign for; us-east-1 where it tells none."""
     if found := _REGION_IN_HOST.match(host):
         return found["a"] or found["b"]
     return "auto" if host.endswith(".r2.cloudflarestorage.com") else "us-east-1"
@@ -217,13 +229,13 @@ def region_in_host(host: str) -> str:
 def _client_options(url: str, policy: RetryPolicy, reading: bool) -> Any:
     options: dict[str, Any] = {
         "connect_timeout": datetime.timedelta(seconds=policy.connect),
-        # The whole request is bounded by our own deadlines, which know its size.
+        # The deadlines of ObjectRequests bound a whole request, because they know its size.
         "timeout": _NO_LIMIT,
         "allow_http": url.startswith("http://"),
         "pool_idle_timeout": datetime.timedelta(seconds=20),
     }
     if reading:
-        # It counts from the start of a request, upload included: only for requests without a body.
+        # obstore counts this time from the start of a request, upload included: only for requests without a body.
         options["read_timeout"] = datetime.timedelta(seconds=policy.silence)
     if bundle := os.environ.get("AWS_CA_BUNDLE"):
         try:

@@ -1,81 +1,75 @@
-"""A bucket over obstore: one client for S3, https, a directory and memory.
-
-Requests run on one event loop in a thread of its own, which gives every one a deadline; callers stay
-synchronous and do their hashing and decoding in their own threads. (Over TLS obstore's asynchronous
-calls move twice as many bytes as its blocking ones: docs/decisions/0003-async-inside-sync-outside.md.)
-"""
+"""A bucket over obstore, which has one client for S3, https, a directory and memory."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
-import obstore
 from obstore.store import ObjectStore
 
 from cas.bucket.base import Bucket, Entry, Kind, MultipartUpload, MultipartUploads, ObjectRange, Stored, Versions
-from cas.bucket.errors import obstore_error
-from cas.bucket.event_loop import loop, run
-from cas.bucket.retry import RetryPolicy, retry, with_timeout
-from cas.errors import CasError, ObjectExists, ObjectMissing, ObjectTooLarge, StoreError, Transient, Unsupported
+from cas.bucket.event_loop import network_loop
+from cas.bucket.object_requests import ObjectRequests
+from cas.errors import ObjectExists, ObjectMissing, ObjectTooLarge, Transient, Unsupported
 from cas.formats.digest import Buffer
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, GetResult, ObjectMeta
-
     from cas.bucket.http_reader import DirectReader
     from cas.bucket.s3_admin import S3Admin
 
-T = TypeVar("T")
-Entries: TypeAlias = list[Entry]  # inside the class, `list` is its method
+ReadUrl: TypeAlias = Callable[[ObjectStore, str, int], str]
+"""Makes the URL under which anybody can read a client's key for so many seconds."""
+
+_DIRECT_SECONDS = 10 * 60
+"""How long the URLs live that this process reads itself."""
 
 
 class ObjectBucket(Bucket):
-    """An obstore store under deadlines and retries."""
+    """A bucket whose requests go through obstore, under deadlines and retries."""
 
     def __init__(
         self,
         url: str,
-        connect: Callable[[bool], ObjectStore],
-        policy: RetryPolicy,
+        requests: ObjectRequests,
         *,
         conditional: bool = True,
         remote: bool = True,
         writable: bool = True,
-        endpoint: str = "",
-        address: Callable[[ObjectStore, str], str] | None = None,
+        read_url: ReadUrl | None = None,
         s3_admin: S3Admin | None = None,
     ) -> None:
-        """connect: makes a client; given True, one for reading, which leaves silent connections.
+        """Make no request yet.
 
-        conditional: whether the server is believed to honour `If-None-Match: *` on writes; unlearnt at
-        the first 501. remote: whether a server answers, which keeps Content-Type and Cache-Control, and whose
-        word that something is absent is put to the test. writable: False refuses writes and listings
-        before any request. endpoint: named in errors beside the URL. address: the URL under which a client's key
-        can be read without it, past obstore (direct.py). s3_admin: for what obstore does not offer.
+        Args:
+            url: the bucket's URL or path, as errors name it.
+            requests: the requests to obstore.
+            conditional: whether the server is believed to honour `If-None-Match: *` on writes; the bucket stops
+                believing it at the first 501.
+            remote: whether a server answers. When a server says that something is absent, the bucket makes sure that
+                it is a server of objects that says so.
+            writable: False refuses writes and listings before any request.
+            read_url: makes the URL of an object; None where no server shows the objects.
+            s3_admin: stored versions and multipart uploads, which obstore does not offer; None where there are none.
         """
         self.url = url
-        self._where = f"{url} at {endpoint}" if endpoint else url
-        self._connect = connect
-        self._policy = policy
+        self._requests = requests
         self._conditional = conditional
         self._remote = remote
         self._writable = writable
-        self._clients: dict[bool, ObjectStore] = {}
-        self._connecting = threading.Lock()
-        self._address = address
-        self._direct: DirectReader | None = None
+        self._read_url = read_url
         self._s3_admin = s3_admin
-        self._witness = ""  # a key that has been read here, or written
+        self._direct: DirectReader | None = None
+        self._making_direct = threading.Lock()
+        self._witness = ""  # a key that was read or written here, so the object exists
 
     def get(self, key: str, limit: int) -> Buffer:
-        data = self._call("get", key, lambda stretch: self._get(key, limit, stretch))
+        data = self._requests.call("get", key, lambda stretch: self._requests.get(key, limit, stretch))
         self._witness = key
         return data
 
     def get_into(self, key: str, into: memoryview) -> int:
-        direct = self._reader()
+        direct = self._direct_reader()
         size = direct.read(key, into) if direct else None
         if size is None:
             return super().get_into(key, into)
@@ -83,24 +77,15 @@ class ObjectBucket(Bucket):
         return size
 
     def get_range(self, key: str, start: int, size: int) -> ObjectRange:
-        return self._call("get", key, lambda stretch: self._get_range(key, start, size, stretch))
-
-    def _reader(self) -> DirectReader | None:
-        loop()  # says so in a forked child, which cannot use the client that signs either
-        with self._connecting:
-            if self._direct is None and (address := self._address):
-                from cas.bucket.http_reader import DirectReader
-
-                self._direct = DirectReader(lambda key: address(self._client(True), key), self._policy)
-            return self._direct
+        return self._requests.call("get", key, lambda stretch: self._requests.get_range(key, start, size, stretch))
 
     def head(self, key: str) -> Entry:
         try:
-            return self._call("head", key, lambda stretch: self._head(key, stretch))
+            return self._requests.call("head", key, lambda stretch: self._requests.head(key, stretch))
         except ObjectMissing:
             if self._remote and not self._witness:
-                # The answer to HEAD has no body that could say that the bucket is what is missing.
-                self._call("get", key, lambda stretch: self._answer(key, f"get {key} in {self._where}", stretch))
+                # The answer to HEAD has no body, so it cannot say that it is the bucket that is missing.
+                self._requests.call("get", key, lambda stretch: self._requests.begin_get(key, stretch))
             raise
 
     def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
@@ -110,13 +95,13 @@ class ObjectBucket(Bucket):
         if not self._conditional:
             return self._put_after_look(key, data, kind)
         try:
-            self._call("create", key, lambda stretch: self._put("create", key, data, kind, stretch))
+            self._requests.call("create", key, lambda stretch: self._requests.put("create", key, data, kind, stretch))
         except Unsupported:
             # Backblaze B2 answers 501 to a conditional write, whatever is written.
             self._conditional = False
             return self._put_after_look(key, data, kind)
         except ObjectExists:
-            # Or a conflict with a concurrent write, which may fail yet.
+            # The server may also report a conflict with a concurrent write, and that write may fail yet.
             return self._put_after_look(key, data, kind)
         self._witness = key
         return True
@@ -125,27 +110,29 @@ class ObjectBucket(Bucket):
         self._must_be_writable("list", prefix)
 
         async def attempt(stretch: float) -> list[Entry]:
-            found = await self._list(prefix, stretch)
+            found = await self._requests.list(prefix, stretch)
             if not found and self._remote and self._witness:
                 await self._must_show_something(prefix, stretch)
-                found = await self._list(prefix, stretch)
+                found = await self._requests.list(prefix, stretch)
             return found
 
-        return self._call("list", prefix, attempt)
+        return self._requests.call("list", prefix, attempt)
 
     def delete(self, key: str) -> None:
         self._must_be_writable("delete", key)
-
-        async def attempt(stretch: float) -> None:
-            what = f"delete {key} in {self._where}"
-            await with_timeout(self._policy.answer * stretch, what, obstore.delete_async(self._client(True), key))
-
         if key == self._witness:
             self._witness = ""
         try:
-            self._call("delete", key, attempt)
+            self._requests.call("delete", key, lambda stretch: self._requests.delete(key, stretch))
         except ObjectMissing:
             return
+
+    def signed_url(self, key: str, seconds: int) -> str:
+        if self._read_url is None:
+            return super().signed_url(key, seconds)
+        network_loop()  # raises in a forked child, where the client that signs cannot be used
+        with self._requests.translated_errors("get", key):
+            return self._read_url(self._requests.client(reading=True), key, seconds)
 
     def keeps_versions(self, key: str) -> bool:
         return bool(self._s3_admin and self._s3_admin.keeps_versions(key))
@@ -166,87 +153,37 @@ class ObjectBucket(Bucket):
         if self._s3_admin:
             self._s3_admin.abort(upload)
 
-    async def _answer(
-        self, key: str, what: str, stretch: float, *, head: bool = False, span: tuple[int, int] | None = None
-    ) -> GetResult:
-        options: GetOptions = {"head": head} if span is None else {"range": span}
-        request = obstore.get_async(self._client(True), key, options=options)
-        return await with_timeout(self._policy.answer * stretch, what, request)
+    def _direct_reader(self) -> DirectReader | None:
+        network_loop()  # raises in a forked child, where the client that signs cannot be used
+        with self._making_direct:
+            if self._direct is None and self._read_url:
+                from cas.bucket.http_reader import DirectReader
 
-    async def _head(self, key: str, stretch: float) -> Entry:
-        what = f"head {key} in {self._where}"
-        answer = await self._answer(key, what, stretch, head=True)
-        entry = Entry(key, answer.meta["size"], answer.meta["last_modified"], _tag(answer.meta))
-        # obstore makes up 1970 where Last-Modified is missing, which S3 and every file server send.
-        if "html" in str(answer.attributes.get("Content-Type")) or entry.modified.timestamp() == 0:
-            raise Transient(f"{what}: a web page answered instead of the object: check the endpoint")
-        return entry
-
-    async def _list(self, prefix: str, stretch: float) -> Entries:
-        found: list[Entry] = []
-        pages = obstore.list(self._client(True), prefix.rstrip("/") or None, chunk_size=1000)
-        while True:
-            what = f"list {prefix} in {self._where}"
-            page = await with_timeout(self._policy.answer * stretch, what, _next_page(pages))
-            if page is None:
-                return sorted(found)
-            found += [Entry(meta["path"], meta["size"], meta["last_modified"], _tag(meta)) for meta in page]
+                self._direct = DirectReader(lambda key: self.signed_url(key, _DIRECT_SECONDS), self._requests.policy)
+            return self._direct
 
     async def _must_show_something(self, prefix: str, stretch: float) -> None:
-        """Raises Transient when listings hide an object known to be there.
+        """Raise Transient when the top folder lists nothing, though an object is known to be there.
 
         obstore takes any well-formed document for an empty listing, such as a proxy's error page with status 200.
         """
-        what = f"list {prefix} in {self._where}"
-        top = await with_timeout(
-            self._policy.answer * stretch, what, obstore.list_with_delimiter_async(self._client(True))
-        )
-        if not top["objects"] and not top["common_prefixes"]:
-            raise Transient(f"{what}: the listing is empty, though {self._witness} is there: check the endpoint")
-
-    async def _get(self, key: str, limit: int, stretch: float) -> Buffer:
-        what = f"get {key} in {self._where}"
-        result = await self._answer(key, what, stretch)
-        size = result.meta["size"]
-        if size > limit:
-            raise ObjectTooLarge(key, self._where, size, limit)
-        # The body in one piece: taken as a stream and joined here it costs twice the CPU (docs/performance.md).
-        body = await with_timeout(self._policy.body(size, stretch), what, result.bytes_async())
-        if len(body) != size:
-            raise Transient(f"{what}: {len(body)} of {size} bytes came")
-        return memoryview(body)
-
-    async def _get_range(self, key: str, start: int, size: int, stretch: float) -> ObjectRange:
-        what = f"get {key} in {self._where}"
-        result = await self._answer(key, what, stretch, span=(start, start + size))
-        whole = result.meta["size"]
-        if whole < start + size:
-            raise StoreError(f"{what}: it has {whole} bytes, and bytes up to {start + size} were asked for")
-        body = await with_timeout(self._policy.body(size, stretch), what, result.bytes_async())
-        if len(body) != size:
-            raise Transient(f"{what}: {len(body)} of {size} bytes came")
-        return ObjectRange(memoryview(body), whole, _tag(result.meta))
-
-    async def _put(self, verb: Literal["create", "put"], key: str, data: Buffer, kind: Kind, stretch: float) -> None:
-        attributes: Any = kind.headers if self._remote else None
-        # One request whatever the size: a chunk is never worth a multipart upload that could be left behind.
-        request = obstore.put_async(
-            self._client(False),
-            key,
-            data,
-            attributes=attributes,
-            mode="create" if verb == "create" else "overwrite",
-            use_multipart=False,
-        )
-        await with_timeout(self._policy.body(len(data), stretch), f"{verb} {key} in {self._where}", request)
+        if await self._requests.looks_empty(f"list {prefix}", stretch):
+            raise Transient(
+                f"list {prefix} in {self._requests.where}: the listing is empty, "
+                f"though {self._witness} is there: check the endpoint"
+            )
 
     def _overwrite(self, key: str, data: Buffer, kind: Kind) -> bool:
-        self._call("put", key, lambda stretch: self._put("put", key, data, kind, stretch))
+        self._requests.call("put", key, lambda stretch: self._requests.put("put", key, data, kind, stretch))
         self._witness = key
         return True
 
     def _put_after_look(self, key: str, data: Buffer, kind: Kind) -> bool:
-        """A write where the server cannot be asked to create only, or refused to and may hold our own lost write."""
+        """Write an object unless there is one.
+
+        For servers that know no conditional write, and for a conditional write that the server refused: the object that
+        it met may be our own, from an attempt whose answer was lost.
+        """
         try:
             return self._holds(key, data)
         except ObjectMissing:
@@ -258,34 +195,9 @@ class ObjectBucket(Bucket):
         except ObjectTooLarge:
             return False
 
-    def _must_be_writable(self, verb: str, key: str) -> None:
+    def _must_be_writable(self, operation: str, key: str) -> None:
         if not self._writable:
             raise Unsupported(
-                f"{verb} {key}: {self.url} is read only over https: use its s3:// URL to publish or list, "
+                f"{operation} {key}: {self.url} is read only over https: use its s3:// URL to publish or list, "
                 "and name versions by digest (model@blake3:…) to restore"
             )
-
-    def _client(self, reading: bool) -> ObjectStore:
-        with self._connecting:
-            if reading not in self._clients:
-                self._clients[reading] = self._connect(reading)
-            return self._clients[reading]
-
-    def _call(self, verb: str, key: str, attempt: Callable[[float], Awaitable[T]]) -> T:
-        async def translated(stretch: float) -> T:
-            try:
-                return await attempt(stretch)
-            except CasError:
-                raise
-            except Exception as error:
-                raise obstore_error(error, key, self._where, verb) from error
-
-        return run(loop(), retry(self._policy, translated))
-
-
-async def _next_page(pages: Any) -> Any:
-    return await anext(pages, None)
-
-
-def _tag(meta: ObjectMeta) -> str:
-    return (meta["e_tag"] or "").strip('"')

@@ -182,10 +182,13 @@ class TestS3:
         name = s3_url.split("/")[2]
         heads = {kind: boto3.client("s3").head_object(Bucket=name, Key=f"cas/{kind.name}") for kind in Kind}
         forever = "public, max-age=31536000, immutable, no-transform"
-        assert {kind: (head["ContentType"], head["CacheControl"]) for kind, head in heads.items()} == {
+        assert {kind: (head["ContentType"], head.get("CacheControl")) for kind, head in heads.items()} == {
             Kind.CHUNK: ("application/zstd", forever),
             Kind.MANIFEST: ("application/json", forever),
             Kind.DOCUMENT: ("application/json", "no-store"),
+            Kind.WAV: ("audio/wav", None),
+            Kind.FLAC: ("audio/flac", None),
+            Kind.MP3: ("audio/mpeg", None),
         }
 
     def test_a_missing_bucket_is_no_missing_object(self, s3_url: str) -> None:

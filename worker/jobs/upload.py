@@ -1,79 +1,67 @@
-"""Puts finished audio below `output/` in the bucket, and makes the URL under which its sender can fetch it.
+"""Uploads finished audio to `output/` in the bucket, and makes the URL under which the job's sender can fetch it.
 
 The RunPod SDK's own upload signs for a region that it cannot tell from the endpoint of Backblaze B2 or AWS, and reads
-variables of its own; this one takes those of the store.
+variables of its own. This one goes through the store's client and reads the store's variables
+(docs/decisions/0016-uploads.md).
 """
 
 from __future__ import annotations
 
-import os
-import threading
-from typing import Any
-from urllib.parse import urlsplit
+from functools import cached_property
 
-from cas.bucket.factory import region_in_host
-from cas.errors import AccessDenied, StoreError, Unreachable
+from cas.bucket import Bucket, Kind, RetryPolicy, open_bucket
+from cas.errors import AccessDenied, CasError, InputError, StoreError, Unreachable
 
 FOLDER = "output"
-CONTENT_TYPES = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg"}
+KINDS = {"wav": Kind.WAV, "flac": Kind.FLAC, "mp3": Kind.MP3}
+"""What is uploaded for each format that a job can ask for."""
+
 VALID_FOR = 7 * 24 * 3600
 """Seconds that a URL works: the longest that S3 signs for, and what the RunPod SDK gives."""
 
-_DENIED = ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed")
+# A job waits for its upload: it fails after six tries, and not after the ten of a publish.
+_POLICY = RetryPolicy(attempts=6, unreachable_attempts=6)
 
 
 class Uploader:
-    """Uploads to one bucket, with the AWS_ variables, or whatever else boto3 finds."""
+    """Uploads to one bucket, with the credentials, endpoint and region that a store in it would have."""
 
     def __init__(self, bucket: str) -> None:
-        """bucket: its name. Makes no request."""
-        self._bucket = bucket
-        self._made: Any = None
-        self._making = threading.Lock()
+        """Make no request yet. bucket: its name."""
+        self._url = f"s3://{bucket}"
 
     def __call__(self, name: str, audio: bytes, format: str) -> str:
-        """Stores a file as `output/<name>.<format>` and returns a URL that reads it for a week.
+        """Store a file as `output/<name>.<format>` and return a URL that reads it for a week.
 
-        Raises AccessDenied, Unreachable or StoreError.
+        Args:
+            name: of the file; an upload of the same name is replaced.
+            audio: bytes of the file.
+            format: `wav`, `flac` or `mp3`.
+
+        Raises:
+            AccessDenied: the bucket refused the worker's key.
+            Unreachable: the bucket did not answer.
+            StoreError: the bucket answered with another failure, or the AWS_ variables cannot be used.
         """
-        from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
-
         key = f"{FOLDER}/{name}.{format}"
-        what = f"upload {key} to s3://{self._bucket}"
         try:
-            client = self._client()
-            client.put_object(Bucket=self._bucket, Key=key, Body=audio, ContentType=CONTENT_TYPES[format])
-            where = {"Bucket": self._bucket, "Key": key}
-            return str(client.generate_presigned_url("get_object", Params=where, ExpiresIn=VALID_FOR))
-        except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", "?"))
-            if code in _DENIED:
-                raise AccessDenied(f"{what} was refused ({code}): the worker's key needs s3:PutObject") from error
-            raise StoreError(f"{what} failed ({code}): ask for base64 instead, or look at the bucket") from error
-        except (ConnectionError, HTTPClientError) as error:
-            raise Unreachable(f"{what} failed ({type(error).__name__}): check AWS_ENDPOINT_URL") from error
-        except (BotoCoreError, ValueError) as error:
-            raise StoreError(f"{what} failed ({type(error).__name__}): check the AWS_ variables") from error
+            self._bucket.put(key, audio, KINDS[format], overwrite=True)
+            return self._bucket.signed_url(key, VALID_FOR)
+        except CasError as error:
+            raise _upload_error(error, f"upload {key} to {self._url}") from error
 
-    def _client(self) -> Any:
-        import boto3
-        from botocore.config import Config
+    @cached_property
+    def _bucket(self) -> Bucket:
+        return open_bucket(self._url, _POLICY)
 
-        with self._making:
-            if self._made is None:
-                endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-                session = boto3.Session()
-                named = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or session.region_name
-                config = Config(
-                    region_name=named or region_in_host(urlsplit(endpoint).hostname or ""),
-                    signature_version="s3v4",
-                    # Older servers reject the checksums that boto3 sends otherwise.
-                    request_checksum_calculation="when_required",
-                    response_checksum_validation="when_required",
-                    retries={"mode": "standard", "total_max_attempts": 6},
-                    connect_timeout=5,
-                    read_timeout=30,
-                    s3={"addressing_style": "path"} if endpoint else {},
-                )
-                self._made = session.client("s3", config=config)
-            return self._made
+
+def _upload_error(error: CasError, what: str) -> StoreError:
+    """What the sender of a job reads about an error of the bucket: one short sentence, with a next step."""
+    if isinstance(error, StoreError) and error.code:
+        if isinstance(error, AccessDenied):
+            return AccessDenied(f"{what} was refused ({error.code}): the worker's key needs s3:PutObject")
+        return StoreError(f"{what} failed ({error.code}): ask for base64 instead, or look at the bucket")
+    reason = f"{what} failed ({type(error).__name__})"
+    if isinstance(error, AccessDenied | InputError):  # raised before any request: there are no usable credentials
+        return StoreError(f"{reason}: check the AWS_ variables")
+    return Unreachable(f"{reason}: check AWS_ENDPOINT_URL")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import urllib.error
 import urllib.request
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -39,8 +41,8 @@ def test_the_region_is_that_of_the_endpoint(monkeypatch: pytest.MonkeyPatch, buc
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://s3.us-west-004.backblazeb2.com")
-    uploader = Uploader(bucket)
-    assert uploader._client().meta.region_name == "us-west-004"
+    url = Uploader(bucket)._bucket.signed_url("output/job-1.wav", 60)
+    assert parse_qs(urlsplit(url).query)["X-Amz-Credential"][0].split("/")[2] == "us-west-004"
 
 
 def test_a_key_that_may_not_write_is_named(bucket: str, seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,3 +75,17 @@ def test_missing_keys_are_an_error(bucket: str, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.delenv(missing)
     with pytest.raises(CasError, match="check the AWS_ variables"):
         Uploader(bucket)("job-1", b"audio", "wav")
+
+
+def test_an_upload_needs_no_second_s3_client(bucket: str) -> None:
+    script = f"""
+import sys
+from worker.jobs.upload import Uploader
+print(Uploader({bucket!r})("job-1", b"audio", "flac"), "boto3" in sys.modules, "botocore" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    url, *imported = done.stdout.split()
+    assert imported == ["False", "False"]
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        assert (answer.read(), answer.headers["Content-Type"]) == (b"audio", "audio/flac")
+        assert answer.headers["Cache-Control"] is None
