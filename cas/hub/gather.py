@@ -35,10 +35,10 @@ class LocalRepo:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Everything to publish. plain: files relative to HF_HOME."""
+    """Everything to publish. plain_files: relative to HF_HOME."""
 
     repos: tuple[LocalRepo, ...]
-    plain: tuple[SnapshotFile, ...]
+    plain_files: tuple[SnapshotFile, ...]
 
 
 def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download: bool) -> Gathered:

@@ -1,4 +1,4 @@
-"""The end of a publish: the manifest, then its tags, unless somebody published the same or chose otherwise."""
+"""Commit: write the manifest and move the tags, unless somebody else published the same or moved a tag meanwhile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from cas.store.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """digest: of the version that the tags name (64 hex). moved: those that named another. created: if it is new."""
+    """What a commit did.
+
+    Attributes:
+        digest: the version that the tags name now (64 hex).
+        moved: the tags that named another version before.
+        created: whether this commit made the version.
+    """
 
     digest: str
     moved: tuple[str, ...]
@@ -36,27 +42,39 @@ def commit(
     by: str | None = None,
     expect: Move | None = None,
 ) -> Committed:
-    """Writes a manifest whose chunks are in the store, and moves the tags to it; raises RefMoved, LeaseLost.
+    """Write a manifest whose chunks are in the store, and move the tags to it.
 
-    parent: what the first tag named when the publish began. created: whether `new` has another content than that.
-    by, expect: as for `publish`.
+    Args:
+        store: the store that has the chunks.
+        new: the manifest.
+        tags: the tags to move.
+        parent: the digest (64 hex) that the first tag named when the publish began; None when it named nothing.
+        lease: the publish's lease, which must have been live all the time.
+        listen: told of warnings.
+        created: whether the content of `new` differs from the parent's.
+        by: as for `publish`.
+        expect: as for `publish`.
+
+    Raises:
+        RefMoved: somebody else moved a tag at the same moment, or the first tag since `expect`.
+        LeaseLost: the lease was not renewed in time, so a collector may have deleted chunks.
     """
     digest = manifest.digest_of(new) if created or parent is None else parent
     if created:
         lease.check()
-        # Several workers may publish the same at once: who comes later finds it done.
+        # Several workers may publish the same content at once: the later ones find that it is done.
         theirs = tagging.naming(store, new.model, tags[0], new, listen)
         digest, created = theirs or digest, theirs is None
     if created:
         if expect is not None:
             tagging.check(store, new.model, tags[0], expect)
         store.put_manifest(new)
-        # A damaged one of the same name would have stayed; no tag may ever name it.
+        # A damaged manifest of the same name is not overwritten: it fails here, before any tag names it.
         store.get_manifest(new.model, digest)
     try:
         moved = tagging.move(store, new.model, tags, digest, parent, "publish", listen, by=by, expect=expect)
     except RefMoved as error:
-        # Of the first tag alone: once it names this version, another one that was lost is somebody's choice.
+        # Only if the first tag was lost. Once that names this version, somebody else has chosen what a later tag names.
         first = error.ref == str(Ref("tags", new.model, tags[0]))
         theirs = tagging.naming(store, new.model, tags[0], new, listen) if first else None
         if theirs is None:

@@ -1,4 +1,4 @@
-"""One file being read: its chunks, hashed in any order, come together in theirs, and its blob's name with them."""
+"""One file that several threads read: its chunks are hashed in any order and recorded in the order of the file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ from cas.local.fs import read_at
 from cas.local.hf_cache import SnapshotFile, blob_hash
 
 
-class Slice(NamedTuple):
-    """Where a chunk's bytes lie on this machine. width: bytes per element, None when not told."""
+class FileSlice(NamedTuple):
+    """The bytes of a file that make up one chunk.
+
+    Attributes:
+        path: the file.
+        offset: where the bytes begin, in bytes.
+        size: how many bytes.
+        width: bytes per element; None when the file's format does not tell it.
+    """
 
     path: Path
     offset: int
@@ -27,7 +34,14 @@ class Slice(NamedTuple):
     width: int | None
 
     def read(self, into: memoryview) -> memoryview | None:
-        """The bytes, in the first of `into`; None when the file has become shorter. Raises OSError."""
+        """Read the bytes into the beginning of `into`, and return them.
+
+        Returns:
+            None when the file has become shorter.
+
+        Raises:
+            OSError: the file cannot be opened or read.
+        """
         view = into[: self.size]
         fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -36,102 +50,135 @@ class Slice(NamedTuple):
             os.close(fd)
 
 
-class Reading:
-    """A file that is read once, chunk by chunk, by several threads.
+class FileReader:
+    """A file that several threads read once, chunk by chunk.
 
-    slices: its chunks to be. chunks: those hashed so far. blob: at the end the name of its content, empty when nobody
-    asked for it.
+    A thread reads a chunk into its buffer (`read`), hashes it, and records it (`add`). `add` waits until all chunks
+    before this one are recorded, because the file's sha256 or git sha1 takes the bytes in order.
+
+    Deadlock rule: buffers are acquired in file order, and so is everything else that a chunk needs before `add` (a
+    thread, its share of the memory budget). `add` makes a chunk wait for its predecessors while it keeps its own
+    buffer, so every predecessor must already own one. In any other order, all buffers could belong to chunks that wait
+    for a chunk without a buffer.
+
+    Attributes:
+        slices: the slices of the file that become its chunks, in order.
+        chunks: the chunks recorded so far, in order.
+        blob: the name of the file's content (64 or 40 hex), once all chunks are recorded; empty when it is not needed.
     """
 
-    def __init__(self, file: SnapshotFile, alike: Iterable[RepoFile] = (), *, named: bool = True) -> None:
-        """named: whether its blob's name is wanted. alike: files of the parent that may have the same content.
+    def __init__(self, file: SnapshotFile, parent_files: Iterable[RepoFile] = (), *, needs_blob: bool = True) -> None:
+        """Open the file once, to find out where its chunks begin.
 
-        Raises CacheError or InputError when the file cannot be read.
+        Args:
+            file: the file as it was listed; size and modification time must stay the same until it is read.
+            parent_files: files of the parent manifest. If this file proves to consist of the same chunks as one of
+                them, it has that file's sha256, which then need not be computed.
+            needs_blob: whether the name of the file's content is needed: files outside repos have none.
+
+        Raises:
+            CacheError: the file changed since it was listed, or its disk fails.
+            InputError: this user may not read the file.
         """
         self._file = file
-        with _explained(file), file.real.open("rb") as opened:
+        with _reading_errors(file), file.real.open("rb") as opened:
             spans = chunking.spans(opened, file.size)
-        self.slices = tuple(Slice(file.real, *span) for span in spans)
+        self.slices = tuple(FileSlice(file.real, *span) for span in spans)
         self.chunks: list[ChunkRef] = []
         self.blob = ""
-        # As long as the chunks are those of a file whose sha256 is known, it need not be computed.
-        self._alike = [other for other in alike if _may_be(other, file)] if named else []
-        self._running = blob_hash(file.blob or _SHA256, self.size) if named and not self._alike else None
-        self._turn = threading.Condition()
+        # Files of the parent that consist of the same chunks as this file, as far as it is recorded.
+        self._same_so_far = [other for other in parent_files if _may_be_same(other, file)] if needs_blob else []
+        compute = needs_blob and not self._same_so_far
+        self._running_hash = blob_hash(file.blob or _ANY_SHA256, file.size) if compute else None
+        self._chunk_recorded = threading.Condition()
         self._given_up = False
         if not self.slices:
             self._finish()
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Size of the file in bytes."""
         return self._file.size
 
     @property
-    def seems_known(self) -> bool:
+    def may_match_parent(self) -> bool:
         """Whether a file of the parent may still prove to have the same content."""
-        return bool(self._alike)
+        return bool(self._same_so_far)
 
     def read(self, number: int, into: memoryview) -> memoryview:
-        """The bytes of one chunk, in the first of `into`; raises CacheError when they are no longer there."""
-        with _explained(self._file):
+        """Read chunk `number` into the beginning of `into`, and return its bytes.
+
+        Raises:
+            CacheError: the file changed since it was listed, or its disk fails.
+            InputError: this user may not read the file.
+        """
+        with _reading_errors(self._file):
             view = self.slices[number].read(into)
         if view is None:
             raise _changed(self._file)
         return view
 
     def add(self, number: int, digest: str, plain: memoryview) -> bool:
-        """Takes note of a chunk when it is its turn, and with the last one of the file's name.
+        """Wait until all chunks before this one are recorded, and record it; with the last chunk, name the content.
 
-        False when a chunk before it failed. Raises IntegrityError when the content is not what the file's name says,
-        CacheError when the file was written to meanwhile.
+        Args:
+            number: which chunk of the file, from 0.
+            digest: the chunk's digest (64 hex).
+            plain: the chunk's bytes.
+
+        Returns:
+            False when a chunk before this one failed, so that its turn will never come.
+
+        Raises:
+            IntegrityError: the content is not what the file's blob says.
+            CacheError: the file was written to since it was listed.
         """
-        with self._turn:
-            self._turn.wait_for(lambda: self._given_up or len(self.chunks) == number)
+        with self._chunk_recorded:
+            self._chunk_recorded.wait_for(lambda: self._given_up or len(self.chunks) == number)
             if self._given_up:
                 return False
-            self._follow(ChunkRef(digest, len(plain)), plain)
+            self._record(ChunkRef(digest, len(plain)), plain)
             if len(self.chunks) == len(self.slices):
                 self._finish()
-            self._turn.notify_all()
+            self._chunk_recorded.notify_all()
         return True
 
     def give_up(self) -> None:
-        """Lets go whoever waits for a chunk that will not come."""
-        with self._turn:
+        """Wake all waiters: a chunk failed, so later chunks of this file will never get their turn."""
+        with self._chunk_recorded:
             self._given_up = True
-            self._turn.notify_all()
+            self._chunk_recorded.notify_all()
 
-    def _follow(self, chunk: ChunkRef, plain: memoryview) -> None:
-        number, before = len(self.chunks), self._alike
-        self._alike = [other for other in before if other.chunks[number : number + 1] == (chunk,)]
-        if before and not self._alike:
-            self._running = self._catch_up()
-        if self._running is not None:
-            self._running.update(plain)
+    def _record(self, chunk: ChunkRef, plain: memoryview) -> None:
+        number, before = len(self.chunks), self._same_so_far
+        self._same_so_far = [other for other in before if other.chunks[number : number + 1] == (chunk,)]
+        if before and not self._same_so_far:
+            self._running_hash = self._hash_recorded()
+        if self._running_hash is not None:
+            self._running_hash.update(plain)
         self.chunks.append(chunk)
 
-    def _catch_up(self) -> hashlib._Hash:
-        """The hash over the chunks so far, which must be the same bytes as before."""
-        running = blob_hash(_SHA256, self.size)
-        room = memoryview(bytearray(max((chunk.size for chunk in self.chunks), default=0)))
+    def _hash_recorded(self) -> hashlib._Hash:
+        """The running sha256 over the chunks recorded so far, read again; their digests must be the same as before."""
+        running = blob_hash(_ANY_SHA256, self.size)
+        buffer = memoryview(bytearray(max((chunk.size for chunk in self.chunks), default=0)))
         for number, chunk in enumerate(self.chunks):
-            plain = self.read(number, room)
+            plain = self.read(number, buffer)
             if hex_of(plain) != chunk.digest:
                 raise _changed(self._file)
             running.update(plain)
         return running
 
     def _finish(self) -> None:
-        with _explained(self._file):
+        with _reading_errors(self._file):
             after = os.stat(self._file.real)
-        # Compared with what the listing saw: a file that changed between the listing and its first read counts, too.
+        # Compared with what the listing saw: a change between the listing and the first read counts, too.
         if (after.st_size, after.st_mtime_ns) != (self._file.size, self._file.mtime_ns):
             raise _changed(self._file)
-        if self._alike:
-            self.blob = self._alike[0].blob
-        elif self._running is not None:
-            self.blob = self._running.hexdigest()
+        if self._same_so_far:
+            self.blob = self._same_so_far[0].blob
+        elif self._running_hash is not None:
+            self.blob = self._running_hash.hexdigest()
         if self._file.blob not in (None, self.blob):
             raise IntegrityError(
                 f"{self._file.real} is named {self._file.blob} but its content is {self.blob}: "
@@ -139,16 +186,17 @@ class Reading:
             )
 
 
-_SHA256 = "0" * 64  # any name of that kind
+_ANY_SHA256 = "0" * 64  # blob_hash tells the kind of hash by the length of a name
 
 
-def _may_be(other: RepoFile, file: SnapshotFile) -> bool:
-    # A name that the parent has not is either new or wrong, which only computing it can tell.
-    return file.blob is None and other.size == file.size and len(other.blob) == len(_SHA256)
+def _may_be_same(other: RepoFile, file: SnapshotFile) -> bool:
+    # A blob in the cache that the parent does not name is either new or wrong, which only computing its hash can tell.
+    return file.blob is None and other.size == file.size and len(other.blob) == len(_ANY_SHA256)
 
 
 @contextmanager
-def _explained(file: SnapshotFile) -> Iterator[None]:
+def _reading_errors(file: SnapshotFile) -> Iterator[None]:
+    """Translate an OSError of reading `file` into the error that a publish raises."""
     try:
         yield
     except PermissionError as error:

@@ -1,4 +1,4 @@
-"""From files to chunks: what the parent's manifest tells of them, and what has to be read."""
+"""The plan of a publish: which files are read, and what the parent's manifest tells about the others."""
 
 from __future__ import annotations
 
@@ -9,95 +9,113 @@ from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
 from cas.hub.gather import Gathered, LocalRepo
 from cas.local.hf_cache import SnapshotFile
-from cas.ops.publish.file_reader import Reading, Slice
+from cas.ops.publish.file_reader import FileReader, FileSlice
 
-_Place: TypeAlias = tuple[str, str | None]
+# Two files of one key have one content: the same file on disk, under the same blob name.
+_FileKey: TypeAlias = tuple[str, str | None]
 
 
 class _Content(NamedTuple):
-    """What a file consists of."""
+    """What a file consists of: size in bytes, blob (64 or 40 hex, empty for a plain file) and chunks in order."""
 
     size: int
     blob: str
     chunks: tuple[ChunkRef, ...]
 
 
-class Index:
-    """Every gathered file, each distinct content once.
+class PublishPlan:
+    """Every gathered file, with each distinct content once.
 
-    A blob that the parent names is not read: its name vouches for its content. readings: the files to read. slices:
-    where to read each chunk (64 hex) of the others from.
+    A file whose blob the parent names is not read: a blob's name vouches for its content.
+
+    Attributes:
+        slices: for each chunk (64 hex) of the files that are not read, where its bytes can be read if need be.
     """
 
     def __init__(self, gathered: Gathered, parent: Manifest | None) -> None:
-        """Raises CacheError or InputError when a file cannot be read."""
+        """Open every file that is to be read, and cut it into chunks.
+
+        Args:
+            gathered: the files to publish.
+            parent: the manifest whose blobs and chunks are taken as known; None to read every file.
+
+        Raises:
+            CacheError: a file changed since it was listed, or its disk fails.
+            InputError: this user may not read a file.
+        """
         self._gathered = gathered
-        older = [file for repo in parent.repos for file in repo.files] if parent else []
-        known = {file.blob: file for file in older}
-        self.slices: dict[str, Slice] = {}
-        self._known: dict[_Place, _Content] = {}
-        self._readings: dict[_Place, Reading] = {}
+        parent_files = [file for repo in parent.repos for file in repo.files] if parent else []
+        parent_blobs = {file.blob: file for file in parent_files}
+        self.slices: dict[str, FileSlice] = {}
+        self._known: dict[_FileKey, _Content] = {}
+        self._readers: dict[_FileKey, FileReader] = {}
         in_repos = [file for repo in gathered.repos for file in repo.files]
-        wanted = {_place(file) for file in in_repos}
-        # One blob under several names is read once.
-        for place, file in {_place(file): file for file in (*in_repos, *gathered.plain)}.items():
-            if not self._recall(file, known):
-                self._readings[place] = Reading(file, older, named=place in wanted)
+        need_blob = {_key(file) for file in in_repos}
+        # A blob under several paths is read once.
+        for key, file in {_key(file): file for file in (*in_repos, *gathered.plain_files)}.items():
+            if not self._take_from_parent(file, parent_blobs):
+                self._readers[key] = FileReader(file, parent_files, needs_blob=key in need_blob)
 
     @property
-    def readings(self) -> list[Reading]:
-        """In the order in which they are best read."""
-        return list(self._readings.values())
+    def readers(self) -> list[FileReader]:
+        """The files to read, in the order of the listing."""
+        return list(self._readers.values())
 
     @property
-    def unread(self) -> int:
-        """Bytes to read."""
-        return sum(reading.size for reading in self.readings)
+    def bytes_to_read(self) -> int:
+        """Bytes of all files to read."""
+        return sum(reader.size for reader in self.readers)
 
     @property
-    def seems_known(self) -> bool:
-        """Whether the parent may well have all there is to read."""
-        return all(reading.seems_known for reading in self.readings)
+    def may_match_parent(self) -> bool:
+        """Whether every file to read may still prove to have the content of a file of the parent."""
+        return all(reader.may_match_parent for reader in self.readers)
 
-    def _recall(self, file: SnapshotFile, known: dict[str, RepoFile]) -> bool:
-        older = known.get(file.blob or "")
-        if older is None or older.size != file.size:
+    def _take_from_parent(self, file: SnapshotFile, parent_blobs: dict[str, RepoFile]) -> bool:
+        """Take a file's content from the parent, if the parent names its blob; return whether it does."""
+        known = parent_blobs.get(file.blob or "")
+        if known is None or known.size != file.size:
             return False
-        self._known[_place(file)] = _Content(older.size, older.blob, older.chunks)
+        self._known[_key(file)] = _Content(known.size, known.blob, known.chunks)
         offset = 0
-        for chunk in older.chunks:
-            self.slices.setdefault(chunk.digest, Slice(file.real, offset, chunk.size, None))
+        for chunk in known.chunks:
+            self.slices.setdefault(chunk.digest, FileSlice(file.real, offset, chunk.size, None))
             offset += chunk.size
         return True
 
-    def listed(self, *, read: bool = True) -> tuple[tuple[Repo, ...], tuple[PlainFile, ...]]:
-        """Repos and plain files of a manifest. read: False before reading, with made-up names for what is not known."""
-        made_up = (f"{number:064x}" for number in itertools.count())
-        found = dict(self._known)
-        for place, reading in self._readings.items():
-            if read:
-                found[place] = _Content(reading.size, reading.blob, tuple(reading.chunks))
+    def entries(self, *, placeholders: bool = False) -> tuple[tuple[Repo, ...], tuple[PlainFile, ...]]:
+        """Return the repos and the plain files of the manifest to be.
+
+        Args:
+            placeholders: True before the files are read, when digests and blobs are not known yet: numbers stand in
+                for them, so that the manifest has its final size and shape. False after all files are read.
+        """
+        numbers = (f"{number:064x}" for number in itertools.count())
+        contents = dict(self._known)
+        for key, reader in self._readers.items():
+            if placeholders:
+                chunks = tuple(ChunkRef(next(numbers), file_slice.size) for file_slice in reader.slices)
+                contents[key] = _Content(reader.size, next(numbers), chunks)
             else:
-                chunks = tuple(ChunkRef(next(made_up), piece.size) for piece in reading.slices)
-                found[place] = _Content(reading.size, next(made_up), chunks)
-        plain = ((file.path, found[_place(file)]) for file in self._gathered.plain)
+                contents[key] = _Content(reader.size, reader.blob, tuple(reader.chunks))
+        plain_files = ((file.path, contents[_key(file)]) for file in self._gathered.plain_files)
         return (
-            tuple(_repo(repo, found) for repo in self._gathered.repos),
-            tuple(PlainFile(path, content.size, content.chunks) for path, content in plain),
+            tuple(_repo(repo, contents) for repo in self._gathered.repos),
+            tuple(PlainFile(path, content.size, content.chunks) for path, content in plain_files),
         )
 
 
-def _repo(repo: LocalRepo, found: dict[_Place, _Content]) -> Repo:
-    contents = ((file.path, found[_place(file)]) for file in repo.files)
+def _repo(repo: LocalRepo, by_key: dict[_FileKey, _Content]) -> Repo:
+    contents = ((file.path, by_key[_key(file)]) for file in repo.files)
     files = [RepoFile(path, content.size, content.blob, content.chunks) for path, content in contents]
     return Repo(repo.repo_id, repo.repo_type, repo.commit or _content_commit(files), repo.refs, tuple(files))
 
 
 def _content_commit(files: list[RepoFile]) -> str:
-    """A commit id for a plain folder: 40 hex that change when and only when its content does."""
+    """The commit id of a folder: 40 hex digits that change when and only when the folder's content does."""
     listing = "".join(f"{file.blob} {file.path}\n" for file in files)
     return hex_of(listing.encode())[:40]
 
 
-def _place(file: SnapshotFile) -> _Place:
+def _key(file: SnapshotFile) -> _FileKey:
     return str(file.real), file.blob

@@ -1,4 +1,17 @@
-"""Publish: from a Hugging Face cache or a folder to a store; chunks first, then the manifest, then the tags."""
+"""Publish: from a Hugging Face cache or a folder to a store.
+
+    parent         what the first tag names now: its blobs are not read, and its chunks are expected in the store
+    gather         download what is missing; list the files and stat each
+    plan           choose the files to read, and cut them into chunks
+    refuse         a tag that has moved, and a manifest too large for any reader: before any file is read
+    lease          taken before anything depends on what the store has: no collector deletes it from here on
+    upload         read each file once: hash, look up, encode, prove and send each chunk
+    ensure stored  look up the chunks that were not sent, and send those that the store has lost
+    commit         write the manifest, then move each tag
+
+Chunks come before the manifest that names them, and the manifest before the tags: whatever a tag names can be restored,
+at whatever moment a publish is killed. The next publish finds the chunks that were sent.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +28,8 @@ from cas.formats.manifest import Manifest, PlainFile, Repo, check_name
 from cas.hub.gather import gather
 from cas.hub.source import Source
 from cas.ops.publish.commit import Committed, commit
-from cas.ops.publish.plan import Index
-from cas.ops.publish.upload import Sender
+from cas.ops.publish.plan import PublishPlan
+from cas.ops.publish.upload import Uploader
 from cas.refs import tagging
 from cas.refs.reference import DEFAULT_TAG
 from cas.refs.reflog import Move
@@ -31,10 +44,18 @@ __all__ = ["Published", "Source", "publish"]
 class Published:
     """What a publish did.
 
-    reference: names the version for ever; empty for a dry run of a new one, whose manifest is not made. total:
-    plain bytes of the model. uploaded: plain bytes sent. wire: bytes of their frames. chunks, uploaded_chunks: how
-    many distinct ones, and sent. moved: tags that now name something else. seconds: wall time. created: False
-    when the tag already named this content.
+    Attributes:
+        reference: `model@blake3:<64 hex>`, which names the version for ever; empty for a dry run of a new version,
+            whose manifest is not made.
+        total: plain bytes of the model.
+        uploaded: plain bytes of the chunks that the store did not have.
+        wire: bytes of the frames that were sent.
+        chunks: how many distinct chunks the model has.
+        uploaded_chunks: how many of them the store did not have.
+        moved: the tags that name another version than before.
+        seconds: wall time.
+        created: whether this is a new version; False when the tag already named this content.
+        dry_run: whether nothing was written to the store.
     """
 
     reference: str
@@ -64,64 +85,87 @@ def publish(
     limits: config.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Published:
-    """Publishes `source` as a version of `model` and moves `tags` to it.
+    """Publish `source` as a version of `model`, and move `tags` to it.
 
-    store: an open one, a URL, or None for the default. cache_dir: the hub cache to download into and read
-    from, or with HF_HOME beside it. download: False takes what is there. force: upload every chunk anew, over a
-    damaged store. by: who moves the tags, by default user@host. expect: the move that must still be the first tag's
-    last one, UNSET for none, unless it names this content already. dry_run: write nothing to the store. Raises
-    InputError, NotFoundError, IntegrityError, CacheError or StoreError, such as RefMoved; chunks sent by then need not
-    be sent again by the next call, and no tag has moved.
+    Args:
+        model: the model's name.
+        source: the repos, the folder and the plain files to publish.
+        store: an open store, a URL, or None for the default.
+        tags: the tags to move; the first one names the parent.
+        cache_dir: the hub cache to download into and to read from, or the directories of a cache with its HF_HOME.
+        download: False to publish what is on this machine.
+        force: read every file and send every chunk again, over a damaged store.
+        dry_run: write nothing to the store.
+        by: who moves the tags, by default user@host.
+        expect: the move that must still be the first tag's last one, UNSET for none. It is not checked when the tag
+            already names this content.
+        limits: threads and memory.
+        on_event: told of phases, of each chunk, and of warnings.
+
+    Raises:
+        InputError: the source, a name or a pattern is not valid, a file cannot be read, or the manifest is too large.
+        NotFoundError: the source is not on the hub, or not completely on this machine.
+        IntegrityError: a blob's content is not what its name says, or a frame does not decode to its chunk.
+        CacheError: a file changed while it was published, or the cache or its disk is broken.
+        StoreError: the store or the hub fails; RefMoved when somebody else moved a tag at the same moment, LeaseLost
+            when a collector may have deleted chunks meanwhile.
+
+    An error before the commit leaves every tag as it was. The next publish need not send again the chunks that were
+    sent.
     """
     begun = time.monotonic()
-    names = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags)) or (DEFAULT_TAG,)
+    tags = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags)) or (DEFAULT_TAG,)
     check_name(model, "model")
     limits = limits or config.Limits()
     dirs = cache_dir if isinstance(cache_dir, config.CacheDirs) else config.cache_dirs(cache_dir)
-    held = open_store(store)
-    exists = _exists(held)
-    with leases.LazyLease(held, f"publish {model}", on_event) as lease:
-        parent_digest, parent = tagging.version(held, model, names[0], on_event)
+    store = open_store(store)
+    store_exists = _store_exists(store)
+    with leases.LazyLease(store, f"publish {model}", on_event) as lease:
+        parent_digest, parent = tagging.version(store, model, tags[0], on_event)
         gathered = gather(source, dirs, on_event, download=download)
-        # A forced publish takes nobody's word: it reads every file, and checks it against its blob's name.
+        # A forced publish reads every file, and compares it with its blob's name, whatever the parent says of it.
         trusted = None if force else parent
-        index = Index(gathered, trusted)
-        if expect is not None and not index.seems_known:
-            tagging.check(held, model, names[0], expect)  # before any work for nothing
-        # What no reader would accept is refused before any work.
-        _manifest(model, index.listed(read=False), parent_digest)
+        plan = PublishPlan(gathered, trusted)
+        if expect is not None and not plan.may_match_parent:
+            # A tag that somebody moved ends the publish before any file is read. Content that the parent may already
+            # have is read first: the tag may name it, and then nothing is moved.
+            tagging.check(store, model, tags[0], expect)
+        # A manifest that no reader would accept is refused before any file is read.
+        _manifest(model, plan.entries(placeholders=True), parent_digest)
         if not dry_run:
-            held.create()
-            if force or (index.unread and not index.seems_known):
+            store.create()
+            if force or (plan.bytes_to_read and not plan.may_match_parent):
                 lease.start_acquiring()
         is_condemned = (lambda digest: False) if dry_run else lease.is_condemned
-        sender = Sender(held, limits, on_event, is_condemned, anew=force, ask=exists, write=not dry_run)
-        sender.slices.update(index.slices)
-        on_event(events.Phase("hash" if dry_run or index.seems_known else "upload", index.unread))
-        sender.read(index.readings, trusted.chunks().keys() if trusted else frozenset())
-        new = _manifest(model, index.listed(), parent_digest)
+        uploader = Uploader(
+            store, limits, on_event, is_condemned, force=force, store_exists=store_exists, write=not dry_run
+        )
+        uploader.slices.update(plan.slices)
+        on_event(events.Phase("hash" if dry_run or plan.may_match_parent else "upload", plan.bytes_to_read))
+        uploader.upload(plan.readers, trusted.chunks().keys() if trusted else frozenset())
+        new = _manifest(model, plan.entries(), parent_digest)
         created = parent is None or parent.content() != new.content()
-        sender.settle(depended_on=created)
-        done = Committed(parent_digest or "", (), created)
+        uploader.ensure_stored(depended_on=created)
+        committed = Committed(parent_digest or "", (), created)
         if not dry_run:
             on_event(events.Phase("commit"))
-            done = commit(held, new, names, parent_digest, lease, on_event, created=created, by=by, expect=expect)
+            committed = commit(store, new, tags, parent_digest, lease, on_event, created=created, by=by, expect=expect)
     return Published(
-        reference="" if dry_run and created else f"{model}@{named(done.digest)}",
+        reference="" if dry_run and created else f"{model}@{named(committed.digest)}",
         total=new.plain_size,
-        uploaded=sender.plain,
-        wire=sender.wire,
-        chunks=len(sender.slices),
-        uploaded_chunks=len(sender.missing),
-        moved=done.moved,
+        uploaded=uploader.missing_bytes,
+        wire=uploader.wire,
+        chunks=len(uploader.slices),
+        uploaded_chunks=len(uploader.missing),
+        moved=committed.moved,
         seconds=time.monotonic() - begun,
-        created=done.created,
+        created=committed.created,
         dry_run=dry_run,
     )
 
 
-def _exists(store: Store) -> bool:
-    """Whether there is a store; raises FormatError when a newer version made it."""
+def _store_exists(store: Store) -> bool:
+    """Whether there is a store; raises FormatError when a newer version of this program made it."""
     try:
         store.check_format()
     except NotFoundError:
@@ -129,14 +173,14 @@ def _exists(store: Store) -> bool:
     return True
 
 
-def _manifest(model: str, listed: tuple[tuple[Repo, ...], tuple[PlainFile, ...]], parent: str | None) -> Manifest:
+def _manifest(model: str, entries: tuple[tuple[Repo, ...], tuple[PlainFile, ...]], parent: str | None) -> Manifest:
     new = Manifest(
         model=model,
         created=manifest.now(),
         created_by=f"cas {__version__}",
         parent=named(parent) if parent else None,
-        repos=listed[0],
-        files=listed[1],
+        repos=entries[0],
+        files=entries[1],
     )
     try:
         manifest.encode(new)

@@ -1,4 +1,4 @@
-"""From files to the store: each chunk is read once, hashed, and sent from memory when the store has not got it."""
+"""Upload: each chunk is read once, hashed, and sent from memory when the store does not have it."""
 
 from __future__ import annotations
 
@@ -12,29 +12,32 @@ from cas.config import Limits
 from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
 from cas.formats.frame import Codec
-from cas.ops.publish.file_reader import Reading, Slice
+from cas.ops.publish.file_reader import FileReader, FileSlice
 from cas.parallel import Pool, ReusableBuffer, Workers, for_each
 from cas.store import lookup
 from cas.store.store import Store
 
-# Chunks beyond those being coded that may wait in memory for the store to say whether it has them.
-_ASKED = 2
+# Chunks beyond those being encoded that may wait in memory until the store has said whether it has them.
+_LOOKUPS_IN_FLIGHT = 2
 
 
-class _Piece(NamedTuple):
-    """One chunk to be of a file, and where to read it into."""
+class _ChunkJob(NamedTuple):
+    """One chunk of a file to read, with the buffer to read it into."""
 
-    reading: Reading
+    reader: FileReader
     number: int
-    slice: Slice
-    room: ReusableBuffer
+    file_slice: FileSlice
+    buffer: ReusableBuffer
 
 
-class Sender:
+class Uploader:
     """Brings chunks into a store, and counts them.
 
-    slices: where each chunk lies on this machine. missing: digests of those that the store had not got; plain: their
-    bytes. sent: how many of them were sent; wire: bytes of their frames.
+    Attributes:
+        slices: for each chunk (64 hex), where on this machine its bytes are.
+        missing: digests (64 hex) of the chunks that the store did not have.
+        missing_bytes: plain bytes of those chunks.
+        wire: bytes of the frames that were sent.
     """
 
     def __init__(
@@ -44,131 +47,154 @@ class Sender:
         listen: events.Listener,
         is_condemned: Callable[[str], bool],
         *,
-        anew: bool,
-        ask: bool,
+        force: bool,
+        store_exists: bool,
         write: bool,
     ) -> None:
-        """is_condemned: tells chunks (64 hex) that count as absent, as a collector has condemned them.
+        """Prepare an upload; nothing is read or sent yet.
 
-        anew: send what the store has, too. ask: False for a store known to be empty. write: False only asks.
+        Args:
+            store: where chunks go.
+            limits: threads and memory.
+            listen: told of phases, and of each chunk.
+            is_condemned: whether a collector has condemned a chunk (64 hex), which then counts as absent.
+            force: send chunks that the store has, too.
+            store_exists: False for a store without any chunk, which need not be asked for them.
+            write: False for a dry run, which asks the store and sends nothing.
         """
         self._store, self._limits, self._listen, self._is_condemned = store, limits, listen, is_condemned
-        self._anew, self._ask, self._write = anew, ask and not anew, write
+        self._force, self._write = force, write
+        self._look_up = store_exists and not force
         self._codecs = Workers(Codec, limits.workers)
         self._lock = threading.Lock()
-        self.slices: dict[str, Slice] = {}
+        self.slices: dict[str, FileSlice] = {}
         self.missing: set[str] = set()
-        self.plain = self.sent = self.wire = 0
+        self.missing_bytes = self.wire = 0
 
-    def read(self, readings: Sequence[Reading], expected: Set[str]) -> None:
-        """Reads files to their end, and sends from memory the chunks that the store has not got.
+    def upload(self, readers: Sequence[FileReader], expected: Set[str]) -> None:
+        """Read files to their end, and send from memory the chunks that the store does not have.
 
-        expected: chunks that it should have: `settle` asks for them. Raises what Reading raises.
+        Args:
+            readers: the files.
+            expected: chunks (64 hex) that the store should have: they are not looked up here, but by `ensure_stored`.
+
+        Raises:
+            CacheError, InputError, IntegrityError: as FileReader raises them.
+            IntegrityError: a frame does not decode to its chunk.
+            StoreError: the store cannot be read or written.
         """
-        chunks = [(reading, *chunk) for reading in readings for chunk in enumerate(reading.slices)]
+        chunks = [(reader, *chunk) for reader in readers for chunk in enumerate(reader.slices)]
         threads = min(self._limits.uploads, len(chunks))
-        rooms: queue.LifoQueue[ReusableBuffer] = queue.LifoQueue()
-        for _ in range(min(threads, self._limits.workers + _ASKED)):
-            rooms.put(ReusableBuffer())
-        # Memory is given out in the order of the files: a chunk waits for those before it, and never they for it.
-        pieces = (_Piece(*chunk, rooms.get()) for chunk in chunks)
+        buffers: queue.LifoQueue[ReusableBuffer] = queue.LifoQueue()
+        for _ in range(min(threads, self._limits.workers + _LOOKUPS_IN_FLIGHT)):
+            buffers.put(ReusableBuffer())
+        # for_each takes one job at a time, so buffers are acquired in file order: the deadlock rule of FileReader.
+        jobs = (_ChunkJob(*chunk, buffers.get()) for chunk in chunks)
 
-        def move(piece: _Piece) -> None:
+        def move(job: _ChunkJob) -> None:
             try:
-                digest, source, frame = self._made(piece, expected)
+                digest, source, frame = self._read_chunk(job, expected)
             except BaseException:
-                piece.reading.give_up()
+                job.reader.give_up()
                 raise
             finally:
-                rooms.put(piece.room)
+                # The buffer serves the next chunk while this one's frame, which is memory of its own, is being sent.
+                buffers.put(job.buffer)
             self._put(digest, frame)
-            self._listen(events.Moved(piece.slice.size, len(frame or b""), source))
+            self._listen(events.Moved(job.file_slice.size, len(frame or b""), source))
 
-        for_each(move, pieces, threads=threads, cost=_cost, budget=self._limits.budget)
+        for_each(move, jobs, threads=threads, cost=lambda job: job.file_slice.size, budget=self._limits.budget)
 
-    def _made(self, piece: _Piece, expected: Set[str]) -> tuple[str, str, bytearray | None]:
-        """Digest of a chunk, where it is (as events.Moved says it), and its frame if it is to be sent."""
-        reading, number, where, room = piece
-        plain = reading.read(number, room.view(where.size))
+    def _read_chunk(self, job: _ChunkJob, expected: Set[str]) -> tuple[str, str, bytearray | None]:
+        """Read and hash a chunk; encode it when it is to be sent.
+
+        Returns:
+            Its digest, its source in the words of events.Moved, and its frame; None for a chunk that is not to be sent.
+        """
+        reader, number, file_slice, buffer = job
+        plain = reader.read(number, buffer.view(file_slice.size))
         digest = hex_of(plain)
-        if not reading.add(number, digest, plain):
-            return digest, "local", None  # a chunk before it failed, which ends the publish
+        if not reader.add(number, digest, plain):
+            return digest, "local", None  # a chunk before this one failed, which ends the publish
         with self._lock:
             known = digest in self.slices
-            self.slices.setdefault(digest, where)
+            self.slices.setdefault(digest, file_slice)
         if known or digest in expected:
             return digest, "local", None
-        if self._ask and not self._is_condemned(digest) and self._store.has_chunk(digest):
+        if self._look_up and not self._is_condemned(digest) and self._store.has_chunk(digest):
             return digest, "present", None
-        self._miss(digest)
+        self._count_missing(digest)
         if not self._write:
             return digest, "local", None
         try:
-            frame = self._codecs.run(lambda codec: self._store.make_frame(digest, plain, where.width, codec))
+            frame = self._codecs.run(lambda codec: self._store.make_frame(digest, plain, file_slice.width, codec))
         except IntegrityError as error:
             raise IntegrityError(
-                f"a chunk of {where.path} does not come out of its frame as it went in ({error}): "
+                f"a chunk of {file_slice.path} does not come out of its frame as it went in ({error}): "
                 "publish again, and do not trust this machine's memory if it happens twice"
             ) from error
         return digest, "store", frame
 
-    def settle(self, *, depended_on: bool) -> None:
-        """Asks the store for every chunk that was not sent, and sends those it has lost, until it has them all.
+    def ensure_stored(self, *, depended_on: bool) -> None:
+        """Look up every chunk that was not sent, and send those that the store has lost, until it has them all.
 
-        depended_on: by a manifest to be written, so that chunks that are condemned count as lost.
+        Args:
+            depended_on: whether a new manifest will name the chunks, so that condemned chunks count as lost.
+
+        Raises:
+            CacheError: a file changed after it was hashed.
+            StoreError: the store cannot be read or written.
         """
-        while not self._anew and (rest := self._not_missing()):
+        # A forced publish has sent every chunk.
+        while not self._force and (unsent := self._not_missing()):
             self._listen(events.Phase("lookup"))
-            condemned = {digest for digest in rest if depended_on and self._is_condemned(digest)}
-            gone = rest.keys() - lookup.stored_chunks(self._store, rest, self._limits) | condemned
-            for digest in gone:
-                self._miss(digest)
-            if not gone or not self._write:
+            condemned = {digest for digest in unsent if depended_on and self._is_condemned(digest)}
+            lost = unsent.keys() - lookup.stored_chunks(self._store, unsent, self._limits) | condemned
+            for digest in lost:
+                self._count_missing(digest)
+            if not lost or not self._write:
                 return
-            self._send_again({digest: where for digest, where in self.slices.items() if digest in gone})
+            self._send_again({digest: file_slice for digest, file_slice in self.slices.items() if digest in lost})
 
     def _not_missing(self) -> dict[str, int]:
-        return {digest: where.size for digest, where in self.slices.items() if digest not in self.missing}
+        """Sizes by digest of the chunks that the store was found or expected to have."""
+        return {digest: file_slice.size for digest, file_slice in self.slices.items() if digest not in self.missing}
 
-    def _send_again(self, gone: Mapping[str, Slice]) -> None:
-        self._listen(events.Phase("upload", sum(where.size for where in gone.values())))
-        rooms = Pool(ReusableBuffer, self._limits.workers)
+    def _send_again(self, lost: Mapping[str, FileSlice]) -> None:
+        self._listen(events.Phase("upload", sum(file_slice.size for file_slice in lost.values())))
+        buffers = Pool(ReusableBuffer, self._limits.workers)
 
-        def send(chunk: tuple[str, Slice]) -> None:
-            digest, where = chunk
-            with rooms.acquire() as room:
-                frame = self._codecs.run(lambda codec: self._remade(digest, where, room, codec))
+        def send(chunk: tuple[str, FileSlice]) -> None:
+            digest, file_slice = chunk
+            with buffers.acquire() as buffer:
+                frame = self._codecs.run(lambda codec: self._reencode(digest, file_slice, buffer, codec))
             self._put(digest, frame)
-            self._listen(events.Moved(where.size, len(frame)))
+            self._listen(events.Moved(file_slice.size, len(frame)))
 
-        threads = min(self._limits.uploads, len(gone))
-        for_each(send, gone.items(), threads=threads, cost=lambda chunk: chunk[1].size, budget=self._limits.budget)
+        threads = min(self._limits.uploads, len(lost))
+        for_each(send, lost.items(), threads=threads, cost=lambda chunk: chunk[1].size, budget=self._limits.budget)
 
-    def _remade(self, digest: str, where: Slice, room: ReusableBuffer, codec: Codec) -> bytearray:
+    def _reencode(self, digest: str, file_slice: FileSlice, buffer: ReusableBuffer, codec: Codec) -> bytearray:
+        """Read a chunk from its file once more, and return its frame."""
         try:
-            plain = where.read(room.view(where.size))
+            plain = file_slice.read(buffer.view(file_slice.size))
             if plain is None:
                 raise IntegrityError("the file became shorter")
-            return self._store.make_frame(digest, plain, where.width, codec)
+            return self._store.make_frame(digest, plain, file_slice.width, codec)
         except (IntegrityError, OSError) as error:
             raise CacheError(
-                f"{where.path} changed after it was hashed ({error}): publish again when its writer is done, "
+                f"{file_slice.path} changed after it was hashed ({error}): publish again when its writer is done, "
                 "or with --force, which checks it anew, when nobody writes to it"
             ) from error
 
-    def _miss(self, digest: str) -> None:
+    def _count_missing(self, digest: str) -> None:
         with self._lock:
             self.missing.add(digest)
-            self.plain += self.slices[digest].size
+            self.missing_bytes += self.slices[digest].size
 
     def _put(self, digest: str, frame: bytearray | None) -> None:
         if frame is None:
             return
-        self._store.put_frame(digest, frame, overwrite=self._anew or self._is_condemned(digest))
+        self._store.put_frame(digest, frame, overwrite=self._force or self._is_condemned(digest))
         with self._lock:
-            self.sent += 1
             self.wire += len(frame)
-
-
-def _cost(piece: _Piece) -> int:
-    return piece.slice.size

@@ -21,7 +21,7 @@ from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef, RepoFile
 from cas.local.hf_cache import blob_hash, files_below
 from cas.ops.publish import file_reader
-from cas.ops.publish.file_reader import Reading
+from cas.ops.publish.file_reader import FileReader
 from cas.store.store import Store, open_store
 from tests.support.hub import Site
 from tests.support.models import REPO, publish_tree, read_tree, sha256, snapshot, write_tree
@@ -75,16 +75,16 @@ def test_a_big_file_is_read_by_several_threads_and_its_chunks_keep_their_order(
     data = numbered(*range(8))
     tree = write_tree(tmp_path / "tree", {"w.bin": data})
     together = threading.Barrier(2, timeout=10)
-    read = Reading.read
+    read = FileReader.read
 
-    def slow(self: Reading, number: int, into: memoryview) -> memoryview:
+    def slow(self: FileReader, number: int, into: memoryview) -> memoryview:
         plain = read(self, number, into)
         if number in (0, 1):
             together.wait()  # nobody gets past this alone
         time.sleep(0.05 if number % 2 == 0 else 0)
         return plain
 
-    monkeypatch.setattr(Reading, "read", slow)
+    monkeypatch.setattr(FileReader, "read", slow)
     publish_tree(directory_store, tree, limits=Limits(workers=2))
     file = only_file(directory_store)
     assert [chunk.digest for chunk in file.chunks] == digests(data)
@@ -156,7 +156,7 @@ def test_one_blob_in_two_repos_is_one_content(full: Site, directory_store: Store
 def test_a_name_of_another_kind_is_nobodys(tmp_path: Path, named: list[int]) -> None:
     path = write_tree(tmp_path, {"a.txt": b"abc"}) / "a.txt"
     git = RepoFile("a.txt", 3, "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f", (ChunkRef(hex_of(b"abc"), 3),))
-    file = Reading(files_below(path.parent)[0], [git])
+    file = FileReader(files_below(path.parent)[0], [git])
     file.add(0, hex_of(b"abc"), memoryview(b"abc"))
     assert (file.blob, named) == (sha256(path), [3])
 
@@ -178,15 +178,15 @@ def test_bytes_that_change_unseen_before_the_name_is_computed(
     first = publish_tree(directory_store, tree)
     write_tree(tree, {"w.bin": numbered(1, 2, 9)})
     before = (tree / "w.bin").stat()
-    catch_up = Reading._catch_up
+    hash_recorded = FileReader._hash_recorded
 
-    def changing(self: Reading) -> Any:
+    def changing(self: FileReader) -> Any:
         with (tree / "w.bin").open("r+b") as file:
             file.write(b"other")
         os.utime(tree / "w.bin", ns=(before.st_atime_ns, before.st_mtime_ns))
-        return catch_up(self)
+        return hash_recorded(self)
 
-    monkeypatch.setattr(Reading, "_catch_up", changing)
+    monkeypatch.setattr(FileReader, "_hash_recorded", changing)
     with pytest.raises(CacheError, match="changed while it was read"):
         publish_tree(directory_store, tree)
     assert refs.resolve(directory_store, "m").exact == first.reference
@@ -223,15 +223,15 @@ def test_a_file_that_changes_under_its_readers_ends_the_publish(
     directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: str, workers: int
 ) -> None:
     tree = write_tree(tmp_path / "tree", {"a.bin": numbered(*range(10)), "z.txt": b"z"})
-    read = Reading.read
+    read = FileReader.read
 
-    def failing(self: Reading, number: int, into: memoryview) -> memoryview:
+    def failing(self: FileReader, number: int, into: memoryview) -> memoryview:
         if number == 3:
             time.sleep(0.1)  # the threads at later chunks are waiting for this one
             FAILURES[failure](tree / "a.bin")
         return read(self, number, into)
 
-    monkeypatch.setattr(Reading, "read", failing)
+    monkeypatch.setattr(FileReader, "read", failing)
     with pytest.raises(CacheError, match=r"a.bin changed while it was read: publish again"):
         publish_tree(directory_store, tree, limits=Limits(workers=workers))
     assert not [entry for entry in directory_store.bucket.list("") if entry.key.startswith(("manifests", "refs"))]
@@ -239,7 +239,7 @@ def test_a_file_that_changes_under_its_readers_ends_the_publish(
 
 def test_whoever_waits_for_a_chunk_that_fails_is_let_go(tmp_path: Path) -> None:
     path = write_tree(tmp_path, {"w.bin": numbered(1, 2)}) / "w.bin"
-    file = Reading(files_below(path.parent)[0])
+    file = FileReader(files_below(path.parent)[0])
     answers: list[bool] = []
     waiting = threading.Thread(target=lambda: answers.append(file.add(1, "0" * 64, memoryview(b"x"))))
     waiting.start()
@@ -299,11 +299,11 @@ def test_chunks_in_memory_are_few_however_slow_the_store_answers(
     tree = write_tree(tmp_path / "tree", {"w.bin": b"first"})
     publish_tree(directory_store, tree)
     write_tree(tree, {"w.bin": numbered(*range(12))})
-    read, has_chunk = Reading.read, Store.has_chunk
+    read, has_chunk = FileReader.read, Store.has_chunk
     lock = threading.Lock()
     begun = answered = most = 0
 
-    def reading_one(self: Reading, number: int, into: memoryview) -> memoryview:
+    def reading_one(self: FileReader, number: int, into: memoryview) -> memoryview:
         nonlocal begun, most
         with lock:
             begun += 1
@@ -317,7 +317,7 @@ def test_chunks_in_memory_are_few_however_slow_the_store_answers(
             answered += 1
         return has_chunk(self, digest)
 
-    monkeypatch.setattr(Reading, "read", reading_one)
+    monkeypatch.setattr(FileReader, "read", reading_one)
     monkeypatch.setattr(Store, "has_chunk", asking)
     publish_tree(directory_store, tree, limits=Limits(workers=2, uploads=16))
     assert most == 4
