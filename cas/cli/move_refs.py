@@ -36,7 +36,7 @@ def point_refs(
     from cas.cli.progress import Reporter
     from cas.refs import move
 
-    before = {ref: move.seen(store, ref, expected) if expected else None for ref in refs}
+    before = {ref: move.expected_move(store, ref, expected) if expected else None for ref in refs}
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         return move.move(store, before, resolved.digest, reason, by, reporter.listen)
 

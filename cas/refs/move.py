@@ -1,19 +1,37 @@
-"""Moving refs by hand: to a version that is there, under a lease, and only from where the mover saw them."""
+"""Moves refs: tags and pins get to name another version, or none."""
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from cas import events
 from cas.errors import FormatError, InputError, RefMoved
 from cas.formats.digest import PREFIX, named, parse
-from cas.refs.reflog import UNSET, Move, Ref, RefLog
+from cas.refs.reflog import UNSET, Move, Ref, RefLog, shown
 from cas.store import leases
+from cas.store.layout import VersionId
 from cas.store.store import Store
 
 NOTHING = "none"
-"""What to expect of a ref that is not set."""
+"""What a user writes to expect that a ref is not set."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveOn:
+    """The rule of an operation such as a publish: it moves a ref on from whatever version the ref names by then.
+
+    The operation made the version itself and holds its own lease where it needs one, so `move` takes no lease and
+    does not read the version again.
+
+    Attributes:
+        began: the versions (64 hex, None for nothing) that refs named when the operation began. `move` warns about a
+            ref in here that somebody else moved since then.
+    """
+
+    began: Mapping[Ref, str | None]
 
 
 def move(
@@ -23,42 +41,87 @@ def move(
     reason: str,
     by: str | None = None,
     listen: events.Listener = events.ignore,
+    *,
+    meanwhile: MoveOn | None = None,
 ) -> tuple[Ref, ...]:
-    """Moves refs of one model to a version (64 hex), or removes them (None), and returns those that were moved.
+    """Move refs of one model to a version, or remove them, and return the refs that were moved.
 
-    expected: each ref, with the move that must still be its last one, or None to take it from wherever it is. What
-    names the version already stays as it is. by: who moves them, default user@host. Raises NotFoundError when the
-    store does not hold the version, RefMoved when somebody else came first, LeaseLost.
+    A ref that names the version already stays as it is. A ref whose last entry cannot be read is moved, with a warning.
+
+    Args:
+        store: where the refs and the version are.
+        expected: the refs, each with the move that must still be its last one; None accepts any last move.
+        digest: the version, 64 hex; None removes the refs.
+        reason: why they move, for the record; with `meanwhile`, the name of the operation, such as `publish`.
+        by: who moves them; by default user@host.
+        listen: is told of warnings.
+        meanwhile: what happens when somebody else moved a ref meanwhile. None is the rule for moves by hand: a ref
+            must still be at the move expected of it, even when it names the version by now. `move` then takes a lease
+            and reads the version under it. A `MoveOn` also accepts a ref that names the version by now.
+
+    Raises:
+        NotFoundError: the store does not hold the version.
+        RefMoved: somebody else moved a ref first.
+        LeaseLost: the lease was not renewed in time.
     """
-    pending = {ref: last for ref, last in expected.items() if not _is_there(store, ref, digest, last, listen)}
+    by_hand = meanwhile is None
+    pending: list[Ref] = []
+    for ref, expect in expected.items():
+        # By hand, the expected move says what the ref names: `append` refuses when it is no longer the last one.
+        trusted = expect if by_hand else None
+        try:
+            now = trusted.entry.digest if trusted else RefLog(store, ref).current_digest()
+        except FormatError as error:
+            listen(events.Warned(str(error)))
+        else:
+            if now == digest:
+                continue
+            if meanwhile is not None and expect is None and now not in (None, meanwhile.began.get(ref, now)):
+                listen(
+                    events.Warned(
+                        f"{ref} was moved to {ref.model}@{now} by somebody else during this {reason}, "
+                        "and is moved on from there"
+                    )
+                )
+        pending.append(ref)
     if not pending:
         return ()
     moved: list[Ref] = []
-    with leases.hold_lease(store, f"move {', '.join(map(str, pending))}", listen) as lease:
-        for ref, expect in pending.items():
-            # Read now that no sweep can begin: what was seen before the lease may be gone.
-            if digest is not None:
-                store.get_manifest(ref.model, digest)
-            lease.check()
+    purpose = f"move {', '.join(map(str, pending))}"
+    with leases.hold_lease(store, purpose, listen) if by_hand else contextlib.nullcontext() as lease:
+        for ref in pending:
+            if lease is not None:
+                # No sweep can begin now. One that ended before the lease may have removed what was seen earlier.
+                if digest is not None:
+                    store.get_manifest(ref.model, digest)
+                lease.check()
             try:
-                RefLog(store, ref).append(digest, reason, by, expect=expect)
+                RefLog(store, ref).append(digest, reason, by, expect=expected[ref])
             except RefMoved:
-                if moved:
+                if by_hand and moved:
                     listen(events.Warned(f"{', '.join(map(str, moved))} had been moved by then"))
                 raise
             moved.append(ref)
-        lease.check()
+        if lease is not None:
+            lease.check()
     return tuple(moved)
 
 
-def seen(store: Store, ref: Ref, expect: str) -> Move:
-    """The last move of a ref, which must have gone to `expect`: a digest, its first 8 digits or more, or `none`.
+def expected_move(store: Store, ref: Ref, expect: str) -> Move:
+    """Return the last move of a ref, which must have gone to the version that a user expects.
 
-    Raises RefMoved when it names something else, or its last entry cannot be read; InputError for other words.
+    Args:
+        store: where the ref is.
+        ref: the ref.
+        expect: a digest, its first 8 digits or more, or `none` for a ref that is not set.
+
+    Raises:
+        RefMoved: the ref names something else, or its last entry cannot be read.
+        InputError: `expect` is something else.
     """
     wanted = _digits(expect)
     try:
-        last = (RefLog(store, ref).history(1) or [UNSET])[0]
+        last = _last_move(store, ref)
     except FormatError:
         raise RefMoved(str(ref), "something that cannot be read", expect) from None
     digest = last.entry.digest
@@ -68,18 +131,24 @@ def seen(store: Store, ref: Ref, expect: str) -> Move:
     return last
 
 
-def _is_there(store: Store, ref: Ref, digest: str | None, expect: Move | None, listen: events.Listener) -> bool:
-    if expect is not None:
-        return expect.entry.digest == digest
-    try:
-        return RefLog(store, ref).current_digest() == digest
-    except FormatError as error:
-        listen(events.Warned(str(error)))
-        return False
+def check_last_move(store: Store, ref: Ref, expect: Move) -> None:
+    """Raise RefMoved when the last move of a ref is not `expect`, which is UNSET for a ref that was never set."""
+    last = _last_move(store, ref)
+    if last.name != expect.name:
+        raise RefMoved(str(ref), shown(last.entry), expected=shown(expect.entry))
+
+
+def not_named(version: VersionId, error: RefMoved) -> events.Warned:
+    """The warning that a new version is stored, but came too late for the ref that `error` is about to name it."""
+    return events.Warned(f"{version} is in the store, but {error.ref} names another")
+
+
+def _last_move(store: Store, ref: Ref) -> Move:
+    return (RefLog(store, ref).history(1) or [UNSET])[0]
 
 
 def _digits(expect: str) -> str | None:
-    """The first digits of a digest, None for `none`."""
+    """The first digits of a digest; None for `none`."""
     if expect == NOTHING:
         return None
     if expect.startswith(PREFIX):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from cas.errors import InputError, NotFoundError, RefUnset
+from cas import events
+from cas.errors import FormatError, InputError, IntegrityError, NotFoundError, RefUnset
 from cas.formats.digest import PREFIX, named, parse
 from cas.formats.manifest import Manifest, check_name
 from cas.parallel import BackgroundCall
@@ -70,13 +71,23 @@ def parse_reference(text: str) -> Reference:
     return Reference(check_name(model, "model"), tag=check_name(tag, "tag") if colon else DEFAULT_TAG)
 
 
-def resolve(store: Store, text: str) -> Resolved:
-    """The manifest that `text` names now.
+def resolve(store: Store, reference: Reference | str) -> Resolved:
+    """Return the version that a reference names now, with its manifest.
 
-    Raises InputError, IntegrityError, FormatError, or NotFoundError: StoreMissing, RefUnset for what was never set,
-    ManifestMissing for a version that is gone.
+    Args:
+        store: where the version is.
+        reference: a parsed reference, or its text.
+
+    Raises:
+        InputError: the text is no reference, or the first digits of a digest stand for several versions.
+        StoreMissing: there is no store.
+        RefUnset: the tag or pin was never set.
+        ManifestMissing: the store does not hold the version (any more).
+        NotFoundError: the tag or pin was removed; the base of the three above.
+        IntegrityError: the manifest is damaged.
+        FormatError: a newer program wrote the store or the manifest, or something in them is malformed.
     """
-    reference = parse_reference(text)
+    reference = parse_reference(reference) if isinstance(reference, str) else reference
     # Whether this is a store at all, and one we may read, is asked meanwhile: a bucket may be 100 ms away.
     checked = BackgroundCall(store.check_format)
     try:
@@ -95,6 +106,31 @@ def log_of(store: Store, reference: Reference) -> RefLog:
     if reference.deployment is not None:
         return RefLog(store, Ref("pins", reference.deployment, reference.model))
     return RefLog(store, Ref("tags", reference.model, reference.tag or DEFAULT_TAG))
+
+
+def version_to_build_on(store: Store, ref: Ref, listen: events.Listener) -> tuple[str | None, Manifest | None]:
+    """Return digest (64 hex) and manifest of the version that a ref names now.
+
+    Both are None when the ref names none, or, with a warning, when its last entry or the version cannot be read.
+    """
+    try:
+        digest = RefLog(store, ref).current_digest()
+    except FormatError as error:
+        listen(events.Warned(str(error)))
+        return None, None
+    if digest is None:
+        return None, None
+    try:
+        return digest, store.get_manifest(ref.model, digest)
+    except (NotFoundError, IntegrityError) as error:
+        listen(events.Warned(f"the version that {ref} names cannot be read and is not built upon: {error}"))
+        return None, None
+
+
+def version_of_same_content(store: Store, ref: Ref, same: Manifest, listen: events.Listener) -> str | None:
+    """Return the digest (64 hex) of the version that a ref names now if its content is that of `same`, else None."""
+    digest, manifest = version_to_build_on(store, ref, listen)
+    return digest if manifest is not None and manifest.content() == same.content() else None
 
 
 def absent(store: Store, ref: Ref) -> RefUnset:

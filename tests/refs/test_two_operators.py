@@ -63,7 +63,7 @@ def test_of_many_who_expect_nothing_one_succeeds(desk: Desk, removed: bool) -> N
     if removed:
         for digest in (desk.versions[2], None):
             RefLog(store, ref).append(digest, "test")
-    expected = moving.seen(store, ref, "none")
+    expected = moving.expected_move(store, ref, "none")
     assert (expected is UNSET) is not removed
     succeeded, refused = race(desk, ref, expected)
     assert (len(succeeded), len(refused)) == (1, OPERATORS - 1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cas import config, events, refs
-from cas.errors import ChunkMissing, FormatError, InputError, RefMoved
+from cas.errors import ChunkMissing, FormatError, InputError, IntegrityError, NotFoundError, RefMoved
 from cas.formats import manifest
 from cas.formats.digest import named
 from cas.formats.frame import Codec
@@ -19,9 +19,12 @@ from cas.ops.derive.nearest import Verdict
 from cas.ops.derive.plan import CastFile
 from cas.ops.derive.variant import Chunks, Made
 from cas.parallel import Pool
-from cas.refs import reflog, tagging
-from cas.refs.reference import Resolved
+from cas.refs import reflog
+from cas.refs.move import MoveOn, move, not_named
+from cas.refs.reference import Resolved, version_to_build_on
+from cas.refs.reflog import Ref
 from cas.store import leases
+from cas.store.layout import VersionId
 from cas.store.lookup import stored_chunks
 from cas.store.store import Store, open_store
 from cas.version import __version__
@@ -94,21 +97,24 @@ def derive(
     variant.check_original(original)
     with leases.LazyLease(held, f"derive {original.exact}", on_event) as lease:
         job = _Derivation(held, original, transform, limits or config.Limits(), on_event, lease)
-        parent, _ = tagging.version(held, original.manifest.model, names[0], on_event)
+        targets = [Ref("tags", original.manifest.model, name) for name in names]
+        parent, _ = version_to_build_on(held, targets[0], on_event)
         found = job.existing()
         if found is None:
             files = job.plan()
             found = None if dry_run else job.make(files, parent)
         digest, new = found or (None, None)
-        moved: tuple[str, ...] = ()
+        moved: tuple[Ref, ...] = ()
         if digest and not dry_run:
             try:
-                moved = tagging.move(held, original.manifest.model, names, digest, parent, "derive", on_event)
+                rule = MoveOn({targets[0]: parent})
+                moved = move(held, dict.fromkeys(targets), digest, "derive", None, on_event, meanwhile=rule)
             except RefMoved as error:
-                on_event(tagging.lost(original.manifest.model, digest, error))
+                on_event(not_named(VersionId(original.manifest.model, digest), error))
                 raise
             lease.check()
-        return job.told(digest, new, moved, begun, dry_run=dry_run)
+        tags_moved = tuple(ref.second for ref in moved)
+        return job.told(digest, new, tags_moved, begun, dry_run=dry_run)
 
 
 class _Derivation:
@@ -247,8 +253,14 @@ class _Derivation:
         """The variants that the model's tags name."""
         model = self._original.manifest.model
         digests = {digest for digest in reflog.tags(self._store, model).get(model, {}).values() if digest}
-        found = ((digest, tagging.readable(self._store, model, digest)) for digest in sorted(digests))
+        found = ((digest, self._readable(digest)) for digest in sorted(digests))
         return [(digest, version) for digest, version in found if version is not None and version.derived is not None]
+
+    def _readable(self, digest: str) -> Manifest | None:
+        try:
+            return self._store.get_manifest(self._original.manifest.model, digest)
+        except (NotFoundError, IntegrityError, FormatError):
+            return None
 
     def _carried(self) -> dict[str, int]:
         """Chunks of files that stay as they are."""

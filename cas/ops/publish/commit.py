@@ -9,9 +9,11 @@ from cas import events
 from cas.errors import RefMoved
 from cas.formats import manifest
 from cas.formats.manifest import Manifest
-from cas.refs import tagging
+from cas.refs.move import MoveOn, check_last_move, move, not_named
+from cas.refs.reference import version_of_same_content
 from cas.refs.reflog import Move, Ref
 from cas.store import leases
+from cas.store.layout import VersionId
 from cas.store.store import Store
 
 
@@ -59,28 +61,30 @@ def commit(
         RefMoved: somebody else moved a tag at the same moment, or the first tag since `expect`.
         LeaseLost: the lease was not renewed in time, so a collector may have deleted chunks.
     """
+    refs = [Ref("tags", new.model, tag) for tag in tags]
     digest = manifest.digest_of(new) if created or parent is None else parent
     if created:
         lease.check()
         # Several workers may publish the same content at once: the later ones find that it is done.
-        theirs = tagging.naming(store, new.model, tags[0], new, listen)
+        theirs = version_of_same_content(store, refs[0], new, listen)
         digest, created = theirs or digest, theirs is None
     if created:
         if expect is not None:
-            tagging.check(store, new.model, tags[0], expect)
+            check_last_move(store, refs[0], expect)
         store.put_manifest(new)
         # A damaged manifest of the same name is not overwritten: it fails here, before any tag names it.
         store.get_manifest(new.model, digest)
     try:
-        moved = tagging.move(store, new.model, tags, digest, parent, "publish", listen, by=by, expect=expect)
+        expected = {**dict.fromkeys(refs), refs[0]: expect}
+        moved = move(store, expected, digest, "publish", by, listen, meanwhile=MoveOn({refs[0]: parent}))
     except RefMoved as error:
         # Only if the first tag was lost. Once that names this version, somebody else has chosen what a later tag names.
-        first = error.ref == str(Ref("tags", new.model, tags[0]))
-        theirs = tagging.naming(store, new.model, tags[0], new, listen) if first else None
+        first = error.ref == str(refs[0])
+        theirs = version_of_same_content(store, refs[0], new, listen) if first else None
         if theirs is None:
-            listen(tagging.lost(new.model, digest, error))
+            listen(not_named(VersionId(new.model, digest), error))
             raise
         digest, created = theirs, False
-        moved = tagging.move(store, new.model, tags, digest, theirs, "publish", listen, by=by)
+        moved = move(store, dict.fromkeys(refs), digest, "publish", by, listen, meanwhile=MoveOn({refs[0]: theirs}))
     lease.check()
-    return Committed(digest, moved, created)
+    return Committed(digest, tuple(ref.second for ref in moved), created)

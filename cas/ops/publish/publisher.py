@@ -30,9 +30,9 @@ from cas.hub.source import Source
 from cas.ops.publish.commit import Committed, commit
 from cas.ops.publish.plan import PublishPlan
 from cas.ops.publish.upload import Uploader
-from cas.refs import tagging
-from cas.refs.reference import DEFAULT_TAG
-from cas.refs.reflog import Move
+from cas.refs.move import check_last_move
+from cas.refs.reference import DEFAULT_TAG, version_to_build_on
+from cas.refs.reflog import Move, Ref
 from cas.store import leases
 from cas.store.store import Store, open_store
 from cas.version import __version__
@@ -119,9 +119,10 @@ def publish(
     limits = limits or config.Limits()
     dirs = cache_dir if isinstance(cache_dir, config.CacheDirs) else config.cache_dirs(cache_dir)
     store = open_store(store)
+    first_tag = Ref("tags", model, tags[0])
     store_exists = _store_exists(store)
     with leases.LazyLease(store, f"publish {model}", on_event) as lease:
-        parent_digest, parent = tagging.version(store, model, tags[0], on_event)
+        parent_digest, parent = version_to_build_on(store, first_tag, on_event)
         gathered = gather(source, dirs, on_event, download=download)
         # A forced publish reads every file, and compares it with its blob's name, whatever the parent says of it.
         trusted = None if force else parent
@@ -129,7 +130,7 @@ def publish(
         if expect is not None and not plan.may_match_parent:
             # A tag that somebody moved ends the publish before any file is read. Content that the parent may already
             # have is read first: the tag may name it, and then nothing is moved.
-            tagging.check(store, model, tags[0], expect)
+            check_last_move(store, first_tag, expect)
         # A manifest that no reader would accept is refused before any file is read.
         _manifest(model, plan.entries(placeholders=True), parent_digest)
         if not dry_run:
