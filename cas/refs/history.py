@@ -163,7 +163,7 @@ def _named_before(store: Store, ref: Ref, past: Sequence[Past], to: str) -> str:
         raise InputError(f"{to} is of another model than {ref}: name a version of {ref.model}")
     known = {one.digest for one in past if one.digest is not None}
     try:
-        target = refs.resolve(store, to).digest
+        target = refs.resolve(store, reference).digest
     except NotFoundError:
         gone = {digest for digest in known if reference.digest and digest.startswith(reference.digest)}
         if len(gone) != 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas.errors import InputError
@@ -12,7 +12,7 @@ from cas.formats.digest import named
 from cas.formats.manifest import check_name
 from cas.refs import reflog
 from cas.refs.lock_file import read_lock
-from cas.refs.reference import DEFAULT_TAG, Resolved, parse_reference
+from cas.refs.reference import DEFAULT_TAG, Reference, Resolved, parse_reference
 from cas.refs.reflog import Ref, RefLog
 from cas.store.store import Store, open_store
 
@@ -21,18 +21,32 @@ _WAYS = "set CAS_MODEL to a reference, CAS_LOCK to a lock file, or CAS_DEPLOYMEN
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A version to run: a reference or else a lock file. reason: why this one, in words."""
+    """The version to run: a reference, or else a lock file.
+
+    Attributes:
+        reason: why this version, in words.
+        reference: the reference as its author wrote it; empty for a lock file.
+        lock: the lock file; None for a reference.
+        parsed: the parsed reference; None for a lock file.
+
+    Raises:
+        InputError: the text of the reference is not one.
+    """
 
     reason: str
     reference: str = ""
     lock: Path | None = None
+    parsed: Reference | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parsed", parse_reference(self.reference) if self.lock is None else None)
 
     def __str__(self) -> str:
-        """As the words of a command line."""
+        """The words of a command line that name this version: `f5-tts:latest`, or `--lock FILE`."""
         return self.reference if self.lock is None else f"--lock {self.lock}"
 
     def version(self) -> str | Resolved:
-        """What a verb takes: the reference, or what the lock file holds. Raises what `read_lock` raises."""
+        """Return what an operation takes: the reference, or the version in the lock file, as `read_lock` reads it."""
         return self.reference if self.lock is None else read_lock(self.lock)
 
 
@@ -52,7 +66,6 @@ def choose(
     the store says is not there makes way for latest.
     """
     if reference := environ.get("CAS_MODEL"):
-        parse_reference(reference)
         return Choice("CAS_MODEL", reference)
     if lock := environ.get("CAS_LOCK"):
         return Choice(f"lock file {lock}", lock=Path(lock))

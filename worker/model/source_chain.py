@@ -26,7 +26,7 @@ from cas.errors import (
     StoreMissing,
 )
 from cas.ops.restore.receipts import PhaseTime, ReceiptWriter
-from cas.refs.reference import DEFAULT_TAG, Resolved, parse_reference, resolve
+from cas.refs.reference import DEFAULT_TAG, Reference, Resolved, resolve
 from cas.refs.selection import Choice, choose
 from cas.store.store import Store, open_store
 from worker.boot import directories, environment
@@ -145,10 +145,10 @@ class Chain:
 
     def _lost(self, kind: Source, error: CasError) -> bool:
         """Whether a ref of this very store names a version that it does not hold."""
-        if not isinstance(error, ManifestMissing) or self._choice is None or self._choice.lock is not None:
+        if not isinstance(error, ManifestMissing) or self._choice is None or self._choice.parsed is None:
             return False
         by_pin = kind == "store" and not self._settings.local
-        return by_pin or parse_reference(self._choice.reference).digest is None
+        return by_pin or self._choice.parsed.digest is None
 
     def _choose(self, store: Store | None) -> None:
         if self._choice is None:
@@ -159,7 +159,8 @@ class Chain:
         self._choose(store)
         assert self._choice
         if self._resolved is None:
-            self._resolved = self._known(self._choice) or resolve(store, self._choice.reference)
+            assert self._choice.parsed is not None, "a lock file says without a store which version it holds"
+            self._resolved = self._known(self._choice.parsed) or resolve(store, self._choice.parsed)
         with contextlib.ExitStack() as stack:
             listen = self._recorder.listen
             writer = None
@@ -179,11 +180,10 @@ class Chain:
                 phases = (PhaseTime(step.name, round(step.seconds, 6)) for step in boot.steps)
                 writer.boot(phases, str(directory.path), directory.reason, boot.failure)
 
-    def _known(self, choice: Choice) -> Resolved | None:
+    def _known(self, reference: Reference) -> Resolved | None:
         """A version named by its digest that a directory was given before: no store need be asked for it."""
-        digest = parse_reference(choice.reference).digest
         found = (directories.last_version(path, self._settings.model) for path in self._paths)
-        return next((version for version in found if version and version.digest == digest), None)
+        return next((version for version in found if version and version.digest == reference.digest), None)
 
     def _restore(
         self, version: Resolved, store: Store, listen: cas.events.Listener
@@ -212,7 +212,7 @@ class Chain:
         named = self._choice is not None and not _is_latest(self._choice)
         found = [(path, self._resolved or directories.last_version(path, self._settings.model)) for path in self._paths]
         for path, version in found:
-            exact = parse_reference(self._choice.reference).digest if self._choice and self._choice.reference else None
+            exact = self._choice.parsed.digest if self._choice and self._choice.parsed else None
             if version is None or (exact and not version.digest.startswith(exact)):
                 continue
             if named and self._refused and not (exact or self._resolved):
@@ -296,7 +296,4 @@ class Chain:
 
 def _is_latest(choice: Choice) -> bool:
     """Whether the version is whatever is newest: a publish must not move past one that somebody has chosen."""
-    if choice.lock is not None:
-        return False
-    reference = parse_reference(choice.reference)
-    return reference.tag == DEFAULT_TAG
+    return choice.parsed is not None and choice.parsed.tag == DEFAULT_TAG

@@ -120,7 +120,7 @@ class Inventory:
         if reference.digest is None:
             self._read_refs([refs.log_of(self._store, reference)])
             if not self.named and not self.damage:
-                self._name(text, VersionId(reference.model, refs.resolve(self._store, text).digest))
+                self._name(text, VersionId(reference.model, refs.resolve(self._store, reference).digest))
             return set(self.named)
         digest = reference.digest
         if len(digest) < 64:
