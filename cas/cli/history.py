@@ -10,7 +10,7 @@ from cas.cli import output
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
-    from cas.refs.history import Past
+    from cas.refs.history import PastMove
 
 
 @click.command(short_help="Show what a tag or pin named, and who moved it.")
@@ -38,7 +38,7 @@ def history(settings: Settings, reference: str) -> None:
     output.table(("  ENTRY", "WHEN", "VERSION", "BY", "REASON"), rows)
 
 
-def _document(past: Past, *, in_force: bool) -> dict[str, object]:
+def _document(past: PastMove, *, in_force: bool) -> dict[str, object]:
     entry = past.move.entry
     return {
         "entry": past.number,
@@ -55,13 +55,13 @@ def _document(past: Past, *, in_force: bool) -> dict[str, object]:
     }
 
 
-def _when(past: Past) -> str:
+def _when(past: PastMove) -> str:
     from cas.formats.manifest import timestamp
 
     return timestamp(past.move.at)
 
 
-def _version(past: Past) -> str:
+def _version(past: PastMove) -> str:
     if past.error:
         return "unreadable"
     return f"{output.short(past.digest) if past.digest else 'removed'}{' (lost)' if past.lost else ''}"

@@ -74,10 +74,10 @@ def show(settings: Settings, reference: str) -> None:
 def _names(store: Store, model: str, digest: str) -> Names | None:
     """The tags and pins that name a version now; None, with a warning, when the user may not list refs."""
     from cas.errors import AccessDenied, Unsupported
-    from cas.refs import names as naming
+    from cas.refs.names import named_versions
 
     try:
-        return naming.named(store, model).of(model, digest)
+        return named_versions(store, model).of(model, digest)
     except (Unsupported, AccessDenied) as error:
         print(f"warning: which tags and pins name this version is not known: {error}", file=sys.stderr)
         return None

@@ -1,4 +1,4 @@
-"""What a tag or pin named, move by move, and the way back along it."""
+"""The history of a tag or pin, move by move, and how `cas rollback` goes back along it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from cas.formats.digest import named
 from cas.formats.manifest import timestamp
 from cas.parallel import for_each
 from cas.refs import move as moving
-from cas.refs.reflog import Move, Ref, RefEntry, RefLog
+from cas.refs.reflog import Move, Ref, RefEntry, RefLog, entry_name
+from cas.store import layout
+from cas.store.layout import VersionId
 from cas.store.store import Store
 
 _REQUESTS = 16
 
 
-class Past(NamedTuple):
-    """One move of a ref. error: why its entry cannot be read, empty when it can; one that cannot names nothing.
+class PastMove(NamedTuple):
+    """One move in the history of a ref.
 
-    lost: somebody else's move of the same number won, so that it never came into force.
+    Attributes:
+        move: the move; one whose entry cannot be read counts as a removal.
+        lost: whether somebody else's move with the same number won, so that this one never came into force.
+        error: why the entry cannot be read; empty when it can.
     """
 
     move: Move
@@ -29,17 +34,23 @@ class Past(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Its number in the log, from 1."""
+        """The move's number in the log, from 1."""
         return _number(self.move.name)
 
     @property
     def digest(self) -> str | None:
-        """The version (64 hex) that the ref was moved to, None for none."""
+        """The version (64 hex) that the ref was moved to; None for none."""
         return self.move.entry.digest
 
 
 class RolledBack(NamedTuple):
-    """What a rollback did. before: the version (64 hex) that the ref named, None for none. after: what it names now."""
+    """What a rollback did.
+
+    Attributes:
+        ref: the tag or pin that was rolled back.
+        before: the version (64 hex) that the ref named; None for none.
+        after: the version (64 hex) that it names now.
+    """
 
     ref: Ref
     before: str | None
@@ -47,14 +58,16 @@ class RolledBack(NamedTuple):
 
     @property
     def moved(self) -> bool:
-        """Whether it did anything."""
+        """Whether the ref names another version than before."""
         return self.before != self.after
 
 
-def history(store: Store, text: str) -> list[Past]:
-    """Every move of the tag or pin that `text` names, oldest first.
+def history(store: Store, text: str) -> list[PastMove]:
+    """Return every move of the tag or pin that `text` names, oldest first.
 
-    Raises InputError for a digest, NotFoundError when the ref was never set.
+    Raises:
+        InputError: `text` names a version by its digest.
+        NotFoundError: the ref was never set.
     """
     return _past(store, _ref(store, text))
 
@@ -68,10 +81,20 @@ def rollback(
     by: str | None = None,
     listen: events.Listener = events.ignore,
 ) -> RolledBack:
-    """Moves the tag or pin that `text` names one step back, or to a version that it named before.
+    """Move a tag or pin one step back, or to a version that it named before.
 
-    to: a reference to that version. Raises InputError when there is nothing to go back to, NotFoundError when the
-    store no longer holds it, RefMoved when somebody else moved the ref meanwhile.
+    Args:
+        store: where the ref is.
+        text: names the tag or pin.
+        to: a reference to a version that the ref named before; None goes one step back.
+        reason: why, for the record; by default `rollback from <version>`.
+        by: who rolls back; by default user@host.
+        listen: is told of warnings.
+
+    Raises:
+        InputError: there is nothing to go back to, or the ref never named `to`.
+        NotFoundError: the store does not hold that version any more.
+        RefMoved: somebody else moved the ref meanwhile.
     """
     ref = _ref(store, text)
     past = _past(store, ref)
@@ -86,10 +109,13 @@ def rollback(
     return RolledBack(ref, before, target)
 
 
-def way(values: Iterable[str | None]) -> list[str | None]:
-    """The values from which a ref, moved to each of `values` in turn, can go back one by one; the last is in force.
+def way_back(values: Iterable[str | None]) -> list[str | None]:
+    """Return the versions that a ref can go back along, oldest first; the last one is in force.
 
-    None stands for a removed ref. A move to the version before is a step back: what it came from is not on the way.
+    A move to the version before is a step back: the version that it came from is not on the way.
+
+    Args:
+        values: the versions that the ref was moved to, in turn; None stands for a removal.
     """
     steps: list[str | None] = []
     for value in values:
@@ -102,15 +128,15 @@ def way(values: Iterable[str | None]) -> list[str | None]:
 
 
 def step_back(values: Iterable[str | None]) -> str | None:
-    """The version that a ref moved to each of `values` goes back to; None when it is at the first."""
-    steps = way(values)
+    """Return the version that a ref moved to each of `values` goes back to; None when it is at the first."""
+    steps = way_back(values)
     before = _before(steps)
     return None if before is None else steps[before]
 
 
 def _before(steps: Sequence[str | None]) -> int | None:
-    """Where the version before the last of `steps` stands."""
-    return next((place for place in range(len(steps) - 2, -1, -1) if steps[place] is not None), None)
+    """The index of the last version before the last of `steps`, leaving out removals."""
+    return next((index for index in range(len(steps) - 2, -1, -1) if steps[index] is not None), None)
 
 
 def _ref(store: Store, text: str) -> Ref:
@@ -120,23 +146,23 @@ def _ref(store: Store, text: str) -> Ref:
     return refs.log_of(store, reference).ref
 
 
-def _past(store: Store, ref: Ref) -> list[Past]:
+def _past(store: Store, ref: Ref) -> list[PastMove]:
     store.check_format()
     log = RefLog(store, ref)
     listed = log.listed()
-    names = [entry.key.rpartition("/")[2] for entry in listed]
-    winners = {_number(name): name for name in names}  # the last of a number, as they are in order
-    found: dict[str, Past] = {}
+    names = [entry_name(entry) for entry in listed]
+    winners = {_number(name): name for name in names}  # the names are in order: the last one of a number wins
+    found: dict[str, PastMove] = {}
 
-    def read(place: int) -> None:
-        name, at = names[place], listed[place].modified
+    def read(index: int) -> None:
+        name, at = names[index], listed[index].modified
         lost = winners[_number(name)] != name
         try:
-            found[name] = Past(Move(name, at, log.read(name)), lost)
+            found[name] = PastMove(Move(name, at, log.read(name)), lost)
         except ObjectMissing:
-            return  # trimmed meanwhile
+            return  # a collector trimmed it meanwhile
         except FormatError as error:
-            found[name] = Past(Move(name, at, RefEntry(None, timestamp(at), "", "")), lost, str(error))
+            found[name] = PastMove(Move(name, at, RefEntry(None, timestamp(at), "", "")), lost, str(error))
 
     if names:
         for_each(read, range(len(names)), threads=min(_REQUESTS, len(names)))
@@ -145,8 +171,8 @@ def _past(store: Store, ref: Ref) -> list[Past]:
     return [found[name] for name in names if name in found]
 
 
-def _one_step(ref: Ref, past: Sequence[Past]) -> str:
-    target = step_back(one.digest for one in past if not one.lost)
+def _one_step(ref: Ref, past: Sequence[PastMove]) -> str:
+    target = step_back(move.digest for move in past if not move.lost)
     if target is None:
         at = past[-1].digest
         raise InputError(
@@ -156,12 +182,12 @@ def _one_step(ref: Ref, past: Sequence[Past]) -> str:
     return target
 
 
-def _named_before(store: Store, ref: Ref, past: Sequence[Past], to: str) -> str:
+def _named_before(store: Store, ref: Ref, past: Sequence[PastMove], to: str) -> str:
     reference = refs.parse_reference(to)
     by_hand = f"cas tag {to} {ref.second}" if ref.kind == "tags" else f"cas pin {ref.first} {to}"
     if reference.model != ref.model:
         raise InputError(f"{to} is of another model than {ref}: name a version of {ref.model}")
-    known = {one.digest for one in past if one.digest is not None}
+    known = {move.digest for move in past if move.digest is not None}
     try:
         target = refs.resolve(store, reference).digest
     except NotFoundError:
@@ -170,16 +196,16 @@ def _named_before(store: Store, ref: Ref, past: Sequence[Past], to: str) -> str:
             raise
         raise _swept(store, ref, gone.pop()) from None
     if target not in known:
-        raise InputError(f"{ref} never named {ref.model}@{named(target)}: move it there with `{by_hand}`")
+        raise InputError(f"{ref} never named {VersionId(ref.model, target)}: move it there with `{by_hand}`")
     return target
 
 
 def _swept(store: Store, ref: Ref, digest: str) -> NotFoundError:
     return NotFoundError(
-        f"{ref.model}@{named(digest)}, which {ref} would go back to, is not in {store.url} any more (a collector may "
-        f"have swept it): choose another from `cas history {ref}` with `cas rollback {ref} --to`"
+        f"{VersionId(ref.model, digest)}, which {ref} would go back to, is not in {store.url} any more (a collector "
+        f"may have swept it): choose another from `cas history {ref}` with `cas rollback {ref} --to`"
     )
 
 
 def _number(name: str) -> int:
-    return int(name.partition("-")[0])
+    return layout.ref_entry_order(name)[0]

@@ -1,8 +1,8 @@
-"""Lock files: a manifest's exact bytes, to commit or to bake into an image.
+"""Lock files: a manifest's exact bytes, to commit to a repository or to bake into an image.
 
-Beside FILE lies FILE.b3 with the digest of its bytes, as b3sum writes it; instead, FILE may be named after it. What is
-restored by a lock file is what was locked, whoever may write to the bucket: only chunks are asked of the store, and
-each is named by its content.
+FILE.b3 beside a lock file FILE holds the digest of its bytes, as b3sum writes it. Without FILE.b3, the name of FILE may
+contain the digest. A restore from a lock file gives the locked bytes, no matter who can write to the bucket: it reads
+only chunks from the store, and each chunk is named by its content.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cas.store.layout import manifest_key
 from cas.store.store import Store, open_store
 
 SUFFIX = ".b3"
-"""What the name of the file with the digest ends in."""
+"""The ending of the name of the file that holds the digest."""
 
 _NAMED = re.compile(r"(?:.*@)?([0-9a-f]{64})\.json")
 _LINE = re.compile(r"([0-9a-f]{64}) [ *][^\r\n]+\r?\n?")
@@ -31,7 +31,13 @@ _UNFIT = re.compile(r"[\x00-\x1f\x7f\\]")
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What was locked. reference: names the version for ever. lock, digest_file: the two files."""
+    """A lock file that was written.
+
+    Attributes:
+        reference: names the locked version for ever.
+        lock: path of the lock file.
+        digest_file: path of the file beside it that holds its digest.
+    """
 
     reference: str
     lock: str
@@ -39,35 +45,45 @@ class Locked:
 
 
 def write_lock(reference: str, store: Store | str | None, path: str | Path) -> Locked:
-    """Writes the manifest that `reference` names now to `path`, as stored, and its digest beside it.
+    """Write the manifest that a reference names now to a lock file, byte by byte as stored, and its digest beside it.
 
-    store: an open one, a URL, or None for the default. Raises what resolving raises, InputError for a name that a
-    digest file cannot hold, CacheError when the files cannot be written.
+    Args:
+        reference: names the version to lock.
+        store: an open store, its URL, or None for the default.
+        path: the lock file.
+
+    Raises:
+        InputError: a digest file cannot hold the lock file's name.
+        CacheError: a file cannot be written.
+        CasError: what `cas.refs.resolve` raises.
     """
     file = Path(path)
     if not file.name or _UNFIT.search(file.name):
         raise InputError(f"lock file {str(path)!a}: name a file, without control characters and backslashes")
-    held = open_store(store)
-    resolved = refs.resolve(held, reference)
+    store = open_store(store)
+    resolved = refs.resolve(store, reference)
 
     def read(data: bytes) -> bytes:
         if (got := hex_of(data)) != resolved.digest:
-            raise ManifestCorrupt(named(resolved.digest), named(got), held.url)
+            raise ManifestCorrupt(named(resolved.digest), named(got), store.url)
         return data
 
     key = manifest_key(resolved.manifest.model, resolved.digest)
     beside = _beside(file)
-    # Between the two a reader finds a pair that does not match, and refuses it.
-    _write(file, held.get_document(key, manifest.MAX_MANIFEST, read))
+    # A reader that comes between the two writes finds a pair that does not match, and refuses it.
+    _write(file, store.get_document(key, manifest.MAX_MANIFEST, read))
     _write(beside, f"{resolved.digest}  {file.name}\n".encode())
     return Locked(resolved.exact, str(file), str(beside))
 
 
 def read_lock(path: str | Path) -> Resolved:
-    """The version that a lock file holds, without asking any store.
+    """Return the version that a lock file holds. No store is read.
 
-    Raises InputError when the file or its digest is missing, IntegrityError when they do not match, FormatError for a
-    digest file or a manifest that is malformed, hostile or newer, CacheError for a file that cannot be read.
+    Raises:
+        InputError: the lock file, or its digest, is missing.
+        IntegrityError: lock file and digest do not match.
+        FormatError: the digest file or the manifest is malformed, or the manifest is hostile or of a newer version.
+        CacheError: a file cannot be read.
     """
     file = Path(path)
     data = _read(file, manifest.MAX_MANIFEST)
@@ -89,7 +105,7 @@ def read_lock(path: str | Path) -> Resolved:
 
 
 def _expected(file: Path) -> list[tuple[str, str]]:
-    """Every digest (64 hex) that the file should have, and where it is written."""
+    """Each digest (64 hex) that the file must have, with where that digest is written."""
     found = []
     if match := _NAMED.fullmatch(file.name):
         found.append((match[1], "its name"))
@@ -113,7 +129,7 @@ def _beside(file: Path) -> Path:
 
 
 def _read(file: Path, limit: int) -> bytes | None:
-    """The bytes of a file; None only when the system said that there is none."""
+    """The bytes of a file; None only when the system reports that there is no such file."""
     try:
         with open_for_reading(file) as fd:
             found = os.fstat(fd)
@@ -131,7 +147,7 @@ def _read(file: Path, limit: int) -> bytes | None:
 
 
 def _write(file: Path, data: bytes) -> None:
-    """Writes a file that appears whole."""
+    """Write a file under another name, and rename it: readers find all of it, or none."""
     private = file.with_name(f".{os.urandom(8).hex()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

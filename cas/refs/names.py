@@ -1,4 +1,4 @@
-"""Which tags and pins name a version now."""
+"""The tags and pins that name a version now."""
 
 from __future__ import annotations
 
@@ -13,35 +13,52 @@ from cas.store.store import Store
 
 
 class Names(NamedTuple):
-    """What names one version now. pins: deployments."""
+    """The tags and pins that name one version now.
+
+    Attributes:
+        tags: tags of the version's model.
+        pins: deployments that have pinned the version.
+    """
 
     tags: tuple[str, ...] = ()
     pins: tuple[str, ...] = ()
 
     @property
     def shown(self) -> str:
-        """As people read them: `latest, pin:eu-prod`; empty when there are none."""
+        """The names as people read them: `latest, pin:eu-prod`; empty when there are none."""
         return ", ".join([*self.tags, *(f"pin:{deployment}" for deployment in self.pins)])
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """The versions that refs name. unreadable: refs whose last entry cannot be read."""
+class NamedVersions:
+    """The versions that refs name now.
+
+    Attributes:
+        unreadable: refs whose last entry cannot be read.
+    """
 
     _names: Mapping[VersionId, Names]
     unreadable: tuple[Ref, ...] = field(default=())
 
     def versions(self) -> list[VersionId]:
-        """Each of them."""
+        """Return all versions that a tag or pin names."""
         return list(self._names)
 
     def of(self, model: str, digest: str) -> Names:
-        """The names of one version."""
+        """Return the names of one version. digest: 64 hex."""
         return self._names.get(VersionId(model, digest), Names())
 
 
-def named(store: Store, model: str | None = None) -> Named:
-    """What every tag and pin names now; model: those of one model only. Raises Unsupported over plain https."""
+def named_versions(store: Store, model: str | None = None) -> NamedVersions:
+    """Return which versions all tags and pins name now.
+
+    Args:
+        store: where the refs are.
+        model: only the refs of this model; None for all.
+
+    Raises:
+        Unsupported: the store is read over plain https, which cannot list.
+    """
     found: dict[VersionId, Names] = {}
     unreadable = []
     current = {**reflog.current(store, "tags", model or ""), **reflog.current(store, "pins")}
@@ -58,4 +75,4 @@ def named(store: Store, model: str | None = None) -> Named:
             if ref.kind == "tags"
             else names._replace(pins=(*names.pins, ref.first))
         )
-    return Named(found, tuple(unreadable))
+    return NamedVersions(found, tuple(unreadable))

@@ -1,4 +1,4 @@
-"""What deployments have pinned."""
+"""The pins of deployments: which version of a model each of them restores."""
 
 from __future__ import annotations
 
@@ -19,8 +19,14 @@ _REQUESTS = 16
 class Pin:
     """One model that a deployment has pinned.
 
-    digest: 64 hex, empty when the pin's last entry cannot be read. tags: those of the model that name the same
-    version. since: when it was pinned, by the server's clock.
+    Attributes:
+        deployment: whose pin it is.
+        model: the pinned model.
+        digest: the pinned version, 64 hex; empty when the pin's last entry cannot be read.
+        tags: tags of the model that name the same version.
+        since: when it was pinned, by the server's clock.
+        by: who pinned it.
+        reason: why.
     """
 
     deployment: str
@@ -33,18 +39,23 @@ class Pin:
 
     @property
     def ref(self) -> Ref:
-        """The pin itself."""
+        """The pin as a ref."""
         return Ref("pins", self.deployment, self.model)
 
     def document(self) -> dict[str, object]:
-        """As `cas pins --json` shows it."""
+        """Return the pin as `cas pins --json` shows it."""
         return {**asdict(self), "digest": named(self.digest) if self.digest else None}
 
 
 def pins(store: Store, deployment: str | None = None) -> list[Pin]:
-    """What every deployment has pinned, or one of them, by deployment and model.
+    """Return the pins of all deployments, ordered by deployment and model.
 
-    Raises NotFoundError for a deployment that has pinned nothing.
+    Args:
+        store: where the pins are.
+        deployment: only the pins of this deployment; None for all.
+
+    Raises:
+        NotFoundError: the deployment has pinned nothing.
     """
     store.check_format()
     if deployment is not None:
@@ -73,9 +84,16 @@ def pins(store: Store, deployment: str | None = None) -> list[Pin]:
 
 
 def pinned(store: Store, deployment: str, model: str | None = None) -> Ref:
-    """The pin of a model by a deployment, or the only one it has.
+    """Return a deployment's pin of a model.
 
-    Raises NotFoundError, InputError when it has several.
+    Args:
+        store: where the pins are.
+        deployment: whose pin to return.
+        model: the pinned model; None for the only one that the deployment has pinned.
+
+    Raises:
+        NotFoundError: the deployment has not pinned the model.
+        InputError: `model` is None, and the deployment has several pins.
     """
     if model is not None:
         check_name(model, "model")

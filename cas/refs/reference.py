@@ -1,4 +1,4 @@
-"""References: how people name a version, and what a name stands for now."""
+"""References: how people name a version, and which version a name stands for now."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cas.formats.manifest import Manifest, check_name
 from cas.parallel import BackgroundCall
 from cas.refs import reflog
 from cas.refs.reflog import Ref, RefLog
+from cas.store.layout import VersionId
 from cas.store.store import Store
 
 DEFAULT_TAG = "latest"
@@ -21,7 +22,14 @@ _SHORTEST_PREFIX = 8
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A parsed reference: a model with a tag, a digest or its first digits, or a deployment's pin."""
+    """A parsed reference. Of `tag`, `digest` and `deployment` exactly one is set.
+
+    Attributes:
+        model: the model.
+        tag: the model's tag.
+        digest: the version, 64 hex, or its first 8 digits or more.
+        deployment: the deployment whose pin of the model is meant.
+    """
 
     model: str
     tag: str | None = None
@@ -38,7 +46,13 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a reference names now. digest: 64 hex."""
+    """The version that a reference names now.
+
+    Attributes:
+        reference: the reference.
+        digest: the version, 64 hex.
+        manifest: the version's manifest.
+    """
 
     reference: Reference
     digest: str
@@ -47,11 +61,16 @@ class Resolved:
     @property
     def exact(self) -> str:
         """The reference that names this version for ever."""
-        return f"{self.manifest.model}@{named(self.digest)}"
+        return str(VersionId(self.manifest.model, self.digest))
 
 
 def parse_reference(text: str) -> Reference:
-    """`model`, `model:tag`, `model@<8+ hex>`, `model@blake3:<64 hex>` or `pin:deployment/model`; raises InputError."""
+    """Return the parsed form of a reference; raise InputError for other text.
+
+    Args:
+        text: `model`, which means `model:latest`, `model:tag`, `model@<8 to 64 hex>`, `model@blake3:<64 hex>` or
+            `pin:deployment/model`.
+    """
     if text.startswith("pin:"):
         deployment, slash, model = text.removeprefix("pin:").partition("/")
         if not slash:
@@ -88,7 +107,7 @@ def resolve(store: Store, reference: Reference | str) -> Resolved:
         FormatError: a newer program wrote the store or the manifest, or something in them is malformed.
     """
     reference = parse_reference(reference) if isinstance(reference, str) else reference
-    # Whether this is a store at all, and one we may read, is asked meanwhile: a bucket may be 100 ms away.
+    # A second thread checks meanwhile that there is a store and that we may read it: a bucket may be 100 ms away.
     checked = BackgroundCall(store.check_format)
     try:
         digest = reference.digest
@@ -98,11 +117,11 @@ def resolve(store: Store, reference: Reference | str) -> Resolved:
             digest = store.find_version(reference.model, digest)
         return Resolved(reference, digest, store.get_manifest(reference.model, digest))
     finally:
-        checked.result()  # if it is not, that is what there is to say
+        checked.result()  # raises when there is no store: that error replaces the one about the version
 
 
 def log_of(store: Store, reference: Reference) -> RefLog:
-    """The log behind a tag or pin."""
+    """Return the log of the tag or pin that a reference names."""
     if reference.deployment is not None:
         return RefLog(store, Ref("pins", reference.deployment, reference.model))
     return RefLog(store, Ref("tags", reference.model, reference.tag or DEFAULT_TAG))
@@ -134,7 +153,7 @@ def version_of_same_content(store: Store, ref: Ref, same: Manifest, listen: even
 
 
 def absent(store: Store, ref: Ref) -> RefUnset:
-    """The error that says that a tag or pin was never set, and what is."""
+    """Return the error that a tag or pin was never set, with a hint at those that are."""
     kind, first, second = ref
     others = sorted(other for other in reflog.current(store, kind, first) if other != ref)
     if others:

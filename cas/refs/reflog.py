@@ -1,7 +1,7 @@
-"""Mutable names for manifests: append-only logs, so that no update is ever lost and history comes free.
+"""The logs behind refs: each move of a tag or pin appends an entry, so no move is ever lost and the history is free.
 
-The last entry in name order is the current one. Appending never overwrites: correct on storage without
-conditional writes, and two writers at once both leave their entry and both see who won.
+The last entry, by number and then by name, is in force. Appending never overwrites anything. That is correct on
+storage without conditional writes: two writers at once both leave their entry, and both see which of them won.
 """
 
 from __future__ import annotations
@@ -20,18 +20,25 @@ from cas.formats.digest import hex_of, named, parse
 from cas.formats.manifest import DigestName, Text, Time, now
 from cas.parallel import for_each
 from cas.store import layout
-from cas.store.layout import RefKind
+from cas.store.layout import RefEntryId, RefKind
 from cas.store.store import Store
 
 KEPT = 20
-"""Entries at the end of a log that are never trimmed."""
+"""How many entries at the end of a log are never trimmed."""
 
 _REQUESTS = 16
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class RefEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One move of a ref: to which manifest, when by the mover's clock, by whom and why. manifest: None removes it."""
+    """One move of a ref, as it is stored.
+
+    Attributes:
+        manifest: the version that the ref was moved to, `blake3:` and 64 hex; None removes the ref.
+        created: when it was moved, by the mover's clock.
+        by: who moved it.
+        reason: why.
+    """
 
     manifest: DigestName | None
     created: Time
@@ -40,12 +47,18 @@ class RefEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def digest(self) -> str | None:
-        """The manifest's 64 hex digits."""
+        """The digest (64 hex) of the version that the ref was moved to; None when it was removed."""
         return None if self.manifest is None else parse(self.manifest)
 
 
 class Move(NamedTuple):
-    """An entry where it stands. name: its own in the log. at: when it was written, by the server's clock."""
+    """One move of a ref, with what the store says about its entry.
+
+    Attributes:
+        name: the entry's name in the log.
+        at: when the entry was written, by the server's clock.
+        entry: what it holds.
+    """
 
     name: str
     at: datetime.datetime
@@ -53,11 +66,17 @@ class Move(NamedTuple):
 
 
 UNSET = Move("", datetime.datetime.min.replace(tzinfo=datetime.UTC), RefEntry(None, "0001-01-01T00:00:00Z", "", ""))
-"""What to expect of a ref that was never set: no move at all."""
+"""The last move to expect of a ref that was never set: no move at all."""
 
 
 class Ref(NamedTuple):
-    """Which ref: the tag `second` of the model `first`, or the pin of the model `second` by the deployment `first`."""
+    """A tag or a pin.
+
+    Attributes:
+        kind: `tags` or `pins`.
+        first: the tag's model, or the pin's deployment.
+        second: the tag, or the pin's model.
+    """
 
     kind: RefKind
     first: str
@@ -65,12 +84,12 @@ class Ref(NamedTuple):
 
     @property
     def model(self) -> str:
-        """The model that it names versions of."""
+        """The model whose versions the ref names."""
         return self.first if self.kind == "tags" else self.second
 
     @property
     def prefix(self) -> str:
-        """The folder of its log."""
+        """The folder of the ref's log in the store."""
         return layout.ref_folder(self.kind, self.first, self.second)
 
     def __str__(self) -> str:
@@ -78,25 +97,31 @@ class Ref(NamedTuple):
 
 
 class RefLog:
-    """The history of one ref."""
+    """The log of one ref: reads its entries, and appends to them."""
 
     def __init__(self, store: Store, ref: Ref, listed: Sequence[Entry] | None = None) -> None:
-        """listed: its entries, where somebody has listed them already."""
+        """Make the log of a ref.
+
+        Args:
+            store: where the log is.
+            ref: whose log it is.
+            listed: the log's entries, where the caller has listed them already; None lists them when needed.
+        """
         self._store, self.ref, self._listed = store, ref, listed
 
     def listed(self) -> list[Entry]:
-        """Its entries as the bucket shows them, oldest first; empty when the ref was never set."""
+        """Return the log's entries as the bucket lists them, oldest first; none when the ref was never set."""
         found = self._store.bucket.list(self.ref.prefix) if self._listed is None else self._listed
-        mine = [one for one in found if (entry := layout.ref_entry(one.key)) and Ref(*entry[:3]) == self.ref]
-        return sorted(mine, key=lambda one: _order(_name(one)))
+        mine = [entry for entry in found if (key := layout.ref_entry(entry.key)) and Ref(*key[:3]) == self.ref]
+        return sorted(mine, key=lambda entry: layout.ref_entry_order(entry_name(entry)))
 
     def names(self) -> list[str]:
-        """Entry names, oldest first; empty when the ref was never set."""
-        return [_name(one) for one in self.listed()]
+        """Return the names of the log's entries, oldest first; none when the ref was never set."""
+        return [entry_name(entry) for entry in self.listed()]
 
     def read(self, name: str) -> RefEntry:
-        """One entry; raises FormatError when it is not one."""
-        key = f"{self.ref.prefix}/{name}"
+        """Return the entry of that name; raise FormatError when it is malformed."""
+        key = self._key(name)
 
         def read(data: bytes) -> RefEntry:
             try:
@@ -107,7 +132,7 @@ class RefLog:
         return self._store.get_document(key, 64 * 1024, read)
 
     def current(self) -> RefEntry | None:
-        """The entry in force, None when the ref was never set."""
+        """Return the entry in force; None when the ref was never set."""
         for _ in range(3):
             names = self.names()
             if not names:
@@ -115,68 +140,96 @@ class RefLog:
             try:
                 return self.read(names[-1])
             except ObjectMissing:
-                self._listed = None  # trimmed between listing and reading: list again
+                self._listed = None  # a collector trimmed the log between listing and reading: list again
         raise StoreError(f"{self.ref} in {self._store.url}: its entries vanish while they are read; try again")
 
     def current_digest(self) -> str | None:
-        """The digest (64 hex) in force, None when the ref was never set or is removed."""
+        """Return the digest (64 hex) of the version in force; None when the ref was never set or is removed."""
         entry = self.current()
         return None if entry is None else entry.digest
 
     def history(self, last: int | None = None) -> list[Move]:
-        """Its moves, oldest first, those trimmed meanwhile left out. last: no more than so many, the newest ones.
+        """Return the ref's moves, oldest first, without those that a collector trims meanwhile.
 
-        Raises FormatError for an entry that cannot be read.
+        Args:
+            last: at most so many moves, the newest ones; None returns all.
+
+        Raises:
+            FormatError: an entry cannot be read.
         """
         moves = []
-        for one in self.listed()[-last if last else None :]:
+        for entry in self.listed()[-last if last else None :]:
+            name = entry_name(entry)
             try:
-                moves.append(Move(_name(one), one.modified, self.read(_name(one))))
+                moves.append(Move(name, entry.modified, self.read(name)))
             except ObjectMissing:
                 continue
         return moves
 
     def append(self, digest: str | None, reason: str, by: str | None = None, *, expect: Move | None = None) -> RefEntry:
-        """Moves the ref to a manifest (64 hex), or removes it (None).
+        """Move the ref to a version, or remove it.
 
-        expect: the move that must still be the last one, UNSET for none. Raises RefMoved when it is not, or when
-        somebody else's move of the same moment won.
+        Args:
+            digest: the version, 64 hex; None removes the ref.
+            reason: why it moves, for the record.
+            by: who moves it; by default user@host.
+            expect: the move that must still be the last one, UNSET for a ref that was never set; None accepts any.
+
+        Raises:
+            RefMoved: another move is the last one, or somebody else moved the ref at the same moment and won.
         """
         self._listed = None
         names = self.names()
-        sequence = _order(names[-1])[0] + 1 if names else 1
+        sequence = layout.ref_entry_order(names[-1])[0] + 1 if names else 1
         mine = layout.ref_entry_name(sequence, os.urandom(8).hex())
         if expect is not None:
             if (names or [UNSET.name])[-1] != expect.name:
                 raise RefMoved(str(self.ref), self._now_named(names), expected=shown(expect.entry))
-            # Whoever expects the same writes under the same name, of which a store that honours conditional
-            # writes has one.
+            # All who expect the same move write under the same name. A store that honours conditional writes accepts
+            # one of these writes.
             mine = layout.ref_entry_name(sequence, hex_of(expect.name.encode())[:16])
         from cas.host import whoami
 
         entry = RefEntry(None if digest is None else named(digest), now(), _text(by or whoami()), _text(reason))
-        kept = self._store.bucket.put(f"{self.ref.prefix}/{mine}", msgspec.json.encode(entry), Kind.DOCUMENT)
+        written = self._store.bucket.put(self._key(mine), msgspec.json.encode(entry), Kind.DOCUMENT)
         names = self.names()
-        winner = max((name for name in names if _order(name)[0] == sequence), default=mine)
-        if winner > mine or not kept:
+        winner = max((name for name in names if layout.ref_entry_order(name)[0] == sequence), default=mine)
+        if winner > mine or not written:
             raise RefMoved(str(self.ref), shown(self.read(winner)))
         return entry
+
+    def _key(self, name: str) -> str:
+        return layout.ref_entry_key(RefEntryId(*self.ref, name))
 
     def _now_named(self, names: Sequence[str]) -> str:
         return shown(self.read(names[-1]) if names else UNSET.entry)
 
 
 def logs(store: Store, kind: str = "", first: str = "") -> list[RefLog]:
-    """Every ref's log, ordered by ref. kind: `tags` or `pins`. first: the model, or the deployment, they are of."""
+    """Return the logs of all refs, ordered by ref.
+
+    Args:
+        store: where the refs are.
+        kind: `tags` or `pins`; empty for both.
+        first: only the tags of this model, or the pins of this deployment; empty for all.
+    """
     found: dict[Ref, list[Entry]] = {}
     for entry in store.bucket.list(layout.ref_folder(*filter(None, (kind, first)))):
-        if parts := layout.ref_entry(entry.key):
-            found.setdefault(Ref(*parts[:3]), []).append(entry)
+        if key := layout.ref_entry(entry.key):
+            found.setdefault(Ref(*key[:3]), []).append(entry)
     return [RefLog(store, ref, entries) for ref, entries in sorted(found.items())]
 
 
 def current(store: Store, kind: RefKind, first: str = "") -> dict[Ref, str | None]:
-    """The digest (64 hex) that each ref names now; None where its entry cannot be read. Removed ones are left out."""
+    """Return the digest (64 hex) that each ref names now, without refs that are removed.
+
+    The digest is None for a ref whose last entry cannot be read.
+
+    Args:
+        store: where the refs are.
+        kind: `tags` or `pins`.
+        first: only the tags of this model, or the pins of this deployment; empty for all.
+    """
     found: dict[Ref, str | None] = {}
     listed = logs(store, kind, first)
 
@@ -194,27 +247,25 @@ def current(store: Store, kind: RefKind, first: str = "") -> dict[Ref, str | Non
 
 
 def tags(store: Store, model: str | None = None) -> dict[str, dict[str, str | None]]:
-    """The current digest (64 hex) of every tag, by model and tag name; None where its entry cannot be read."""
+    """Return the digest (64 hex) that each tag names now, by model and tag; None where its entry cannot be read."""
     found: dict[str, dict[str, str | None]] = {}
     for ref, digest in current(store, "tags", model or "").items():
         found.setdefault(ref.first, {})[ref.second] = digest
     return found
 
 
-def _name(entry: Entry) -> str:
-    return entry.key.rpartition("/")[2]
-
-
-def _order(name: str) -> tuple[int, str]:
-    """What entries are ordered by: their names, were the numbers all of one length."""
-    return int(name.partition("-")[0]), name
+def entry_name(entry: Entry) -> str:
+    """Return the name in its log of a listed object that is a ref's entry."""
+    key = layout.ref_entry(entry.key)
+    assert key is not None, "RefLog.listed returns entries of refs alone"
+    return key.name
 
 
 def shown(entry: RefEntry) -> str:
-    """What an entry moved its ref to, in words."""
+    """Return in words what an entry moved its ref to."""
     return entry.manifest or (f"nothing (removed by {entry.by})" if entry.by else "nothing")
 
 
 def _text(given: str) -> str:
-    """`given` as an entry may hold it, whatever a host or a caller is called."""
+    """`given` without control characters and at most 4096 characters long, as an entry may hold it."""
     return _CONTROL.sub(" ", given.encode(errors="replace").decode())[:4096]

@@ -1,4 +1,4 @@
-"""Which version a worker runs, when its command line does not say: told by its environment, with the reason."""
+"""The version that a worker runs. Its environment names it when the command line does not."""
 
 from __future__ import annotations
 
@@ -57,13 +57,24 @@ def choose(
     default_lock: str | Path | None = None,
     store: Store | str | None = None,
 ) -> Choice:
-    """The version that an environment names.
+    """Return the version that an environment names.
 
-    In this order: CAS_MODEL, a reference; CAS_LOCK, or `default_lock` where there is such a file; the pin of the
-    deployment (CAS_DEPLOYMENT, else RUNPOD_ENDPOINT_ID); the tag latest. model: of which model; without it, the only
-    one that the deployment has a pin of. store: where pins are, an open one, a URL, or None for the default; asked only
-    when it comes to pins. Raises InputError when nothing names a model, and what reading a pin raises: only a pin that
-    the store says is not there makes way for latest.
+    The first of these that is set decides:
+
+    1. CAS_MODEL, a reference;
+    2. CAS_LOCK, a lock file, or else `default_lock` when that file exists;
+    3. the pin of the deployment, which CAS_DEPLOYMENT names, or else RUNPOD_ENDPOINT_ID;
+    4. the tag latest, only when there is no deployment, or the store says that it has no such pin.
+
+    Args:
+        environ: the environment variables.
+        model: the model to run; None for the only one that the deployment has pinned.
+        default_lock: a lock file that need not exist.
+        store: where the pins are: an open store, its URL, or None for the default. It is read only for step 3.
+
+    Raises:
+        InputError: nothing names a model, or a variable holds something that is no name or reference.
+        CasError: the pin could not be read: the version it names must not be passed over.
     """
     if reference := environ.get("CAS_MODEL"):
         return Choice("CAS_MODEL", reference)
@@ -91,19 +102,19 @@ def _pinned(store: Store, deployment: str, model: str | None) -> Choice:
 
 
 def _only_model(store: Store, deployment: str) -> str:
-    # A pin that cannot be read counts: what it names must not be passed over.
+    # A pin that cannot be read counts, too: the version that it names must not be passed over.
     models = [ref.model for ref in reflog.current(store, "pins", deployment)]
     if len(models) == 1:
         return models[0]
     if models:
         shown = ", ".join(models[:8])
         raise InputError(f"deployment {deployment} has pins of {shown}: give a REF, or set CAS_MODEL")
-    store.check_format()  # a wrong URL has no pins either, and is what there is to say then
+    store.check_format()  # a wrong URL has no pins either: then this raises the error that says so
     raise InputError(f"deployment {deployment} has no pin in {store.url}, and nothing names a model: {_WAYS}")
 
 
 def _is_there(path: str | Path) -> bool:
-    """Whether there is something by that name; what cannot be looked at is, and reading it will say why."""
+    """Whether something has that path. True when that cannot be found out: the read that follows reports the error."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -57,6 +57,22 @@ class VersionId(NamedTuple):
         return f"{self.model}@{named(self.digest)}"
 
 
+class RefEntryId(NamedTuple):
+    """One entry of a ref's log.
+
+    Attributes:
+        kind: `tags` or `pins`.
+        first: the tag's model, or the pin's deployment.
+        second: the tag, or the pin's model.
+        name: of the entry in the log, as `ref_entry_name` makes it.
+    """
+
+    kind: RefKind
+    first: str
+    second: str
+    name: str
+
+
 class LeaseEntry(NamedTuple):
     """One entry in the log of a lease or a sweep.
 
@@ -116,10 +132,23 @@ def ref_entry_name(sequence: int, identity: str) -> str:
     return f"{sequence:08d}-{identity}.json"
 
 
-def ref_entry(key: str) -> tuple[RefKind, str, str, str] | None:
-    """Split the key of an entry of a ref into kind, the two components of the ref, and name; None for another key."""
+def ref_entry_order(name: str) -> tuple[int, str]:
+    """The number in an entry's name, and the name: what the entries of a log are sorted by.
+
+    Names alone would sort wrongly once numbers have more than eight digits.
+    """
+    return int(name.partition("-")[0]), name
+
+
+def ref_entry_key(entry: RefEntryId) -> str:
+    """The key of an entry of a ref's log."""
+    return f"{ref_folder(*entry[:3])}/{entry.name}"
+
+
+def ref_entry(key: str) -> RefEntryId | None:
+    """Which entry of which ref's log lies at `key`; None where that is no entry's key."""
     match = _REF.fullmatch(key)
-    return (cast(RefKind, match[1]), match[2], match[3], match[4]) if match else None
+    return RefEntryId(cast(RefKind, match[1]), match[2], match[3], match[4]) if match else None
 
 
 def receipt_key(deployment: str, when: str, digest: str, identity: str) -> str:

@@ -11,8 +11,7 @@ from cas.bucket import Entry
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.manifest import Manifest, check_name
 from cas.parallel import for_each
-from cas.refs import names as naming
-from cas.refs.names import Names
+from cas.refs.names import Names, named_versions
 from cas.store.lookup import list_chunks
 from cas.store.store import Store, open_store
 
@@ -86,7 +85,7 @@ def usage(
     held.check_format()
     if model is not None:
         check_name(model, "model")
-    names = naming.named(held)
+    names = named_versions(held)
     models = held.models()
     if model is not None and model not in models:
         raise NotFoundError(f"model {model} is not in {held.url}; its models are: {', '.join(models[:8]) or 'none'}")

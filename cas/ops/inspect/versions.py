@@ -10,8 +10,7 @@ from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.digest import named, parse
 from cas.formats.manifest import Manifest, check_name
 from cas.parallel import for_each
-from cas.refs import names as naming
-from cas.refs.names import Names
+from cas.refs.names import Names, named_versions
 from cas.refs.reflog import Ref
 from cas.store.layout import VersionId
 from cas.store.store import Store
@@ -95,7 +94,7 @@ def versions(
     store.check_format()
     if model is not None:
         check_name(model, "model")
-    names = naming.named(store, model)
+    names = named_versions(store, model)
     found = [_unreadable_ref(ref) for ref in names.unreadable]
     wanted = dict.fromkeys(names.versions())
     for owner in [model] if model is not None else store.models() if every else []:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from cas.refs.history import step_back, way
+from cas.refs.history import step_back, way_back
 
 LOGS = st.lists(st.sampled_from(["a", "b", "c", "d", None]), max_size=12)
 
@@ -41,13 +41,13 @@ LOGS = st.lists(st.sampled_from(["a", "b", "c", "d", None]), max_size=12)
 )
 def test_the_way_back(log: str, steps: str, back: str | None) -> None:
     values = [None if value == "-" else value for value in log]
-    assert "".join(value or "-" for value in way(values)) == steps
+    assert "".join(value or "-" for value in way_back(values)) == steps
     assert step_back(values) == back
 
 
 @given(LOGS)
 def test_the_last_move_is_the_end_of_the_way(log: list[str | None]) -> None:
-    assert way(log)[-1:] == log[-1:]
+    assert way_back(log)[-1:] == log[-1:]
 
 
 @given(LOGS, st.sampled_from(["a", "b", "new", None]))
@@ -56,7 +56,7 @@ def test_a_rollback_after_any_log_restores_the_version_before(log: list[str | No
     assume(move is None or move != step_back(log))  # which would be a step back itself
     moved = [*log, move]
     assert step_back(moved) == log[-1]
-    assert way([*moved, log[-1]]) == way(log)
+    assert way_back([*moved, log[-1]]) == way_back(log)
 
 
 @given(LOGS)
@@ -66,5 +66,5 @@ def test_rollbacks_walk_back_along_the_way_and_end(log: list[str | None]) -> Non
         walked.append(back)
         moves.append(back)
         assert len(walked) <= len(log)
-    assert walked == [value for value in reversed(way(log)[:-1]) if value is not None]
+    assert walked == [value for value in reversed(way_back(log)[:-1]) if value is not None]
     assert all(before != after for before, after in pairwise(walked))
