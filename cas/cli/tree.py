@@ -12,7 +12,7 @@ from cas.cli import output, terminal
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
-    from cas.ops.inspect.versions import Line
+    from cas.ops.inspect.versions import TreeLine
 
 _SHORT_DIGEST = 8  # hex digits: a line of the tree has less space than a row of a table
 
@@ -43,7 +43,7 @@ def tree(settings: Settings, model: str | None) -> None:
             terminal.print_line(terminal.fitted(branch, _shown(line, first=line is lines[0]), limit=limit))
 
 
-def _document(line: Line) -> dict[str, object]:
+def _document(line: TreeLine) -> dict[str, object]:
     from cas.formats.digest import named
 
     return {
@@ -54,7 +54,7 @@ def _document(line: Line) -> dict[str, object]:
     }
 
 
-def _shown(line: Line, *, first: bool) -> str:
+def _shown(line: TreeLine, *, first: bool) -> str:
     version = line.version
     pieces = [version.digest[:_SHORT_DIGEST] or "?" * _SHORT_DIGEST, version.names.shown]
     pieces.append(version.variant.shown(_SHORT_DIGEST) if version.variant else "")

@@ -1,4 +1,14 @@
-"""Compares two versions: which repos, files and tensors differ, and what the step from one to the other costs."""
+"""Compares two versions: which repos, files and tensors differ, and what the step from one to the other downloads.
+
+The order of `compare`:
+
+1. resolve both references and read both manifests;
+2. pair the repos and files by name, and see from chunk lists which files differ (`diff_files`), which reads nothing;
+3. for each safetensors file that changed, read both headers and compare its tensors by their chunks (`diff_tensors`);
+4. fetch the chunks in which tensors remain uncertain. This comes after all files were looked at, so that a chunk that
+   several tensors or files need is fetched once;
+5. ask the store for the sizes of the chunks that only the second version has: what a restore would download.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +28,12 @@ _TENSOR_FILE = ".safetensors"
 
 @dataclass(frozen=True, slots=True)
 class ComparedFile:
-    """A file that differs. tensors: which of them do, None when it is not looked into.
+    """A file that differs.
 
-    note: why it is not, or what else there is to say.
+    Attributes:
+        pair: the file in both versions.
+        tensors: which of its tensors differ; None when its tensors are not compared.
+        note: why they are not compared, or another remark; mostly empty.
     """
 
     pair: FilePair
@@ -30,7 +43,12 @@ class ComparedFile:
 
 @dataclass(frozen=True, slots=True)
 class ComparedRepo:
-    """A repo, or the files below HF_HOME. files: those that differ."""
+    """A repo, or the files below HF_HOME.
+
+    Attributes:
+        pair: the repo in both versions.
+        files: the files that differ.
+    """
 
     pair: RepoPair
     files: tuple[ComparedFile, ...]
@@ -38,7 +56,14 @@ class ComparedRepo:
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """What a restore of B fetches where A is. plain, stored: bytes. missing: chunks that the store does not hold."""
+    """What a restore of version B fetches on a machine that has version A.
+
+    Attributes:
+        chunks: how many chunks.
+        plain: their plain bytes.
+        stored: the bytes of their frames in the store.
+        missing: how many of the chunks the store does not hold.
+    """
 
     chunks: int
     plain: int
@@ -48,7 +73,15 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What differs from A to B. other: fields of the manifests that differ besides files (`derived`, `annotations`)."""
+    """What differs from version A to version B.
+
+    Attributes:
+        a: version A.
+        b: version B.
+        repos: all repos of both, and the files below HF_HOME last.
+        other: fields of the manifests that differ besides files: `derived`, `annotations`.
+        download: what a restore of B fetches where A is.
+    """
 
     a: Resolved
     b: Resolved
@@ -58,7 +91,7 @@ class Comparison:
 
     @property
     def same(self) -> bool:
-        """Whether both consist of the same."""
+        """Whether both versions have the same content."""
         return not self.other and all(repo.pair.change is None for repo in self.repos)
 
 
@@ -70,19 +103,30 @@ def compare(
     limits: config.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Comparison:
-    """Compares the version that `a` names with the one that `b` names; they may be of different models.
+    """Compare two versions, which may be of different models.
 
-    Files are told apart by their chunks, safetensors files by their tensors too, exactly: where tensors share a chunk
-    that differs, it is fetched. A safetensors file whose header is damaged is compared as a file.
+    Files are compared by their chunks, and safetensors files also by their tensors. That comparison is exact: a chunk
+    that differs and that tensors share is fetched. A safetensors file whose header is damaged is compared as a file.
 
-    Raises InputError, NotFoundError (ChunkMissing when a chunk that must be read is lost), IntegrityError, StoreError.
+    Args:
+        a: a reference to version A.
+        b: a reference to version B.
+        store: an open store, its URL, or None for the default.
+        limits: how much memory and how many requests to use.
+        on_event: is told of phases and of bytes that were fetched.
+
+    Raises:
+        InputError: `a` or `b` is no reference.
+        NotFoundError: a version is not in the store; ChunkMissing when a chunk that must be read is lost.
+        IntegrityError: a manifest, or a chunk that must be read, is damaged.
+        StoreError: the store cannot be read.
     """
-    held = open_store(store)
+    store = open_store(store)
     limits = limits or config.Limits()
-    before = refs.resolve(held, a)
-    after = refs.resolve(held, b)
+    before = refs.resolve(store, a)
+    after = refs.resolve(store, b)
     pairs = pair(before.manifest, after.manifest)
-    files = _compared(held, [file for repo in pairs for file in repo.files], limits, on_event)
+    files = _compared(store, [file for repo in pairs for file in repo.files], limits, on_event)
     repos = []
     for repo in pairs:
         repos.append(ComparedRepo(repo, tuple(files[: len(repo.files)])))
@@ -90,7 +134,7 @@ def compare(
     other = tuple(
         name for name in ("derived", "annotations") if getattr(before.manifest, name) != getattr(after.manifest, name)
     )
-    return Comparison(before, after, tuple(repos), other, _download(held, before.manifest, after.manifest, limits))
+    return Comparison(before, after, tuple(repos), other, _download(store, before.manifest, after.manifest, limits))
 
 
 def _compared(
@@ -98,22 +142,23 @@ def _compared(
 ) -> list[ComparedFile]:
     comparison = TensorComparison(store, limits)
     notes: dict[int, str] = {}
-    looked_into = set()
-    for number, one in enumerate(pairs):
-        if one.change != "changed" or one.before is None or one.after is None:
+    by_tensor = set()
+    for number, files in enumerate(pairs):
+        before, after = files.before, files.after
+        if files.change != "changed" or before is None or after is None:
             continue
-        if _blob(one.before.file) and _blob(one.before.file) == _blob(one.after.file):
+        if _blob(before.file) and _blob(before.file) == _blob(after.file):
             notes[number] = "the same blob, in other chunks"
-        if one.after.file.path.endswith(_TENSOR_FILE):
+        if after.file.path.endswith(_TENSOR_FILE):
             try:
-                comparison.add(number, one.before.file.chunks, one.after.file.chunks)
-                looked_into.add(number)
+                comparison.add(number, before.file.chunks, after.file.chunks)
+                by_tensor.add(number)
             except FormatError as error:
                 notes[number] = f"not compared by tensor: {error}"
     comparison.run(listen)
     return [
-        ComparedFile(one, comparison.result(number) if number in looked_into else None, notes.get(number, ""))
-        for number, one in enumerate(pairs)
+        ComparedFile(files, comparison.result(number) if number in by_tensor else None, notes.get(number, ""))
+        for number, files in enumerate(pairs)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Which repos and files differ between two manifests, told by their chunks alone."""
+"""Finds out which repos and files differ between two manifests, by their chunk lists alone: no chunk is read."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ Change: TypeAlias = Literal["added", "removed", "changed", "renamed"]
 AnyFile: TypeAlias = RepoFile | PlainFile
 
 
-class Place(NamedTuple):
-    """A file where it is. repo: its id, empty for a file below HF_HOME."""
+class LocatedFile(NamedTuple):
+    """A file and where it belongs.
+
+    Attributes:
+        repo: the id of its repo; empty for a file below HF_HOME.
+        file: the file.
+    """
 
     repo: str
     file: AnyFile
@@ -21,16 +26,29 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FilePair:
-    """A file that differs: before and after, None on the side that has it not."""
+    """A file that differs.
+
+    Attributes:
+        change: what happened to the file.
+        before: the file in the first version; None when it was added.
+        after: the file in the second version; None when it was removed.
+    """
 
     change: Change
-    before: Place | None
-    after: Place | None
+    before: LocatedFile | None
+    after: LocatedFile | None
 
 
 @dataclass(frozen=True, slots=True)
 class RepoPair:
-    """A repo in both versions, or in one; both None: the files below HF_HOME. unchanged: files that are the same."""
+    """A repo in two versions, or the files below HF_HOME, for which `before` and `after` are both None.
+
+    Attributes:
+        before: the repo in the first version; None when it was added.
+        after: the repo in the second version; None when it was removed.
+        files: the files that differ, ordered by path.
+        unchanged: how many files are the same.
+    """
 
     before: Repo | None
     after: Repo | None
@@ -39,7 +57,7 @@ class RepoPair:
 
     @property
     def change(self) -> Change | None:
-        """What happened to it, None when it is the same."""
+        """What happened to the repo; None when it is the same."""
         if (self.before is None) != (self.after is None):
             return "added" if self.before is None else "removed"
         if self.files or (self.before and self.after and _heading(self.before) != _heading(self.after)):
@@ -48,33 +66,41 @@ class RepoPair:
 
 
 def pair(before: Manifest, after: Manifest) -> list[RepoPair]:
-    """Every repo of two versions with the files that differ, those below HF_HOME last.
+    """Return every repo of two versions with the files that differ, and the files below HF_HOME last.
 
-    A file is the same when it consists of the same chunks; a removed one whose content was added at another path is
-    renamed.
+    A file is the same when it consists of the same chunks. A file is renamed when it was removed, and a file of its
+    content was added at another path.
     """
-    sides = [
-        *((old, new, *_files(old, new)) for old, new in _repos(before.repos, after.repos)),
-        (None, None, *_by_path("", before.files, after.files)),
+    sides: list[tuple[Repo | None, Repo | None, _Differences]] = [
+        *((old, new, _files(old, new)) for old, new in _repos(before.repos, after.repos)),
+        (None, None, _by_path("", before.files, after.files)),
     ]
-    removed = [place for *_, gone, _, _, _ in sides for place in gone]
-    added = [place for *_, new, _, _ in sides for place in new]
+    removed = [file for _, _, found in sides for file in found.removed]
+    added = [file for _, _, found in sides for file in found.added]
     origins = _renamed(removed, added)
-    moved = {_at(place) for place in origins.values()}
+    renamed = {_key(file) for file in origins.values()}
     pairs = []
-    for old, new, gone, come, changed, unchanged in sides:
+    for old, new, found in sides:
         files = [
-            *(FilePair("removed", place, None) for place in gone if _at(place) not in moved),
-            *changed,
-            *(_arrived(place, origins.get(_at(place))) for place in come),
+            *(FilePair("removed", file, None) for file in found.removed if _key(file) not in renamed),
+            *found.changed,
+            *(_arrived(file, origins.get(_key(file))) for file in found.added),
         ]
-        files.sort(key=lambda one: (one.after or one.before or _NOWHERE).file.path)
-        pairs.append(RepoPair(old, new, tuple(files), unchanged))
+        files.sort(key=lambda changed: (changed.after or changed.before or _NOWHERE).file.path)
+        pairs.append(RepoPair(old, new, tuple(files), found.unchanged))
     return pairs
 
 
-_Sides: TypeAlias = tuple[list[Place], list[Place], list[FilePair], int]
-_NOWHERE = Place("", PlainFile("", 0, ()))
+class _Differences(NamedTuple):
+    """What differs between the files of a repo by path; `unchanged` counts the files that are the same."""
+
+    removed: list[LocatedFile]
+    added: list[LocatedFile]
+    changed: list[FilePair]
+    unchanged: int
+
+
+_NOWHERE = LocatedFile("", PlainFile("", 0, ()))
 
 
 def _heading(repo: Repo) -> tuple[object, ...]:
@@ -82,13 +108,13 @@ def _heading(repo: Repo) -> tuple[object, ...]:
 
 
 def _repos(before: Sequence[Repo], after: Sequence[Repo]) -> Iterator[tuple[Repo | None, Repo | None]]:
-    """Repos of the same name together; where one came at several commits, those at the same commit first."""
+    """Pair the repos of the same name. Of a repo with several commits, those at the same commit are paired first."""
     left = list(before)
     partners: dict[int, Repo] = {}
     for same_commit in (True, False):
         for number, new in enumerate(after):
-            alike = (one for one in left if _name(one) == _name(new))
-            old = next((one for one in alike if not same_commit or one.commit == new.commit), None)
+            same_name = (repo for repo in left if _name(repo) == _name(new))
+            old = next((repo for repo in same_name if not same_commit or repo.commit == new.commit), None)
             if number not in partners and old is not None:
                 partners[number] = old
                 left.remove(old)
@@ -100,55 +126,54 @@ def _name(repo: Repo) -> tuple[str, str]:
     return repo.repo_type, repo.repo_id
 
 
-def _files(before: Repo | None, after: Repo | None) -> _Sides:
+def _files(before: Repo | None, after: Repo | None) -> _Differences:
     either = before or after
     assert either is not None, "a pair has a side"
     return _by_path(either.repo_id, before.files if before else (), after.files if after else ())
 
 
-def _by_path(repo: str, before: Iterable[AnyFile], after: Iterable[AnyFile]) -> _Sides:
-    """Files that went, that came, that changed, and how many are the same."""
+def _by_path(repo: str, before: Iterable[AnyFile], after: Iterable[AnyFile]) -> _Differences:
     old = {file.path: file for file in before}
     new = {file.path: file for file in after}
     both = old.keys() & new.keys()
     changed = [
-        FilePair("changed", Place(repo, old[path]), Place(repo, new[path]))
+        FilePair("changed", LocatedFile(repo, old[path]), LocatedFile(repo, new[path]))
         for path in sorted(both)
         if old[path].chunks != new[path].chunks
     ]
-    gone = [Place(repo, file) for path, file in old.items() if path not in both]
-    come = [Place(repo, file) for path, file in new.items() if path not in both]
-    return gone, come, changed, len(both) - len(changed)
+    removed = [LocatedFile(repo, file) for path, file in old.items() if path not in both]
+    added = [LocatedFile(repo, file) for path, file in new.items() if path not in both]
+    return _Differences(removed, added, changed, len(both) - len(changed))
 
 
-def _renamed(removed: Sequence[Place], added: Sequence[Place]) -> dict[_At, Place]:
-    """Where each file that came was before, if it was: under the same file name rather than another."""
-    free: dict[tuple[ChunkRef, ...], list[Place]] = {}
-    for place in removed:
-        if place.file.size:  # empty files are all alike
-            free.setdefault(place.file.chunks, []).append(place)
+def _renamed(removed: Sequence[LocatedFile], added: Sequence[LocatedFile]) -> dict[_FileKey, LocatedFile]:
+    """Return the earlier location of each added file that was renamed. A file of the same base name is preferred."""
+    free: dict[tuple[ChunkRef, ...], list[LocatedFile]] = {}
+    for located in removed:
+        if located.file.size:  # all empty files have the same content: that tells nothing
+            free.setdefault(located.file.chunks, []).append(located)
     found = {}
     for same_name in (True, False):
-        for place in added:
-            candidates = free.get(place.file.chunks, [])
-            old = next((one for one in candidates if not same_name or _base(one) == _base(place)), None)
-            if _at(place) not in found and old is not None:
-                found[_at(place)] = old
-                candidates.remove(old)
+        for located in added:
+            same_content = free.get(located.file.chunks, [])
+            old = next((file for file in same_content if not same_name or _base(file) == _base(located)), None)
+            if _key(located) not in found and old is not None:
+                found[_key(located)] = old
+                same_content.remove(old)
     return found
 
 
-_At: TypeAlias = tuple[str, str, int]
+_FileKey: TypeAlias = tuple[str, str, int]
 
 
-def _at(place: Place) -> _At:
-    # A repo may come at two commits with a file of the same path in both.
-    return place.repo, place.file.path, id(place.file)
+def _key(located: LocatedFile) -> _FileKey:
+    # The path alone is not enough: a version may hold a repo at two commits, with a file of that path in both.
+    return located.repo, located.file.path, id(located.file)
 
 
-def _base(place: Place) -> str:
-    return place.file.path.rpartition("/")[2]
+def _base(located: LocatedFile) -> str:
+    return located.file.path.rpartition("/")[2]
 
 
-def _arrived(place: Place, origin: Place | None) -> FilePair:
-    return FilePair("renamed" if origin else "added", origin, place)
+def _arrived(located: LocatedFile, origin: LocatedFile | None) -> FilePair:
+    return FilePair("renamed" if origin else "added", origin, located)

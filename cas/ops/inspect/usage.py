@@ -1,4 +1,14 @@
-"""What versions take up in a store, what they share, and what nothing needs."""
+"""Counts what versions take up in a store, what they share, and how many bytes are unreferenced.
+
+The order of `usage`:
+
+1. list all versions, and what refs name them;
+2. list all chunks with their sizes. This comes after the versions were listed: a publish writes chunks before its
+   manifest, so every chunk that a listed version names was there before;
+3. read the manifests, four at a time, and record for each chunk who needs it: no version, one version, or several;
+4. tell each version how much only it needs (which `cas gc` would free without it), and how much it shares;
+5. sum up the whole store, and show the versions of the model that was asked for.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +25,28 @@ from cas.refs.names import Names, named_versions
 from cas.store.lookup import list_chunks
 from cas.store.store import Store, open_store
 
-# Manifests are held while they are counted: 16 MiB of JSON at most, and several times that as objects.
+# How many manifests are in memory at a time. Each is at most 16 MiB of JSON, and several times that as objects.
 _MANIFESTS = 4
 
+# Who needs a chunk, when that is not the number of one version.
 _NOBODY, _SEVERAL = -1, -2
 
 
 @dataclass(slots=True)
 class VersionUsage:
-    """What one version takes up, in bytes.
+    """What one version takes up.
 
-    plain: of its files. stored: of its chunks in the store. shared: of those that other versions have, too. freed: of
-    those that only it has. missing: chunks that the store does not hold. created: says so when it cannot be read.
+    Attributes:
+        model: the version's model.
+        digest: the version, 64 hex.
+        names: the tags and pins that name the version now.
+        created: when the version was made, or `unreadable: …`.
+        readable: whether its manifest could be read.
+        plain: plain bytes of its files.
+        stored: bytes of its chunks in the store.
+        shared: bytes in the store of those of its chunks that other versions need, too.
+        freed: bytes in the store of the chunks that only this version needs.
+        missing: how many of its chunks the store does not hold.
     """
 
     model: str
@@ -43,12 +63,19 @@ class VersionUsage:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a store holds, in bytes.
+    """What a store holds.
 
-    versions: those asked for; by model, newest first. count: all versions that can be read. plain: of all files of
-    these. distinct: of their distinct chunks. stored: of these in the store. chunks: how many. missing: chunks that
-    versions need and the store does not hold. unneeded_chunks, unneeded: those that no version needs, and their bytes.
-    unreadable: versions that cannot be read; what they need counts as unneeded.
+    Attributes:
+        versions: the versions that were asked for, ordered by model, the newest first.
+        count: how many versions can be read.
+        plain: plain bytes of all files of these versions.
+        distinct: plain bytes of their distinct chunks.
+        stored: bytes of these chunks in the store.
+        chunks: how many these chunks are.
+        missing: how many chunks versions need that the store does not hold.
+        unneeded_chunks: how many chunks of the store no version needs.
+        unneeded: their bytes in the store.
+        unreadable: how many versions cannot be read; chunks that only they need count as unneeded.
     """
 
     versions: tuple[VersionUsage, ...]
@@ -64,7 +91,7 @@ class Usage:
 
     @property
     def ratio(self) -> float | None:
-        """Plain bytes of all versions for each that their chunks take in the store; None for an empty one."""
+        """Plain bytes of all versions for each byte that their chunks take in the store; None for an empty store."""
         return self.plain / self.stored if self.stored else None
 
 
@@ -75,86 +102,108 @@ def usage(
     limits: config.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Usage:
-    """Counts the whole store, and shows every version of `model`, or all.
+    """Count the whole store, and return the figures of the versions of one model, or of all.
 
-    A publish under way has chunks in the store before it has a version: they count as unneeded. Raises NotFoundError
-    for an unknown model, Unsupported over plain https.
+    A publish that is under way has chunks in the store before it has a version: these chunks count as unneeded.
+
+    Args:
+        store: an open store, its URL, or None for the default.
+        model: the model; None for all.
+        limits: how many requests are made at a time.
+        on_event: is told of phases.
+
+    Raises:
+        NotFoundError: the store has no such model.
+        Unsupported: the store is read over plain https, which cannot list.
     """
-    held = open_store(store)
+    store = open_store(store)
     limits = limits or config.Limits()
-    held.check_format()
+    store.check_format()
     if model is not None:
         check_name(model, "model")
-    names = named_versions(held)
-    models = held.models()
+    names = named_versions(store)
+    models = store.models()
     if model is not None and model not in models:
-        raise NotFoundError(f"model {model} is not in {held.url}; its models are: {', '.join(models[:8]) or 'none'}")
+        raise NotFoundError(f"model {model} is not in {store.url}; its models are: {', '.join(models[:8]) or 'none'}")
     found = [
-        VersionUsage(owner, digest, names.of(owner, digest)) for owner in models for digest in held.versions(owner)
+        VersionUsage(owner, digest, names.of(owner, digest)) for owner in models for digest in store.versions(owner)
     ]
     on_event(events.Phase("count"))
-    # After the versions were listed: whatever they name was there before them.
-    count = _Count()
-    list_chunks(held, count.hold, limits)
+    count = _ChunkCount()
+    list_chunks(store, count.add_chunk, limits)
     gone: set[int] = set()
 
     def read(number: int) -> None:
         version = found[number]
         try:
-            manifest = held.get_manifest(version.model, version.digest)
+            manifest = store.get_manifest(version.model, version.digest)
         except NotFoundError:
-            gone.add(number)  # collected meanwhile
+            gone.add(number)  # a collector swept it meanwhile
         except (IntegrityError, FormatError) as error:
             version.readable, version.created = False, f"unreadable: {type(error).__name__}"
         else:
-            count.add(number, version, manifest)
+            count.add_version(number, version, manifest)
 
     for_each(read, range(len(found)), threads=min(limits.requests, _MANIFESTS))
     count.settle(found)
-    kept = [version for number, version in enumerate(found) if number not in gone]
-    shown = [version for version in kept if model in (None, version.model)]
+    remaining = [version for number, version in enumerate(found) if number not in gone]
+    shown = [version for version in remaining if model in (None, version.model)]
     shown.sort(key=lambda version: (version.created, version.digest), reverse=True)
-    return count.total(kept, sorted(shown, key=lambda version: version.model))
+    return count.total(remaining, sorted(shown, key=lambda version: version.model))
 
 
-class _Count:
-    """Every chunk of the store and who needs it: 32 bytes of name, 16 of figures, and what a dict takes."""
+class _ChunkCount:
+    """Every chunk of the store, and who needs it.
+
+    A chunk takes 32 bytes for its name, 16 for its figures, and what an entry of a dict takes.
+    """
 
     def __init__(self) -> None:
-        self._places: dict[bytes, int] = {}
+        self._indexes: dict[bytes, int] = {}
         self._sizes, self._owners = array("q"), array("q")
         self._missing: set[bytes] = set()
         self._distinct = 0
         self._counting = threading.Lock()
 
-    def hold(self, digest: str, entry: Entry) -> None:
-        """Count a chunk (64 hex) that the store holds; all are counted before the first version is added."""
-        self._places[bytes.fromhex(digest)] = len(self._sizes)
+    def add_chunk(self, digest: str, entry: Entry) -> None:
+        """Record a chunk that the store holds. All chunks must be recorded before the first version is added.
+
+        Args:
+            digest: the chunk, 64 hex.
+            entry: its frame in the bucket.
+        """
+        self._indexes[bytes.fromhex(digest)] = len(self._sizes)
         self._sizes.append(entry.size)
         self._owners.append(_NOBODY)
 
-    def add(self, number: int, version: VersionUsage, manifest: Manifest) -> None:
-        """Counts a version's chunks."""
+    def add_version(self, number: int, version: VersionUsage, manifest: Manifest) -> None:
+        """Count the chunks that a version needs.
+
+        Args:
+            number: which version it is among all.
+            version: its figures, which this method fills in.
+            manifest: its manifest.
+        """
         version.created, version.plain = manifest.created, manifest.plain_size
         with self._counting:
             for digest, size in manifest.chunks().items():
                 name = bytes.fromhex(digest)
-                place = self._places.get(name)
-                if place is None:
+                index = self._indexes.get(name)
+                if index is None:
                     version.missing += 1
                     if name not in self._missing:
                         self._missing.add(name)
                         self._distinct += size
                     continue
-                version.stored += self._sizes[place]
-                if self._owners[place] == _NOBODY:
-                    self._owners[place] = number
+                version.stored += self._sizes[index]
+                if self._owners[index] == _NOBODY:
+                    self._owners[index] = number
                     self._distinct += size
                 else:
-                    self._owners[place] = _SEVERAL
+                    self._owners[index] = _SEVERAL
 
     def settle(self, versions: list[VersionUsage]) -> None:
-        """Tells each version what only it has."""
+        """Fill in how much only each version needs, and how much it shares."""
         for owner, size in zip(self._owners, self._sizes, strict=True):
             if owner >= 0:
                 versions[owner].freed += size
@@ -162,7 +211,7 @@ class _Count:
             version.shared = version.stored - version.freed
 
     def total(self, versions: list[VersionUsage], shown: list[VersionUsage]) -> Usage:
-        """The whole store."""
+        """Return the figures of the whole store. versions: all versions; shown: those that were asked for."""
         unneeded = [size for owner, size in zip(self._owners, self._sizes, strict=True) if owner == _NOBODY]
         readable = [version for version in versions if version.readable]
         return Usage(

@@ -1,4 +1,14 @@
-"""What is in a store: its models, their versions, and which version came from which."""
+"""Lists what is in a store: its models, their versions, and which version came from which.
+
+The order of `versions`:
+
+1. read what all tags and pins name now: a version that `cas ls` shows is named, or is of the model that is asked for;
+2. list the manifests of the model, or of every model when all versions are wanted;
+3. read each manifest once, several at a time; one that cannot be read is listed as unreadable and stops nothing;
+4. sort by model, newest version first.
+
+`lineage` then makes a tree from that list alone. It reads nothing more, so the tree and the list never disagree.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +27,36 @@ from cas.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """What a variant was derived from (64 hex), and by which transform."""
+class VariantOrigin:
+    """Where a variant comes from.
+
+    Attributes:
+        transform: what was done to the original, such as `cast:float16`.
+        original: the version that the variant was derived from, 64 hex.
+    """
 
     transform: str
     original: str
 
     def shown(self, digits: int) -> str:
-        """As people read it: `float16 of 1f3a9c04…`."""
+        """The origin as people read it: `float16 of 1f3a9c04…`. digits: how many of the digest are shown."""
         return f"{self.transform.removeprefix('cast:')} of {self.original[:digits]}…"
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """One version of a model.
+class ListedVersion:
+    """One line of `cas ls`: a version of a model, or a ref whose last entry cannot be read.
 
-    digest: 64 hex, empty when a ref's entry cannot be read. created: says so where something cannot be read. size:
-    plain bytes. files: how many. pins: the deployments whose pins name it. parent: what its tag named before, 64 hex.
+    Attributes:
+        model: the version's model.
+        digest: the version, 64 hex; empty when the ref's entry cannot be read.
+        tags: tags that name the version now.
+        created: when the version was made, or `unreadable: …` for what cannot be read.
+        size: plain bytes of all files.
+        files: how many files the version has.
+        pins: deployments whose pins name the version now.
+        parent: the version that the tag named before, 64 hex; None for none.
+        variant: where the version comes from if it is a variant.
     """
 
     model: str
@@ -44,20 +67,20 @@ class Version:
     files: int
     pins: tuple[str, ...] = ()
     parent: str | None = None
-    variant: Origin | None = None
+    variant: VariantOrigin | None = None
 
     @property
     def readable(self) -> bool:
-        """Whether its manifest could be read."""
+        """Whether the manifest, or the ref's entry, could be read."""
         return not self.created.startswith(_UNREADABLE)
 
     @property
     def names(self) -> Names:
-        """The tags and pins that name it."""
+        """The tags and pins that name the version now."""
         return Names(self.tags, self.pins)
 
     def document(self) -> dict[str, object]:
-        """As `cas ls --json` shows it."""
+        """Return the version as `cas ls --json` shows it."""
         variant = self.variant
         return {
             **asdict(self),
@@ -68,14 +91,19 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A version in its model's tree. depth: 0 for a root. parent: the version (64 hex) that it stands below.
+class TreeLine:
+    """One line of `cas tree`: a version in the tree of its model.
 
-    A version's children stand behind it. One of them goes on at the same depth: the newest one that is no variant, or
-    the newest one of a variant. The others are branches, one deeper, and stand before it.
+    A version's children follow it. One child, the successor, has the depth of its parent: the newest child that is no
+    variant or, below a variant, the newest child. The others are branches: they are one level deeper and come first.
+
+    Attributes:
+        version: the version.
+        depth: how deep the line is indented; 0 for a root.
+        parent: the version (64 hex) that this one stands below; None for a root.
     """
 
-    version: Version
+    version: ListedVersion
     depth: int
     parent: str | None
 
@@ -85,11 +113,19 @@ _UNREADABLE = "unreadable"
 
 def versions(
     store: Store, model: str | None = None, limits: Limits | None = None, *, every: bool = False
-) -> list[Version]:
-    """Every version of all models that a tag or pin names, or every version of one; by model, newest first.
+) -> list[ListedVersion]:
+    """Return versions in a store, ordered by model, the newest first.
 
-    every: all versions of all models. A version whose manifest cannot be read is listed with `created` saying so.
-    Raises NotFoundError for an unknown model.
+    A version whose manifest cannot be read is listed, too; its `created` says so.
+
+    Args:
+        store: the store.
+        model: return all versions of this model; None returns those versions of all models that a tag or pin names.
+        limits: how many requests are made at a time.
+        every: return all versions of all models.
+
+    Raises:
+        NotFoundError: the store has no such model.
     """
     store.check_format()
     if model is not None:
@@ -109,7 +145,7 @@ def versions(
         try:
             manifest = store.get_manifest(owner, digest)
         except (IntegrityError, FormatError, NotFoundError) as error:
-            found.append(Version(owner, digest, tags, f"{_UNREADABLE}: {type(error).__name__}", 0, 0, pins))
+            found.append(ListedVersion(owner, digest, tags, f"{_UNREADABLE}: {type(error).__name__}", 0, 0, pins))
             return
         found.append(_version(digest, manifest, Names(tags, pins)))
 
@@ -118,44 +154,48 @@ def versions(
     return sorted(newest_first, key=lambda version: version.model)
 
 
-def lineage(listed: Sequence[Version]) -> list[Line]:
-    """The versions of one model as a tree, parents before their children, the newest last.
+def lineage(listed: Sequence[ListedVersion]) -> list[TreeLine]:
+    """Return the versions of one model as a tree: parents before their children, the newest version last.
 
-    A version whose parent is not listed stands below the original that it was derived from, or is a root.
+    A version whose parent is not listed stands below the original that it was derived from. Without one, it is a root.
     """
     oldest_first = sorted(listed, key=lambda version: (version.readable, version.created, version.digest))
     known = {version.digest for version in oldest_first if version.digest}
-    children: dict[str | None, list[Version]] = {}
+    children: dict[str | None, list[ListedVersion]] = {}
     for version in oldest_first:
         above = [version.parent, version.variant.original if version.variant else None]
         parent = next((digest for digest in above if digest in known and digest != version.digest), None)
         children.setdefault(parent, []).append(version)
-    lines: list[Line] = []
-    waiting: list[Line] = [Line(root, 0, None) for root in reversed(children.get(None, []))]
-    # Not by recursion: a tag that moves every day makes a line of hundreds.
+    lines: list[TreeLine] = []
+    waiting: list[TreeLine] = [TreeLine(root, 0, None) for root in reversed(children.get(None, []))]
+    # A loop and no recursion: a tag that moves every day makes a chain of hundreds of versions.
     while waiting:
         line = waiting.pop()
         lines.append(line)
         below = children.get(line.version.digest, []) if line.version.digest else []
         if not below:
             continue
-        heir = _heir(line.version, below)
+        successor = _successor(line.version, below)
         waiting += [
-            *([Line(heir, line.depth, line.version.digest)] if heir else []),
-            *(Line(child, line.depth + 1, line.version.digest) for child in reversed(below) if child is not heir),
+            *([TreeLine(successor, line.depth, line.version.digest)] if successor else []),
+            *(
+                TreeLine(child, line.depth + 1, line.version.digest)
+                for child in reversed(below)
+                if child is not successor
+            ),
         ]
     return lines
 
 
-def _heir(parent: Version, children: Sequence[Version]) -> Version | None:
-    """The child that goes on where its parent stands."""
+def _successor(parent: ListedVersion, children: Sequence[ListedVersion]) -> ListedVersion | None:
+    """The child that continues at the depth of its parent, if any does."""
     alike = [child for child in children if parent.variant or not child.variant]
     return alike[-1] if alike else None
 
 
-def _version(digest: str, manifest: Manifest, names: Names) -> Version:
+def _version(digest: str, manifest: Manifest, names: Names) -> ListedVersion:
     derived = manifest.derived
-    return Version(
+    return ListedVersion(
         manifest.model,
         digest,
         names.tags,
@@ -164,10 +204,10 @@ def _version(digest: str, manifest: Manifest, names: Names) -> Version:
         sum(1 for _ in manifest.all_files()),
         names.pins,
         parse(manifest.parent) if manifest.parent else None,
-        Origin(derived.transform, parse(derived.parent)) if derived else None,
+        VariantOrigin(derived.transform, parse(derived.parent)) if derived else None,
     )
 
 
-def _unreadable_ref(ref: Ref) -> Version:
+def _unreadable_ref(ref: Ref) -> ListedVersion:
     tags, pins = ((ref.second,), ()) if ref.kind == "tags" else ((), (ref.first,))
-    return Version(ref.model, "", tags, f"{_UNREADABLE}: its last entry is malformed", 0, 0, pins)
+    return ListedVersion(ref.model, "", tags, f"{_UNREADABLE}: its last entry is malformed", 0, 0, pins)

@@ -94,11 +94,11 @@ def test_the_tree_fits_the_terminal(directory_store: Store, columns: int) -> Non
 
 
 def test_a_line_of_two_thousand_versions_is_drawn_flat() -> None:
-    from cas.ops.inspect.versions import Version, lineage
+    from cas.ops.inspect.versions import ListedVersion, lineage
 
     digests = [f"{number:064x}" for number in range(2001)]
     listed = [
-        Version("m", digest, (), f"{number:06}", 1, 1, parent=digests[number - 1] if number else None)
+        ListedVersion("m", digest, (), f"{number:06}", 1, 1, parent=digests[number - 1] if number else None)
         for number, digest in enumerate(digests)
     ]
     lines = lineage(listed)
