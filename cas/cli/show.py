@@ -14,7 +14,7 @@ from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
     from cas.formats.manifest import Manifest
-    from cas.ops.derive.variant import Record
+    from cas.ops.derive.variant import VariantRecord
     from cas.refs.names import Names
     from cas.store.store import Store
 
@@ -83,15 +83,15 @@ def _names(store: Store, model: str, digest: str) -> Names | None:
         return None
 
 
-def _record(found: Manifest) -> Record | None:
+def _record(found: Manifest) -> VariantRecord | None:
     if found.derived is None:
         return None
-    from cas.ops.derive.variant import record
+    from cas.ops.derive.variant import variant_record
 
-    return record(found)
+    return variant_record(found)
 
 
-def _proof(variant: Record, reference: str) -> str:
+def _proof(variant: VariantRecord, reference: str) -> str:
     if not variant.proof:
         return "none is recorded"
     overflowed = f", {variant.overflowed} elements became infinite" if variant.overflowed else ""

@@ -1,8 +1,8 @@
-"""Casts floats to two bytes, rounding to nearest, ties to even: as torch's `.to(dtype)` does on a CPU.
+"""Casts floats to two-byte floats as torch's `.to(dtype)` does on a CPU: rounds to nearest, ties to even.
 
-float64 goes through float32, values too large become infinite, and small ones subnormal, as in c10
-(github.com/pytorch/pytorch, torch/headeronly/util/Half.h and BFloat16.h). Which NaN a NaN becomes differs in torch
-from processor to processor and from a tensor's middle to its end; here it is always what c10's portable code gives.
+float64 is cast through float32. Values that are too large become infinite, and small values become subnormal, as in c10
+(github.com/pytorch/pytorch, torch/headeronly/util/Half.h and BFloat16.h). In torch, the bits of a NaN's result differ
+between processors, and between the middle of a tensor and its end. Here they are always what c10's portable code gives.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy.typing as npt
 from cas.formats.digest import Buffer
 
 FLOATS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-"""The types that are cast, as safetensors names them, and bytes per element."""
+"""The types that are cast, as safetensors names them, with their bytes per element."""
 
 TARGETS = {"float16": "F16", "bfloat16": "BF16"}
-"""What they can be cast to, as people name it and as safetensors does."""
+"""The types that they can be cast to: the name that people use, and the name in safetensors."""
 
-# Elements at a time, so that what lies between stays in a core's second-level cache.
+# How many elements are cast at a time: intermediate results then stay in a core's second-level cache.
 BLOCK = 64 * 1024
 
 Bits = npt.NDArray[np.uint16]
@@ -32,10 +32,16 @@ _NAN_BF16 = np.uint16(0x7FC0)
 
 
 def cast(source: Buffer, dtype: str, target: str, out: Buffer) -> None:
-    """Casts the elements of `source`, of type `dtype`, to `target` (F16 or BF16) and writes them to `out`.
+    """Cast elements and write them to `out`.
 
-    source: whole elements, little-endian, at any alignment. out: writable, two bytes an element.
-    Raises ValueError when the sizes do not agree.
+    Args:
+        source: whole elements, little-endian, at any alignment.
+        dtype: their type, a key of `FLOATS`.
+        target: F16 or BF16.
+        out: writable memory of two bytes per element.
+
+    Raises:
+        ValueError: the sizes of `source` and `out` do not agree.
     """
     count, rest = divmod(len(source), FLOATS[dtype])
     if rest or len(out) != 2 * count:
@@ -46,14 +52,19 @@ def cast(source: Buffer, dtype: str, target: str, out: Buffer) -> None:
     elements = np.frombuffer(source, _numpy_type(dtype))
     bits = np.frombuffer(out, "<u2")
     narrow = _to_float16 if target == "F16" else _to_bfloat16
-    # A conversion that overflows or meets a NaN is nothing to warn of: that is what casting does.
+    # No warnings from numpy: overflows and NaNs are part of casting.
     with np.errstate(all="ignore"):
         for start in range(0, count, BLOCK):
             bits[start : start + BLOCK] = narrow(_to_float32(elements[start : start + BLOCK], dtype))
 
 
 def canonical_nan(target: str, negative: npt.NDArray[np.bool_]) -> Bits:
-    """The NaN of `target` that stands for each NaN. negative: their signs, which only float16 keeps."""
+    """Return the bits of the NaN that each NaN becomes.
+
+    Args:
+        target: F16 or BF16.
+        negative: whether each NaN is negative; only float16 keeps the sign.
+    """
     if target == "F16":
         return np.where(negative, _NAN16 | _SIGN, _NAN16)
     return np.full(negative.shape, _NAN_BF16)

@@ -16,23 +16,29 @@ from cas.formats.manifest import ChunkRef
 from cas.ops.derive import proof
 from cas.ops.derive.cast import cast
 from cas.ops.derive.plan import CastFile, Unit, units
-from cas.ops.derive.proof import Ledger, Turns
+from cas.ops.derive.proof import Ledger, OrderedGate
 from cas.parallel import Pool, ReusableBuffer, for_each
 from cas.store.lookup import stored_chunks
 from cas.store.store import Store
 
 Fill = Callable[[Unit, memoryview, memoryview, ReusableBuffer], None]
+"""Puts the variant's bytes of a unit into the second buffer. The first holds the original's; the last is for frames."""
+
 Keep = Callable[[Unit, memoryview], Callable[[], int]]
+"""Takes a unit's proven bytes, and makes of them what outlives their buffer.
+
+Returns a call that sends it to the store, and that returns how many bytes crossed the wire.
+"""
 
 # What a unit of a float32 model needs while it is worked on: both sides (24), a frame (8), and a codec's buffers (40).
-_BENCH = 72 * MIB
+_UNIT_MEMORY = 72 * MIB
 
-# Units beyond those on a bench whose frames may be on their way to the store.
+# How many more units, beyond those that have buffers, may be sending their frames to the store.
 _SENDING = 2
 
 
-class _Bench:
-    """Memory for both sides of a unit, and for a frame."""
+class _UnitBuffers:
+    """Memory for the original's bytes and the variant's bytes of a unit, and for a frame."""
 
     def __init__(self) -> None:
         self._source, self._target, self.frame = ReusableBuffer(), ReusableBuffer(), ReusableBuffer()
@@ -43,55 +49,73 @@ class _Bench:
 
 class _Job(NamedTuple):
     unit: Unit
-    bench: _Bench
+    buffers: _UnitBuffers
 
 
-def walk(files: Sequence[CastFile], fill: Fill, keep: Keep, limits: Limits, listen: events.Listener) -> list[Ledger]:
-    """Goes through all units of `files` and returns what became of each file.
+def process_units(
+    files: Sequence[CastFile], fill: Fill, keep: Keep, limits: Limits, listen: events.Listener
+) -> list[Ledger]:
+    """Work through all units of some files: read, fill, compare, record, keep.
 
-    fill: puts the variant's bytes into the second buffer, given the original's in the first, and room for frames.
-    keep: given proven bytes, makes of them what outlives the buffers, and returns what is to be done with that; this
-    returns how many bytes crossed the wire. Raises IntegrityError when a unit is not its original, cast.
+    Args:
+        files: the files that change.
+        fill: puts the variant's bytes into a buffer.
+        keep: takes the bytes once they are proven.
+        limits: how much memory, how many threads and how many requests to use.
+        listen: is told of each unit that is done.
+
+    Returns:
+        The record of each file, in the order of `files`.
+
+    Raises:
+        IntegrityError: a unit is not its original, cast.
     """
     ledgers = {file: Ledger(file) for file in files}
-    turns = Turns()
-    at_once = max(1, min(limits.uploads, limits.workers, limits.budget // _BENCH))
-    benches: queue.LifoQueue[_Bench] = queue.LifoQueue()
+    gate = OrderedGate()
+    at_once = max(1, min(limits.uploads, limits.workers, limits.budget // _UNIT_MEMORY))
+    free_buffers: queue.LifoQueue[_UnitBuffers] = queue.LifoQueue()
     for _ in range(at_once):
-        benches.put(_Bench())
+        free_buffers.put(_UnitBuffers())
 
-    def prove(unit: Unit, bench: _Bench) -> Callable[[], int] | None:
-        source, target = bench.sides(unit)
+    def prove(unit: Unit, buffers: _UnitBuffers) -> Callable[[], int] | None:
+        source, target = buffers.sides(unit)
         try:
-            unit.file.original.read(unit.wanted, source, bench.frame)
-            fill(unit, source, target, bench.frame)
+            unit.file.original.read(unit.wanted, source, buffers.frame)
+            fill(unit, source, target, buffers.frame)
             verdict = proof.judge(unit, source, target)
-            if not turns.wait(unit.number):
-                return None  # a unit before it failed, which ends the whole
+            if not gate.wait(unit.number):
+                return None  # an earlier unit failed, which ends the whole cast
             ledgers[unit.file].add(unit, source, target, verdict)
-            turns.end()
+            gate.passed()
         except BaseException:
-            turns.give_up()
+            gate.abort()
             raise
         return keep(unit, target)
 
     def work(job: _Job) -> None:
         try:
-            rest = prove(*job)
+            send = prove(*job)
         finally:
-            benches.put(job.bench)
-        if rest is not None:
-            wire = rest()
+            free_buffers.put(job.buffers)
+        if send is not None:
+            wire = send()
             listen(events.Moved(sum(piece.source_size for piece in job.unit.pieces), wire))
 
-    # Memory is given out in the order of the units: one waits for those before it, and never they for it.
-    jobs = (_Job(unit, benches.get()) for unit in units(list(files)))
+    # Deadlock rule: buffers are acquired in the order of the units. The gate makes a unit wait for its predecessors, so
+    # every predecessor must already own buffers.
+    jobs = (_Job(unit, free_buffers.get()) for unit in units(list(files)))
     for_each(work, jobs, threads=at_once + _SENDING)
     return list(ledgers.values())
 
 
 class Caster:
-    """Makes a variant's files in the store, and counts what was sent for them."""
+    """Makes a variant's files in the store, and counts what was sent.
+
+    Attributes:
+        uploaded: plain bytes sent.
+        wire: bytes of their frames.
+        uploaded_chunks: how many chunks were sent.
+    """
 
     def __init__(
         self,
@@ -101,31 +125,34 @@ class Caster:
         listen: events.Listener,
         is_condemned: Callable[[str], bool],
     ) -> None:
-        """is_condemned: tells chunks (64 hex) that count as absent, as a collector has condemned them."""
-        self._store, self._codecs, self._limits, self._listen, self._is_condemned = (
-            store,
-            codecs,
-            limits,
-            listen,
-            is_condemned,
-        )
+        """Make a caster.
+
+        Args:
+            store: where the original is, and where the variant goes.
+            codecs: encode and decode frames.
+            limits: how much memory, how many threads and how many requests to use.
+            listen: is told of each unit that is done.
+            is_condemned: whether a collector has condemned a chunk (64 hex), which then counts as absent.
+        """
+        self._store, self._codecs, self._limits, self._listen = store, codecs, limits, listen
+        self._is_condemned = is_condemned
         self.uploaded = self.wire = self.uploaded_chunks = 0
         self._counting = threading.Lock()
-        self._there: set[str] = set()
+        self._stored: set[str] = set()
         self._made: dict[int, tuple[CastFile, tuple[ChunkRef, ...]]] = {}
 
     def run(self, files: Sequence[CastFile]) -> list[tuple[Ledger, tuple[ChunkRef, ...]]]:
-        """Casts `files`, stores what the store lacks, and returns each with its chunks."""
-        self._there.clear()
+        """Cast files, store the chunks that the store lacks, and return the record of each file with its new chunks."""
+        self._stored.clear()
         self._made.clear()
-        ledgers = walk(files, self._fill, self._keep, self._limits, self._listen)
+        ledgers = process_units(files, self._fill, self._keep, self._limits, self._listen)
         chunks: dict[CastFile, list[ChunkRef]] = {file: [] for file in files}
         for _, (file, made) in sorted(self._made.items(), key=lambda item: item[0]):
             chunks[file] += made
         return [(ledger, tuple(chunks[ledger.file])) for ledger in ledgers]
 
     @staticmethod
-    def _fill(unit: Unit, source: memoryview, target: memoryview, room: ReusableBuffer) -> None:
+    def _fill(unit: Unit, source: memoryview, target: memoryview, frames: ReusableBuffer) -> None:
         target[: unit.head] = unit.file.head[unit.start : unit.start + unit.head]
         for piece in unit.pieces:
             old, new = unit.file.header.tensors[piece.tensor], unit.file.tensors[piece.tensor]
@@ -137,19 +164,19 @@ class Caster:
                 cast(before, old.dtype, new.dtype, after)
 
     def _keep(self, unit: Unit, target: memoryview) -> Callable[[], int]:
-        pieces = []
+        chunks = []
         for span in unit.spans:
             plain = target[span.offset - unit.start :][: span.size]
-            pieces.append((hex_of(plain), plain, span.width))
-        self._made[unit.number] = unit.file, tuple(ChunkRef(digest, len(plain)) for digest, plain, _ in pieces)
-        unknown = {digest: len(plain) for digest, plain, _ in pieces if digest not in self._there}
+            chunks.append((hex_of(plain), plain, span.width))
+        self._made[unit.number] = unit.file, tuple(ChunkRef(digest, len(plain)) for digest, plain, _ in chunks)
+        unknown = {digest: len(plain) for digest, plain, _ in chunks if digest not in self._stored}
         if unknown:
             present = stored_chunks(self._store, unknown, self._limits)
-            self._there.update(digest for digest in present if not self._is_condemned(digest))
+            self._stored.update(digest for digest in present if not self._is_condemned(digest))
         frames = []
-        for digest, plain, width in pieces:
-            if digest not in self._there:
-                self._there.add(digest)
+        for digest, plain, width in chunks:
+            if digest not in self._stored:
+                self._stored.add(digest)
                 with self._codecs.acquire() as codec:
                     frame = self._store.make_frame(digest, plain, width, codec)
                 frames.append((digest, len(plain), frame))

@@ -1,4 +1,4 @@
-"""Proves an existing variant again, from nothing but what is in the store."""
+"""Proves a variant that exists once more, from the store alone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cas.formats.digest import parse
 from cas.formats.frame import Codec
 from cas.formats.manifest import Manifest
 from cas.ops.derive import plan, proof, variant
-from cas.ops.derive.cast_units import walk
+from cas.ops.derive.cast_units import process_units
 from cas.ops.derive.plan import CastFile, Unit
-from cas.ops.derive.variant import Chunks, Made
+from cas.ops.derive.variant import Chunks, NewContent
 from cas.parallel import Pool, ReusableBuffer
 from cas.store.store import Store, open_store
 from cas.store.stored_file import ByteRange, StoredFile
@@ -21,7 +21,17 @@ from cas.store.stored_file import ByteRange, StoredFile
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What was proven of a variant. tensors: how many were compared, element by element. total: plain bytes read."""
+    """What was proven about a variant.
+
+    Attributes:
+        reference: names the variant for ever.
+        original: names the version that it was derived from.
+        transform: the recorded name of the cast.
+        tensors: how many cast tensors were compared, element by element.
+        proof: the digest of the proof's listing.
+        total: plain bytes that were read.
+        seconds: wall time.
+    """
 
     reference: str
     original: str
@@ -39,37 +49,48 @@ def check(
     limits: config.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Proven:
-    """Reads a cast variant and its original from the store and compares them as `derive` did.
+    """Read a cast variant and its original from the store, and compare them as `derive` did.
 
-    Raises IntegrityError when anything differs: an element, a header, a carried file, a commit, the listing's digest.
-    InputError for a version that is no cast variant; NotFoundError when the original is no longer in the store.
+    Args:
+        reference: names the variant.
+        store: an open store, its URL, or None for the default.
+        limits: how much memory and how many requests to use.
+        on_event: is told of phases and of bytes that were compared.
+
+    Raises:
+        IntegrityError: something differs: an element, a header, another file, a commit, or the listing's digest.
+        InputError: the version is no cast variant.
+        NotFoundError: the store does not hold the variant, or no longer its original.
     """
     begun = time.monotonic()
-    held = open_store(store)
-    resolved = refs.resolve(held, reference)
+    store = open_store(store)
+    resolved = refs.resolve(store, reference)
     new, derived = resolved.manifest, resolved.manifest.derived
     target = variant.target_of(derived, reference)
     assert derived is not None, "it has a target"
-    original = held.get_manifest(new.model, parse(derived.parent))
+    original = store.get_manifest(new.model, parse(derived.parent))
     limits = limits or config.Limits()
     codecs = Pool(Codec, limits.workers)
-    now_chunks = _counterparts(original, new)
+    new_chunks = _counterparts(original, new)
     stored: dict[CastFile, tuple[Chunks, StoredFile]] = {}
     on_event(events.Phase("plan"))
-    for file, chunks in plan.plan_files(held, original, target, codecs).items():
-        now = StoredFile(held, now_chunks[chunks], codecs)
-        if now.size != file.size:
-            raise IntegrityError(f"{file.name} has {now.size} bytes in the variant, where its cast has {file.size}")
-        stored[file] = chunks, now
+    for file, chunks in plan.plan_files(store, original, target, codecs).items():
+        variant_file = StoredFile(store, new_chunks[chunks], codecs)
+        if variant_file.size != file.size:
+            raise IntegrityError(
+                f"{file.name} has {variant_file.size} bytes in the variant, where its cast has {file.size}"
+            )
+        stored[file] = chunks, variant_file
 
-    def fill(unit: Unit, source: memoryview, target: memoryview, room: ReusableBuffer) -> None:
-        stored[unit.file][1].read([ByteRange(unit.start, unit.size, 0)], target, room)
+    def fill(unit: Unit, source: memoryview, target: memoryview, frames: ReusableBuffer) -> None:
+        stored[unit.file][1].read([ByteRange(unit.start, unit.size, 0)], target, frames)
 
     total = sum(file.original.size + file.size for file in stored)
     on_event(events.Phase("prove", sum(file.original.size for file in stored)))
-    ledgers = walk(list(stored), fill, lambda unit, target: lambda: 0, limits, on_event)
+    # Nothing is stored: the bytes came from the store.
+    ledgers = process_units(list(stored), fill, lambda unit, target: lambda: 0, limits, on_event)
     made = {
-        chunks: Made(file.size, ledger.blob, now_chunks[chunks])
+        chunks: NewContent(file.size, ledger.blob, new_chunks[chunks])
         for ledger in ledgers
         for file, (chunks, _) in [(ledger.file, stored[ledger.file])]
     }
@@ -91,7 +112,11 @@ def check(
 
 
 def _counterparts(original: Manifest, new: Manifest) -> dict[Chunks, Chunks]:
-    """The variant's chunks of each safetensors file of the original; raises IntegrityError when files differ."""
+    """Return the variant's chunks of each safetensors file, by the original's chunks.
+
+    Raises:
+        IntegrityError: the variant does not have the files of the original.
+    """
     before, after = plan.named_files(original), plan.named_files(new)
     if [name for name, _ in before] != [name for name, _ in after]:
         raise IntegrityError(f"the variant's files are not those of its original, {original.model}")

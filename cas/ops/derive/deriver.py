@@ -1,10 +1,21 @@
-"""Derive: from a version in a store to a variant of it in the same store, proven tensor by tensor."""
+"""Derives a variant of a version in a store, in the same store, and proves it tensor by tensor.
+
+The order of `derive`:
+
+1. resolve the original, and refuse a cast variant: rounding twice is not rounding once;
+2. look for the same variant among those that the model's tags name: a second run casts nothing;
+3. plan: read the headers of the safetensors files, and lay out the new files;
+4. take a lease, and check that the chunks of unchanged files are stored. From here on the variant depends on them;
+5. cast: unit by unit read, cast, compare with the original, store. Nothing is stored that is not proven;
+6. look up all chunks of the variant, and cast again if a chunk is gone;
+7. write the manifest, then move the tags: a tag never names an incomplete version. Last, check that the lease was live
+   all the time.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cas import config, events, refs
 from cas.errors import ChunkMissing, FormatError, InputError, IntegrityError, NotFoundError, RefMoved
@@ -17,7 +28,8 @@ from cas.ops.derive.cast import TARGETS
 from cas.ops.derive.cast_units import Caster
 from cas.ops.derive.nearest import Verdict
 from cas.ops.derive.plan import CastFile
-from cas.ops.derive.variant import Chunks, Made
+from cas.ops.derive.result import Variant
+from cas.ops.derive.variant import Chunks, NewContent
 from cas.parallel import Pool
 from cas.refs import reflog
 from cas.refs.move import MoveOn, move, not_named
@@ -31,43 +43,8 @@ from cas.version import __version__
 
 __all__ = ["Variant", "derive"]
 
-# Rounds of casting, should chunks vanish from the store between one and the commit.
+# How often the files are cast when chunks vanish from the store before the commit.
 _ROUNDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """What a derivation did.
-
-    reference: names the variant for ever; empty for a dry run of a new one. original: the same of what it comes from.
-    equivalent, proof: as the manifest has them; empty likewise. files: how many the model has. cast: names of those
-    that changed. pickles: paths of weights that stay as they are, as they can only be read by running them. before,
-    total: plain bytes of the original and of the variant. tensors: how many were cast and proven. overflowed: their
-    finite elements that became infinite. uploaded: plain bytes sent. wire: bytes of their frames. chunks,
-    uploaded_chunks: how many distinct ones, and sent. moved: tags that now name something else. seconds: wall time.
-    created: False when the store had the variant.
-    """
-
-    reference: str
-    original: str
-    transform: str
-    equivalent: str
-    files: int
-    cast: tuple[str, ...]
-    pickles: tuple[str, ...]
-    before: int
-    total: int
-    tensors: int
-    overflowed: int
-    proof: str
-    uploaded: int
-    wire: int
-    chunks: int
-    uploaded_chunks: int
-    moved: tuple[str, ...]
-    seconds: float
-    created: bool
-    dry_run: bool = False
 
 
 def derive(
@@ -80,25 +57,39 @@ def derive(
     limits: config.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Variant:
-    """Publishes a variant of the version `reference`, its floating tensors cast, and moves `tags` to it.
+    """Publish a variant of a version, in which the floating tensors are cast, and move tags to it.
 
-    store: an open one, a URL, or None for the default. cast: `float16` or `bfloat16`. dry_run: write nothing. The bytes
-    go from the store to the store; the model need not be on this machine. Raises InputError when there is nothing to
-    cast or the version is itself a cast variant, NotFoundError, FormatError for a malformed safetensors file,
-    IntegrityError, or StoreError; chunks sent by then need not be sent again by the next call, and no tag has moved.
+    The bytes go from the store to the store: the model need not be on this machine. After an error no tag has moved,
+    and the next call need not send again the chunks that were sent.
+
+    Args:
+        reference: names the original version.
+        store: an open store, its URL, or None for the default.
+        cast: `float16` or `bfloat16`.
+        tags: the tags to move to the variant, at least one.
+        dry_run: write nothing.
+        limits: how much memory and how many requests to use.
+        on_event: is told of phases, of bytes that were cast, and of warnings.
+
+    Raises:
+        InputError: there is nothing to cast, or the version is itself a cast variant.
+        NotFoundError: the version, or a chunk of it, is not in the store.
+        FormatError: a safetensors file is malformed.
+        IntegrityError: a chunk is damaged, or a cast element is not the nearest to its original.
+        StoreError: the store failed; RefMoved when somebody else moved a tag at the same moment.
     """
     begun = time.monotonic()
     transform = variant.transform_of(cast)
     names = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags))
     if not names:
         raise InputError("name at least one tag for the variant, such as fp16: it must not become `latest` unasked")
-    held = open_store(store)
-    original = refs.resolve(held, reference)
+    store = open_store(store)
+    original = refs.resolve(store, reference)
     variant.check_original(original)
-    with leases.LazyLease(held, f"derive {original.exact}", on_event) as lease:
-        job = _Derivation(held, original, transform, limits or config.Limits(), on_event, lease)
+    with leases.LazyLease(store, f"derive {original.exact}", on_event) as lease:
+        job = _Derivation(store, original, transform, limits or config.Limits(), on_event, lease)
         targets = [Ref("tags", original.manifest.model, name) for name in names]
-        parent, _ = version_to_build_on(held, targets[0], on_event)
+        parent, _ = version_to_build_on(store, targets[0], on_event)
         found = job.existing()
         if found is None:
             files = job.plan()
@@ -108,17 +99,17 @@ def derive(
         if digest and not dry_run:
             try:
                 rule = MoveOn({targets[0]: parent})
-                moved = move(held, dict.fromkeys(targets), digest, "derive", None, on_event, meanwhile=rule)
+                moved = move(store, dict.fromkeys(targets), digest, "derive", None, on_event, meanwhile=rule)
             except RefMoved as error:
                 on_event(not_named(VersionId(original.manifest.model, digest), error))
                 raise
             lease.check()
         tags_moved = tuple(ref.second for ref in moved)
-        return job.told(digest, new, tags_moved, begun, dry_run=dry_run)
+        return job.result(digest, new, tags_moved, begun, dry_run=dry_run)
 
 
 class _Derivation:
-    """One derivation under way."""
+    """One derivation that is under way."""
 
     def __init__(
         self,
@@ -139,7 +130,7 @@ class _Derivation:
         self._created = False
 
     def existing(self) -> tuple[str, Manifest] | None:
-        """The same variant as some tag of the model already names, when all its chunks are there."""
+        """Return the same variant when a tag of the model names it and the store holds all its chunks."""
         self._listen(events.Phase("lookup"))
         for digest, found in self._tagged():
             derived = found.derived
@@ -149,7 +140,7 @@ class _Derivation:
         return None
 
     def plan(self) -> list[CastFile]:
-        """The files that change; raises InputError when none does."""
+        """Return the files that change; raise InputError when none does."""
         self._listen(events.Phase("plan"))
         self._chunks = plan.plan_files(self._store, self._original.manifest, TARGETS[self._cast], self._codecs)
         if not self._chunks:
@@ -161,7 +152,12 @@ class _Derivation:
         return list(self._chunks)
 
     def make(self, files: list[CastFile], parent: str | None) -> tuple[str, Manifest]:
-        """Casts and stores the files, and then the manifest; returns it with its digest."""
+        """Cast and store the files, then store the manifest, and return it with its digest (64 hex).
+
+        Args:
+            files: the files that change.
+            parent: the version that the first tag names, 64 hex; None for none.
+        """
         self._lease.start_acquiring()
         carried = self._carried()
         if gone := carried.keys() - stored_chunks(self._store, carried, self._limits):
@@ -180,14 +176,14 @@ class _Derivation:
             if found.content() == new.content():
                 return digest, found
         digest = self._store.put_manifest(new)
-        # A damaged one of the same name would have stayed; no tag may ever name it.
+        # If a damaged manifest of that name was stored, it is still there: this raises before a tag names it.
         self._store.get_manifest(new.model, digest)
         self._created = True
         return digest, new
 
     def _manifest(self, files: list[CastFile], parent: str | None) -> Manifest:
         done = self._caster.run(files)
-        made = {self._chunks[ledger.file]: Made(ledger.file.size, ledger.blob, chunks) for ledger, chunks in done}
+        made = {self._chunks[ledger.file]: NewContent(ledger.file.size, ledger.blob, chunks) for ledger, chunks in done}
         ledgers = [ledger for ledger, _ in done]
         verdict = sum((ledger.verdict for ledger in ledgers), Verdict())
         if verdict.overflowed:
@@ -197,7 +193,7 @@ class _Derivation:
                     + ("; bfloat16 has the range of float32" if self._cast == "float16" else "")
                 )
             )
-        known = variant.noted(sum(file.cast_tensors for file in files), proof.digest(ledgers), verdict)
+        known = variant.proof_annotations(sum(file.cast_tensors for file in files), proof.digest(ledgers), verdict)
         original = self._original.manifest
         new = Manifest(
             model=original.model,
@@ -215,27 +211,27 @@ class _Derivation:
             raise InputError(f"the variant cannot be published: {error}") from None
         return new
 
-    def told(
+    def result(
         self, digest: str | None, new: Manifest | None, moved: tuple[str, ...], begun: float, *, dry_run: bool
     ) -> Variant:
-        """The result for the caller."""
+        """Return what the derivation did."""
         original, caster = self._original.manifest, self._caster
         sizes = {chunks: file.size for file, chunks in self._chunks.items()}
         if new is not None:
             pairs = zip(original.all_files(), new.all_files(), strict=False)
             sizes = {old.chunks: now.size for old, now in pairs if old.chunks != now.chunks}
         files = plan.named_files(original)
-        known = variant.record(new) if new else None
+        known = variant.variant_record(new) if new else None
         return Variant(
             reference=f"{original.model}@{named(digest)}" if digest else "",
             original=self._original.exact,
             transform=self._transform,
             equivalent=known.equivalent if known else "",
             files=len(files),
-            cast=tuple(name for name, file in files if variant.changes(file, sizes)),
+            cast=tuple(name for name, file in files if variant.is_cast(file, sizes)),
             pickles=variant.pickles(original),
             before=original.plain_size,
-            total=sum(sizes[file.chunks] if variant.changes(file, sizes) else file.size for _, file in files),
+            total=sum(sizes[file.chunks] if variant.is_cast(file, sizes) else file.size for _, file in files),
             tensors=known.tensors if known else sum(file.cast_tensors for file in self._chunks),
             overflowed=known.overflowed if known else 0,
             proof=known.proof if known else "",
@@ -250,7 +246,7 @@ class _Derivation:
         )
 
     def _tagged(self) -> list[tuple[str, Manifest]]:
-        """The variants that the model's tags name."""
+        """The variants that the model's tags name, with their digests."""
         model = self._original.manifest.model
         digests = {digest for digest in reflog.tags(self._store, model).get(model, {}).values() if digest}
         found = ((digest, self._readable(digest)) for digest in sorted(digests))
@@ -263,9 +259,9 @@ class _Derivation:
             return None
 
     def _carried(self) -> dict[str, int]:
-        """Chunks of files that stay as they are."""
+        """The chunks of files that stay as they are, with their plain sizes."""
         changing = set(self._chunks.values())
-        stay = (file for file in self._original.manifest.all_files() if not variant.changes(file, changing))
+        stay = (file for file in self._original.manifest.all_files() if not variant.is_cast(file, changing))
         return {chunk.digest: chunk.size for file in stay for chunk in file.chunks}
 
     def _missing(self, found: Manifest) -> set[str]:

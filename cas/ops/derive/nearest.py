@@ -1,8 +1,9 @@
-"""Proves a cast by the definition of rounding, and by nothing that makes casts.
+"""Proves a cast by the definition of rounding, without any code that casts.
 
-Between two neighbouring values of the narrow type lies one boundary, halfway. So a result is right when, and only
-when, its original lies between the boundaries below and above it; on a boundary, when the result is the even one. The
-boundaries are computed from the formats' definition (IEEE 754-2019, section 3.4) and compared as integers.
+One boundary lies halfway between two neighbouring values of the narrow type. A result is right if and only if its
+original lies between the boundaries below and above the result. An original that lies on a boundary must have become
+the even neighbour. The boundaries are computed from the definition of the formats (IEEE 754-2019, section 3.4), and
+compared as integers.
 """
 
 from __future__ import annotations
@@ -16,17 +17,20 @@ import numpy.typing as npt
 from cas.formats.digest import Buffer
 from cas.ops.derive.cast import BLOCK, FLOATS, Bits, Wide, canonical_nan
 
-# Mantissa bits and exponent bias.
+# Mantissa bits and exponent bias of each narrow type.
 _FORMATS = {"F16": (10, 15), "BF16": (7, 127)}
 
-_INFINITE = 0x7F800000  # float32; what is above it, sign aside, is NaN
+_INFINITE = 0x7F800000  # the bits of infinity in float32; larger numbers, without the sign, are NaNs
 _SIGN = np.uint32(0x80000000)
 
 
 class Verdict(NamedTuple):
-    """What a comparison found.
+    """What a comparison found; verdicts can be added up.
 
-    wrong: elements that are not the nearest value. overflowed: finite ones that became infinite. nans: NaNs.
+    Attributes:
+        wrong: how many elements are not the value nearest to their original.
+        overflowed: how many finite elements became infinite.
+        nans: how many elements are NaN.
     """
 
     wrong: int = 0
@@ -39,9 +43,16 @@ class Verdict(NamedTuple):
 
 
 def compare(source: Buffer, dtype: str, variant: Buffer, target: str) -> Verdict:
-    """Whether each element of `variant`, of type `target`, is the nearest to its original, ties to even.
+    """Count the elements that are not the nearest value to their original, ties to even.
 
-    source: elements of type `dtype`. Raises ValueError when their counts differ.
+    Args:
+        source: the original elements, little-endian.
+        dtype: their type, a key of `FLOATS`.
+        variant: the elements that they became.
+        target: the type of these: F16 or BF16.
+
+    Raises:
+        ValueError: the numbers of elements differ.
     """
     bits = np.frombuffer(variant, "<u2")
     originals = np.frombuffer(source, f"<u{FLOATS[dtype]}")
@@ -57,7 +68,7 @@ def compare(source: Buffer, dtype: str, variant: Buffer, target: str) -> Verdict
 
 
 def same(source: Buffer, variant: Buffer) -> Verdict:
-    """Whether bytes that are not cast are the same."""
+    """Count the bytes that differ in a tensor that is not cast."""
     different = np.frombuffer(source, np.uint8) != np.frombuffer(variant, np.uint8)
     return Verdict(wrong=int(np.count_nonzero(different)))
 
@@ -65,8 +76,8 @@ def same(source: Buffer, variant: Buffer) -> Verdict:
 def _compare_block(originals: npt.NDArray[np.unsignedinteger], dtype: str, bits: Bits, target: str) -> Verdict:
     lowest, width = _intervals(target)
     wide, double_wrong = _as_float32(originals, dtype)
-    # One comparison for both ends: below the lowest, the difference wraps around to a large number. The sign is part
-    # of the numbers, so a wrong one is outside, too.
+    # One comparison checks both ends: below the lowest, the unsigned difference wraps around to a large number. The
+    # sign is part of the numbers, so a result with a wrong sign lies outside, too.
     right = wide - lowest.take(bits, mode="clip") <= width.take(bits, mode="clip")
     overflowed = nans = 0
     size, infinity = bits & np.uint16(0x7FFF), _infinity(target)
@@ -85,15 +96,16 @@ def _infinity(target: str) -> int:
 
 @cache
 def _intervals(target: str) -> tuple[Wide, Wide]:
-    """For all 65,536 values: the least float32, as an integer, that rounds to it, and how many follow it."""
+    """For each of the 65,536 values: the bits of the lowest float32 that rounds to it, and how many more follow."""
     infinity = _infinity(target)
     values = _values(target, infinity)
-    # Halves of sums of neighbours: exact in float64, and in float32, as that has more bits than the narrow types.
+    # The mean of two neighbours is exact in float64, and in float32, which has more bits than the narrow types.
     boundaries = ((values[:-1] + values[1:]) / 2).astype(np.float32).view(np.uint32)
     odd = (np.arange(infinity + 1) & 1).astype(np.uint32)
     lowest = np.concatenate([np.zeros(1, np.uint32), boundaries]) + odd
     highest = np.concatenate([boundaries, np.full(1, _INFINITE, np.uint32)]) - odd
-    # No number may become NaN: these intervals hold one float32 that is NaN itself, and NaNs are looked at apart.
+    # No number may become NaN: the interval of a NaN holds one float32, which is a NaN itself. `_compare_block` judges
+    # NaNs by themselves.
     nans = np.full(0x8000 - infinity - 1, 0x7FFFFFFF, np.uint32)
     lowest, highest = np.concatenate([lowest, nans]), np.concatenate([highest, nans])
     width = highest - lowest
@@ -101,7 +113,7 @@ def _intervals(target: str) -> tuple[Wide, Wide]:
 
 
 def _values(target: str, last: int) -> npt.NDArray[np.float64]:
-    """The values of the encodings 0 to `last`; that of infinity is what would follow the largest finite one."""
+    """The values of the encodings 0 to `last`; infinity has the value that would follow the largest finite one."""
     mantissa, bias = _FORMATS[target]
     encodings = np.arange(last + 1)
     exponent, fraction = encodings >> mantissa, encodings & ((1 << mantissa) - 1)
@@ -111,7 +123,7 @@ def _values(target: str, last: int) -> npt.NDArray[np.float64]:
 
 
 def _as_float32(originals: npt.NDArray[np.unsignedinteger], dtype: str) -> tuple[Wide, int]:
-    """The originals as bits of float32, and how many of them are not the nearest one (of float64)."""
+    """The originals as bits of float32, and how many float64 originals are not cast to their nearest float32."""
     if dtype == "F32":
         return originals.astype(np.uint32, copy=False), 0
     if dtype == "BF16":
@@ -139,13 +151,13 @@ def _from_float64(doubles: npt.NDArray[np.float64]) -> tuple[Wide, int]:
         exact, even = np.abs(doubles), (size & 1) == 0
         right = np.where(even, (below <= exact) & (exact <= above), (below < exact) & (exact < above))
         right &= np.signbit(doubles) == (narrowed >= _SIGN)
-        # What is infinite has no boundary above, and a NaN is one here, too; its bits are looked at by the caller.
+        # Infinity has no boundary above it. A NaN must be a NaN here, too; the caller judges its bits.
         right |= np.isnan(doubles) & (size > _INFINITE)
     return narrowed, int(np.count_nonzero(~right))
 
 
 def _boundary(size: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Halfway between the float32 of these encodings and the next; nothing is below 0 or above infinity."""
+    """The boundary between the float32 of each encoding and the next one; 0 below zero, infinity above infinity."""
 
     def value(encodings: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         doubles = encodings.astype(np.uint32).view(np.float32).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What a cast will do to a model: which files change, their new headers, and which bytes each new chunk comes from."""
+"""Plans a cast: which files change, what their new headers are, and from which bytes each new chunk is made."""
 
 from __future__ import annotations
 
@@ -21,14 +21,20 @@ from cas.parallel import Pool
 from cas.store.store import Store
 from cas.store.stored_file import ByteRange, StoredFile
 
-# Of all files together: each takes some 500 bytes of memory.
+# The most tensors that all files may have together. Each takes some 500 bytes of memory.
 _MAX_TENSORS = 1 << 19
 
 
 class Piece(NamedTuple):
-    """A run of one tensor's elements within a unit. tensor: its place in the header.
+    """A run of one tensor's elements within a unit.
 
-    start: in the original file. source, target: in the unit's buffers, of so many bytes.
+    Attributes:
+        tensor: the tensor's index in the header.
+        start: offset of the run in the original file.
+        source: offset of the run in the unit's buffer of original bytes.
+        source_size: its bytes there.
+        target: offset of the run in the unit's buffer of new bytes.
+        target_size: its bytes there.
     """
 
     tensor: int
@@ -40,10 +46,17 @@ class Piece(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """Neighbouring chunks of the new file that are made at once: 8 MiB at most, or one chunk.
+    """Neighbouring chunks of the new file that are made together: at most 8 MiB, or one chunk.
 
-    number: counts all units of a plan. start: in the new file. head: bytes of its header at the beginning.
-    source_size: bytes of the original that it takes, with room to align each piece.
+    Attributes:
+        file: the file that is cast.
+        number: the unit's number among all units of the plan, from 0.
+        start: offset of the unit in the new file.
+        size: bytes of the unit in the new file.
+        head: how many bytes at its beginning belong to the new header.
+        spans: the chunks.
+        pieces: the runs of tensors in it.
+        source_size: bytes of the buffer for the original's pieces, each of which begins at a multiple of 8.
     """
 
     file: CastFile
@@ -57,16 +70,21 @@ class Unit(NamedTuple):
 
     @property
     def wanted(self) -> list[ByteRange]:
-        """What to read of the original."""
+        """The ranges of the original file to read into the buffer of original bytes."""
         return [ByteRange(piece.start, piece.source_size, piece.source) for piece in self.pieces]
 
 
 @dataclass(frozen=True, eq=False)
 class CastFile:
-    """A file that changes.
+    """A file that a cast changes.
 
-    name: its repo and path. original, header: the stored file and its header. head: the new header's bytes.
-    tensors: as the new header has them, in the old one's order. size: bytes of the new file.
+    Attributes:
+        name: its repo and path.
+        original: the file as it is stored.
+        header: the original's header.
+        head: the bytes of the new header.
+        tensors: the tensors of the new header, in the order of the original's header.
+        size: bytes of the new file.
     """
 
     name: str
@@ -78,14 +96,21 @@ class CastFile:
 
     @property
     def cast_tensors(self) -> int:
-        """How many of its tensors change their type."""
+        """How many of the file's tensors change their type."""
         return sum(old.dtype != new.dtype for old, new in zip(self.header.tensors, self.tensors, strict=True))
 
 
 def plan_files(store: Store, manifest: Manifest, target: str, codecs: Pool[Codec]) -> dict[CastFile, Chunks]:
-    """The files that change when a model is cast to `target` (F16 or BF16), each content once, with its chunks.
+    """Return the files that a cast changes, each content once, with their original chunks.
 
-    Raises FormatError when a file's header is malformed, or there are more tensors than any model has.
+    Args:
+        store: where the original is.
+        manifest: the original's manifest.
+        target: the type to cast to: F16 or BF16.
+        codecs: decode the chunks of headers.
+
+    Raises:
+        FormatError: a file's header is malformed, or there are more tensors than any model has.
     """
     found: dict[CastFile, Chunks] = {}
     tensors = 0
@@ -100,7 +125,7 @@ def plan_files(store: Store, manifest: Manifest, target: str, codecs: Pool[Codec
 
 
 def _plan_file(name: str, original: StoredFile, target: str) -> CastFile | None:
-    """How one is cast; None when nothing in it changes."""
+    """The plan for one file; None when nothing in the file changes."""
     try:
         head = original.safetensors_head()
         header = safetensors.parse(head, original.size)
@@ -125,7 +150,7 @@ def _castable(manifest: Manifest) -> dict[Chunks, str]:
 
 
 def named_files(manifest: Manifest) -> list[tuple[str, RepoFile | PlainFile]]:
-    """Every file with its repo and path, in the manifest's order."""
+    """Return every file with its name, which is repo and path, in the manifest's order."""
     named: list[tuple[str, RepoFile | PlainFile]] = [
         (f"{repo.repo_id}/{file.path}", file) for repo in manifest.repos for file in repo.files
     ]
@@ -133,7 +158,7 @@ def named_files(manifest: Manifest) -> list[tuple[str, RepoFile | PlainFile]]:
 
 
 def units(files: list[CastFile]) -> Iterator[Unit]:
-    """All the work in the order of the new files' bytes."""
+    """Yield the units of all files, in the order of the new files' bytes."""
     number = 0
     for file in files:
         cutter = _Cutter(file)
@@ -143,18 +168,19 @@ def units(files: list[CastFile]) -> Iterator[Unit]:
 
 
 def _laid_out(header: Header, target: str) -> tuple[Tensor, ...]:
-    """The tensors with their new types and places, in the header's order."""
-    new = [_renamed(tensor, target) for tensor in header.tensors]
-    in_place = sorted(range(len(new)), key=lambda index: (new[index].start, new[index].end))
-    placed = _placed(new, in_place)
+    """The tensors with their new types and offsets, in the header's order."""
+    new = [_retyped(tensor, target) for tensor in header.tensors]
+    data_order = sorted(range(len(new)), key=lambda index: (new[index].start, new[index].end))
+    placed = _placed(new, data_order)
     if any(_aligned(old) and not _aligned(now) for old, now in zip(header.tensors, placed, strict=True)):
-        # The widest first, as safetensors writes them: halved neighbours would leave wider elements at odd places.
-        placed = _placed(new, sorted(in_place, key=lambda index: -safetensors.element_size(new[index].dtype)))
+        # The widest types come first, as safetensors writes them: behind halved neighbours, wider elements would no
+        # longer be aligned.
+        placed = _placed(new, sorted(data_order, key=lambda index: -safetensors.element_size(new[index].dtype)))
     return placed
 
 
-def _renamed(tensor: Tensor, target: str) -> Tensor:
-    """`tensor` with its new type and size, where it was."""
+def _retyped(tensor: Tensor, target: str) -> Tensor:
+    """The tensor with its new type and size, and its old start."""
     if tensor.dtype not in FLOATS:
         return tensor
     count = tensor.size // FLOATS[tensor.dtype]
@@ -162,6 +188,7 @@ def _renamed(tensor: Tensor, target: str) -> Tensor:
 
 
 def _placed(tensors: list[Tensor], order: list[int]) -> tuple[Tensor, ...]:
+    """The tensors in their own order, with their data laid end to end in the order of these indexes."""
     placed = list(tensors)
     at = 0
     for index in order:
@@ -176,35 +203,44 @@ def _aligned(tensor: Tensor) -> bool:
 
 
 class _Cutter:
-    """Finds the tensors of a file's chunks."""
+    """Finds out which pieces of which tensors a unit of a file consists of."""
 
     def __init__(self, file: CastFile) -> None:
         self._file = file
         tensors = file.tensors
-        in_place = sorted(range(len(tensors)), key=lambda index: tensors[index].start)
-        self._order = [index for index in in_place if tensors[index].size]
+        data_order = sorted(range(len(tensors)), key=lambda index: tensors[index].start)
+        self._order = [index for index in data_order if tensors[index].size]
         self._ends = [tensors[index].end for index in self._order]
 
     def unit(self, number: int, spans: tuple[Span, ...]) -> Unit:
-        """The unit of neighbouring chunks."""
+        """Return the unit that consists of these neighbouring chunks."""
         file, begin = self._file, spans[0].offset
         size = spans[-1].offset + spans[-1].size - begin
         head = max(0, min(len(file.head) - begin, size))
         first, last = begin + head - len(file.head), begin + size - len(file.head)
         pieces: list[Piece] = []
-        room = 0
+        source_size = 0
         for index in islice(self._order, bisect_right(self._ends, first), None):
             if file.tensors[index].start >= last:
                 break
-            pieces.append(self._piece(index, first, last, room, len(file.head) - begin))
-            room += -(-pieces[-1].source_size // 8) * 8
-        return Unit(file, number, begin, size, head, spans, tuple(pieces), room)
+            pieces.append(self._piece(index, first, last, source_size, len(file.head) - begin))
+            source_size += -(-pieces[-1].source_size // 8) * 8
+        return Unit(file, number, begin, size, head, spans, tuple(pieces), source_size)
 
     def _piece(self, index: int, first: int, last: int, source: int, target: int) -> Piece:
-        """The part of a tensor from byte `first` of the new data to `last`."""
+        """The piece of a tensor between the bytes `first` and `last` of the new data.
+
+        Args:
+            index: the tensor's index in the header.
+            first: where the unit begins in the new data.
+            last: where it ends.
+            source: offset of the piece in the buffer of original bytes.
+            target: where the new data begins in the buffer of new bytes; negative when that was before the unit.
+        """
         old, new = self._file.header.tensors[index], self._file.tensors[index]
         begin, end = max(first, new.start), min(last, new.end)
-        # Chunks begin at tensors, or 8 MiB and its multiples from there, unless `spans` takes the file for another.
+        # Chunks begin at a tensor, or at a multiple of 8 MiB from there, unless `chunking.spans` took the file for one
+        # of another format.
         if old.dtype != new.dtype and ((begin - new.start) % 2 or (end - new.start) % 2):
             raise FormatError(f"{self._file.name} cannot be cast: its header is read as another format's")
         start, size = ((begin - new.start) * old.size // new.size, (end - begin) * old.size // new.size)
@@ -212,7 +248,7 @@ class _Cutter:
 
 
 def _grouped(spans: list[Span]) -> Iterator[tuple[Span, ...]]:
-    """Small chunks together: tensors that share an original chunk then fetch it once."""
+    """Put small neighbouring chunks together: tensors that share an original chunk then fetch it once."""
     group: list[Span] = []
     for span in spans:
         if group and span.offset + span.size - group[0].offset > CHUNK:

@@ -1,12 +1,12 @@
-"""The proof of a cast: every tensor compared with its original, and a listing of what was compared.
+"""The proof of a cast: every tensor is compared with its original, and a listing records what was compared.
 
-A section of the listing, for one file of the variant, is made of lines
+The section of the listing for one file of the variant consists of these lines:
 
     file "<repo>/<path>" <sha256 of the file>
     "<tensor>" <dtype>-><dtype> <blake3 of the original's bytes> <blake3 of the variant's>
 
-with names as JSON strings, tensors in the header's order. Its digest stands in the variant's manifest, and anybody with
-the store can make it anew.
+Names are JSON strings, and tensors are in the header's order. The variant's manifest holds the digest of the listing.
+Everybody who can read the store can make the listing anew and compare.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NOTHING = hex_of(b"")
 
 
 class Ledger:
-    """What became of one file, told in the order of its bytes."""
+    """The record of one cast file: its sha256, and the digests of its tensors. Units are added in the file's order."""
 
     def __init__(self, file: CastFile) -> None:
         self.file = file
@@ -39,11 +39,18 @@ class Ledger:
 
     @property
     def blob(self) -> str:
-        """The sha256 of the whole file."""
+        """The sha256 of the variant's file, once all its units were added."""
         return self._blob.hexdigest()
 
     def add(self, unit: Unit, source: memoryview, target: memoryview, verdict: Verdict) -> None:
-        """Records the next unit, judged before."""
+        """Record the next unit of the file.
+
+        Args:
+            unit: the unit.
+            source: bytes of the original's tensors, laid out as `unit.pieces` says.
+            target: bytes of the variant's file.
+            verdict: what `judge` returned for the unit.
+        """
         self.verdict += verdict
         self._blob.update(target)
         for piece in unit.pieces:
@@ -57,7 +64,7 @@ class Ledger:
                 self._done[piece.tensor] = before.hexdigest(), after.hexdigest()
 
     def section(self) -> str:
-        """The file's part of the listing."""
+        """Return the file's section of the listing."""
         lines = [f"file {_quoted(self.file.name)} {self.blob}\n"]
         for index, (old, new) in enumerate(zip(self.file.header.tensors, self.file.tensors, strict=True)):
             before, after = self._done.get(index, (_NOTHING, _NOTHING))
@@ -65,35 +72,44 @@ class Ledger:
         return "".join(lines)
 
 
-class Turns:
-    """Lets threads that finish in any order go on in that of their units' numbers."""
+class OrderedGate:
+    """Lets threads pass one at a time in the order of their units' numbers, in whatever order they arrive."""
 
     def __init__(self) -> None:
         self._change = threading.Condition()
         self._next = 0
-        self._broken = False
+        self._aborted = False
 
     def wait(self, number: int) -> bool:
-        """Waits until all lower numbers have ended; False when one of them never will."""
+        """Wait until all lower numbers have passed; return False when one of them failed and never will pass."""
         with self._change:
-            self._change.wait_for(lambda: self._broken or self._next == number)
-            return not self._broken
+            self._change.wait_for(lambda: self._aborted or self._next == number)
+            return not self._aborted
 
-    def end(self) -> None:
-        """Lets the next one go on."""
+    def passed(self) -> None:
+        """Let the thread of the next number pass: this one is through."""
         with self._change:
             self._next += 1
             self._change.notify_all()
 
-    def give_up(self) -> None:
-        """Sends all who wait away."""
+    def abort(self) -> None:
+        """Wake all waiters: a unit failed, so the turn of later units will never come."""
         with self._change:
-            self._broken = True
+            self._aborted = True
             self._change.notify_all()
 
 
 def judge(unit: Unit, source: memoryview, target: memoryview) -> Verdict:
-    """Compares every element of a unit with its original; raises IntegrityError, naming the tensor."""
+    """Compare every element of a unit with its original.
+
+    Args:
+        unit: the unit.
+        source: bytes of the original's tensors, laid out as `unit.pieces` says.
+        target: bytes of the variant's file.
+
+    Raises:
+        IntegrityError: an element is not its original cast; the message names the tensor.
+    """
     if target[: unit.head] != unit.file.head[unit.start : unit.start + unit.head]:
         raise IntegrityError(f"the header of {unit.file.name} is not that of its original, cast")
     found = Verdict()
@@ -114,7 +130,7 @@ def judge(unit: Unit, source: memoryview, target: memoryview) -> Verdict:
 
 
 def digest(ledgers: Iterable[Ledger]) -> str:
-    """The name of the whole listing: `blake3:` and 64 hex."""
+    """Return the digest of the whole listing: `blake3:` and 64 hex."""
     whole = blake3()
     for ledger in ledgers:
         whole.update(ledger.section().encode())

@@ -1,4 +1,4 @@
-"""What makes a manifest a variant: its transform, its words, its commits, and the files that changed."""
+"""What makes a manifest a variant: the name of its transform, its annotations, its commits, and its changed files."""
 
 from __future__ import annotations
 
@@ -19,19 +19,28 @@ from cas.refs.reference import Resolved
 Chunks: TypeAlias = tuple[ChunkRef, ...]
 
 SUFFIX = ".safetensors"
+"""The ending of the names of files that are cast."""
 
 CAST = "cast:"
+"""What the name of a cast's transform begins with; the type follows."""
 
+# The annotations of a variant's manifest.
 TENSORS = "cast.tensors"
 PROOF = "cast.proof"
 OVERFLOWED = "cast.overflowed"
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-"""Files that hold weights, by their names' ends, and are not looked into: they can only be read by running them."""
+"""Endings of files that hold weights and are not cast: reading a pickle runs the code in it."""
 
 
-class Made(NamedTuple):
-    """The new content of a file. blob: its sha256."""
+class NewContent(NamedTuple):
+    """The content of a cast file.
+
+    Attributes:
+        size: in bytes.
+        blob: its sha256.
+        chunks: its chunks.
+    """
 
     size: int
     blob: str
@@ -39,16 +48,22 @@ class Made(NamedTuple):
 
 
 def transform_of(cast: str) -> str:
-    """The recorded name of a cast to `cast`; raises InputError for a type that is not offered."""
+    """Return the recorded name of a cast: `cast:float16`; raise InputError for a type that is not offered."""
     if cast not in TARGETS:
         raise InputError(f"{cast!a} is not a type to cast to: choose {' or '.join(TARGETS)}")
     return CAST + cast
 
 
 def target_of(derived: Derived | None, reference: str) -> str:
-    """What a variant was cast to, as safetensors names it.
+    """Return the type that a variant was cast to, as safetensors names it.
 
-    Raises InputError for a version that is no cast variant, FormatError for a type this version does not know.
+    Args:
+        derived: the `derived` field of the variant's manifest.
+        reference: what the error calls the variant.
+
+    Raises:
+        InputError: the version is no cast variant.
+        FormatError: this program does not know the type.
     """
     if derived is None or not derived.transform.startswith(CAST):
         raise InputError(f"{reference} is not a cast variant: see `cas show {reference}`")
@@ -61,7 +76,7 @@ def target_of(derived: Derived | None, reference: str) -> str:
 
 
 def check_original(resolved: Resolved) -> None:
-    """Raises InputError when the version is itself a cast variant: rounding twice is not rounding once."""
+    """Raise InputError when the version is itself a cast variant: rounding twice is not rounding once."""
     derived = resolved.manifest.derived
     if derived is not None and derived.transform.startswith(CAST):
         original = f"{resolved.manifest.model}@{derived.parent}"
@@ -71,7 +86,13 @@ def check_original(resolved: Resolved) -> None:
 
 
 def derived_from(digest: str, transform: str, verdict: Verdict) -> Derived:
-    """The record of a cast of the version `digest` (64 hex)."""
+    """Return the `derived` field of a variant's manifest.
+
+    Args:
+        digest: the original version, 64 hex.
+        transform: the recorded name of the cast.
+        verdict: what the proof found.
+    """
     cast = transform.removeprefix(CAST)
     example = ", as F5-TTS does on CUDA" if cast == "float16" else ""
     nans = "; NaNs stay NaNs, whose bits differ from machine to machine" if verdict.nans else ""
@@ -79,8 +100,14 @@ def derived_from(digest: str, transform: str, verdict: Verdict) -> Derived:
     return Derived(named(digest), transform, where)
 
 
-def noted(tensors: int, listing: str, verdict: Verdict) -> dict[str, str]:
-    """The record of a proof. tensors: how many were cast. listing: its digest."""
+def proof_annotations(tensors: int, listing: str, verdict: Verdict) -> dict[str, str]:
+    """Return the annotations that record a proof.
+
+    Args:
+        tensors: how many tensors were cast.
+        listing: the digest of the proof's listing.
+        verdict: what the proof found.
+    """
     found = {TENSORS: str(tensors), PROOF: listing}
     if verdict.overflowed:
         found[OVERFLOWED] = str(verdict.overflowed)
@@ -88,8 +115,17 @@ def noted(tensors: int, listing: str, verdict: Verdict) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What a manifest says of its being a variant. original: the version it comes from, named for ever."""
+class VariantRecord:
+    """What the manifest of a variant records about the derivation.
+
+    Attributes:
+        original: the reference that names the original version for ever.
+        transform: what was done to it, such as `cast:float16`.
+        equivalent: in words, what the variant is equivalent to, and when.
+        tensors: how many tensors were cast.
+        overflowed: how many of their finite elements became infinite.
+        proof: the digest of the proof's listing; empty when none is recorded.
+    """
 
     original: str
     transform: str
@@ -99,12 +135,12 @@ class Record:
     proof: str
 
 
-def record(manifest: Manifest) -> Record | None:
-    """How a version came from another; None for one that did not."""
+def variant_record(manifest: Manifest) -> VariantRecord | None:
+    """Return what a manifest records about its derivation; None for a version that is no variant."""
     if manifest.derived is None:
         return None
     derived, known = manifest.derived, manifest.annotations
-    return Record(
+    return VariantRecord(
         f"{manifest.model}@{derived.parent}",
         derived.transform,
         derived.equivalent,
@@ -114,40 +150,45 @@ def record(manifest: Manifest) -> Record | None:
     )
 
 
-def repos(original: Manifest, transform: str, made: Mapping[Chunks, Made]) -> tuple[Repo, ...]:
-    """The original's repos with the safetensors files in `made`, by their old chunks, exchanged.
+def repos(original: Manifest, transform: str, made: Mapping[Chunks, NewContent]) -> tuple[Repo, ...]:
+    """Return the original's repos with the cast files in place of their originals.
 
-    A repo that changed gets a commit of its own, which follows from its content and the transform: upstream's commit
-    names upstream's bytes.
+    A repo with a cast file gets a commit of its own, which is computed from its content and the transform: upstream's
+    commit names upstream's bytes.
+
+    Args:
+        original: the original's manifest.
+        transform: the recorded name of the cast.
+        made: the new content of each safetensors file that was cast, by its original chunks.
     """
     return tuple(_repo(repo, transform, made) for repo in original.repos)
 
 
-def plain_files(original: Manifest, made: Mapping[Chunks, Made]) -> tuple[PlainFile, ...]:
-    """The original's files outside any repo, exchanged likewise."""
+def plain_files(original: Manifest, made: Mapping[Chunks, NewContent]) -> tuple[PlainFile, ...]:
+    """Return the original's plain files with the cast files in place of their originals; arguments as for `repos`."""
     return tuple(
-        PlainFile(file.path, made[file.chunks].size, made[file.chunks].chunks) if changes(file, made) else file
+        PlainFile(file.path, made[file.chunks].size, made[file.chunks].chunks) if is_cast(file, made) else file
         for file in original.files
     )
 
 
-def changes(file: RepoFile | PlainFile, made: Container[Chunks]) -> bool:
-    """Whether a file of the original is exchanged: another file may have the same bytes under another kind of name."""
+def is_cast(file: RepoFile | PlainFile, made: Container[Chunks]) -> bool:
+    """Whether a file of the original is cast. Its name counts, too: a file of another kind may have the same bytes."""
     return file.path.endswith(SUFFIX) and file.chunks in made
 
 
 def pickles(original: Manifest) -> tuple[str, ...]:
-    """Paths of files that may hold weights and stay as they are."""
+    """Return the paths of the pickles: they may hold weights, and stay as they are."""
     return tuple(file.path for file in original.all_files() if file.path.lower().endswith(PICKLES))
 
 
 def _count(annotation: str | None) -> int:
-    """A number from a manifest's annotations; 0 for what is none."""
+    """The number in an annotation; 0 for anything else."""
     return int(annotation) if annotation and re.fullmatch(r"[0-9]{1,15}", annotation) else 0
 
 
-def _repo(repo: Repo, transform: str, made: Mapping[Chunks, Made]) -> Repo:
-    files = tuple(RepoFile(file.path, *made[file.chunks]) if changes(file, made) else file for file in repo.files)
+def _repo(repo: Repo, transform: str, made: Mapping[Chunks, NewContent]) -> Repo:
+    files = tuple(RepoFile(file.path, *made[file.chunks]) if is_cast(file, made) else file for file in repo.files)
     if files == repo.files:
         return repo
     listing = "".join(f"{file.blob} {file.path}\n" for file in files)
