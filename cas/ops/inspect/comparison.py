@@ -18,7 +18,7 @@ from cas import config, events, refs
 from cas.errors import FormatError
 from cas.formats.manifest import Manifest, PlainFile, RepoFile
 from cas.ops.inspect.diff_files import FilePair, RepoPair, pair
-from cas.ops.inspect.diff_tensors import TensorComparison, Tensors
+from cas.ops.inspect.diff_tensors import TensorComparison, TensorDifferences
 from cas.refs.reference import Resolved
 from cas.store.lookup import stored_sizes
 from cas.store.store import Store, open_store
@@ -37,7 +37,7 @@ class ComparedFile:
     """
 
     pair: FilePair
-    tensors: Tensors | None = None
+    tensors: TensorDifferences | None = None
     note: str = ""
 
 

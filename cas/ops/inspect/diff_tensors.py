@@ -48,7 +48,7 @@ class TensorPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensors:
+class TensorDifferences:
     """What differs in a safetensors file.
 
     Attributes:
@@ -114,7 +114,7 @@ class TensorComparison:
             threads = min(self._limits.requests, len(wanted))
             for_each(read, wanted, threads=threads, cost=lambda chunk: chunk.size, budget=self._limits.budget)
 
-    def result(self, number: int) -> Tensors:
+    def result(self, number: int) -> TensorDifferences:
         """Return what differs in the pair of files that was added under that number."""
         files = self._files[number]
         changed = files.changed | {
@@ -128,7 +128,7 @@ class TensorComparison:
         pairs += [TensorPair(old.get(name), new[name]) for name in new if name in changed or name not in old]
         pairs.sort(key=_position)
         metadata = (files.old_header.metadata or {}) != (files.new_header.metadata or {})
-        return Tensors(tuple(pairs), len(old.keys() & new.keys()) - len(changed), metadata)
+        return TensorDifferences(tuple(pairs), len(old.keys() & new.keys()) - len(changed), metadata)
 
 
 class _Files:

@@ -1,4 +1,4 @@
-"""Tensors are told apart exactly: against the bytes themselves, however the files are cut into chunks."""
+"""TensorDifferences are told apart exactly: against the bytes themselves, however the files are cut into chunks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cas import events
 from cas.bucket import open_bucket
 from cas.ops.inspect.comparison import Comparison, compare
-from cas.ops.inspect.diff_tensors import Tensors
+from cas.ops.inspect.diff_tensors import TensorDifferences
 from cas.store.layout import chunk_key
 from cas.store.store import Store
 from tests.support.by_hand import put, repo, version
@@ -60,13 +60,13 @@ def wanted(before: bytes, after: bytes) -> tuple[dict[str, str], int, bool]:
     return changes, same, (old_metadata or {}) != (new_metadata or {})
 
 
-def shown(found: Tensors) -> tuple[dict[str, str], int, bool]:
+def shown(found: TensorDifferences) -> tuple[dict[str, str], int, bool]:
     changes = {pair.name: pair.change for pair in found.pairs}
     assert len(changes) == len(found.pairs)
     return changes, found.unchanged, found.metadata
 
 
-def tensors_of(found: Comparison, path: str = "m.safetensors") -> Tensors:
+def tensors_of(found: Comparison, path: str = "m.safetensors") -> TensorDifferences:
     (tensors,) = (
         file.tensors
         for one in found.repos
