@@ -1,8 +1,9 @@
-"""Bodies read straight into the caller's memory: the way chunks take while all is well.
+"""Reads bodies of objects straight into the caller's memory: the way of chunks while nothing is out of the ordinary.
 
 obstore hands a body over in fresh memory, copied twice on its way. The standard library reads from the socket
 into a buffer that is used again and again, for half the CPU (docs/decisions/0011-bodies-into-buffers.md).
-Nothing here knows a server's errors: whatever is out of the ordinary is left to obstore, deadlines, retries and all.
+This module knows no errors of servers. It leaves everything out of the ordinary to obstore, with its deadlines and
+retries.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from urllib.parse import SplitResult, urlsplit
 
 from cas.bucket.retry import RetryPolicy
 
-# A server closes idle connections; a request sent into one that is closing is lost.
-_IDLE = 15.0
+# Seconds. Servers close idle connections, and a request sent into a connection that is closing is lost.
+_LONGEST_IDLE = 15.0
 
-# A connection that is silent for so many times as long as a whole body usually takes is left, and the object asked for
-# again. (One that is only slow is not: where many share a link, some get little of it for a while.)
+# A reader leaves a connection that is silent for this many times as long as a whole body usually takes, but for
+# _SHORTEST_SILENCE seconds at least; obstore then reads the object. (It stays with a connection that is only slow:
+# where many share a link, some get little of it for a while.)
 _UNUSUAL = 8.0
-_SHORTEST = 3.0
+_SHORTEST_SILENCE = 3.0
 
-# How long to leave everything to obstore after something out of the ordinary, doubled each time in a row.
+# Seconds in which everything is left to obstore after something out of the ordinary, doubled each time in a row.
 _REST = 0.5
 _LONGEST_REST = 60.0
 
@@ -37,33 +39,38 @@ _Connection = http.client.HTTPConnection
 
 
 class DirectReader:
-    """Reads objects by their URLs; safe to use from several threads."""
+    """Reads objects by their URLs. Several threads may use it at once."""
 
-    def __init__(self, locate: Callable[[str], str], policy: RetryPolicy) -> None:
-        """locate: the URL under which a key can be read now, signed where that is needed."""
-        self._locate = locate
+    def __init__(self, read_url: Callable[[str], str], policy: RetryPolicy) -> None:
+        """Make no request yet.
+
+        Args:
+            read_url: makes the URL under which a key can be read now, signed where that is needed.
+            policy: time limits of one request.
+        """
+        self._read_url = read_url
         self._policy = policy
         self._idle: list[tuple[_Connection, float]] = []
         self._guard = threading.Lock()
         self._watch = _Watch()
         self._context: ssl.SSLContext | None = None
         self._proxied: bool | None = None
-        self._rest, self._rests_until = _REST, 0.0
-        self._pace = 0.0  # seconds a body usually takes; 0 until one has come
+        self._rest, self._rests_until = _REST, 0.0  # seconds; by the monotonic clock
+        self._usual = 0.0  # seconds that a body usually takes; 0 until the first has come
         weakref.finalize(self, _close, self._idle)
 
     def read(self, key: str, into: memoryview) -> int | None:
-        """Fills `into` with an object and returns its size; None when another way must be taken."""
+        """Write an object to `into` and return its size in bytes; None when the caller must read it through obstore."""
         if time.monotonic() < self._rests_until:
             return None
         try:
-            url = urlsplit(self._locate(key))
+            url = urlsplit(self._read_url(key))
             if self._proxied is None:
                 self._proxied = _is_proxied(url)
             size = None if self._proxied else self._read(url, into)
         except Exception:
-            # Signing needs credentials, connecting a network, reading a peer that keeps its word. Whichever failed
-            # will fail for obstore, too, and is told apart and reported there.
+            # Signing needs credentials, connecting needs a network, reading needs a peer that keeps its word. What
+            # failed here will fail for obstore, too, which tells the cases apart and reports them.
             size = None
         with self._guard:
             if size is None:
@@ -75,7 +82,7 @@ class DirectReader:
 
     def _read(self, url: SplitResult, into: memoryview) -> int | None:
         for fresh in (False, True):
-            connection = self._take(url, fresh=fresh)
+            connection = self._acquire(url, fresh=fresh)
             begun = time.monotonic()
             try:
                 connection.sock.settimeout(self._silence())
@@ -87,26 +94,26 @@ class DirectReader:
                 connection.close()
                 if fresh:
                     raise
-                continue  # most likely it had been closed while it was idle
+                continue  # most likely the server had closed it while it was idle
             except BaseException:
                 connection.close()
                 raise
             if size is None:
                 connection.close()
                 return None
-            self._give_back(connection, time.monotonic() - begun)
+            self._release(connection, time.monotonic() - begun)
             return size
         return None
 
     def _silence(self) -> float:
         longest = self._policy.silence
-        return min(longest, max(_SHORTEST, _UNUSUAL * self._pace)) if self._pace else longest
+        return min(longest, max(_SHORTEST_SILENCE, _UNUSUAL * self._usual)) if self._usual else longest
 
-    def _take(self, url: SplitResult, *, fresh: bool) -> _Connection:
+    def _acquire(self, url: SplitResult, *, fresh: bool) -> _Connection:
         with self._guard:
             while self._idle:
                 connection, since = self._idle.pop()
-                if not fresh and time.monotonic() - since < _IDLE:
+                if not fresh and time.monotonic() - since < _LONGEST_IDLE:
                     return connection
                 connection.close()
         host, wait = url.hostname or "", self._policy.connect
@@ -125,15 +132,15 @@ class DirectReader:
                     self._context.load_verify_locations(bundle)
             return self._context
 
-    def _give_back(self, connection: _Connection, seconds: float) -> None:
+    def _release(self, connection: _Connection, seconds: float) -> None:
         with self._guard:
-            self._pace = seconds if not self._pace else self._pace + (seconds - self._pace) / 8
+            self._usual = seconds if not self._usual else self._usual + (seconds - self._usual) / 8
             if connection.sock is not None:
                 self._idle.append((connection, time.monotonic()))
 
 
 class _Watch:
-    """Cuts connections whose time is up, in a thread of its own: a trickle never runs into a socket's timeout."""
+    """Cuts connections at their deadlines, in a thread of its own: a trickle never runs into a socket's timeout."""
 
     def __init__(self) -> None:
         self._deadlines: dict[_Connection, float] = {}
@@ -142,7 +149,7 @@ class _Watch:
 
     @contextlib.contextmanager
     def until(self, connection: _Connection, deadline: float) -> Iterator[None]:
-        """Cuts the connection at `deadline` (monotonic seconds) unless the `with` block has ended."""
+        """Cut the connection at `deadline` (seconds of the monotonic clock) unless the `with` block has ended."""
         with self._guard:
             self._deadlines[connection] = deadline
             if self._thread is None:
@@ -164,18 +171,19 @@ class _Watch:
                 for connection, deadline in self._deadlines.items():
                     if time.monotonic() > deadline and connection.sock is not None:
                         with contextlib.suppress(OSError):
-                            # Not the TLS socket's own: the thread that reads must find an end, not an unwrapped socket.
+                            # Not the TLS socket's own shutdown, which unwraps the socket: the thread that reads from
+                            # it must find an end.
                             socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
 def _is_proxied(url: SplitResult) -> bool:
-    """Whether the user's variables send such requests through a proxy, which is obstore's to talk to."""
+    """Whether the user's variables send such requests through a proxy; only obstore talks to proxies."""
     proxies = {url.scheme, "all"} & urllib.request.getproxies().keys()
     return bool(proxies) and not urllib.request.proxy_bypass(url.netloc)
 
 
 def _body(answer: http.client.HTTPResponse, into: memoryview) -> int | None:
-    """Reads an ordinary answer's body to its end; None for any other answer."""
+    """Read an ordinary answer's body to its end and return its size in bytes; None for any other answer."""
     size = answer.length
     if answer.status != http.client.OK or size is None or size > len(into):
         return None
@@ -185,7 +193,7 @@ def _body(answer: http.client.HTTPResponse, into: memoryview) -> int | None:
         if not got:
             return None
         done += got
-    answer.read()  # nothing is left: this lets go of the connection
+    answer.read()  # reads nothing more, and releases the connection
     return size
 
 

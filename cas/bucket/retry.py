@@ -1,4 +1,4 @@
-"""How long to wait, how often to try again, and when to stop: no request hangs, none gives up too soon."""
+"""How long a request may take, how often it is tried again, and when to stop: none hangs, none gives up too soon."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Limits of one request and of its repetition. Times are seconds, sizes bytes.
+    """Limits of one request and of its retries. All times are in seconds.
 
-    A request that was cut for slowness gets twice the time on its next attempt, so that a slow link
-    is served in the end while a stalled connection on a fast one is left at once.
+    A request that was cut for slowness gets twice the time on its next attempt. So a slow link is served in the end,
+    and a stalled connection on a fast link is left at once.
 
-    connect: to open a connection. answer: until the first byte of an answer. silence: between any two
-    bytes of a body. rate: of one request, bytes a second at the least; a body of that many has a second more
-    than an answer. attempts: tries in all (Backblaze B2
-    advises to expect runs of 503 by design). unreachable_attempts: tries when no connection is made.
-    backoff / backoff_cap: the first and the longest pause between tries, each drawn at random from its
-    upper half. give_up: no try is begun later than this after the first, however many are left.
+    Attributes:
+        connect: to open a connection.
+        answer: until the first byte of an answer.
+        silence: between any two bytes of a body.
+        rate: bytes per second that one request must move at least. A body may take `answer` and a second more for each
+            `rate` bytes.
+        attempts: tries in all. (Backblaze B2 advises to expect runs of 503 by design.)
+        unreachable_attempts: tries in all when no connection can be made.
+        backoff: the first pause between tries; each pause is drawn at random from the upper half of its length.
+        backoff_cap: the longest pause between tries.
+        give_up: no try begins later than this after the first, however many tries are left.
     """
 
     connect: float = 5.0
@@ -39,14 +44,19 @@ class RetryPolicy:
     give_up: float = 180.0
 
     def body(self, size: int, stretch: float) -> float:
-        """Seconds that `size` bytes may take on their way."""
+        """Return the seconds that a body of `size` bytes may take. stretch: factor of this attempt."""
         return (self.answer + size / self.rate) * stretch
 
 
 async def retry(policy: RetryPolicy, attempt: Callable[[float], Awaitable[T]]) -> T:
-    """The first success of `attempt`, repeated after Transient errors; raises the last one when tries run out.
+    """Return the first success of `attempt`, which is repeated after Transient errors.
 
-    attempt: is given the factor by which to stretch its time limits.
+    Args:
+        policy: how often to try, and how long to pause.
+        attempt: starts one attempt, given the factor by which to stretch its time limits.
+
+    Raises:
+        Transient: the last attempt's error, when no tries are left.
     """
     stretch, begun = 1.0, time.monotonic()
     for tried in range(1, policy.attempts + 1):
@@ -69,7 +79,7 @@ async def retry(policy: RetryPolicy, attempt: Callable[[float], Awaitable[T]]) -
 
 
 async def with_timeout(seconds: float, what: str, work: Awaitable[T]) -> T:
-    """The result of `work`; cuts it and raises Stalled after `seconds`."""
+    """Return the result of `work`; cut it and raise Stalled after `seconds`. what: the request, named in the error."""
     try:
         async with asyncio.timeout(seconds):
             return await work

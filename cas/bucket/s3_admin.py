@@ -1,4 +1,7 @@
-"""What S3 offers beside objects, by boto3: stored versions, and uploads in parts. Used by the collector alone."""
+"""Stored versions and multipart uploads of an S3 bucket, by boto3, because obstore offers neither.
+
+Only the collector uses this module.
+"""
 
 from __future__ import annotations
 
@@ -14,34 +17,46 @@ from cas.errors import Unsupported
 _ATTEMPTS = 8  # Backblaze B2 answers 503 by design
 
 NO_VERSION = "null"
-"""The id of an object's version that was written while the bucket kept none."""
+"""S3's id of a version that was written while the bucket kept no versions."""
 
 
 class S3Admin:
-    """One bucket's versions and uploads below a prefix."""
+    """The stored versions and multipart uploads of one bucket, below a prefix."""
 
-    def __init__(self, url: str, bucket: str, prefix: str, endpoint: str, region: str, options: Mapping[str, Any]):
-        """url: named in errors. prefix: of all keys, without slashes at its ends. options: credentials as boto3 names
-        them; empty for its own chain.
+    def __init__(self, url: str, bucket: str, prefix: str, endpoint: str, region: str, credentials: Mapping[str, Any]):
+        """Make no request yet.
+
+        Args:
+            url: the store's URL, named in errors.
+            bucket: the bucket's name.
+            prefix: the folder of all keys, without slashes at its ends.
+            endpoint: the server's URL; empty for AWS itself.
+            region: to sign for.
+            credentials: as keyword arguments of boto3; empty for boto3's own chain.
         """
         self._url, self._bucket = url, bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        self._endpoint, self._region, self._options = endpoint, region, options
-        self._made: Any = None
+        self._endpoint, self._region, self._credentials = endpoint, region, credentials
+        self._boto3_client: Any = None
 
     def keeps_versions(self, key: str) -> bool:
-        """Whether the object `key` was stored as a version of several."""
+        """Return whether the object `key`, written just now, was stored as a version with an id of its own."""
         try:
             return any(one.version not in ("", NO_VERSION) for one in self.stored(key, folder=False))
         except Unsupported:
             return False
 
     def stored(self, prefix: str, *, folder: bool = True) -> list[Stored]:
-        """Every version, marks of deletions among them, below a folder (or of keys that begin so)."""
+        """Return every version, delete markers included, below a folder.
+
+        Args:
+            prefix: the folder.
+            folder: False takes `prefix` as the beginning of keys instead.
+        """
         found: list[Stored] = []
-        begins = f"{self._prefix}{prefix.rstrip('/')}{'/' if folder and prefix else ''}"
+        begin = f"{self._prefix}{prefix.rstrip('/')}{'/' if folder and prefix else ''}"
         with self._translated_errors(f"list the versions of {prefix}", "s3:ListBucketVersions"):
-            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=begins):
+            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=begin):
                 for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
                     key = one["Key"].removeprefix(self._prefix)
                     found.append(
@@ -50,14 +65,14 @@ class S3Admin:
         return sorted(found)
 
     def erase(self, stored: Stored) -> None:
-        """Removes one version for good."""
+        """Delete one version for good."""
         with self._translated_errors(f"delete {stored.key}", "s3:DeleteObjectVersion"):
             self._client.delete_object(
                 Bucket=self._bucket, Key=self._prefix + stored.key, VersionId=stored.version or NO_VERSION
             )
 
     def multipart_uploads(self) -> list[MultipartUpload]:
-        """Multipart uploads below the prefix that nobody ended; none where the server knows no such listing."""
+        """Return the multipart uploads below the prefix that nobody ended; none where the server cannot list them."""
         found = []
         try:
             with self._translated_errors("list uploads", "s3:ListBucketMultipartUploads"):
@@ -73,13 +88,13 @@ class S3Admin:
         return [one._replace(key=one.key.removeprefix(self._prefix)) for one in found]
 
     def abort(self, upload: MultipartUpload) -> None:
-        """Frees the parts of one upload."""
+        """Free the pieces of one multipart upload."""
         with self._translated_errors(f"abort the upload of {upload.key}", "s3:AbortMultipartUpload"):
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + upload.key, UploadId=upload.id)
 
     @property
     def _client(self) -> Any:
-        if self._made is None:
+        if self._boto3_client is None:
             import boto3
             from botocore.config import Config
 
@@ -93,15 +108,15 @@ class S3Admin:
                 response_checksum_validation="when_required",
             )
             authority = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
-            self._made = boto3.client(
+            self._boto3_client = boto3.client(
                 "s3",
                 endpoint_url=self._endpoint or None,
                 region_name=self._region,
                 config=config,
                 **({"verify": authority} if authority else {}),
-                **self._options,
+                **self._credentials,
             )
-        return self._made
+        return self._boto3_client
 
     @contextmanager
     def _translated_errors(self, what: str, permission: str) -> Iterator[None]:

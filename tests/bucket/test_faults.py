@@ -29,7 +29,7 @@ from cas.refs.reference import Reference, log_of, resolve
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store, open_store
 from tests.support.buckets import HURRIED
-from tests.support.faults import FILES, ONCE_DAMAGED, SILENT, VERBS, Mute, a_chunk, visible
+from tests.support.faults import FILES, ONCE_DAMAGED, OPERATIONS, SILENT, Mute, a_chunk, visible
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree
 from tests.support.processes import run_cas
 from tools.servers.fault_proxy import Fault, FaultProxy
@@ -167,14 +167,14 @@ class TestSilence:
         assert time.monotonic() - began > patient.answer  # a body has time by its size
         assert proxy.count("GET", "/key") == 1
 
-    @pytest.mark.parametrize("verb", VERBS)
-    def test_a_server_that_never_answers(self, verb: str, monkeypatch: pytest.MonkeyPatch, mute: Mute) -> None:
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_a_server_that_never_answers(self, operation: str, monkeypatch: pytest.MonkeyPatch, mute: Mute) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", mute.url)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "access")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
         began = time.monotonic()
         with pytest.raises(Stalled, match=r"(key|new|folder) in s3://bucket at http://.*gave up after 2 tries"):
-            VERBS[verb](open_bucket("s3://bucket", SILENT))
+            OPERATIONS[operation](open_bucket("s3://bucket", SILENT))
         assert time.monotonic() - began < 5
         mute.wait_until_closed(2)
 
@@ -201,10 +201,10 @@ class TestWrites:
         assert bucket.put("new", b"data", Kind.DOCUMENT, overwrite=overwrite) is True
         assert bytes(bucket.get("new", 4)) == b"data"
 
-    @pytest.mark.parametrize("verb", VERBS)
-    def test_seven_times_503_and_then_fine(self, bucket: Bucket, proxy: FaultProxy, verb: str) -> None:
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_seven_times_503_and_then_fine(self, bucket: Bucket, proxy: FaultProxy, operation: str) -> None:
         proxy.inject(Fault(Faulty.STATUS, status=503, code="SlowDown", retry_after=1, times=7))
-        VERBS[verb](bucket)
+        OPERATIONS[operation](bucket)
         assert sum(seen.status == 503 for seen in proxy.requests) == 7
 
     def test_conditional_writes_are_refused_once(self, proxy: FaultProxy, s3_url: str, tmp_path: Path) -> None:
@@ -227,21 +227,22 @@ class TestGivingUp:
     """Every error comes in bounded time, and says where and what next."""
 
     @pytest.mark.parametrize(
-        ("verb", "status"), [*((verb, 503) for verb in VERBS), ("get", 429), ("get", 500), ("put", 520)]
+        ("operation", "status"),
+        [*((operation, 503) for operation in OPERATIONS), ("get", 429), ("get", 500), ("put", 520)],
     )
-    def test_errors_for_ever(self, bucket: Bucket, proxy: FaultProxy, verb: str, status: int) -> None:
+    def test_errors_for_ever(self, bucket: Bucket, proxy: FaultProxy, operation: str, status: int) -> None:
         proxy.inject(Fault(Faulty.STATUS, status=status, code="SlowDown", times=None))
         says = rf"in s3://.* at http://127.0.0.1:\d+: the store answered {status}.*gave up after 9 tries"
         with pytest.raises(Transient, match=says) as error:
-            VERBS[verb](bucket)
+            OPERATIONS[operation](bucket)
         assert error.value.exit_code == 6
         assert proxy.count() == HURRIED.attempts
 
-    @pytest.mark.parametrize("verb", VERBS)
-    def test_nobody_listens(self, s3_url: str, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_nobody_listens(self, s3_url: str, operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_ports(1)[0]}")
         with pytest.raises(Unreachable, match=r"no connection could be made: check .*gave up after 5 tries"):
-            VERBS[verb](open_bucket(s3_url, HURRIED))
+            OPERATIONS[operation](open_bucket(s3_url, HURRIED))
 
     def test_nobody_accepts(self, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A full backlog drops further connections, as a host that is down does."""

@@ -21,13 +21,13 @@ from tools.servers.fault_proxy import Fault, FaultProxy
 from tools.servers.fault_proxy import Kind as Faulty
 
 CONTENT = FILES["model.bin"]
-ROOM = len(CONTENT) + 1000
+BUFFER_SIZE = len(CONTENT) + 1000
 
 
-def read(bucket: Bucket, key: str = "key", room: int = ROOM) -> bytes:
-    into = bytearray(b"\xff" * room)
+def read(bucket: Bucket, key: str = "key", buffer_size: int = BUFFER_SIZE) -> bytes:
+    into = bytearray(b"\xff" * buffer_size)
     size = bucket.get_into(key, memoryview(into))
-    assert into[size:] == b"\xff" * (room - size), "written behind the end"
+    assert into[size:] == b"\xff" * (buffer_size - size), "written behind the end"
     return bytes(into[:size])
 
 
@@ -48,9 +48,9 @@ class TestTheUsualCase:
         assert all("X-Amz-Signature=" in path for path in chunks)
 
     def test_room_to_spare_and_none(self, bucket: Bucket) -> None:
-        assert read(bucket, room=len(CONTENT)) == CONTENT
+        assert read(bucket, buffer_size=len(CONTENT)) == CONTENT
         with pytest.raises(ObjectTooLarge):
-            read(bucket, room=len(CONTENT) - 1)
+            read(bucket, buffer_size=len(CONTENT) - 1)
 
     def test_absence_is_told_as_ever(self, bucket: Bucket) -> None:
         with pytest.raises(ObjectMissing):
@@ -62,7 +62,7 @@ class TestTheUsualCase:
         any_bucket.put("chunks/ab", CONTENT, Kind.CHUNK)
         assert read(any_bucket, "chunks/ab") == CONTENT
         with pytest.raises(ObjectTooLarge):
-            read(any_bucket, "chunks/ab", room=10)
+            read(any_bucket, "chunks/ab", buffer_size=10)
         with pytest.raises(ObjectMissing):
             read(any_bucket, "chunks/cd")
 
@@ -106,7 +106,7 @@ class TestOutOfTheOrdinary:
         assert direct(proxy) == [True, True, True]
 
     def test_a_body_that_takes_unusually_long_is_left(self, proxy: FaultProxy, bucket: Bucket, s3_url: str) -> None:
-        # With patience for ten minutes, only what is usual can tell that this one hangs.
+        # This policy waits for ten minutes, so only the usual time of a body can tell that this one hangs.
         patient = open_bucket(s3_url, replace(HURRIED, answer=600, silence=600))
         for _ in range(3):
             assert read(patient) == CONTENT

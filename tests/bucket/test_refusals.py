@@ -9,7 +9,7 @@ import pytest
 from cas.bucket import Bucket, Kind, open_bucket
 from cas.errors import AccessDenied, ObjectMissing, StoreError
 from cas.store.store import Store, open_store
-from tests.support.faults import VERBS, visible
+from tests.support.faults import OPERATIONS, visible
 from tests.support.models import write_tree
 from tests.support.processes import run_cas
 from tools.servers.fault_proxy import Fault, FaultProxy
@@ -22,7 +22,7 @@ class TestRefusals:
     """What cannot be cured by asking again is not asked again."""
 
     @pytest.mark.parametrize(
-        ("verb", "permission"),
+        ("operation", "permission"),
         [
             ("get", "GetObject"),
             ("head", "GetObject"),
@@ -31,10 +31,10 @@ class TestRefusals:
             ("delete", "DeleteObject"),
         ],
     )
-    def test_forbidden(self, bucket: Bucket, proxy: FaultProxy, verb: str, permission: str) -> None:
+    def test_forbidden(self, bucket: Bucket, proxy: FaultProxy, operation: str, permission: str) -> None:
         proxy.inject(Fault(Faulty.STATUS, status=403, code="AccessDenied", times=None))
         with pytest.raises(AccessDenied, match=f"the key needs the permission {permission}") as error:
-            VERBS[verb](bucket)
+            OPERATIONS[operation](bucket)
         assert error.value.exit_code == 6
         assert proxy.count() == 1
 
@@ -48,13 +48,13 @@ class TestRefusals:
             (301, "PermanentRedirect", "redirects elsewhere: check AWS_ENDPOINT_URL and AWS_REGION"),
         ],
     )
-    @pytest.mark.parametrize("verb", ["get", "put", "list"])
+    @pytest.mark.parametrize("operation", ["get", "put", "list"])
     def test_other_refusals(
-        self, bucket: Bucket, proxy: FaultProxy, verb: str, status: int, code: str, says: str
+        self, bucket: Bucket, proxy: FaultProxy, operation: str, status: int, code: str, says: str
     ) -> None:
         proxy.inject(Fault(Faulty.STATUS, status=status, code=code, times=None))
         with pytest.raises(StoreError, match=says):
-            VERBS[verb](bucket)
+            OPERATIONS[operation](bucket)
         assert proxy.count() == 1
 
     @pytest.mark.parametrize(("name", "value"), [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x-secret-x")])
@@ -73,11 +73,11 @@ class TestRefusals:
 
     def test_a_404_of_anything_but_a_read_is_no_missing_object(self, bucket: Bucket, proxy: FaultProxy) -> None:
         proxy.inject(Fault(Faulty.STATUS, status=404, code="NoSuchThing", times=None))
-        for verb in ("put", "list"):
+        for operation in ("put", "list"):
             with pytest.raises(StoreError, match="404 NoSuchThing: check the endpoint"):
-                VERBS[verb](bucket)
+                OPERATIONS[operation](bucket)
         with pytest.raises(ObjectMissing):
-            VERBS["get"](bucket)
+            OPERATIONS["get"](bucket)
 
 
 class TestIdentities:

@@ -1,4 +1,4 @@
-"""What the tests of faults share: what a store holds, verbs to try, and a server that never answers."""
+"""What the tests of faults share: the files of a store, operations to try, and a server that never answers."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FILES = {"model.bin": os.urandom(1 << 20), "config.json": b"{}"}
 ONCE_DAMAGED = [Faulty.TRUNCATE, Faulty.SHORT_LENGTH, Faulty.BIT_FLIP, Faulty.ERROR_PAGE]
 SILENT = replace(HURRIED, answer=0.3, silence=0.3, rate=10**9, attempts=2)
 
-Verb = Callable[[Bucket], object]
-VERBS: dict[str, Verb] = {
+Operation = Callable[[Bucket], object]
+OPERATIONS: dict[str, Operation] = {
     "get": lambda bucket: bucket.get("key", limit=1 << 21),
     "head": lambda bucket: bucket.head("key"),
     "put": lambda bucket: bucket.put("new", b"data", Kind.DOCUMENT),

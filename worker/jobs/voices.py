@@ -1,4 +1,4 @@
-"""Named voices: `voices/<name>/` in the bucket holds one audio file and one text file with what is said in it."""
+"""Named voices: the folder `voices/<name>/` of the bucket has an audio file and a text file with what is said in it."""
 
 from __future__ import annotations
 
@@ -17,38 +17,50 @@ FOLDER = "voices"
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")
 TEXT = (".txt",)
 
-_KEPT = 32
+_CACHED = 32
 _NAMED_AT_MOST = 5
-_MAX_TEXT_BYTES = 4 * MAX_REF_TEXT + 64  # UTF-8, and a byte order mark and blanks
+_MAX_TEXT_BYTES = 4 * MAX_REF_TEXT + 64  # UTF-8, with a byte order mark and blanks
 
 
 class Voice(NamedTuple):
-    """audio: bytes of an audio file. text: what is said in it."""
+    """A recording, and what is said in it.
+
+    Attributes:
+        audio: bytes of an audio file.
+        text: what is said in it.
+    """
 
     audio: bytes
     text: str
 
 
 class Voices:
-    """The voices of one bucket, read when they are first asked for and kept while the worker lives."""
+    """The voices of one bucket. Each is read at its first use; the last used ones stay in memory."""
 
-    def __init__(self, bucket: Bucket, kept: int = _KEPT) -> None:
-        """kept: how many stay in memory, the last used ones."""
+    def __init__(self, bucket: Bucket, kept: int = _CACHED) -> None:
+        """Make no request yet.
+
+        Args:
+            bucket: where the voices are, below `voices/`.
+            kept: how many voices stay in memory, the last used ones.
+        """
         self._bucket = bucket
         self._kept = kept
         self._voices: OrderedDict[str, Voice] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Voice:
-        """The voice `name`, a valid name.
+        """Return the voice `name`, a valid name.
 
-        Raises BadRequest when it is unknown or incomplete, and what `Bucket` raises when that cannot be asked.
+        Raises:
+            BadRequest: the voice is unknown or incomplete.
+            StoreError: the bucket cannot be read.
         """
         with self._lock:
             if name in self._voices:
                 self._voices.move_to_end(name)
                 return self._voices[name]
-        voice = self._read(name)  # outside the lock: another voice need not wait for this one
+        voice = self._read(name)  # outside the lock: a job with another voice need not wait for this read
         with self._lock:
             self._voices[name] = voice
             while len(self._voices) > self._kept:
@@ -57,27 +69,29 @@ class Voices:
 
     def _read(self, name: str) -> Voice:
         prefix = f"{FOLDER}/{name}"
-        entries = [one for one in self._bucket.list(prefix) if one.key.rpartition("/")[0] == prefix]
+        entries = [entry for entry in self._bucket.list(prefix) if entry.key.rpartition("/")[0] == prefix]
         if not entries:
             raise self._unknown(name)
         field = f"voice {name} ({prefix}/ in {self._bucket.url})"
         audio = self._bytes(_only(entries, AUDIO, field, "audio file"), MAX_AUDIO, field)
         text = self._bytes(_only(entries, TEXT, field, "text file"), _MAX_TEXT_BYTES, field)
         try:
-            written = text.decode("utf-8-sig")
+            spoken = text.decode("utf-8-sig")
         except UnicodeDecodeError:
             raise BadRequest(f"{field} has a text that is not UTF-8: save it as UTF-8") from None
         return Voice(
-            checked(audio, f"the audio of {field}"), check_spoken(written, f"the text of {field}", MAX_REF_TEXT)
+            checked(audio, f"the audio of {field}"), check_spoken(spoken, f"the text of {field}", MAX_REF_TEXT)
         )
 
     def _bytes(self, entry: Entry, limit: int, field: str) -> bytes:
         if entry.size > limit:
-            raise BadRequest(f"{field} has a file {_last(entry)} of {entry.size} bytes: at most {limit} are allowed")
+            raise BadRequest(
+                f"{field} has a file {_file_name(entry)} of {entry.size} bytes: at most {limit} are allowed"
+            )
         try:
             return bytes(self._bucket.get(entry.key, limit))
         except ObjectMissing:
-            raise BadRequest(f"{field} lost its file {_last(entry)} just now: send the job again") from None
+            raise BadRequest(f"{field} lost its file {_file_name(entry)} just now: send the job again") from None
 
     def _unknown(self, name: str) -> BadRequest:
         known = sorted({entry.key.split("/")[1] for entry in self._bucket.list(FOLDER) if entry.key.count("/") > 1})
@@ -100,5 +114,5 @@ def _only(entries: list[Entry], suffixes: tuple[str, ...], field: str, what: str
     return found[0]
 
 
-def _last(entry: Entry) -> str:
+def _file_name(entry: Entry) -> str:
     return ascii(entry.key.rpartition("/")[2])
