@@ -33,7 +33,7 @@ _NO_BUCKET = "NoSuchBucket"
 _ABSENT = {"NoSuchKey", "NoSuchVersion", "NoSuchUpload"}
 
 
-class _Meaning(NamedTuple):
+class _Row(NamedTuple):
     """A row of the table.
 
     Attributes:
@@ -49,8 +49,8 @@ class _Meaning(NamedTuple):
     words: str
 
 
-def _row(error: type[StoreError], statuses: set[int], codes: set[str], words: str) -> _Meaning:
-    return _Meaning(error, frozenset(statuses), frozenset(codes), words)
+def _row(error: type[StoreError], statuses: set[int], codes: set[str], words: str) -> _Row:
+    return _Row(error, frozenset(statuses), frozenset(codes), words)
 
 
 # The first row that covers the answer's status or its code counts. Codes that need advice of their own come first,
@@ -117,15 +117,23 @@ class _Answer(NamedTuple):
         return " ".join(word for word in (str(self.status or ""), self.code, self.message) if word)
 
 
-def _meaning(status: int, code: str) -> _Meaning:
+def _row_of(status: int, code: str) -> _Row:
     return next((row for row in _TABLE if status in row.statuses or code in row.codes), _ANYTHING_ELSE)
 
 
 def _refusal(answer: _Answer, what: str, permission: str, said: str = "") -> StoreError:
-    """The error that the table gives for an answer. said: shown in place of the answer."""
-    meaning = _meaning(answer.status, answer.code)
-    error = meaning.error(f"{what}: {meaning.words.format(said=said or answer.said, permission=permission)}")
-    error.code = answer.code or str(answer.status)
+    """The error that the table gives for an answer.
+
+    Args:
+        answer: the server's, or the one that an error of the operating system amounts to.
+        what: the operation, the key and the store.
+        permission: what the key needs for the operation.
+        said: the operating system's words; errors show them in place of an answer.
+    """
+    row = _row_of(answer.status, answer.code)
+    error = row.error(f"{what}: {row.words.format(said=said or answer.said, permission=permission)}")
+    if not said:
+        error.code = answer.code or str(answer.status)
     return error
 
 
@@ -173,7 +181,7 @@ def obstore_error(error: Exception, key: str, where: str, operation: str) -> Cas
         return ObjectMissing(key, where)
     if operation == "create" and isinstance(error, ob.AlreadyExistsError | ob.PreconditionError):
         return ObjectExists(key, where)
-    if answer.status or _meaning(answer.status, answer.code) is not _ANYTHING_ELSE:
+    if answer.status or _row_of(answer.status, answer.code) is not _ANYTHING_ELSE:
         return _refusal(answer, what, permission)
     if isinstance(error, ob.PermissionDeniedError | ob.UnauthenticatedError):
         said = _os_reason(text)

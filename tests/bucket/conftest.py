@@ -1,4 +1,4 @@
-"""A proxy that makes requests fail, between this process and the real S3 server."""
+"""Buckets and stores behind a proxy that makes requests to the real S3 server fail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tools.servers.fault_proxy import FaultProxy
 
 @pytest.fixture
 def bucket(proxy: FaultProxy, s3_url: str) -> Bucket:
-    """Holds one object, `key`."""
+    """A bucket with one object, `key`, behind the proxy."""
     bucket = open_bucket(s3_url, HURRIED)
     bucket.put("key", FILES["model.bin"], Kind.CHUNK)
     proxy.requests.clear()
@@ -26,7 +26,7 @@ def bucket(proxy: FaultProxy, s3_url: str) -> Bucket:
 
 @pytest.fixture
 def published(proxy: FaultProxy, s3_url: str, tmp_path: Path) -> Store:
-    """Holds FILES as `m:latest`."""
+    """A store with FILES published as `m:latest`, behind the proxy."""
     store = open_store(s3_url, policy=HURRIED)
     publish_tree(store, write_tree(tmp_path / "source", FILES))
     proxy.requests.clear()

@@ -1,4 +1,4 @@
-"""One contract, every bucket; then what only some of them can do."""
+"""The contract, run against every kind of bucket; then what only S3, a directory or https can do."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
 
 
 class TestContract:
-    """What a store may rely on, whatever keeps its bytes."""
+    """What a store may rely on in every kind of bucket."""
 
     def test_an_object_comes_back_as_it_was_put(self, bucket: Bucket) -> None:
         for key, data in (("a", b"data"), ("deep/er/key", bytes(range(256))), ("empty", b"")):
@@ -173,7 +173,7 @@ def test_listings_have_no_limit(kind: str, request: pytest.FixtureRequest, tmp_p
 
 
 class TestS3:
-    """What S3 has besides."""
+    """What S3 does beyond the contract."""
 
     def test_objects_carry_their_headers(self, s3_url: str) -> None:
         bucket = open_bucket(s3_url)
@@ -211,7 +211,7 @@ class TestS3:
 
 
 class TestDirectory:
-    """What only a directory can get wrong."""
+    """Failures that only a directory has."""
 
     def test_reading_creates_nothing(self, tmp_path: Path) -> None:
         bucket = open_bucket(str(tmp_path / "store"), HURRIED)

@@ -27,7 +27,7 @@ Environment = pytest.MonkeyPatch
 
 
 class Request(NamedTuple):
-    """A request as it arrived. headers: by lower-case name."""
+    """A request as the server received it. headers: by lower-case name."""
 
     method: str
     target: str
@@ -35,14 +35,14 @@ class Request(NamedTuple):
 
     @property
     def region(self) -> str:
-        """For which it was signed."""
+        """The region that the request was signed for."""
         found = re.search(r"Credential=[^/]+/\d{8}/([^/]+)/s3/aws4_request", self.headers["authorization"])
         assert found
         return found[1]
 
 
 class Recorder(ThreadingHTTPServer):
-    """An S3 server, or a proxy before one, that keeps nothing but the requests."""
+    """An S3 server, or a proxy before one, that records the requests and stores nothing."""
 
     daemon_threads = True
 
@@ -85,7 +85,7 @@ def no_proxies(monkeypatch: Environment) -> None:
 
 @pytest.fixture
 def recorder(monkeypatch: Environment) -> Iterator[Recorder]:
-    """Receives what is sent to the endpoint; the key is set, too."""
+    """The server at AWS_ENDPOINT_URL; the variables of the key are set, too."""
     with Recorder() as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -229,7 +229,7 @@ class TestVariables:
 
 
 class TestCredentials:
-    """Keys from plain variables, else from wherever boto3 finds them."""
+    """Credentials from the variables, else from where boto3 finds them."""
 
     @pytest.mark.parametrize(
         ("only", "missing"),
@@ -302,7 +302,7 @@ class TestCredentials:
 
 
 def _process(folder: Path, first: str, monkeypatch: Environment) -> None:
-    """Sets a profile whose credentials a program prints, after the shell commands `first`; they expire soon."""
+    """Set a profile whose credentials a program prints, after the shell commands `first`; they expire soon."""
     expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=1)
     document = {"Version": 1, "AccessKeyId": "k", "SecretAccessKey": "s", "SessionToken": "process-token",
                 "Expiration": expires.isoformat()}  # fmt: skip
@@ -351,7 +351,7 @@ def secure(authority: Path, tmp_path: Path) -> Iterator[Bucket]:
 
 
 class TestTLS:
-    """Certificates of an authority of one's own."""
+    """Certificates of a private authority."""
 
     @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "SSL_CERT_FILE"])
     def test_an_authority_can_be_named(
@@ -360,7 +360,7 @@ class TestTLS:
         monkeypatch.setenv(name, str(authority / "ca.pem"))
         assert bytes(secure.get("key", limit=4)) == b"data"
         into = bytearray(4)
-        monkeypatch.setattr(secure, "get", None)  # the way straight into memory needs no help
+        monkeypatch.setattr(secure, "get", None)  # the direct reader must succeed without obstore
         assert (secure.get_into("key", memoryview(into)), into) == (4, b"data")
 
     def test_strangers_are_not_trusted(self, secure: Bucket) -> None:

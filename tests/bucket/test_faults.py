@@ -38,7 +38,7 @@ from tools.servers.process import free_ports
 
 
 class TestDamageOnTheWay:
-    """Bytes that arrive damaged once are asked for again."""
+    """Bytes that arrive damaged once are read again."""
 
     @pytest.mark.parametrize("kind", ONCE_DAMAGED)
     def test_a_chunk_is_fetched_again(self, published: Store, proxy: FaultProxy, kind: Faulty) -> None:
@@ -208,7 +208,7 @@ class TestWrites:
         assert sum(seen.status == 503 for seen in proxy.requests) == 7
 
     def test_conditional_writes_are_refused_once(self, proxy: FaultProxy, s3_url: str, tmp_path: Path) -> None:
-        """As by Backblaze B2. The rest of the publish pays nothing for it but a look before each write."""
+        """As Backblaze B2 answers. The rest of the publish pays for it with one read before each write, no more."""
         proxy.inject(Fault(Faulty.STATUS, status=501, code="NotImplemented", method="PUT"))
         store = open_store(s3_url, policy=HURRIED)
         files = {f"{number}.bin": os.urandom(1000) for number in range(20)}
@@ -245,7 +245,7 @@ class TestGivingUp:
             OPERATIONS[operation](open_bucket(s3_url, HURRIED))
 
     def test_nobody_accepts(self, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A full backlog drops further connections, as a host that is down does."""
+        """A server with a full backlog drops further connections, as a host that is down does."""
         with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
             callers = [socket.socket() for _ in range(3)]
             for caller in callers:

@@ -32,7 +32,7 @@ def read(bucket: Bucket, key: str = "key", buffer_size: int = BUFFER_SIZE) -> by
 
 
 def direct(proxy: FaultProxy) -> list[bool]:
-    """For each request for a body, whether it came with its signature in the URL."""
+    """Whether the direct reader sent each GET: the signature is in the URL then."""
     return ["X-Amz-Signature=" in seen.path for seen in proxy.requests if seen.method == "GET"]
 
 
@@ -131,7 +131,7 @@ class TestOutOfTheOrdinary:
 
 
 class TestProxies:
-    """Proxies are obstore's to talk to."""
+    """Only obstore talks to proxies."""
 
     @pytest.mark.parametrize(
         ("variables", "expected"),
@@ -167,7 +167,7 @@ def any_bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
 
 
 def _over_http(root: Path, request: pytest.FixtureRequest) -> Bucket:
-    """A directory that is written as one and read over http."""
+    """A bucket that writes to a directory and reads it over http."""
     from functools import partial
     from http.server import SimpleHTTPRequestHandler
 

@@ -19,7 +19,7 @@ from tools.servers.seaweed import SeaweedFS
 
 
 class TestRefusals:
-    """What cannot be cured by asking again is not asked again."""
+    """A request that another try cannot cure is not tried again."""
 
     @pytest.mark.parametrize(
         ("operation", "permission"),
@@ -81,7 +81,7 @@ class TestRefusals:
 
 
 class TestIdentities:
-    """Keys that may do less than is asked of them."""
+    """Keys that lack a permission."""
 
     def test_a_reader_restores_but_cannot_publish(
         self, published: Store, seaweed: SeaweedFS, s3_url: str, tmp_path: Path

@@ -50,7 +50,7 @@ class _Files(http.server.SimpleHTTPRequestHandler):
 
 
 class SlowStore(ClosableServer):
-    """A store's directory over http that gives `limit` chunks and then stalls until it is released."""
+    """A server of a store's directory that sends `limit` chunks and then stalls until it is released."""
 
     def __init__(self, store: Store, limit: int) -> None:
         super().__init__(("127.0.0.1", 0), functools.partial(_Files, directory=store.url))  # type: ignore[arg-type]
@@ -59,18 +59,18 @@ class SlowStore(ClosableServer):
 
     @property
     def url(self) -> str:
-        """For --store."""
+        """The server's URL, for --store."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def stalling(self) -> bool:
-        """Whether somebody waits for a chunk."""
+        """Whether a client waits for a chunk now."""
         return self.chunks > self.limit
 
 
 @contextlib.contextmanager
 def slow_store(store: Store, limit: int) -> Iterator[SlowStore]:
-    """Serves a directory store as SlowStore does."""
+    """Serve a directory store as SlowStore does, while the `with` block runs."""
     server = SlowStore(store, limit)
     server.start()
     try:

@@ -33,7 +33,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def a_chunk(store: Store) -> ChunkRef:
-    """The chunk of model.bin."""
+    """Return the first chunk of model.bin in the published version of `m`."""
     files = {file.path: file for file in resolve(store, "m").manifest.repos[0].files}
     return files["model.bin"].chunks[0]
 
@@ -50,7 +50,7 @@ def _is_sound_blob(path: str, data: bytes) -> bool:
 
 
 class Mute:
-    """Accepts connections and reads what comes, but never answers."""
+    """A server that accepts connections and reads what comes, but never answers."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -59,7 +59,7 @@ class Mute:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def wait_until_closed(self, connections: int) -> None:
-        """Returns when clients have closed so many connections; fails when that takes long."""
+        """Wait until clients have closed so many connections; fail after 10 seconds for any of them."""
         assert all(self._closed.acquire(timeout=10) for _ in range(connections)), "a cut request keeps its connection"
 
     def close(self) -> None:

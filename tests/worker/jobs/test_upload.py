@@ -57,7 +57,7 @@ def test_a_key_that_may_not_write_is_named(bucket: str, seaweed: SeaweedFS, monk
 def test_a_bucket_that_does_not_exist_is_an_error(
     bucket: str, seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    access, secret = seaweed.credentials("publisher")  # the administrator's would make it
+    access, secret = seaweed.credentials("publisher")  # with the administrator's key, the server would make the bucket
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", access)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     with pytest.raises(StoreError, match=r"upload output/job-1\.wav to s3://absent"):

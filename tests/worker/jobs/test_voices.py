@@ -27,13 +27,13 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
 
 
 def put(bucket: Bucket, **files: bytes) -> None:
-    """Files of voices: anna_a__wav is voices/anna/a.wav."""
+    """Write files of voices: the keyword anna_a__wav means voices/anna/a.wav."""
     for name, data in files.items():
         assert bucket.put(f"voices/{name.replace('__', '.').replace('_', '/')}", data, Kind.DOCUMENT, overwrite=True)
 
 
 def refused(bucket: Bucket, name: str) -> str:
-    """Why a voice cannot be had."""
+    """The text of the BadRequest that a voice fails with."""
     with pytest.raises(BadRequest) as error:
         Voices(bucket).get(name)
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""What a job takes from the bucket and leaves in it: the real worker on a real S3 server."""
+"""What a job reads from the bucket and writes to it: the real worker on a real S3 server."""
 
 from __future__ import annotations
 
