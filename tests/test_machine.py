@@ -1,7 +1,7 @@
-"""A store and a cache under publish, restore, kill, corruption and republish, against a plain dictionary.
+"""A state machine: a store and a cache under publish, restore, kill, corruption and republish, in any order.
 
-Whatever happens in whatever order: a tag names a complete version or nothing new, and what a restore shows is byte for
-byte what was published, or an error.
+A dictionary says what each tag must name. After every step a tag names a complete version, the old one or the new one,
+and a restore gives byte for byte what was published, or an error.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ CONTENTS = st.one_of(
     st.just(b"\x10\0\0\0\0\0\0\0{" + b" " * 15 + b"x" * 3000),
 )
 PICKS = st.integers(0, 99)
-"""Which of the things at hand: drawn whether there are any or not, so that an example replays the same."""
+"""Which item a rule picks: drawn even when there are no items, so that an example replays the same."""
 
 ONE_AT_A_TIME = Limits(requests=1, uploads=1, workers=1)
-"""Threads would make it a matter of luck how far a doomed call comes."""
+"""One thread: with several it would be a matter of luck how far a call gets before it is killed."""
 
 DAMAGES = st.sampled_from(["flip", "truncate", "delete"])
 TREES = st.dictionaries(NAMES, CONTENTS, min_size=1)
@@ -50,11 +50,11 @@ BROKEN = (ChunkCorrupt, ChunkMissing, FormatError)
 
 
 class Killed(BaseException):
-    """The process died here."""
+    """Stands for the death of the process."""
 
 
 class Mortal(Bucket):
-    """A bucket whose user dies after some number of requests."""
+    """A bucket that raises Killed after some number of requests."""
 
     def __init__(self, inner: Bucket, lives: int) -> None:
         self.url, self._inner, self._lives = inner.url, inner, lives
@@ -114,8 +114,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.published[tag] = self.tree
         self._forget_healed()
         for digest in self._chunks(tag).keys() & self.broken.keys():
-            assert not force, "a forced publish replaces what is damaged"
-            assert self._stored(digest).exists(), "any publish brings back what the store lost"
+            assert not force, "a forced publish replaces damaged chunks"
+            assert self._stored(digest).exists(), "any publish sends again the chunks that the store lost"
 
     @rule(tag=TAGS, lives=st.integers(0, 40))
     def publish_and_die(self, tag: str, lives: int) -> None:
@@ -179,7 +179,7 @@ class StoreMachine(RuleBasedStateMachine):
         return refs.resolve(self.store, f"m:{tag}").manifest.chunks()
 
     def _named(self, tag: str) -> dict[str, bytes] | None:
-        """The tree a tag names now, None when it names nothing."""
+        """The tree that a tag names now; None when it names nothing."""
         try:
             (repo,) = refs.resolve(self.store, f"m:{tag}").manifest.repos
         except NotFoundError:
@@ -196,13 +196,13 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def one_of(things: Iterable[Any], pick: int) -> Any:
-    """One of the things, whatever order they come in."""
+    """Pick one of the things by number, independent of their order."""
     ordered = sorted(things)
     return ordered[pick % len(ordered)]
 
 
 def damage(path: Path, how: str) -> None:
-    """Flips a bit of a file, cuts it in half, or deletes it."""
+    """Flip a bit of a file, cut the file in half, or delete it."""
     data = path.read_bytes() if path.exists() else b""
     if how == "delete" or not data:
         path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The main job with a real model, real servers and three generations of the real client."""
+"""Publish and restore with a real model, real servers and three generations of the real huggingface_hub client."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ print(json.dumps(found))
 
 
 def ask_client(version: str, repo: str, name: str, hub_cache: Path) -> dict[str, str]:
-    """What huggingface_hub of that version finds in the cache, offline."""
+    """Run huggingface_hub of that version on the cache, offline, and return what it finds."""
     ran = subprocess.run(
         [ROOT / ".venv/hubs" / version / "bin/python", "-c", _CLIENT, repo, name],
         env={**os.environ, "HF_HUB_CACHE": str(hub_cache), "HF_HUB_OFFLINE": "1"},
@@ -54,11 +54,11 @@ def ask_client(version: str, repo: str, name: str, hub_cache: Path) -> dict[str,
     return found
 
 
-@pytest.mark.parametrize("place", ["directory", "s3"])
+@pytest.mark.parametrize("kind", ["directory", "s3"])
 def test_a_model_from_a_hub_survives_the_loss_of_the_machine(
-    place: str, request: pytest.FixtureRequest, tmp_path: Path
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    url = str(tmp_path / "store") if place == "directory" else request.getfixturevalue("s3_url")
+    url = str(tmp_path / "store") if kind == "directory" else request.getfixturevalue("s3_url")
     shutil.copytree(model_dir(), tmp_path / "hub" / MINILM)
     cache = tmp_path / "cache"
     with Hub(tmp_path / "hub", redirect_lfs=True) as hub:

@@ -1,4 +1,4 @@
-"""Publishing again: unchanged, changed, after a rollback, dry, and over a damaged store."""
+"""Publishing again: unchanged, changed, after a rollback, as a dry run, and over a damaged store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHUNK = 8 * 1024 * 1024
 
 
 def big(seed: int, chunks: int = 3) -> bytes:
-    """A file of some whole chunks that compress a little, and a rest."""
+    """The content of a file: some whole chunks that compress well, and a short last chunk."""
     return b"".join(bytes([seed, number]) * (CHUNK // 2) for number in range(chunks)) + bytes([seed]) * 1000
 
 
@@ -40,7 +40,7 @@ def from_cache(site: Site, store: Store, **options: Any) -> cas.Published:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The size of every read of a file's content by publish."""
+    """Sizes of the chunks that a publish reads from files, in bytes."""
     seen: list[int] = []
 
     def counting(fd: int, view: memoryview, offset: int) -> int:
@@ -80,7 +80,7 @@ def test_a_blob_under_many_names_is_read_once(directory_store: Store, tmp_path: 
     assert reads == [5000]
 
 
-def test_a_changed_publish_uploads_what_is_new_and_names_its_parent(store: Store, tmp_path: Path) -> None:
+def test_a_changed_publish_uploads_the_new_chunks_and_names_its_parent(store: Store, tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree", {"w.bin": big(1), "same.txt": b"same"})
     first = publish_tree(store, tree)
     assert (first.chunks, first.uploaded_chunks, first.uploaded) == (5, 5, first.total)
@@ -112,7 +112,7 @@ def test_publishing_after_a_rollback_makes_a_new_version_of_known_chunks(
     assert len(log.names()) == 4
 
 
-def test_a_dry_run_writes_nothing_and_its_figure_comes_true(store: Store, tmp_path: Path) -> None:
+def test_a_dry_run_writes_nothing_and_predicts_what_the_publish_uploads(store: Store, tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree", {"w.bin": big(1), "a.txt": b"a"})
     for step in ("new store", "known model"):
         before = objects(store)
@@ -164,7 +164,7 @@ def test_force_replaces_a_damaged_chunk_and_nothing_else_does(full: Site, store:
 
 
 @pytest.mark.parametrize("damage", ["altered", "deleted"])
-def test_a_damaged_manifest_is_left_behind_with_a_warning(
+def test_a_damaged_manifest_is_no_parent_and_a_warning_says_so(
     full: Site, directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     store = directory_store
@@ -176,15 +176,15 @@ def test_a_damaged_manifest_is_left_behind_with_a_warning(
         store.bucket.delete(key)
     with pytest.raises((IntegrityError, NotFoundError)):
         refs.resolve(store, "m")
-    told: list[object] = []
+    received: list[object] = []
     monkeypatch.setattr("cas.formats.manifest.now", lambda: "2030-01-01T00:00:00Z")
-    healed = from_cache(full, store, force=True, on_event=told.append)
-    assert any(isinstance(event, Warned) and "is not built upon" in event.text for event in told)
+    healed = from_cache(full, store, force=True, on_event=received.append)
+    assert any(isinstance(event, Warned) and "is not built upon" in event.text for event in received)
     assert (healed.created, healed.moved) == (True, ("latest",))
     cas.restore("m", store, cache_dir=tmp_path / "hub")
 
 
-def test_no_tag_moves_to_a_manifest_whose_name_is_taken_by_damaged_bytes(
+def test_no_tag_moves_to_a_manifest_when_damaged_bytes_have_its_name(
     full: Site, directory_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cas.formats.manifest.now", lambda: "2030-01-01T00:00:00Z")

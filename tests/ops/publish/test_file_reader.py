@@ -1,4 +1,4 @@
-"""Files are read once, by several threads: chunks keep their order, and names are computed where nobody knows them."""
+"""Several threads read a file once: chunks keep their order, and the sha256 is computed unless the parent tells it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHUNK = 8 * MIB
 
 
 def numbered(*numbers: int) -> bytes:
-    """A file of whole chunks, each of one number, and a short one."""
+    """The content of a file: a whole chunk for each number, which repeats it, and a short last chunk."""
     return b"".join(number.to_bytes(4, "little") * (CHUNK // 4) for number in numbers) + b"end"
 
 
@@ -45,7 +45,7 @@ def only_file(store: Store) -> RepoFile:
 
 @pytest.fixture
 def named(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sizes of the files whose names were computed."""
+    """Sizes of the files whose blob names were computed."""
     seen: list[int] = []
 
     def counting(blob: str, size: int) -> Any:
@@ -58,7 +58,7 @@ def named(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sizes of what publish took digests of."""
+    """Sizes of the chunks whose digests a publish computed."""
     seen: list[int] = []
 
     def counting(data: memoryview) -> str:
@@ -80,7 +80,7 @@ def test_a_big_file_is_read_by_several_threads_and_its_chunks_keep_their_order(
     def slow(self: FileReader, number: int, into: memoryview) -> memoryview:
         plain = read(self, number, into)
         if number in (0, 1):
-            together.wait()  # nobody gets past this alone
+            together.wait()  # two threads must be here at once
         time.sleep(0.05 if number % 2 == 0 else 0)
         return plain
 
@@ -101,12 +101,12 @@ def test_a_name_is_not_computed_for_chunks_that_the_parent_has_named(
     named.clear()
     hashed.clear()
     assert publish_tree(directory_store, tree).reference == first.reference
-    assert (named, sum(hashed)) == ([], len(data))  # the chunks are looked at all the same
+    assert (named, sum(hashed)) == ([], len(data))  # the chunks are hashed all the same
     os.rename(tree / "w.bin", tree / "renamed.bin")
     publish_tree(directory_store, tree)
     assert named == []
     assert only_file(directory_store).blob == sha256(tree / "renamed.bin")
-    publish_tree(directory_store, tree, force=True)  # takes nobody's word
+    publish_tree(directory_store, tree, force=True)  # a forced publish trusts no parent
     assert named == [len(data)]
 
 
@@ -124,7 +124,7 @@ def test_a_name_is_computed_when_any_chunk_differs(
     assert read_tree(snapshot(cas.restore("m", directory_store, cache_dir=tmp_path / "hub"))) == read_tree(tree)
 
 
-def test_of_several_alike_files_the_right_one_gives_its_name(
+def test_of_several_parent_files_that_begin_alike_the_right_one_gives_its_name(
     directory_store: Store, tmp_path: Path, named: list[int]
 ) -> None:
     files = {f"{number}.bin": numbered(1, number) for number in range(3)}
@@ -153,7 +153,7 @@ def test_one_blob_in_two_repos_is_one_content(full: Site, directory_store: Store
         cas.publish("m", source, directory_store, cache_dir=full.cache, download=False, force=True)
 
 
-def test_a_name_of_another_kind_is_nobodys(tmp_path: Path, named: list[int]) -> None:
+def test_a_git_sha1_in_the_parent_does_not_name_a_file_of_a_folder(tmp_path: Path, named: list[int]) -> None:
     path = write_tree(tmp_path, {"a.txt": b"abc"}) / "a.txt"
     git = RepoFile("a.txt", 3, "f2ba8f84ab5c1bce84a7b441cb1959cfc7093b7f", (ChunkRef(hex_of(b"abc"), 3),))
     file = FileReader(files_below(path.parent)[0], [git])
@@ -171,7 +171,7 @@ def test_files_outside_repos_get_no_name(
     assert refs.resolve(directory_store, "m").manifest.files[0].chunks == (ChunkRef(hex_of(b"x" * 100), 100),)
 
 
-def test_bytes_that_change_unseen_before_the_name_is_computed(
+def test_bytes_that_change_unnoticed_before_the_name_is_computed_end_the_publish(
     directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = write_tree(tmp_path / "tree", {"w.bin": numbered(1, 2, 3)})
@@ -200,8 +200,8 @@ def test_a_damaged_blob_is_found_though_its_chunks_are_sent(site: Site) -> None:
     assert done.returncode == 4, done.stderr
     assert "it is damaged; remove it and download it again" in done.stderr
     store = open_store(str(site.store))
-    kept = {entry.key.split("/")[0] for entry in store.bucket.list("")}
-    assert kept == {"format.json", "chunks", "leases"}
+    stored = {entry.key.split("/")[0] for entry in store.bucket.list("")}
+    assert stored == {"format.json", "chunks", "leases"}
     site.hub.corrupt.clear()
     next(path for path in (site.repo / "blobs").iterdir() if path.stat().st_size == len(data)).unlink()
     done = site.cas("--json", "publish", "m", "--repo", REPO)
@@ -227,7 +227,7 @@ def test_a_file_that_changes_under_its_readers_ends_the_publish(
 
     def failing(self: FileReader, number: int, into: memoryview) -> memoryview:
         if number == 3:
-            time.sleep(0.1)  # the threads at later chunks are waiting for this one
+            time.sleep(0.1)  # the threads with later chunks wait for this chunk
             FAILURES[failure](tree / "a.bin")
         return read(self, number, into)
 
@@ -237,15 +237,15 @@ def test_a_file_that_changes_under_its_readers_ends_the_publish(
     assert not [entry for entry in directory_store.bucket.list("") if entry.key.startswith(("manifests", "refs"))]
 
 
-def test_whoever_waits_for_a_chunk_that_fails_is_let_go(tmp_path: Path) -> None:
+def test_a_thread_that_waits_for_a_failed_chunk_is_woken(tmp_path: Path) -> None:
     path = write_tree(tmp_path, {"w.bin": numbered(1, 2)}) / "w.bin"
     file = FileReader(files_below(path.parent)[0])
-    answers: list[bool] = []
-    waiting = threading.Thread(target=lambda: answers.append(file.add(1, "0" * 64, memoryview(b"x"))))
+    results: list[bool] = []
+    waiting = threading.Thread(target=lambda: results.append(file.add(1, "0" * 64, memoryview(b"x"))))
     waiting.start()
     file.give_up()
     waiting.join(10)
-    assert answers == [False]
+    assert results == [False]
 
 
 def test_a_frame_that_does_not_give_back_its_chunk_is_not_sent(
@@ -261,39 +261,39 @@ def test_a_frame_that_does_not_give_back_its_chunk_is_not_sent(
     assert {entry.key.split("/")[0] for entry in directory_store.bucket.list("")} == {"format.json", "leases"}
 
 
-def test_a_store_is_asked_for_each_new_chunk_once_and_a_new_one_not_at_all(
+def test_each_chunk_is_looked_up_once_and_none_in_a_new_store(
     directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    looked_up: list[str] = []
     has_chunk = Store.has_chunk
 
-    def asking(self: Store, digest: str) -> bool:
-        asked.append(digest)
+    def looking_up(self: Store, digest: str) -> bool:
+        looked_up.append(digest)
         return has_chunk(self, digest)
 
-    monkeypatch.setattr(Store, "has_chunk", asking)
+    monkeypatch.setattr(Store, "has_chunk", looking_up)
     tree = write_tree(tmp_path / "tree", {"w.bin": numbered(1, 2)})
     publish_tree(directory_store, tree)
-    assert asked == []
+    assert looked_up == []
     write_tree(tree, {"v.bin": numbered(3, 4)})
     publish_tree(directory_store, tree)
     new, old = digests(numbered(3, 4)), digests(numbered(1, 2))
-    assert sorted(asked) == sorted({*new, *old})
+    assert sorted(looked_up) == sorted({*new, *old})
 
 
 def test_progress_adds_up(directory_store: Store, tmp_path: Path) -> None:
     tree = write_tree(tmp_path / "tree", {"w.bin": numbered(1, 2, 1), "copy.bin": numbered(1, 2, 1), "e": b""})
     for phase in ("upload", "hash"):
-        told: list[Event] = []
-        done = publish_tree(directory_store, tree, on_event=told.append)
-        assert told[0] == Phase(phase, done.total)
-        moved = [event for event in told if isinstance(event, Moved)]
+        received: list[Event] = []
+        done = publish_tree(directory_store, tree, on_event=received.append)
+        assert received[0] == Phase(phase, done.total)
+        moved = [event for event in received if isinstance(event, Moved)]
         assert sum(event.plain for event in moved) == done.total
         assert sum(event.plain for event in moved if event.source == "store") == done.uploaded
         assert sum(event.wire for event in moved) == done.wire
 
 
-def test_chunks_in_memory_are_few_however_slow_the_store_answers(
+def test_few_chunks_are_in_memory_however_slow_the_store_is(
     directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tree = write_tree(tmp_path / "tree", {"w.bin": b"first"})
@@ -303,27 +303,27 @@ def test_chunks_in_memory_are_few_however_slow_the_store_answers(
     lock = threading.Lock()
     begun = answered = most = 0
 
-    def reading_one(self: FileReader, number: int, into: memoryview) -> memoryview:
+    def counting_read(self: FileReader, number: int, into: memoryview) -> memoryview:
         nonlocal begun, most
         with lock:
             begun += 1
             most = max(most, begun - answered)
         return read(self, number, into)
 
-    def asking(self: Store, digest: str) -> bool:
+    def slow_lookup(self: Store, digest: str) -> bool:
         nonlocal answered
         time.sleep(0.05)
         with lock:
             answered += 1
         return has_chunk(self, digest)
 
-    monkeypatch.setattr(FileReader, "read", reading_one)
-    monkeypatch.setattr(Store, "has_chunk", asking)
+    monkeypatch.setattr(FileReader, "read", counting_read)
+    monkeypatch.setattr(Store, "has_chunk", slow_lookup)
     publish_tree(directory_store, tree, limits=Limits(workers=2, uploads=16))
     assert most == 4
 
 
-def test_a_publish_that_was_cut_short_goes_on_where_it_was(
+def test_a_publish_after_an_interrupted_one_sends_only_the_other_chunks(
     directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = numbered(*range(6))
@@ -340,8 +340,8 @@ def test_a_publish_that_was_cut_short_goes_on_where_it_was(
         patched.setattr(Store, "put_frame", dying)
         with pytest.raises(KeyboardInterrupt):
             publish_tree(directory_store, tree, limits=Limits(uploads=1))
-    told: list[Event] = []
-    done = publish_tree(directory_store, tree, on_event=told.append)
+    received: list[Event] = []
+    done = publish_tree(directory_store, tree, on_event=received.append)
     assert done.uploaded_chunks == len(digests(data)) - 3
-    assert sum(event.plain for event in told if isinstance(event, Moved) and event.source == "present") == 3 * CHUNK
+    assert sum(event.plain for event in received if isinstance(event, Moved) and event.source == "present") == 3 * CHUNK
     assert read_tree(snapshot(cas.restore("m", directory_store, cache_dir=tmp_path / "hub"))) == {"w.bin": data}

@@ -1,4 +1,4 @@
-"""Publishers that are killed: the tag names the old, complete version, and the next publish goes on."""
+"""Killed publishers: the tag still names the old, complete version, and the next publish sends only what is missing."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ os._exit(0)  # as the command line does, and for its reason
 
 
 def weights(seed: int, size: int = 40_000_000) -> bytes:
-    """Bytes of float32 numbers as a trained model has them, in MB that differ from seed to seed."""
+    """`size` bytes of float32 numbers, distributed like the weights of a model, and different for each seed."""
     return (np.random.default_rng(seed).standard_normal(size // 4, dtype=np.float32) * np.float32(0.02)).tobytes()
 
 
 def check_restorable(store: Store, wanted: str) -> None:
-    """The tag names `wanted`, and each of its chunks is in the store and right."""
+    """Assert that the tag names `wanted`, and that each of its chunks is in the store and has the right content."""
     resolved = refs.resolve(store, "m")
     assert resolved.exact == wanted
     decoder = Decoder()
@@ -54,7 +54,9 @@ def check_restorable(store: Store, wanted: str) -> None:
         store.get_chunk(ChunkRef(digest, size), decoder)
 
 
-def test_a_publish_killed_at_any_event_leaves_the_old_version_and_is_gone_on_with(store: Store, tmp_path: Path) -> None:
+def test_a_publish_killed_at_any_event_leaves_the_old_version_and_the_next_finishes_it(
+    store: Store, tmp_path: Path
+) -> None:
     tree = write_tree(tmp_path / "tree", {"w.bin": b"old"})
     old = publish_tree(store, tree).reference
     names = [f"{number}.bin" for number in range(5)]
@@ -71,7 +73,7 @@ def test_a_publish_killed_at_any_event_leaves_the_old_version_and_is_gone_on_wit
         assert done.returncode == -signal.SIGKILL, done.stderr
         check_restorable(store, old)
         survived += 1
-    assert survived == len(names) + 4  # a chunk each, the one that was there, and three phases
+    assert survived == len(names) + 4  # one event for each chunk, the old chunk among them, and three phases
     assert refs.resolve(store, "m").manifest.parent == old.split("@")[1]
     assert read_tree(snapshot(cas.restore("m", store, cache_dir=tmp_path / "hub"))) == read_tree(tree)
 
@@ -98,14 +100,14 @@ def test_a_publish_killed_at_any_moment_leaves_the_old_version(store: Store, kil
             now = output.strip()
         else:
             killed += 1
-            # Killed after its last write, it has published all the same.
+            # A publish that was killed after its last write has moved the tag.
             current = refs.resolve(store, "m")
             if current.manifest.parent == now.split("@")[1]:
                 now = current.exact
         check_restorable(store, now)
         if process.returncode == 0:
             moved += 1
-            # The first one may have been slow for reasons of its own: kills aim at the fastest seen.
+            # The first publish may have been slower than usual: kills aim at the duration of the fastest.
             usual = min(usual, time.monotonic() - begun)
             write_tree(tree, {"w.bin": weights(1 + moved)})
     assert killed >= kills // 2

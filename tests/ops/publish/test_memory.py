@@ -1,4 +1,4 @@
-"""Memory: what is in flight stays within the budget, whatever the size of the model."""
+"""Memory: the chunks in flight stay within the budget, whatever the size of the model."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ def test_bytes_in_flight_stay_within_the_budget(
     data = b"".join(os.urandom(1) * (8 * MIB) for _ in range(12))
     tree = write_tree(tmp_path / "tree", {"w.bin": data})
     lock = threading.Lock()
-    held = most = 0
+    in_flight = most = 0
     three = threading.Event()
     make_frame, put_frame = Store.make_frame, Store.put_frame
     sizes: dict[str, int] = {}
 
     def making(digest: str, plain: memoryview, *words: Any) -> bytes:
-        nonlocal held, most
+        nonlocal in_flight, most
         with lock:
             sizes[digest] = len(plain)
-            held += len(plain)
-            most = max(most, held)
-            if held == 24 * MIB:
+            in_flight += len(plain)
+            most = max(most, in_flight)
+            if in_flight == 24 * MIB:
                 three.set()
         return make_frame(digest, plain, *words)
 
     def putting(self: Store, digest: str, *words: Any, **options: Any) -> None:
-        nonlocal held
-        three.wait(10)  # the slow store: frames pile up as far as they may
+        nonlocal in_flight
+        three.wait(10)  # the store is slow: frames pile up as far as the budget lets them
         put_frame(self, digest, *words, **options)
         with lock:
-            held -= sizes[digest]
+            in_flight -= sizes[digest]
 
     monkeypatch.setattr(Store, "make_frame", staticmethod(making))
     monkeypatch.setattr(Store, "put_frame", putting)
@@ -77,7 +77,7 @@ def test_peak_memory_does_not_grow_with_the_model(tmp_path: Path, exists: bool) 
             for number in range(chunks):
                 file.write(number.to_bytes(8, "little") + noise)
         store = str(tmp_path / f"store-{chunks}")
-        if exists:  # which is then asked for every chunk
+        if exists:  # every chunk is then looked up
             publish_tree(store, write_tree(tmp_path / "small", {"a": b"a"}), model="other")
         words = [sys.executable, "-c", PEAK, str(tree), REPO, store]
         peaks.append(int(subprocess.run(words, capture_output=True, check=True, timeout=60).stdout))

@@ -1,4 +1,4 @@
-"""Publishers at the same moment: every version is kept, one wins the tag, the losers are told."""
+"""Publishers at the same moment: every version is stored, one publisher wins the tag, and the others get an error."""
 
 from __future__ import annotations
 
@@ -40,18 +40,22 @@ cli.main()
 
 
 def publish_at_once(store: Store, trees: list[Path], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
-    """References of the winners, and how many were told that they lost; all write their entries at the same moment."""
-    everybody = threading.Barrier(len(trees), timeout=60)
+    """Publish the trees from threads that all write their ref entries at the same moment.
+
+    Returns:
+        The references of the publishers that won, and how many publishers got a RefMoved.
+    """
+    barrier = threading.Barrier(len(trees), timeout=60)
     put = type(store.bucket).put
 
     def together(self: Any, key: str, *words: Any, **options: Any) -> bool:
         if not key.startswith("refs/"):
             return put(self, key, *words, **options)
-        everybody.wait()
+        barrier.wait()
         try:
             return put(self, key, *words, **options)
         finally:
-            everybody.wait()
+            barrier.wait()
 
     monkeypatch.setattr(type(store.bucket), "put", together)
     won: list[str] = []
@@ -72,7 +76,7 @@ def publish_at_once(store: Store, trees: list[Path], monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("publishers", [2, 16])
-def test_of_publishers_at_once_one_wins_and_all_versions_are_kept(
+def test_of_publishers_at_once_one_wins_and_all_versions_are_stored(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, publishers: int
 ) -> None:
     trees = [write_tree(tmp_path / str(number), {"w.bin": b"%d" % number * 100}) for number in range(publishers)]
@@ -85,7 +89,7 @@ def test_of_publishers_at_once_one_wins_and_all_versions_are_kept(
         cas.restore(f"m@{digest}", store, cache_dir=tmp_path / "hub")
 
 
-def test_publishers_of_the_same_at_once_all_end_with_the_version_that_won(
+def test_publishers_of_the_same_content_at_once_all_return_the_version_that_won(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trees = [write_tree(tmp_path / str(number), {"w.bin": b"the same" * 100}) for number in range(3)]
@@ -96,7 +100,9 @@ def test_publishers_of_the_same_at_once_all_end_with_the_version_that_won(
     assert set(won) == {refs.resolve(store, "m").exact}
 
 
-def test_a_publish_that_expects_no_tag_moves_none_that_is_there_or_was(directory_store: Store, tmp_path: Path) -> None:
+def test_a_publish_that_expects_no_tag_moves_no_tag_that_exists_or_was_removed(
+    directory_store: Store, tmp_path: Path
+) -> None:
     store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
     first = publish_tree(store, tree, expect=UNSET)
     again = publish_tree(store, tree, expect=UNSET)
@@ -106,13 +112,13 @@ def test_a_publish_that_expects_no_tag_moves_none_that_is_there_or_was(directory
         with pytest.raises(RefMoved, match="is not nothing any more"):
             publish_tree(store, tree, expect=UNSET)
     assert store.versions("m") == [first.reference[-64:]]
-    assert len(list(store.bucket.list("chunks"))) == 2, "what is plainly something else is not even sent"
+    assert len(list(store.bucket.list("chunks"))) == 2, "content that cannot be the parent's is not even sent"
     RefLog(store, Ref("tags", "m", "latest")).append(None, "a mistake", by="anna")
     with pytest.raises(RefMoved, match=r"nothing \(removed by anna\)"):
         publish_tree(store, tree, expect=UNSET)
 
 
-def test_a_second_tag_that_somebody_else_won_is_not_taken_from_them(
+def test_a_second_tag_that_somebody_else_won_stays_theirs(
     directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
@@ -136,7 +142,7 @@ def test_a_second_tag_that_somebody_else_won_is_not_taken_from_them(
     assert refs.resolve(store, "m:prod").exact == first.reference
 
 
-def test_the_loser_is_told_which_version_is_his_and_how_to_win(directory_store: Store, tmp_path: Path) -> None:
+def test_the_loser_learns_which_version_it_published(directory_store: Store, tmp_path: Path) -> None:
     store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
     first = publish_tree(store, tree)
     write_tree(tree, {"w.bin": b"2"})
@@ -168,7 +174,7 @@ def test_a_tag_that_moved_during_a_publish_is_moved_on_with_a_warning(
         return put_manifest(self, new)
 
     monkeypatch.setattr(Store, "put_manifest", overtaken)
-    told: list[Any] = []
-    mine = publish_tree(store, tree, on_event=told.append)
+    received: list[Any] = []
+    mine = publish_tree(store, tree, on_event=received.append)
     assert refs.resolve(store, "m").exact == mine.reference != first.reference
-    assert [event.text for event in told if isinstance(event, Warned) and theirs.reference[-64:] in event.text]
+    assert [event.text for event in received if isinstance(event, Warned) and theirs.reference[-64:] in event.text]

@@ -1,4 +1,4 @@
-"""A server killed while it is published to: what it acknowledged is there, and the tag names a whole version."""
+"""A server killed during a publish: it has every chunk that it acknowledged, and the tag names a complete version."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MIB = 1 << 20
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[SeaweedFS]:
-    """One that may be killed."""
+    """A server that a test may kill."""
     with SeaweedFS(tmp_path / "server") as server:
         yield server
 
 
 @pytest.fixture
 def shop(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """A store on it."""
+    """A store on the server that may be killed."""
     server.create_bucket("models")
     for name, value in server.env("models").items():
         if name.startswith("AWS_"):
@@ -39,7 +39,9 @@ def shop(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 @pytest.mark.parametrize("after", [1, 3, 6])
-def test_a_publish_fails_and_the_next_goes_on(server: SeaweedFS, shop: Store, tmp_path: Path, after: int) -> None:
+def test_the_publish_fails_and_the_next_sends_only_the_other_chunks(
+    server: SeaweedFS, shop: Store, tmp_path: Path, after: int
+) -> None:
     tree = write_tree(tmp_path / "tree", {"w.bin": b"old"})
     old = publish_tree(shop, tree).reference
     write_tree(tree, {f"{number}.bin": os.urandom(4 * _MIB) for number in range(8)})
@@ -57,7 +59,7 @@ def test_a_publish_fails_and_the_next_goes_on(server: SeaweedFS, shop: Store, tm
     server.start()
     checked = checker.fsck(store=shop)
     assert checked.sound
-    assert checked.orphaned.count >= after, "what was acknowledged is there, and whole"
+    assert checked.orphaned.count >= after, "every acknowledged chunk is stored, and complete"
     assert cas.restore("m", shop, cache_dir=tmp_path / "before").reference == old
     done = publish_tree(shop, tree)
     assert done.uploaded_chunks <= 8 - after
@@ -73,7 +75,7 @@ def test_a_server_that_comes_back_in_time_is_waited_for(server: SeaweedFS, shop:
             killed.append(event)
             server.restart()
 
-    # By default a server that cannot be reached is given up after some seconds, in which a busy machine starts none.
+    # The default policy gives up an unreachable server after some seconds, too few to start one on a busy machine.
     patient = open_store("s3://models/cas", policy=RetryPolicy(unreachable_attempts=100))
     done = publish_tree(patient, tree, on_event=listen)
     assert killed

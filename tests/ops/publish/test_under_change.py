@@ -1,4 +1,4 @@
-"""A cache that is not at rest or not sound: downloads under way, files that change, damaged and dangling blobs."""
+"""Publishing from a cache that changes or is broken: downloads under way, edited files, damaged and dangling blobs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DOWNLOAD = "import huggingface_hub, sys; huggingface_hub.snapshot_download(sys.a
 def begin_download(
     site: Site, bytes_per_second: int, words: Sequence[str] = ("-c", DOWNLOAD, REPO)
 ) -> subprocess.Popen[bytes]:
-    """A huggingface_hub client in the middle of downloading weights.bin, with the other files there."""
+    """Start a huggingface_hub client, and return it while it downloads weights.bin and has all other files."""
     site.hub.bytes_per_second = bytes_per_second
     process = subprocess.Popen([sys.executable, *words], env={**os.environ, **site.variables()})
     for _ in range(1000):
@@ -49,7 +49,7 @@ def from_cache(site: Site, store: Store | str, **options: Any) -> cas.Published:
 
 
 def weights(site: Site) -> Path:
-    """The blob of weights.bin."""
+    """The path of the blob of weights.bin."""
     return next(site.repo.glob("snapshots/*/weights.bin")).resolve()
 
 
@@ -67,7 +67,7 @@ def test_a_publish_waits_for_a_download_that_is_under_way(site: Site) -> None:
     assert files == sorted(FILES)
 
 
-def test_a_download_that_was_broken_off_is_told_and_can_be_finished(site: Site) -> None:
+def test_a_download_that_was_broken_off_is_an_error_and_can_be_finished(site: Site) -> None:
     with begin_download(site, bytes_per_second=100_000) as download:
         download.kill()
     done = site.cas("publish", "m", "--repo", REPO, "--no-download")
@@ -78,7 +78,7 @@ def test_a_download_that_was_broken_off_is_told_and_can_be_finished(site: Site) 
     site.hub.bytes_per_second = None
     done = site.cas("publish", "m", "--repo", REPO)
     assert done.returncode == 0, done.stderr
-    # What the killed client left behind does not stand in the way for ever.
+    # The killed client's unfinished blob is still there, and stops no publish of the finished download.
     assert list(site.repo.glob("blobs/*.incomplete"))
     assert from_cache(site, str(site.store)).created is False
 
@@ -93,7 +93,7 @@ def test_ctrl_c_does_not_wait_for_the_files_under_way(site: Site) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_rests_of_another_revision_do_not_stand_in_the_way(full: Site, directory_store: Store) -> None:
+def test_an_unfinished_blob_of_another_revision_stops_no_publish(full: Site, directory_store: Store) -> None:
     (full.repo / "blobs" / f"{'a' * 64}.incomplete").write_bytes(b"half")
     assert from_cache(full, directory_store).created
 
@@ -131,7 +131,7 @@ def test_a_known_blob_that_was_damaged_later_is_not_uploaded_again(full: Site, d
     damaged = bytearray(path.read_bytes())
     damaged[5] ^= 1
     path.write_bytes(damaged)
-    assert from_cache(full, directory_store).reference == first.reference  # nothing was read
+    assert from_cache(full, directory_store).reference == first.reference  # no file was read
     (file,) = (file for file in refs.resolve(directory_store, "m").manifest.all_files() if file.path == "weights.bin")
     directory_store.bucket.delete(chunk_key(file.chunks[0].digest))
     with pytest.raises(CacheError, match="--force"):
@@ -194,7 +194,7 @@ def test_a_file_that_changes_before_a_chunk_that_the_store_lost_is_sent_again(
 
     with monkeypatch.context() as patched:
         patched.setattr(lookup, "stored_chunks", changing)
-        if change == "longer":  # what was hashed is still there
+        if change == "longer":  # the bytes that were hashed are still there
             assert publish_tree(store, tree).uploaded == 9_000_000
         else:
             with pytest.raises(CacheError, match="changed after it was hashed"):
