@@ -79,7 +79,7 @@ def import_flat(
             source,
             selections=_selections(wanted, repos, include),
             revision=revision,
-            plain=() if no_torch else wanted.files if wanted else None,
+            plain_patterns=() if no_torch else wanted.files if wanted else None,
             partial=partial,
             on_event=reporter.listen,
         )
@@ -158,7 +158,7 @@ def _source(rebuilt: Rebuilt, wanted: Source | None) -> Source:
         RepoSource(repo.repo_id, repo.repo_type, repo.revision, refs=refs.get((repo.repo_type, repo.repo_id)))
         for repo in rebuilt.repos
     )
-    return Source(repos, ("torch/*",) if rebuilt.plain else ())
+    return Source(repos, ("torch/*",) if rebuilt.has_plain_files else ())
 
 
 def _document(planned: Plan) -> dict[str, object]:
@@ -173,7 +173,7 @@ def _document(planned: Plan) -> dict[str, object]:
             }
             for repo in planned.repos
         ],
-        "files": {file.path: file.entry.size for file in planned.plain},
+        "files": {file.path: file.entry.size for file in planned.plain_files},
         "total": planned.size,
         "ignored": dict(planned.ignored),
     }
@@ -185,9 +185,9 @@ def _summarise(model: str, planned: Plan, *, fetched: bool) -> None:
         f"{output.size(sum(file.entry.size for file in repo.files))}"
         for repo in planned.repos
     ]
-    if planned.plain:
-        size = output.size(sum(file.entry.size for file in planned.plain))
-        lines.append(f"torch: {output.count(len(planned.plain), 'file')}, {size}")
+    if planned.plain_files:
+        size = output.size(sum(file.entry.size for file in planned.plain_files))
+        lines.append(f"torch: {output.count(len(planned.plain_files), 'file')}, {size}")
     for line in lines:
         print(f"{'imported' if fetched else 'would import'} {line}", file=sys.stderr)
     for name, number in planned.ignored.items():

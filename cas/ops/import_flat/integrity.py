@@ -1,4 +1,4 @@
-"""What a file is called by its content, and whether one that nothing vouches for ends where its format says."""
+"""Names files by their content, and checks that a file whose content nothing names is not cut short."""
 
 from __future__ import annotations
 
@@ -11,33 +11,44 @@ from cas.formats import safetensors
 from cas.local.fs import disk_errors
 from cas.local.hf_cache import blob_hash
 
-# What a hub keeps as LFS (and names by sha256) when no .gitattributes says otherwise: large files and binary ones.
-_LFS_FROM = 10_000_000
+# A hub keeps large files and binary files as LFS, and names them by sha256, unless a .gitattributes says otherwise.
+_LFS_FROM = 10_000_000  # bytes
 _SAMPLE = 512
 
 _BLOCK = 1024 * 1024
 _SHA256, _SHA1 = 64, 40
 
 
-def name_of(path: Path, names: Collection[str] = ()) -> str:
-    """The one of `names` that is the name of a file's content; without any, the one that a hub would most likely give.
+def content_name(path: Path, names: Collection[str] = ()) -> str:
+    """Hash a file, and return the name of its content.
 
-    Where it is none of them, its sha256 or git sha1, of the kind that was asked for.
+    Args:
+        path: the file.
+        names: the names that its content may have, sha256 (64 hex) or git sha1 (40 hex).
+
+    Returns:
+        The one of `names` that fits. If none fits, the file's sha256 or git sha1, of a kind that `names` has. Without
+        `names`, the name that a hub would most likely give it.
     """
     with disk_errors(path), path.open("rb") as file:
         size = path.stat().st_size
         kinds = {len(name) for name in names} or {_SHA256 if _is_lfs(file.read(_SAMPLE), size) else _SHA1}
-        running = [blob_hash("0" * kind, size) for kind in sorted(kinds)]
+        hashes = [blob_hash("0" * kind, size) for kind in sorted(kinds)]
         file.seek(0)
         while block := file.read(_BLOCK):
-            for each in running:
-                each.update(block)
-    found = [each.hexdigest() for each in running]
+            for running in hashes:
+                running.update(block)
+    found = [running.hexdigest() for running in hashes]
     return next((name for name in found if name in names), found[-1])
 
 
-def check_whole(path: Path, name: str) -> None:
-    """Raises FormatError for a file called `name` that is cut short, as far as safetensors and zip archives tell."""
+def check_complete(path: Path, name: str) -> None:
+    """Raise FormatError if a file is cut short, as far as safetensors files and zip archives tell.
+
+    Args:
+        path: the file.
+        name: the name it is published by, whose suffix tells a safetensors file.
+    """
     with disk_errors(path), path.open("rb") as file:
         size = path.stat().st_size
         if name.endswith(".safetensors"):

@@ -1,7 +1,7 @@
-"""What some syncs leave in a file's place: nothing at all, the mark of a folder, or the text of its symlink.
+"""Placeholders: what some syncs leave instead of a file, which is nothing at all, a folder mark, or a symlink's text.
 
-Symlinks of a cache are followed by `aws s3 sync`, s5cmd and boto3; left out by rclone and s3cmd; kept as objects that
-hold their text by s3fs and `rclone --links`, and as empty objects by gcsfuse and GeeseFS.
+`aws s3 sync`, s5cmd and boto3 follow the symlinks of a cache. rclone and s3cmd leave them out. s3fs and
+`rclone --links` keep them as objects that hold their text, gcsfuse and GeeseFS as empty objects.
 """
 
 from __future__ import annotations
@@ -13,63 +13,76 @@ from cas.bucket import Bucket, Entry
 from cas.errors import IntegrityError
 from cas.parallel import for_each
 
-# Formats of which no bytes are no file.
+# An empty file is not valid in any of these formats.
 _NEVER_EMPTY = re.compile(
     r"\.(bin|ckpt|gguf|h5|json|model|msgpack|np[yz]|onnx|pickle|pkl|pt|pth|safetensors|toml|ya?ml)$", re.IGNORECASE
 )
 _LINK = re.compile(
     rb"(?:(?:\.\.[/\\])+|/)(?:[^\0\r\n]+[/\\])?blobs[/\\](?:[0-9a-f]{2}[/\\])?(?P<blob>[^/\\\s]+)\s*", re.DOTALL
 )
-_POINTER = b"version https://git-lfs.github.com/spec/"
-_TEXT_LIMIT = 1024
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_TEXT_LIMIT = 1024  # bytes; the text of a link and a Git LFS pointer are shorter
 _REQUESTS = 8
 
 
-def without_marks(bucket: Bucket, files: Mapping[str, Entry]) -> dict[str, Entry]:
-    """`files` (objects by path) without the marks of empty folders, whose keys end with a slash that listings drop."""
+def without_folder_marks(bucket: Bucket, files: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Return `files` (objects by path) without the marks of empty folders.
+
+    The key of a mark ends with a slash, which listings drop. So each empty object is asked for by its listed key: a
+    mark does not exist under that key.
+    """
     return {path: entry for path, entry in files.items() if entry.size or bucket.exists(entry.key)}
 
 
-def check_all_real(bucket: Bucket, empty: Iterable[Entry], unknown: Iterable[Entry], otherwise: str) -> None:
-    """Raises IntegrityError for an object that stands in for a file.
+def refuse_placeholders(bucket: Bucket, files: Iterable[Entry], unnamed: Iterable[Entry], otherwise: str) -> None:
+    """Raise IntegrityError if an object is a placeholder for a file.
 
-    empty: objects that may be empty for no better reason. unknown: those that nothing will be compared with; small
-    ones are read. otherwise: what to do if no better sync can be had.
+    Args:
+        bucket: the source of the import.
+        files: objects that must not be empty if their format does not allow it.
+        unnamed: objects whose content nothing names, so that no later check finds them wrong; the small ones are read.
+        otherwise: the next step for a user who cannot make a better sync.
     """
     wrong = {
-        entry.key: f"is empty, as no {kind[0]} file is"
-        for entry in empty
-        if not entry.size and (kind := _NEVER_EMPTY.search(entry.key))
+        entry.key: f"is empty, as no {suffix[0]} file is"
+        for entry in files
+        if not entry.size and (suffix := _NEVER_EMPTY.search(entry.key))
     }
 
-    def look(entry: Entry) -> None:
-        if found := stand_in(bucket, entry):
-            wrong[entry.key] = found
+    def check(entry: Entry) -> None:
+        if description := describe_placeholder(bucket, entry):
+            wrong[entry.key] = description
 
-    for_each(look, unknown, threads=_REQUESTS)
+    for_each(check, unnamed, threads=_REQUESTS)
     if wrong:
         key = min(wrong)
-        raise refusal(f"{bucket.url}/{key}", wrong[key], otherwise)
+        raise placeholder_error(f"{bucket.url}/{key}", wrong[key], otherwise)
 
 
-def check_not_all_empty(where: str, files: Mapping[str, Entry], otherwise: str) -> None:
-    """Raises IntegrityError for a snapshot of empty files alone, which is what some leave for symlinks."""
+def refuse_empty_snapshot(where: str, files: Mapping[str, Entry], otherwise: str) -> None:
+    """Raise IntegrityError if a snapshot has files, and all of them are empty: some syncs leave that for symlinks."""
     if files and not any(entry.size for entry in files.values()):
-        raise refusal(where, f"holds nothing but empty files, {min(files)} among them", otherwise)
+        raise placeholder_error(where, f"holds nothing but empty files, {min(files)} among them", otherwise)
 
 
-def stand_in(bucket: Bucket, entry: Entry) -> str:
-    """What an object is instead of a file's content, as the rest of a sentence; empty when it is none of that."""
+def describe_placeholder(bucket: Bucket, entry: Entry) -> str:
+    """Read a small object, and return what placeholder it is, as the rest of a sentence; empty if it is none."""
     if not 0 < entry.size <= _TEXT_LIMIT:
         return ""
     data = bytes(bucket.get(entry.key, _TEXT_LIMIT))
     if link := _LINK.fullmatch(data):
         return f"holds the text of a symlink to blob {link['blob'].decode('ascii', 'replace'):.16}, not what that holds"
-    return "holds a pointer of Git LFS, not the file" if data.startswith(_POINTER) else ""
+    return "holds a pointer of Git LFS, not the file" if data.startswith(_LFS_POINTER) else ""
 
 
-def refusal(where: str, what: str, otherwise: str) -> IntegrityError:
-    """The error for what lies there. otherwise: what to do if no better sync can be had."""
+def placeholder_error(where: str, what: str, otherwise: str) -> IntegrityError:
+    """Return the error for a placeholder.
+
+    Args:
+        where: the object's URL, or a folder's.
+        what: what the object is, as the rest of a sentence.
+        otherwise: the next step for a user who cannot make a better sync.
+    """
     return IntegrityError(
         f"{where} {what}; nothing was published: sync again with symlinks followed (as `aws s3 sync` does), "
         f"or {otherwise}"

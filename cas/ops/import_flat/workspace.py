@@ -1,4 +1,8 @@
-"""The folder in which a cache is rebuilt: marked as ours, and with a record of what has been fetched and verified."""
+"""The workspace of an import: the folder in which a cache is rebuilt, marked as ours, with a record of what is done.
+
+Below `.cas-import/` in it lie the URL of the source (`source`), a line for each verified file (`done`), a lock, and
+part files (`<number>.part`).
+"""
 
 from __future__ import annotations
 
@@ -20,25 +24,42 @@ from cas.local.locks import Lock
 
 _PRIVATE = ".cas-import"
 _SOURCE, _DONE, _LOCK = "source", "done", "lock"
+_PART_SUFFIX = ".part"
 
 
-class Link(NamedTuple):
-    """A file of a snapshot: its path, and the blob it is to lead to."""
+class SnapshotLink(NamedTuple):
+    """A file of a snapshot.
+
+    Attributes:
+        path: relative to the repo.
+        blob: the name of the blob that the file's symlink points to.
+    """
 
     path: str
     blob: str
 
 
-class State(NamedTuple):
-    """An object as it was when it was fetched."""
+class FetchedObject(NamedTuple):
+    """An object as it was when it was fetched.
+
+    Attributes:
+        key: relative to the source.
+        size: in bytes.
+        tag: changes whenever the object is written; empty if the server gives none.
+    """
 
     key: str
     size: int
     tag: str
 
 
-class Place:
-    """A work folder. dirs: where its hub cache and its HF_HOME are."""
+class Workspace:
+    """The folder of an import.
+
+    Attributes:
+        root: the folder.
+        dirs: the hub cache and the HF_HOME in it.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -46,14 +67,16 @@ class Place:
         self._private = root / _PRIVATE
 
     @contextlib.contextmanager
-    def opened(self, source: str) -> Iterator[None]:
-        """Holds the folder for the import of `source`, and makes it.
+    def claimed(self, source: str) -> Iterator[None]:
+        """Make the folder if it is missing, and lock it for the import of `source` (a URL) during a `with` block.
 
-        Raises InputError when it is somebody else's, CacheError when it cannot be used or another import is at work.
+        Raises:
+            InputError: the folder holds other things, or the import of another source.
+            CacheError: the folder cannot be used, or another import is at work in it.
         """
         with disk_errors(self.root):
-            strange = self.root.exists() and any(self.root.iterdir()) and not self._private.is_dir()
-        if strange:
+            is_foreign = self.root.exists() and any(self.root.iterdir()) and not self._private.is_dir()
+        if is_foreign:
             raise InputError(
                 f"{self.root} is not empty: name a new folder as --cache-dir, which the import keeps for itself"
             )
@@ -72,58 +95,65 @@ class Place:
                     )
                 private.write(_SOURCE, source.encode(), private)
                 for name in private.names():
-                    if name.endswith(".part"):
+                    if name.endswith(_PART_SUFFIX):
                         private.remove(name)
                 yield
             finally:
                 lock.release()
 
-    def part(self, number: int) -> Path:
-        """Where the file of that number is until it is whole."""
-        return self._private / f"{number}.part"
+    def part_file(self, number: int) -> Path:
+        """Return the path at which a file is filled. number: tells the files of one import apart."""
+        return self._private / f"{number}{_PART_SUFFIX}"
 
-    def blob(self, folder: str, name: str) -> Path:
-        """Where a blob of the repo with that folder lies."""
+    def blob_path(self, folder: str, name: str) -> Path:
+        """Return the path of the blob `name` of the repo whose folder in the hub cache is `folder`."""
         return self.dirs.hub.joinpath(folder, *RepoCache.blob_components(name))
 
     def record(self, entry: Entry, name: str) -> None:
-        """Notes that an object has been fetched, and is called `name` by its content."""
+        """Record that an object has been fetched and verified, and that its content is called `name`."""
         line = json.dumps([entry.key, entry.size, entry.tag, name]) + "\n"
         path = self._private / _DONE
         with disk_errors(path), path.open("a") as file:
             file.write(line)
 
-    def recorded(self) -> dict[State, str]:
-        """What has been noted; lines that a kill left half-written do not count."""
-        found = {}
+    def recorded(self) -> dict[FetchedObject, str]:
+        """Return the name of each recorded object's content. A line that a kill left half-written does not count."""
+        names = {}
         with contextlib.suppress(FileNotFoundError), open(self._private / _DONE) as file:
             for line in file:
                 with contextlib.suppress(ValueError):
                     key, size, tag, name = json.loads(line)
-                    found[State(key, size, tag)] = name
-        return found
+                    names[FetchedObject(key, size, tag)] = name
+        return names
 
-    def lay_out(self, repo: RepoCache, commit: str, revision: str, links: Iterable[Link]) -> None:
-        """Makes the repo's snapshot, listing and ref as huggingface_hub would, and removes those of earlier imports."""
-        for part in ("snapshots", "refs", "trees"):
-            with disk_errors(repo.root / part), contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(repo.root / part)
+    def write_snapshot(self, repo: RepoCache, commit: str, revision: str, links: Iterable[SnapshotLink]) -> None:
+        """Write a repo's snapshot, tree listing and ref as huggingface_hub would, instead of those of earlier imports.
+
+        Args:
+            repo: the repo's folder in the workspace, whose blobs are there.
+            commit: 40 hex digits.
+            revision: the ref to write; the commit itself for none.
+            links: the files of the snapshot.
+        """
+        for name in ("snapshots", "refs", "trees"):
+            with disk_errors(repo.root / name), contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(repo.root / name)
         entries = {}
         with Directory.open(self._private) as scratch:
             for path, blob in links:
                 entries[path] = (repo.root.joinpath(*repo.blob_components(blob)).stat().st_size, blob)
                 *folders, name = repo.snapshot_components(commit, path)
-                with Directory.open(repo.root, folders) as folder:
-                    folder.symlink(repo.link_to_blob(path, blob), name, scratch)
+                with Directory.open(repo.root, folders) as directory:
+                    directory.symlink(repo.link_to_blob(path, blob), name, scratch)
             documents = {repo.tree_components(commit): tree_document(tree_entries(entries))}
             if revision != commit:
                 documents[repo.ref_components(revision)] = commit.encode()
             for (*folders, name), data in documents.items():
-                with Directory.open(repo.root, folders) as folder:
-                    folder.write(name, data, scratch)
+                with Directory.open(repo.root, folders) as directory:
+                    directory.write(name, data, scratch)
 
-    def keep_plain(self, paths: Iterable[str]) -> None:
-        """Removes what an earlier import left in folders of HF_HOME other than `paths`."""
+    def remove_other_plain_files(self, paths: Iterable[str]) -> None:
+        """Remove the plain files of earlier imports, other than those at `paths` (below HF_HOME)."""
         wanted = {str(self.root / path) for path in paths}
         for folder, _, names in os.walk(self.root / "torch"):
             for name in names:
