@@ -19,6 +19,9 @@ from cas.errors import FormatError
 MAX_PATH = 1024
 """The most bytes of a path in UTF-8; S3 keys have the same limit."""
 
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+"""Endings of the names of pickle files. They hold weights, and reading a pickle runs the code in it."""
+
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 

@@ -12,6 +12,7 @@ import msgspec
 from cas.errors import FormatError, InputError
 from cas.formats.digest import hex_of, named
 from cas.formats.manifest import ChunkRef, Derived, Manifest, PlainFile, Repo, RepoFile
+from cas.formats.paths import PICKLE_SUFFIXES
 from cas.ops.derive.cast import TARGETS
 from cas.ops.derive.nearest import Verdict
 from cas.refs.reference import Resolved
@@ -28,9 +29,6 @@ CAST = "cast:"
 TENSORS = "cast.tensors"
 PROOF = "cast.proof"
 OVERFLOWED = "cast.overflowed"
-
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-"""Endings of files that hold weights and are not cast: reading a pickle runs the code in it."""
 
 
 class NewContent(NamedTuple):
@@ -179,7 +177,7 @@ def is_cast(file: RepoFile | PlainFile, made: Container[Chunks]) -> bool:
 
 def pickles(original: Manifest) -> tuple[str, ...]:
     """Return the paths of the pickles: they may hold weights, and stay as they are."""
-    return tuple(file.path for file in original.all_files() if file.path.lower().endswith(PICKLES))
+    return tuple(file.path for file in original.all_files() if file.path.lower().endswith(PICKLE_SUFFIXES))
 
 
 def _count(annotation: str | None) -> int:

@@ -28,6 +28,7 @@ from pathlib import Path
 from cas import config, events, refs
 from cas.errors import CacheError, DiskFull, FormatError
 from cas.formats.manifest import ChunkRef, Manifest
+from cas.formats.paths import PICKLE_SUFFIXES
 from cas.local.hf_cache import RepoCache
 from cas.local.scan import scan
 from cas.local.seeds import find_chunks
@@ -47,8 +48,6 @@ from cas.store.store import Store, open_store
 # How often to plan at most, when other processes take our part files over because locks do not work. Each of them does
 # so at most once, when it starts.
 _MAX_PLANS = 20
-
-_PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +282,7 @@ class _Restore:
 
 
 def _refuse_pickles(manifest: Manifest) -> None:
-    found: Sequence[str] = [file.path for file in manifest.all_files() if file.path.endswith(_PICKLE_SUFFIXES)]
+    found: Sequence[str] = [file.path for file in manifest.all_files() if file.path.endswith(PICKLE_SUFFIXES)]
     if found:
         raise FormatError(
             f"{manifest.model} contains pickle files ({', '.join(found[:3])}), refused by --refuse-pickle"
