@@ -1,4 +1,4 @@
-"""The model from Hugging Face, with the check that its own client leaves out: that files are what their names say."""
+"""Downloads the model from Hugging Face, and verifies it: huggingface_hub compares the sizes of files alone."""
 
 from __future__ import annotations
 
@@ -21,27 +21,32 @@ from worker.boot.directories import RankedDirectory
 from worker.model import hub_space
 from worker.model.recorder import Recorder
 
-_PIECE = 4 * 1024 * 1024
+_BLOCK = 4 * 1024 * 1024  # bytes that are read and hashed at a time
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
-    """The model, and where it is. begun: when its download began, by the clock of files. asked: False when the hub was
-    of no use, and what another program had downloaded has to do.
+class DownloadedModel:
+    """The model as a hub cache holds it, verified.
+
+    Attributes:
+        gathered: its files.
+        directory: the cache directory that they are in.
+        started: when the download began, in seconds since 1970, by the clock of files.
+        hub_answered: False if the hub failed, and another program's download is used instead.
     """
 
     gathered: Gathered
     directory: RankedDirectory
-    begun: float
-    asked: bool = True
+    started: float
+    hub_answered: bool = True
 
-    def bytes(self) -> tuple[int, int]:
-        """Of all its files, and of those that were downloaded just now."""
-        found = [os.stat(file.real) for repo in self.gathered.repos for file in repo.files]
-        return sum(one.st_size for one in found), sum(one.st_size for one in found if one.st_mtime >= self.begun)
+    def count_bytes(self) -> tuple[int, int]:
+        """Return the bytes of all files, and of those among them that this download brought."""
+        stats = [os.stat(file.real) for repo in self.gathered.repos for file in repo.files]
+        return sum(stat.st_size for stat in stats), sum(stat.st_size for stat in stats if stat.st_mtime >= self.started)
 
     def snapshots(self) -> dict[str, str]:
-        """The folder of each repo by its id."""
+        """Return the snapshot folder of each repo, by repo id."""
         hub = environment.hub_of(self.directory.path)
         return {
             repo.repo_id: str(RepoCache(hub, repo.repo_type, repo.repo_id).root / "snapshots" / str(repo.commit))
@@ -50,119 +55,144 @@ class Brought:
 
 
 class HubFailed(StoreError):
-    """The hub did not give the model, and no directory has all of it. away: whether it could not be asked."""
+    """The hub did not give the model, and no directory has all of it.
+
+    Attributes:
+        away: whether the hub could not be reached, or failed; False if it refused, or does not have the model.
+    """
 
     def __init__(self, text: str, *, away: bool) -> None:
         super().__init__(text)
         self.away = away
 
 
-def take(source: Source, paths: Sequence[Path], seeds: Sequence[Path], recorder: Recorder) -> Brought:
-    """The model in the first of `paths` that takes it; one that has it already comes before the others.
+def download_model(source: Source, paths: Sequence[Path], seeds: Sequence[Path], recorder: Recorder) -> DownloadedModel:
+    """Download the model into the first directory that takes it; directories that have all of it come first.
 
-    seeds: hub caches of other programs. One that has it all does when the hub cannot be reached, and stays as it is.
-    Raises InputError, HubFailed, IntegrityError for files that arrive damaged, CacheError when no directory takes them.
+    Args:
+        source: the repos that the model consists of.
+        paths: the directories, in the order in which to try them.
+        seeds: hub caches of other programs. One that has the whole model is used if the hub cannot be reached; it is
+            never written to.
+        recorder: receives phases, warnings and errors.
+
+    Raises:
+        InputError: the source names files that its repos do not have.
+        HubFailed: the hub did not give the model, and neither a directory nor a seed has all of it.
+        IntegrityError: a file arrives damaged, again after a second download.
+        CacheError: no directory takes the model.
     """
-    holding = [path for path in paths if complete(source, environment.hub_of(path))]
+    holding = [path for path in paths if is_complete(source, environment.hub_of(path))]
     ordered = [*holding, *(path for path in paths if path not in holding)]
-    files = hub_space.listed(source)
+    files = hub_space.list_source(source)
     problems: list[str] = []
     failed: list[tuple[Path, CasError]] = []
     damaged: IntegrityError | None = None
-    for at, path in enumerate(ordered):
+    for index, path in enumerate(ordered):
         if damaged and path not in holding:
-            continue  # it would arrive there no better
+            continue  # the same damage would arrive there
         environment.apply(path)
-        begun = time.time()
+        started = time.time()
         try:
-            gathered = _into(path, source, files, recorder)
+            gathered = _download_into(path, source, files, recorder)
         except CacheError as error:
             problems.append(f"{path}: {error}")
             recorder.warn(f"{problems[-1]}; trying the next directory")
         except AccessDenied as error:
             raise HubFailed(str(error), away=False) from error
         except (StoreError, NotFoundError) as error:
-            # The hub's client goes without it where a directory has all that it last heard of.
+            # Try on: huggingface_hub needs no hub for a directory that has all the files it last heard of.
             failed.append((path, error))
             if path != ordered[-1]:
                 recorder.warn(f"{error}; trying the next directory")
         except IntegrityError as error:
             damaged = error
         else:
-            first = "first of CAS_CACHE_DIRS that passes the checks" if not at else "next of CAS_CACHE_DIRS"
+            first = "first of CAS_CACHE_DIRS that passes the checks" if not index else "next of CAS_CACHE_DIRS"
             reason = "it holds what was downloaded before" if path in holding else first
-            return Brought(gathered, RankedDirectory(path, reason), begun)
+            return DownloadedModel(gathered, RankedDirectory(path, reason), started)
     if damaged:
         raise damaged
     if not failed:
         raise CacheError(f"no directory of CAS_CACHE_DIRS takes the model: {'; '.join(problems)}")
     away = files is None or any(isinstance(error, StoreError) for _, error in failed)
-    if away and (found := _of_others(source, seeds, recorder)):
+    if away and (found := _from_other_programs(source, seeds, recorder)):
         return found
     others = f" (nor in {', '.join(str(path) for path, _ in failed[1:])})" if failed[1:] else ""
     raise HubFailed("; ".join([f"{failed[0][1]}{others}", *problems]), away=away) from failed[0][1]
 
 
-def _into(path: Path, source: Source, files: Sequence[HubFile] | None, recorder: Recorder) -> Gathered:
-    """As `bring`; raises CacheError where the files do not fit, and leaves none of them behind then."""
+def _download_into(path: Path, source: Source, files: Sequence[HubFile] | None, recorder: Recorder) -> Gathered:
+    """Download the model into one directory, as `download_verified` does.
+
+    Raises CacheError if the files do not fit, and leaves none of them behind then.
+    """
     hub = environment.hub_of(path)
-    # Of files that the hub does not list nobody knows more than that they take up room, unless they are here.
-    if (files is not None or not complete(source, hub)) and (problem := hub_space.problem(files, path)):
+    # If the hub lists no files, all that is known is that they take up space, unless the directory has them.
+    if (files is not None or not is_complete(source, hub)) and (problem := hub_space.space_problem(files, path)):
         raise CacheError(problem)
-    before = hub_space.content(source, hub)
+    before = hub_space.cached_paths(source, hub)
     try:
-        return bring(source, CacheDirs(hub, path), recorder)
+        return download_verified(source, CacheDirs(hub, path), recorder)
     except (CacheError, StoreError) as error:
-        if not hub_space.says_full(error):
+        if not hub_space.is_disk_full(error):
             raise
-        hub_space.remove_new(source, hub, before)
+        hub_space.remove_new_files(source, hub, before)
         raise DiskFull(str(error)) from error
 
 
-def complete(source: Source, hub: Path) -> bool:
-    """Whether a hub cache has every file of `source`, of whatever commit it last heard of."""
+def is_complete(source: Source, hub: Path) -> bool:
+    """Return whether a hub cache has every file of `source`, at the commit that each revision last named there."""
     try:
         for repo in source.repos:
             cache = RepoCache(hub, repo.repo_type, repo.repo_id)
             commit = cache.commit_of(repo.revision)
-            held = {file.path for file in cache.snapshot_files(commit)}
-            chosen = matching(cache.tree_listing(commit).keys() | held, repo.include, repo.repo_id)
-            if not chosen or not chosen <= held:
+            present = {file.path for file in cache.snapshot_files(commit)}
+            chosen = matching(cache.tree_listing(commit).keys() | present, repo.include, repo.repo_id)
+            if not chosen or not chosen <= present:
                 return False
     except (CasError, OSError):
         return False
     return True
 
 
-def _of_others(source: Source, seeds: Sequence[Path], recorder: Recorder) -> Brought | None:
-    """What another program downloaded, where all of it is what its names say. Nothing of it is touched."""
+def _from_other_programs(source: Source, seeds: Sequence[Path], recorder: Recorder) -> DownloadedModel | None:
+    """The model from the first hub cache of another program that has all of it, verified; no cache is written to."""
     for hub in seeds:
-        if hub != environment.hub_of(hub.parent) or not complete(source, hub):
+        if hub != environment.hub_of(hub.parent) or not is_complete(source, hub):
             continue
         try:
             gathered = gather(source, CacheDirs(hub, hub.parent), events.ignore, download=False)
-            nameless = [file.real for repo in gathered.repos for file in repo.files if file.blob is None]
-            damaged = [file.real for _, file in _damaged(gathered, recorder)]
+            unnamed = [file.real for repo in gathered.repos for file in repo.files if file.blob is None]
+            damaged = [file.real for _, file in _damaged_files(gathered, recorder)]
         except (CasError, OSError):
             continue
-        if wrong := [*nameless, *damaged]:
+        if wrong := [*unnamed, *damaged]:
             recorder.warn(f"{wrong[0]} cannot be verified: {hub} is of no use")
             continue
         recorder.warn(f"Hugging Face cannot be reached: running what {hub} holds, verified")
-        return Brought(
-            gathered, RankedDirectory(hub.parent, "it holds what the platform downloaded"), time.time(), asked=False
-        )
+        directory = RankedDirectory(hub.parent, "it holds what the platform downloaded")
+        return DownloadedModel(gathered, directory, time.time(), hub_answered=False)
     return None
 
 
-def bring(source: Source, dirs: CacheDirs, recorder: Recorder) -> Gathered:
-    """Downloads what is missing, and once more what is damaged.
+def download_verified(source: Source, dirs: CacheDirs, recorder: Recorder) -> Gathered:
+    """Download the files that a hub cache lacks, and once more those that are damaged.
 
-    Raises InputError, NotFoundError, StoreError when the hub does not answer and the cache has not all of it,
-    CacheError, or IntegrityError for a file that stays damaged.
+    Args:
+        source: the repos that the model consists of.
+        dirs: the hub cache, and the HF_HOME that it is in.
+        recorder: receives phases, warnings and errors.
+
+    Raises:
+        InputError: the source names files that its repos do not have.
+        NotFoundError: the hub has no such repo or revision.
+        StoreError: the hub cannot be reached, or fails, and the cache does not have all files.
+        CacheError: the cache cannot be written to, or its disk is full.
+        IntegrityError: a file is damaged after the second download, too.
     """
     gathered = gather(source, dirs, recorder.listen, download=True)
-    damaged = _damaged(gathered, recorder)
+    damaged = _damaged_files(gathered, recorder)
     if not damaged:
         return gathered
     for repo, file in damaged:
@@ -171,7 +201,7 @@ def bring(source: Source, dirs: CacheDirs, recorder: Recorder) -> Gathered:
         for link in dirs.hub.glob(f"models--{repo.replace('/', '--')}/snapshots/*/{file.path}"):
             link.unlink()
     gathered = gather(source, dirs, recorder.listen, download=True)
-    if damaged := _damaged(gathered, recorder):
+    if damaged := _damaged_files(gathered, recorder):
         repo, file = damaged[0]
         raise IntegrityError(
             f"{file.path} of {repo} arrives damaged from the hub: look at HF_ENDPOINT and what stands in front of it"
@@ -179,23 +209,24 @@ def bring(source: Source, dirs: CacheDirs, recorder: Recorder) -> Gathered:
     return gathered
 
 
-def _damaged(gathered: Gathered, recorder: Recorder) -> list[tuple[str, SnapshotFile]]:
+def _damaged_files(gathered: Gathered, recorder: Recorder) -> list[tuple[str, SnapshotFile]]:
+    """Hash every file whose blob's name tells its content; those that differ, each with its repo id."""
     recorder.phase("check")
     found: list[tuple[str, SnapshotFile]] = []
 
-    def look(item: tuple[str, SnapshotFile]) -> None:
+    def check(item: tuple[str, SnapshotFile]) -> None:
         file = item[1]
         if file.blob is not None and _hash(file.real, file.blob) != file.blob:
             found.append(item)
 
     files = [(repo.repo_id, file) for repo in gathered.repos for file in repo.files]
-    for_each(look, files, threads=4)
+    for_each(check, files, threads=4)
     return found
 
 
 def _hash(path: Path, blob: str) -> str:
     with path.open("rb") as file:
         running = blob_hash(blob, os.fstat(file.fileno()).st_size)
-        while piece := file.read(_PIECE):
-            running.update(piece)
+        while block := file.read(_BLOCK):
+            running.update(block)
     return running.hexdigest()

@@ -1,4 +1,4 @@
-"""Whether a download from Hugging Face fits into a directory, and how to leave nothing behind of one that did not."""
+"""Tells whether a download from Hugging Face fits into a directory, and removes the files of one that did not fit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cas.local.locks import Lock
 from worker.boot import directories, environment
 
 
-def listed(source: Source) -> list[HubFile] | None:
+def list_source(source: Source) -> list[HubFile] | None:
     """List the files of `source` on the hub.
 
     Returns:
@@ -30,50 +30,65 @@ def listed(source: Source) -> list[HubFile] | None:
         return None
 
 
-def problem(files: Iterable[HubFile] | None, path: Path) -> str:
-    """Why the files do not fit into a directory; empty when they do, and where it has all of them.
+def space_problem(files: Iterable[HubFile] | None, path: Path) -> str:
+    """Say why files do not fit into a directory.
 
-    files: None when nobody knows them.
+    Args:
+        files: the files as the hub lists them, those that the directory has among them; None if the hub lists none.
+        path: the directory.
+
+    Returns:
+        The reason, in words; empty if the files fit, or the directory has all of them.
     """
     hub = environment.hub_of(path)
     try:
-        absent = (file for file in files or () if not any(place.exists() for place in _places(file, hub)))
-        lacks = 1 if files is None else sum(file.size for file in absent)
-        left = directories.room(path) if lacks else 0
+        absent = (file for file in files or () if not any(found.exists() for found in _possible_paths(file, hub)))
+        missing = 1 if files is None else sum(file.size for file in absent)
+        left = directories.room(path) if missing else 0
     except OSError as error:
         return str(error.strerror)
     except CasError as error:
         return str(error)
-    if lacks <= left:
+    if missing <= left:
         return ""
     return (
         "it has no room left"
         if files is None
-        else f"{lacks:,} bytes are to be downloaded, and it has room for {left:,}"
+        else f"{missing:,} bytes are to be downloaded, and it has room for {left:,}"
     )
 
 
-def _places(file: HubFile, hub: Path) -> Iterator[Path]:
+def _possible_paths(file: HubFile, hub: Path) -> Iterator[Path]:
+    """Where a hub cache would have a file: as a blob, or in a snapshot."""
     cache = RepoCache(hub, file.repo.repo_type, file.repo.repo_id)
     if file.etag:
         yield cache.root.joinpath(*cache.blob_components(file.etag))
     yield cache.root.joinpath(*cache.snapshot_components(file.commit, file.path))
 
 
-def says_full(error: CasError) -> bool:
-    """Whether a download failed for want of room; the library that moves large files says so in words alone."""
+def is_disk_full(error: CasError) -> bool:
+    """Return whether a download failed because the disk is full.
+
+    hf_xet, the library that moves large files for huggingface_hub, says so in its message alone.
+    """
     return isinstance(error, DiskFull) or "os error 28" in str(error) or "No space left on device" in str(error)
 
 
-def content(source: Source, hub: Path) -> frozenset[Path]:
-    """Every blob, part of one, and name of a file that a hub cache has of `source`."""
-    return frozenset(path for cache in _caches(source, hub) for path in _below(cache))
+def cached_paths(source: Source, hub: Path) -> frozenset[Path]:
+    """Return the paths of the blobs, unfinished blobs and snapshot files that a hub cache has of a source's repos."""
+    return frozenset(path for cache in _caches(source, hub) for path in _paths_of(cache))
 
 
-def remove_new(source: Source, hub: Path, before: Set[Path]) -> None:
-    """Removes what came after `before` was the content, but for blobs that somebody is downloading just now."""
+def remove_new_files(source: Source, hub: Path, before: Set[Path]) -> None:
+    """Remove what a failed download left. Blobs that another process is downloading, and their links, stay.
+
+    Args:
+        source: the repos that were downloaded.
+        hub: the hub cache.
+        before: the paths that the cache had before the download, from `cached_paths`.
+    """
     for cache in _caches(source, hub):
-        new = [path for path in _below(cache) if path not in before]
+        new = [path for path in _paths_of(cache) if path not in before]
         for path in new:
             if path.parent == cache.root / "blobs":
                 lock = Lock(cache.blob_lock(path.name.partition(".")[0]))
@@ -81,7 +96,7 @@ def remove_new(source: Source, hub: Path, before: Set[Path]) -> None:
                     _unlink(path)
                 lock.release()
         for path in new:
-            # A link whose blob was spared is somebody else's.
+            # A link whose blob is still there belongs to the other process's download.
             if path.parent != cache.root / "blobs" and not (path.is_symlink() and path.exists()):
                 _unlink(path)
 
@@ -91,13 +106,13 @@ def _caches(source: Source, hub: Path) -> Iterator[RepoCache]:
         yield RepoCache(hub, repo.repo_type, repo.repo_id)
 
 
-def _below(cache: RepoCache) -> Iterator[Path]:
+def _paths_of(cache: RepoCache) -> Iterator[Path]:
     for name in ("blobs", "snapshots"):
         for parent, _, names in os.walk(cache.root / name):
             yield from (Path(parent, name) for name in names)
 
 
 def _unlink(path: Path) -> None:
-    # What cannot be removed takes up room, and does no harm: the client looks at it before it believes it.
+    # A file that cannot be removed takes up space, and does no harm: the client checks it before it uses it.
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)

@@ -36,7 +36,7 @@ from worker.boot.settings import Settings
 from worker.model.recorder import Recorder
 
 if TYPE_CHECKING:
-    from worker.model.hub_download import Brought
+    from worker.model.hub_download import DownloadedModel
 
 _DAMAGE = (IntegrityError, FormatError, SignatureError, ChunkMissing)
 _SWITCHED_OFF = "ENABLE_S3_MODEL_CACHE is false"
@@ -232,7 +232,7 @@ class Chain:
     def _from_hub(self, tell: Told) -> None:
         # huggingface_hub takes half a second to import: only where it is needed.
         from cas.hub.source import Source as HubSource
-        from worker.model.hub_download import HubFailed, take
+        from worker.model.hub_download import HubFailed, download_model
 
         try:
             source = HubSource.from_file(self._settings.source)
@@ -243,12 +243,12 @@ class Chain:
         instead = f" instead of {self._choice}" if self._choice else ""
         self._recorder.warn(f"taking the model from Hugging Face{instead}, as {self._why()}")
         try:
-            brought = take(source, self._paths, self._settings.seeds, self._recorder)
+            downloaded = download_model(source, self._paths, self._settings.seeds, self._recorder)
         except HubFailed as error:
             raise NoSource([*self._causes, f"Hugging Face: {error}"], hub_away=error.away) from error
         except IntegrityError as error:
             raise IntegrityError("; ".join([*self._causes, f"Hugging Face: {error}"])) from error
-        tell(self._downloaded(brought))
+        tell(self._downloaded(downloaded))
 
     def _outcome(
         self, source: Source, where: str, directory: RankedDirectory, done: cas.Restored, reason: str
@@ -275,19 +275,19 @@ class Chain:
             errors=tuple(self._recorder.errors),
         )
 
-    def _downloaded(self, brought: Brought) -> Restored:
-        total, downloaded = brought.bytes()
+    def _downloaded(self, downloaded: DownloadedModel) -> Restored:
+        total, moved = downloaded.count_bytes()
         return Restored(
             source="hub",
             where=hub_endpoint(),
-            directory=str(brought.directory.path),
-            directory_reason=brought.directory.reason,
+            directory=str(downloaded.directory.path),
+            directory_reason=downloaded.directory.reason,
             version="",
             version_reason="what Hugging Face has as main",
-            snapshots=brought.snapshots(),
+            snapshots=downloaded.snapshots(),
             complete=False,
-            publish=self._settings.publish and self._unpublished and brought.asked,
-            bytes=Bytes(total=total, downloaded=downloaded, present=total - downloaded),
+            publish=self._settings.publish and self._unpublished and downloaded.hub_answered,
+            bytes=Bytes(total=total, downloaded=moved, present=total - moved),
             steps=self._recorder.steps(),
             warnings=tuple(self._recorder.warnings),
             errors=tuple(self._recorder.errors),

@@ -108,13 +108,13 @@ from worker.boot import directories
 from worker.model import hub_space
 real = directories.room
 directories.room = lambda path, *words: 0 if str(path).endswith("/a") else real(path, *words)
-hub_space.listed = lambda source: None
+hub_space.list_source = lambda source: None
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 LATE = """
 import runpy
 from worker.model import hub_space
-hub_space.listed = lambda source: None
+hub_space.list_source = lambda source: None
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 XET = """
@@ -122,13 +122,13 @@ import runpy
 from worker.model import hub_download
 from worker.model import hub_space
 from cas.errors import StoreError
-hub_space.listed = lambda source: None
-def bring(source, dirs, recorder, real=hub_download.bring):
+hub_space.list_source = lambda source: None
+def download_verified(source, dirs, recorder, real=hub_download.download_verified):
     done = real(source, dirs, recorder)
     if "/a/hub" in str(dirs.hub):
         raise StoreError("it cannot be downloaded: RuntimeError: IO Error: No space left on device (os error 28)")
     return done
-hub_download.bring = bring
+hub_download.download_verified = download_verified
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 
@@ -196,7 +196,7 @@ LISTED = """
 import sys
 from cas.hub.source import Source
 from worker.model import hub_space
-found = hub_space.listed(Source.from_repos(sys.argv[1:2], sys.argv[2:]))
+found = hub_space.list_source(Source.from_repos(sys.argv[1:2], sys.argv[2:]))
 print(found if found is None else [(file.path, file.size) for file in found])
 """
 
@@ -219,7 +219,7 @@ def test_a_hub_that_says_no_is_told_from_one_that_says_nothing(station: Station)
 def test_what_somebody_else_is_downloading_is_left_alone(tmp_path: Path) -> None:
     source = Source((RepoSource("org/name"),))
     cache = RepoCache(tmp_path, "model", "org/name")
-    before = hub_space.content(source, tmp_path)
+    before = hub_space.cached_paths(source, tmp_path)
     names = [digit * 40 for digit in "12"]
     folder = cache.root / "snapshots" / ("c" * 40)
     folder.mkdir(parents=True)
@@ -229,9 +229,9 @@ def test_what_somebody_else_is_downloading_is_left_alone(tmp_path: Path) -> None
         (folder / name).symlink_to(f"../../blobs/{name}")
     theirs = Lock(cache.blob_lock(names[1]))
     assert theirs.try_acquire()
-    hub_space.remove_new(source, tmp_path, before)
+    hub_space.remove_new_files(source, tmp_path, before)
     theirs.release()
-    left = {path.relative_to(cache.root).parts[0]: path.name for path in hub_space.content(source, tmp_path)}
+    left = {path.relative_to(cache.root).parts[0]: path.name for path in hub_space.cached_paths(source, tmp_path)}
     assert left == {"blobs": names[1], "snapshots": names[1]}
 
 
