@@ -1,4 +1,4 @@
-"""From a source to files on this machine: downloads through huggingface_hub what is missing, then looks."""
+"""From a source to files on this machine: downloads what is missing, then lists what the hub cache and folders hold."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ from cas.hub.source import RepoSource, Source, matching
 from cas.local.hf_cache import RepoCache, SnapshotFile, files_below
 from cas.local.locks import Lock
 
-# What `hf upload` leaves out of a folder, too.
+# Folders that are no content of a repo; `hf upload` leaves them out, too.
 _NOT_CONTENT = (".git", ".cache/huggingface")
 
-# How long to wait for a download that somebody else has under way.
+# Seconds to wait for another process's download.
 _DOWNLOAD_WAIT = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class LocalRepo:
-    """A repo's files as they lie here. commit: None for a plain folder, whose commit follows from its content."""
+    """A repo's files on this machine.
+
+    Attributes:
+        repo_id: `ORG/NAME`, or a name alone.
+        repo_type: model, dataset or space.
+        commit: 40 hex digits; None for a folder, whose commit is derived from its content.
+        refs: the refs that a restore writes.
+        files: ordered by path.
+    """
 
     repo_id: str
     repo_type: str
@@ -35,35 +43,53 @@ class LocalRepo:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """Everything to publish. plain_files: relative to HF_HOME."""
+    """The files to publish.
+
+    Attributes:
+        repos: files of repos and of the folder.
+        plain_files: files outside any repo, by their paths below HF_HOME.
+    """
 
     repos: tuple[LocalRepo, ...]
     plain_files: tuple[SnapshotFile, ...]
 
 
 def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download: bool) -> Gathered:
-    """The files of `source`; raises InputError, NotFoundError, CacheError, or StoreError when the hub fails."""
+    """Find the files of a source on this machine.
+
+    Args:
+        source: the repos, plain files and folder to publish.
+        dirs: the hub cache and the HF_HOME to read.
+        listen: receives phases and warnings.
+        download: whether to download first what the hub cache lacks of the repos.
+
+    Raises:
+        InputError: a pattern matches no file, there is nothing to publish, or a repo is named twice.
+        NotFoundError: the hub has no such repo or revision, or, without a download, the hub cache lacks files.
+        CacheError: the cache or the folder cannot be used, or its files are in disorder.
+        StoreError: the hub refuses, or fails and the hub cache does not have all files.
+    """
     repos = []
     for repo in source.repos:
-        asked = False
+        is_downloaded = False
         if download:
             listen(events.Phase("download"))
-            asked = _download(repo, dirs.hub, listen)
-        repos.append(_cached(repo, dirs.hub, listen, whole=asked))
+            is_downloaded = _download(repo, dirs.hub, listen)
+        repos.append(_cached_repo(repo, dirs.hub, listen, is_downloaded=is_downloaded))
     if source.folder:
-        repos.append(_folder(*source.folder))
+        repos.append(_folder_repo(*source.folder))
     _check_distinct(repos)
     return Gathered(tuple(repos), _plain_files(source.files, dirs.home))
 
 
-def _cached(repo: RepoSource, hub: Path, listen: events.Listener, *, whole: bool) -> LocalRepo:
-    """The repo's files in the hub cache. whole: a client has just asked the hub and has all of them."""
+def _cached_repo(repo: RepoSource, hub: Path, listen: events.Listener, *, is_downloaded: bool) -> LocalRepo:
+    """The repo's files in the hub cache. is_downloaded: the hub answered just now, so that none of them is missing."""
     cache = RepoCache(hub, repo.repo_type, repo.repo_id)
     commit = cache.commit_of(repo.revision)
     where = f"{repo.repo_id}@{commit[:12]}"
-    # The hub's own listing, where there is one, tells a file that was never downloaded from one that is not there.
+    # The tree listing, if the cache has it, tells files that were never downloaded from files that do not exist.
     listed = cache.tree_listing(commit)
-    if not whole and not listed:
+    if not is_downloaded and not listed:
         _wait_for_downloads(cache, listen)
         listen(events.Warned(f"{cache.root} has no listing of {where} to compare with: publishing the files it holds"))
     files = _snapshot(cache, commit, listed)
@@ -90,22 +116,22 @@ def _snapshot(cache: RepoCache, commit: str, listed: Mapping[str, object]) -> di
     except NotFoundError:
         if not listed:
             raise
-        return {}  # known, and not one file of it downloaded
+        return {}  # the commit is known, and none of its files has been downloaded
 
 
 def _check_distinct(repos: Iterable[LocalRepo]) -> None:
     seen: set[tuple[str, str, str | None]] = set()
     for repo in repos:
-        place = (repo.repo_type, repo.repo_id, repo.commit)
-        if place in seen:
+        identity = (repo.repo_type, repo.repo_id, repo.commit)
+        if identity in seen:
             raise InputError(
                 f"{repo.repo_id} is named twice at one commit: name it once, with all its patterns (and refs, in a "
                 "source file)"
             )
-        seen.add(place)
+        seen.add(identity)
 
 
-def _folder(folder: Path, repo: RepoSource) -> LocalRepo:
+def _folder_repo(folder: Path, repo: RepoSource) -> LocalRepo:
     files = {file.path: file for file in files_below(folder, skip=_NOT_CONTENT)}
     chosen = matching(files, repo.include, str(folder))
     if not chosen:
@@ -118,7 +144,7 @@ def _folder(folder: Path, repo: RepoSource) -> LocalRepo:
 def _plain_files(patterns: tuple[str, ...], home: Path) -> tuple[SnapshotFile, ...]:
     if not patterns:
         return ()
-    # Only the folders that a pattern begins with are walked: HF_HOME holds the hub cache, too.
+    # Only the folders that the patterns begin with are walked, because HF_HOME holds the hub cache, too.
     tops = {pattern.split("/")[0] for pattern in patterns}
     files = {
         f"{top}/{file.path}": file._replace(path=f"{top}/{file.path}")
@@ -130,9 +156,9 @@ def _plain_files(patterns: tuple[str, ...], home: Path) -> tuple[SnapshotFile, .
 
 
 def _wait_for_downloads(cache: RepoCache, listen: events.Listener) -> None:
-    """Waits while a client is downloading into the repo; raises CacheError for a download that was broken off."""
+    """Wait while another process downloads into the repo. Raise CacheError if a download was broken off."""
     deadline = time.monotonic() + _DOWNLOAD_WAIT
-    told = False
+    has_warned = False
     while unfinished := _unfinished(cache):
         lock = Lock(cache.blob_lock(unfinished[0]))
         busy = lock.try_acquire() is False
@@ -146,14 +172,14 @@ def _wait_for_downloads(cache: RepoCache, listen: events.Listener) -> None:
             raise CacheError(
                 f"{cache.root}: a download has been under way for {_DOWNLOAD_WAIT:.0f} s: try again when it is done"
             )
-        if not told:
+        if not has_warned:
             listen(events.Warned(f"{cache.repo_id} is being downloaded into {cache.hub}: waiting for it"))
-            told = True
+            has_warned = True
         time.sleep(0.2)
 
 
 def _unfinished(cache: RepoCache) -> list[str]:
-    """Blobs that somebody began to download and that are not there; killed clients leave their rests behind."""
+    """Etags of blobs whose download began and that are not there. Those with a blob are leftovers of killed clients."""
     return [blob for blob in cache.unfinished_blobs() if not cache.root.joinpath(*cache.blob_components(blob)).exists()]
 
 

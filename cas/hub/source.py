@@ -1,4 +1,4 @@
-"""Where a model comes from: repos of a hub with file patterns, or a plain folder of private weights."""
+"""Where a model comes from: repos of a hub with file patterns, plain files, or a folder of private weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ from cas.local.hf_cache import is_commit
 class RepoSource(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"repo_id": "id", "repo_type": "type"}
 ):
-    """One repo of a hub. include: glob patterns, all files when empty. refs: the names a restore gives it."""
+    """One repo of a hub.
+
+    Attributes:
+        repo_id: `ORG/NAME`, or a name alone.
+        repo_type: model, dataset or space.
+        revision: a branch, a tag or a commit.
+        include: glob patterns of the files to take; empty for all.
+        refs: the refs that a restore writes; None for those of `restored_refs`.
+    """
 
     repo_id: RepoId
     repo_type: Annotated[str, Meta(pattern="^(model|dataset|space)$")] = "model"
@@ -30,9 +38,9 @@ class RepoSource(
     refs: tuple[str, ...] | None = None
 
     def restored_refs(self) -> tuple[str, ...]:
-        """The refs to write on restore: the branch or tag asked for, `main` for a bare commit.
+        """Return the refs that a restore writes: the branch or tag that was asked for, `main` for a bare commit.
 
-        Clients that name no revision ask for main; offline they find a pinned commit only by that name.
+        Clients that name no revision ask for main. Offline, they find a pinned commit only by that name.
         """
         if self.refs is not None:
             return self.refs
@@ -48,8 +56,10 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Source:
     """What to publish.
 
-    repos: from a hub. files: glob patterns of plain files below HF_HOME (TORCH_HOME content). folder: private weights,
-    with the repo they are published as and their patterns.
+    Attributes:
+        repos: repos of a hub.
+        files: glob patterns of plain files below HF_HOME (TORCH_HOME content).
+        folder: a folder of private weights, and the repo that it is published as, with the patterns of its files.
     """
 
     repos: tuple[RepoSource, ...] = ()
@@ -58,13 +68,13 @@ class Source:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Source:
-        """A source from its TOML file (manifests/sources/f5-tts.toml is one); raises InputError."""
+        """Read a source from a TOML file, such as manifests/sources/f5-tts.toml. Raise InputError if it is invalid."""
         try:
             document = msgspec.convert(tomllib.loads(Path(path).read_text()), _Document)
             for repo in document.repo:
                 _check_repo(repo)
             for pattern in document.files:
-                _check_plain(pattern)
+                _check_plain_pattern(pattern)
         except OSError as error:
             raise InputError(f"source {path} cannot be read: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, InputError) as error:
@@ -75,12 +85,12 @@ class Source:
 
     @classmethod
     def from_repos(cls, repos: Iterable[str], include: Sequence[str] = ()) -> Source:
-        """A source from `ORG/NAME[@REVISION]` texts; raises InputError."""
+        """Make a source of texts `ORG/NAME[@REVISION]`. Raise InputError if one of them is not of that form."""
         return cls(tuple(_parse_repo(text, include) for text in repos))
 
     @classmethod
     def from_folder(cls, folder: str | Path, repo_id: str, include: Sequence[str] = ()) -> Source:
-        """A plain folder, published as the given repo; raises InputError."""
+        """Make a source of a folder that is published as the repo `repo_id`. Raise InputError if it is no folder."""
         path = Path(folder).expanduser()
         if not path.is_dir():
             raise InputError(f"{path} is not a directory: name the folder that holds the weights")
@@ -95,7 +105,7 @@ def _parse_repo(text: str, include: Sequence[str]) -> RepoSource:
 
 
 def _check_repo(repo: RepoSource) -> RepoSource:
-    """`repo` itself; raises InputError for what no hub has and no reader of a manifest would accept."""
+    """Return `repo`. Raise InputError if no hub can have it, or no reader of a manifest would accept it."""
     if ".." in repo.repo_id or "--" in repo.repo_id:
         raise InputError(f"repo id {repo.repo_id!r} contains '..' or '--', which no hub allows")
     for name in (repo.revision, *repo.restored_refs()):
@@ -106,17 +116,26 @@ def _check_repo(repo: RepoSource) -> RepoSource:
     return repo
 
 
-def _check_plain(pattern: str) -> None:
-    """Raises InputError unless a pattern stays below one folder of HF_HOME."""
+def _check_plain_pattern(pattern: str) -> None:
+    """Raise InputError unless a pattern stays below one folder of HF_HOME."""
     top, slash, rest = pattern.partition("/")
     if not slash or not top.strip(".") or set(top) & set("*?[") or ".." in rest.split("/"):
         raise InputError(f"files pattern {pattern!r}: begin with a folder of HF_HOME by name, such as torch/hub/*.pth")
 
 
 def matching(files: Iterable[str], include: Sequence[str], where: str) -> set[str]:
-    """Those of the paths that a pattern matches, all where there are none.
+    """Select paths by patterns.
 
-    Raises InputError for a pattern that matches nothing.
+    Args:
+        files: the paths.
+        include: glob patterns; empty to select all paths.
+        where: names the repo or folder in the error.
+
+    Returns:
+        The paths that at least one pattern matches.
+
+    Raises:
+        InputError: a pattern matches no path.
     """
     if not include:
         return set(files)

@@ -1,4 +1,4 @@
-"""A hub cache as a plain sync leaves it in a bucket or folder: every symlink replaced by what it points to."""
+"""A hub cache as a flat sync leaves it in a bucket or folder: every symlink replaced by what it points to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Files = Mapping[str, bytes]
 
 
 def flatten(cache: Path, *, without: str = "") -> dict[str, bytes]:
-    """The objects that a sync of a hub cache makes, by key. without: the folder of each repo that it left out."""
+    """Return the objects that a sync of a hub cache makes, by key. without: a folder of each repo to leave out."""
     found = {}
     for parent, _, names in os.walk(cache, followlinks=True):
         for name in names:
@@ -33,14 +33,20 @@ def flatten(cache: Path, *, without: str = "") -> dict[str, bytes]:
 
 @dataclass
 class Flat:
-    """A place that a sync wrote to, and a store to import into. source: its URL or folder."""
+    """A bucket or folder that a sync wrote to, and a store to import into.
+
+    Attributes:
+        source: the URL of the bucket, or the folder.
+        store: the URL of the store.
+        home: a folder for the hub cache of the user.
+    """
 
     source: str
     store: str
     home: Path
 
     def put(self, files: Files) -> None:
-        """Uploads objects, or writes files."""
+        """Write objects into the source, by key."""
         if not self.source.startswith("s3://"):
             write_tree(Path(self.source), files)
             return
@@ -48,8 +54,8 @@ class Flat:
         for key, data in files.items():
             client.put_object(Bucket=urlsplit(self.source).netloc, Key=f"models/{key}", Body=data)
 
-    def held(self) -> dict[str, bytes]:
-        """What lies there now."""
+    def objects(self) -> dict[str, bytes]:
+        """Return the objects of the source, by key."""
         if not self.source.startswith("s3://"):
             root = Path(self.source)
             return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
@@ -59,6 +65,6 @@ class Flat:
         return {key.removeprefix("models/"): client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
     def run(self, *words: str, model: str | None = "m", **env: str) -> subprocess.CompletedProcess[str]:
-        """The real command. model: the name it is given, if any."""
+        """Run `cas import-flat` on the source. model: the name to publish it by; None to give none."""
         variables = {"CAS_STORE": self.store, "HF_HUB_CACHE": str(self.home / "user"), "HF_HUB_OFFLINE": "1"}
         return run_cas("import-flat", self.source, *([model] if model else ()), *words, env={**variables, **env})

@@ -1,4 +1,4 @@
-"""Real hub clients of several versions, and a hub on this machine that remembers what it was asked."""
+"""Real hub clients of several versions, and a hub on this machine that records the tokens it is sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def ask_hub(version: str, code: str, cache: Path, **env: str) -> object:
-    """Runs Python with huggingface_hub of that version on a hub cache; what it assigned to `found`."""
+    """Run Python code with one version of huggingface_hub on a hub cache, and return what it assigned to `found`."""
     ran = subprocess.run(
         [ROOT / ".venv/hubs" / version / "bin/python", "-c", f"{_HUB}\n{code}\nprint(json.dumps(found))"],
         env={**os.environ, "HF_HUB_CACHE": str(cache), "HF_HUB_DISABLE_PROGRESS_BARS": "1", **env},
@@ -35,7 +35,7 @@ def ask_hub(version: str, code: str, cache: Path, **env: str) -> object:
 
 
 def start_hub(version: str, repo: str, cache: Path, endpoint: str) -> subprocess.Popen[str]:
-    """Starts a download by huggingface_hub of that version, which prints the snapshot's folder."""
+    """Start a download by one version of huggingface_hub; the process prints the snapshot's folder."""
     command = [str(ROOT / ".venv/hubs" / version / "bin/python"), "-c", f"{_HUB}\nprint(snapshot_download({repo!r}))"]
     return _start(command, {"HF_HUB_CACHE": str(cache), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_PROGRESS_BARS": "1"})
 
@@ -59,7 +59,7 @@ found = [folder == by_commit, one == os.path.join(folder, {name!r}), [str(w) for
 
 
 def check_offline(cache: Path, files: Files, repo: str = REPO, versions: tuple[str, ...] = HUBS) -> None:
-    """Old and new clients find these files in the cache without any hub."""
+    """Check that old and new clients find these files in the cache without any hub."""
     name = next(iter(files))
     for version in versions:
         found = ask_hub(version, _OFFLINE.format(repo=repo, name=name), cache, HF_HUB_OFFLINE="1")
@@ -76,7 +76,12 @@ FILES = {
 
 
 class WatchedHub(Hub):
-    """A hub that remembers the tokens it was sent, and has gated repos."""
+    """A hub with gated repos that records the tokens it is sent.
+
+    Attributes:
+        tokens: the values of the Authorization header; None for a request without one.
+        gated: ids of repos that nobody may read.
+    """
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -99,7 +104,14 @@ class WatchedHub(Hub):
 
 @dataclass
 class Site:
-    """A hub, a hub cache and a store, and `cas` commands among them."""
+    """A hub, a hub cache and a store, and `cas` commands that use them.
+
+    Attributes:
+        hub: the hub on this machine.
+        cache: the hub cache.
+        store: the folder of the store.
+        env: variables for the commands, beside those of `variables`.
+    """
 
     hub: Hub
     cache: Path
@@ -108,7 +120,7 @@ class Site:
 
     @property
     def repo(self) -> Path:
-        """The repo's folder in the cache."""
+        """The folder of REPO in the cache."""
         return self.cache / f"models--{REPO.replace('/', '--')}"
 
     def variables(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`cas import-flat`: what a plain sync left behind becomes a version like any other."""
+"""`cas import-flat`: what a flat sync left behind becomes a version like any other."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def test_a_synced_cache_becomes_the_version_that_was_downloaded(
 ) -> None:
     _, cache = downloaded
     flat.put({**flatten(cache, without=without), **TORCH, **LITTER})
-    before = flat.held()
+    before = flat.objects()
     done = flat.run("--tag", "v1", "--tag", "latest", "--by", "ann", HF_HOME=str(tmp_path / "elsewhere"))
     assert done.returncode == 0, done.stderr
-    assert flat.held() == before
+    assert flat.objects() == before
     version = published(flat)
     assert done.stdout.strip() == refs.resolve(open_store(flat.store), "m:v1").exact
     (repo,) = version.repos

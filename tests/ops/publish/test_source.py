@@ -1,4 +1,4 @@
-"""Where a model comes from: source files, plain folders, plain files below HF_HOME."""
+"""Where a model comes from: source files, folders, plain files below HF_HOME."""
 
 from __future__ import annotations
 
