@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import NamedTuple
 
 from cas.errors import CacheError, NotFoundError
 from cas.formats.digest import Buffer
+from cas.local.fs import is_file
 
 PRIVATE = ".cas"
 """Our directory inside a repo's: it is removed together with the repo, and huggingface_hub's scan ignores it."""
@@ -262,10 +262,10 @@ def files_below(folder: Path, skip: Iterable[str] = ()) -> list[SnapshotFile]:
 def _regular_file(path: str) -> os.stat_result | None:
     """Return the stat of a regular file; None for anything else, and for what cannot be stat'ed."""
     try:
-        status = os.stat(path)
+        stats = os.stat(path)
     except OSError:
         return None
-    return status if stat.S_ISREG(status.st_mode) else None
+    return stats if is_file(stats) else None
 
 
 def blob_hash(blob: str, size: int) -> hashlib._Hash:

@@ -155,12 +155,12 @@ def _write_records(complete: Mapping[Target, Stamps], listen: events.Listener) -
     """Record the verified files of each root, unless its record holds them already."""
     for root in {target.root for target in complete}:
         record = VerifiedFiles(root)
-        of_root = {target: stamps for target, stamps in complete.items() if target.root == root}
-        files = {components: stamp for stamps in of_root.values() for components, stamp in stamps.items()}
+        of_root = [(target, stamps) for target, stamps in complete.items() if target.root == root]
+        files = {components: stamp for _, stamps in of_root for components, stamp in stamps.items()}
         if all(record.is_recorded(components, stamp) for components, stamp in files.items()):
             continue
         try:
-            record.update(files, {target.content: target.chunks for target in of_root})
+            record.update(files, {target.content: target.chunks for target, _ in of_root})
         except CacheError as error:
             # The version is complete and right without a record; only the next restore will hash its files again.
             listen(events.Warned(f"no record was written: {error}"))
