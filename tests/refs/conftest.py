@@ -21,7 +21,7 @@ from tests.support.processes import run_cas
 
 @dataclass
 class Desk:
-    """m:latest has named `versions` (64 hex), oldest first; other has one."""
+    """A store: the tag m:latest has named each of `versions` (64 hex), oldest first; `other` is a second model."""
 
     url: str
     versions: tuple[str, str, str]
@@ -31,7 +31,7 @@ class Desk:
         return run_cas(*words, env={"CAS_STORE": self.url, "HF_HUB_CACHE": str(self.cache)})
 
     def done(self, *words: str) -> str:
-        """What a successful call prints."""
+        """Run a command that must succeed, and return what it prints."""
         done = self.cas(*words)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -40,7 +40,7 @@ class Desk:
         return json.loads(self.done("--json", *words))
 
     def refused(self, code: int, *words: str) -> str:
-        """The one line of a refused call."""
+        """Run a command that must fail with that exit code, and return the one line of its error."""
         done = self.cas(*words)
         assert (done.returncode, done.stdout) == (code, ""), done.stderr
         (line,) = done.stderr.splitlines()
@@ -55,7 +55,7 @@ class Desk:
         return log_of(self.store, parse_reference(ref))
 
     def names(self, ref: str) -> str | None:
-        """The digest that a ref names now."""
+        """Return the digest (64 hex) that a ref names now; None for none."""
         return self.log(ref).current_digest()
 
     def exact(self, number: int) -> str:
@@ -63,7 +63,7 @@ class Desk:
 
 
 def stock(url: str, folder: Path) -> Desk:
-    """Publishes the versions."""
+    """Publish three versions of m and one of `other` to a store."""
     digests = []
     for number in range(3):
         tree = write_tree(folder / "tree", {"weights.bin": b"w" * 3000, "number": b"%d" % number})

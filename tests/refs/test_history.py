@@ -17,7 +17,7 @@ PREFIX = "refs/tags/m/latest"
 
 
 def written(desk: Desk, name: str, number: int) -> None:
-    """Puts an entry by hand."""
+    """Write an entry of a log under a chosen name."""
     entry = {"manifest": named(desk.versions[number]), "created": "2026-11-23T03:00:00Z", "by": "x", "reason": "y"}
     desk.store.bucket.put(f"{PREFIX}/{name}", json.dumps(entry).encode(), Kind.DOCUMENT)
 
@@ -95,7 +95,7 @@ def test_a_move_that_lost_to_another_of_its_number_is_not_on_the_way_back(desk: 
         (3, False, False),
     ]
     assert f"{desk.versions[1][:12]} (lost)" in desk.done("history", "m").splitlines()[2]
-    # 0, 1, 2, 0. With the lost one it would be two steps back from 2: the end of the way.
+    # The log is 0, 1, 2, 0. If the lost move counted, 0 would be two steps back from 2, and the end of the way.
     desk.done("rollback", "m")
     assert desk.names("m") == desk.versions[2]
 

@@ -78,7 +78,7 @@ def test_a_move_is_made_only_from_where_it_is_expected(store: Store, removed: bo
     assert len(log.names()) == 2
     log.append(A, "in time", expect=log.history(1)[0])
     assert [move.entry.digest for move in log.history()] == [A, None if removed else B, A]
-    # The version is the expected one, and yet it is another move.
+    # The ref names the expected version, but another move made it do so.
     with pytest.raises(RefMoved):
         log.append(B, "late", expect=seen)
 

@@ -33,7 +33,7 @@ def store(directory_store: Store) -> Store:
 
 
 def published(store: Store, note: str, model: str = "m") -> str:
-    """The digest of a stored manifest that differs by its note."""
+    """Store a manifest whose note makes it differ from others, and return its digest (64 hex)."""
     return store.put_manifest(
         Manifest(model=model, created="2026-11-23T03:00:00Z", created_by="test", repos=(), annotations={"note": note})
     )
@@ -44,7 +44,7 @@ def latest(store: Store, model: str = "m") -> RefLog:
 
 
 def written(store: Store, name: str, digest: str, prefix: str = PREFIX) -> None:
-    """Puts an entry by hand."""
+    """Write an entry of a log under a chosen name."""
     entry = {"manifest": named(digest), "created": "2026-11-23T03:00:00Z", "by": "somebody", "reason": "test"}
     store.bucket.put(f"{prefix}/{name}", json.dumps(entry).encode(), Kind.DOCUMENT)
 
@@ -315,7 +315,7 @@ def test_no_store_is_told_from_a_broken_one(directory_store: Store) -> None:
     assert Path(directory_store.url, FORMAT_KEY).read_bytes() == b'{"format":"cas","version":1}'
 
 
-# The catalogue
+# Listing versions
 
 
 def test_the_catalogue_lists_versions_with_their_tags(store: Store) -> None:

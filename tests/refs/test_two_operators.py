@@ -27,7 +27,7 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Desk:
 
 
 def at_once(desk: Desk, calls: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
-    """Exit code and standard error of each call, all in processes of their own at the same time."""
+    """Run all calls at the same time, each in a process of its own, and return their exit codes and standard errors."""
     begun = [
         subprocess.Popen(
             [sys.executable, "-m", "cas", "-q", *words],
@@ -73,7 +73,7 @@ def test_of_many_who_expect_nothing_one_succeeds(desk: Desk, removed: bool) -> N
 
 
 def race(desk: Desk, ref: Ref, expected: Move) -> tuple[list[str], list[str]]:
-    """Who succeeded, and who was told that somebody else had."""
+    """Let all operators move the ref at once; return who succeeded, and who was refused."""
     succeeded: list[str] = []
     refused: list[str] = []
 

@@ -86,7 +86,7 @@ def process_units(
             if not gate.wait(unit.number):
                 return None  # an earlier unit failed, which ends the whole cast
             ledgers[unit.file].add(unit, source, target, verdict)
-            gate.passed()
+            gate.release_next()
         except BaseException:
             gate.abort()
             raise

@@ -86,8 +86,8 @@ class OrderedGate:
             self._change.wait_for(lambda: self._aborted or self._next == number)
             return not self._aborted
 
-    def passed(self) -> None:
-        """Let the thread of the next number pass: this one is through."""
+    def release_next(self) -> None:
+        """Let the thread of the next number pass, as the calling thread has passed."""
         with self._change:
             self._next += 1
             self._change.notify_all()

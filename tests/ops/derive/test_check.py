@@ -41,7 +41,7 @@ def put(store: Store, plain: bytes) -> ChunkRef:
 
 
 def with_manifest(store: Store, change: Callable[[Manifest], Manifest]) -> str:
-    """Publishes m:fp16's manifest, changed, as m:forged."""
+    """Publish a changed manifest of m:fp16 as m:forged."""
     digest = store.put_manifest(change(refs.resolve(store, "m:fp16").manifest))
     refs.log_of(store, Reference("m", tag="forged")).append(digest, "test")
     return "m:forged"

@@ -54,7 +54,7 @@ def files(draw: st.DrawFn) -> tuple[dict[str, Tensor], dict[str, str] | None, li
 
 
 def round_trip(data: bytes, cast: str) -> bytes:
-    """The file as it comes back."""
+    """Return the file as a restore writes it."""
     with tempfile.TemporaryDirectory() as folder:
         store = cas.open_store(f"{folder}/store")
         publish_file(store, Path(folder) / "src", data)

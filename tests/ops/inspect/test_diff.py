@@ -1,4 +1,4 @@
-"""`cas diff`: repos and files, what the step costs, and how it is shown."""
+"""`cas diff`: repos and files, what a restore downloads, and how it is shown."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_chunks_that_the_store_lost_are_told(directory_store: Store, tmp_path: P
 
 
 def many_tensors(store: Store, count: int) -> tuple[str, str]:
-    """Two versions with so many tensors that differ, and one that does not."""
+    """Publish two versions with `count` tensors that differ and one that does not, and return their references."""
     versions = []
     for byte in (b"a", b"b"):
         tensors = {f"model.blocks.{n}.attention.to_q.weight": Tensor("U8", (1,), byte) for n in range(count)}

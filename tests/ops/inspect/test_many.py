@@ -27,7 +27,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Many]:
 
 
 def looked(store: Store, tmp_path: Path, *words: str) -> Any:
-    """The document of a command, whose peak of memory is within the bound."""
+    """Return the document of a command, and check that its peak of memory is within the bound."""
     out = tmp_path / "out.json"
     measured = run([sys.executable, "-m", "cas", "--json", "-q", "--store", store.url, *words], os.environ, out)
     assert measured.peak < MEMORY, f"{words[0]} took {measured.peak >> 20} MiB"

@@ -1,4 +1,4 @@
-"""TensorDifferences are told apart exactly: against the bytes themselves, however the files are cut into chunks."""
+"""Tensors are compared exactly, however the files are cut into chunks: the tests compare the bytes themselves."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CUTS = st.lists(st.integers(1, 700), max_size=12)
 
 @st.composite
 def files(draw: st.DrawFn) -> tuple[bytes, bytes]:
-    """Two files, the second made of the first by a few changes, or not at all of it."""
+    """Two files: the second is the first with a few changes, or is unrelated to it."""
     before = draw(st.dictionaries(NAMES, TENSORS, max_size=5))
     after = {**before, **draw(st.dictionaries(NAMES, TENSORS, max_size=2))}
     for name in draw(st.lists(NAMES, max_size=2)):
@@ -51,7 +51,7 @@ def files(draw: st.DrawFn) -> tuple[bytes, bytes]:
 
 
 def wanted(before: bytes, after: bytes) -> tuple[dict[str, str], int, bool]:
-    """What differs by the bytes, read by code of the tests' own."""
+    """Return what differs according to the bytes, which code of this test reads."""
     (old, old_metadata, _), (new, new_metadata, _) = read_safetensors(before), read_safetensors(after)
     changes = dict.fromkeys(old.keys() - new.keys(), "removed")
     changes |= dict.fromkeys(new.keys() - old.keys(), "added")

@@ -16,7 +16,7 @@ from tests.support.processes import cas_json, cas_lines, run_cas
 
 
 def bytes_of(store: Store, digests: set[str]) -> int:
-    """What chunks take up in a store in a directory."""
+    """Return the bytes that chunks take up in a store in a directory."""
     return sum((Path(store.url.removeprefix("file://")) / chunk_key(digest)).stat().st_size for digest in digests)
 
 
@@ -26,7 +26,7 @@ def chunks(store: Store, reference: str) -> set[str]:
 
 @pytest.fixture
 def three(directory_store: Store, tmp_path: Path) -> list[str]:
-    """Two versions of a model and one of another that share some files, and a chunk that nobody needs."""
+    """Two versions of a model and one of another that share some files, and a chunk that no version needs."""
     trees = [
         ("m", {"a": os.urandom(9000), "b": b"b" * 5000, "c": b"c"}),
         ("m", {"b": b"b" * 5000, "c": b"C", "d": os.urandom(700)}),
