@@ -223,7 +223,7 @@ def test_the_hub_finds_what_it_asks_for(worker_python: Path, tmp_path: Path) -> 
 def test_every_variable_that_the_worker_reads_is_in_its_table() -> None:
     table = (ROOT / "worker/README.md").read_text()
     read = set()
-    for path in (ROOT / "worker").glob("*.py"):
+    for path in (ROOT / "worker").rglob("*.py"):
         read |= set(re.findall(r"\"((?:CAS|ENABLE)_[A-Z0-9_]+)\"", path.read_text()))
     assert read, "it reads some"
     for name in read - {"CAS_SEEDS"}:
