@@ -1,0 +1,70 @@
+"""Files to cut: safetensors, GGUF and zip files made by hand, and a cut that checks that the chunks cover the file."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from cas.formats.chunking import CHUNK, Span, spans
+from tools.models.gguf import write_gguf
+from tools.models.torchzip import write_torch_zip
+from tools.models.weights import Array
+
+MIB = 1 << 20
+
+
+def cut(data: bytes) -> list[Span]:
+    """The spans of a file's bytes; fails unless they cover it."""
+    found = spans(io.BytesIO(data), len(data))
+    ends = list(accumulate((span.size for span in found), initial=0))
+    assert [span.offset for span in found] == ends[:-1]
+    assert ends[-1] == len(data)
+    assert all(1 <= span.size <= CHUNK for span in found)
+    return found
+
+
+def safetensors(tensors: Iterable[tuple[str, int]], metadata: Mapping[str, str] | None = None) -> tuple[bytes, int]:
+    """A file of zeros with tensors of these dtypes and sizes, and where its data begins."""
+    header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
+    end = 0
+    for index, (dtype, size) in enumerate(tensors):
+        header[f"t{index}"] = {"dtype": dtype, "shape": [size], "data_offsets": [end, end + size]}
+        end += size
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(end), 8 + len(text)
+
+
+def gguf(tensors: Mapping[str, Array], folder: Path) -> bytes:
+    write_gguf(folder / "x.gguf", tensors)
+    return (folder / "x.gguf").read_bytes()
+
+
+def torch_zip(tensors: Mapping[str, Array], folder: Path) -> bytes:
+    write_torch_zip(folder / "x.bin", tensors)
+    return (folder / "x.bin").read_bytes()
+
+
+class Pipe(io.BytesIO):
+    """A file that zipfile cannot seek in, so that it writes sizes and checksums after the data."""
+
+    def tell(self) -> int:
+        raise OSError
+
+
+def zipped(members: Iterable[tuple[bytes, int]], streamed: bool) -> bytes:
+    file = Pipe() if streamed else io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for index, (data, method) in enumerate(members):
+            archive.writestr(str(index), data, method)
+        archive.comment = b"a comment after the end record"
+    return file.getvalue()
+
+
+def floats(count: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(count, np.float32)

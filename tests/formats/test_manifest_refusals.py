@@ -1,0 +1,101 @@
+"""Manifests are read strictly: wrong values, other texts and other versions are refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cas.errors import FormatError, InputError
+from cas.formats import manifest
+from cas.formats.digest import hex_of
+from tests.formats.manifests import ENCODED, REPO, WRONG, A, B, edited, with_chunks
+from tests.support.documents import document, encoded
+
+
+def refused(data: bytes, match: str | None = None) -> None:
+    with pytest.raises(FormatError, match=match):
+        manifest.parse(data)
+
+
+TEXTS = {
+    "nothing": b"",
+    "null": b"null",
+    "no JSON": b"<html>503</html>",
+    "cut short": ENCODED[:-1],
+    "something after it": ENCODED + b"{}",
+    "byte order mark": b"\xef\xbb\xbf" + ENCODED,
+    "UTF-16": ENCODED.decode().encode("utf-16"),
+    "not UTF-8": ENCODED.replace(b"0.1.0", b"0.1.\xff"),
+    "surrogate": ENCODED.replace(b"0.1.0", b"0.1.\\ud800"),
+    "NaN": ENCODED.replace(b'"size":0', b'"size":NaN'),
+    "infinity": ENCODED.replace(b'"size":0', b'"size":1e999'),
+}
+
+OTHERS: dict[str, bytes] = {
+    "a newline after it": ENCODED + b"\n",
+    "white space": ENCODED.replace(b":1,", b": 1,", 1),
+    "needless escape": ENCODED.replace(b"0.1.0", b"0.1.\\u0030"),
+    "annotations out of order": ENCODED.replace(b'"a":"1","note":"\xc3\x9f"', b'"note":"\xc3\x9f","a":"1"'),
+    "fields out of order": ENCODED.replace(b'"version":1,"model":"f5-tts"', b'"model":"f5-tts","version":1'),
+}
+
+
+def test_the_sources_of_the_wrong_ones_are_right() -> None:
+    manifest.parse(encoded(document(repo=["a"], plain_files=["b"])))
+    manifest.parse(encoded(with_chunks([A, 5], [B, 6], [A, 5])))
+    manifest.parse(encoded(edited(lambda m: m["repos"].append({**REPO, "commit": "1" * 40, "refs": ["other"]}))))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_is_refused(name: str) -> None:
+    refused(encoded(WRONG[name]))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_bytes_that_are_no_manifest_are_refused(name: str) -> None:
+    refused(TEXTS[name])
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_encoding_of_the_same_is_read_and_has_a_name_of_its_own(name: str) -> None:
+    # What a later encoder may write differently must not make today's manifests unreadable.
+    assert manifest.parse(OTHERS[name]) == manifest.parse(ENCODED)
+    assert hex_of(OTHERS[name]) != hex_of(ENCODED)
+
+
+@pytest.mark.parametrize("version", [0, 2, 2**40])
+def test_another_version_is_refused_by_name_whatever_else_it_holds(version: int) -> None:
+    refused(b'{"version":%d,"shape":{"of":["things","to come"]}}' % version, rf"version {version}; .* knows version 1")
+
+
+def test_an_unknown_field_is_named() -> None:
+    refused(encoded(WRONG["unknown field"]), "endpoint")
+
+
+def test_errors_stay_short() -> None:
+    for data in (b'{"version":%s}' % (b"9" * 4000), encoded(document(plain_files=["x" * 5000]))):
+        with pytest.raises(FormatError) as caught:
+            manifest.parse(data)
+        assert len(str(caught.value)) < 300
+
+
+@given(st.binary(max_size=40), st.integers(0, len(ENCODED)), st.integers(0, 40))
+def test_a_mutated_manifest_is_refused_or_one_like_any_other(noise: bytes, at: int, removed: int) -> None:
+    data = ENCODED[:at] + noise + ENCODED[at + removed :]
+    try:
+        found = manifest.parse(data)
+    except FormatError:
+        return
+    assert manifest.parse(manifest.encode(found)) == found
+
+
+@pytest.mark.parametrize("name", ["", "-m", ".m", "m/n", "m\n", "m n", "ü", "m" * 97, "../m"])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="is not a name"):
+        manifest.check_name(name, "model")
+    assert manifest.check_name("F5-tts_v1.0", "model") == "F5-tts_v1.0"
+
+
+def test_a_manifest_over_the_limit_is_refused_before_it_is_read() -> None:
+    refused(bytes(manifest.MAX_MANIFEST + 1), "over the limit")
