@@ -1,71 +1,86 @@
-"""Chunks, one frame after the other: fetched, decoded, hashed. What stays damaged however often it is fetched, is."""
+"""Check chunks: fetch each frame, decode it and hash it. Damage is what stays however often a chunk is fetched."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 from cas.config import Limits
 from cas.errors import ChunkMissing, FormatError, IntegrityError
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
 from cas.formats.manifest import ChunkRef
-from cas.ops.fsck.damage import Trouble
+from cas.ops.fsck.damage import Defect
 from cas.ops.fsck.inventory import Inventory
 from cas.parallel import Pool, ReusableBuffer, Workers, for_each
 from cas.store.store import CHUNK_FETCHES, Store
 
-Told = Callable[[int, bytes, Trouble | None, int], None]
-"""Called, in whatever thread, with a chunk's place in the order, its digest, what is wrong, and the frame's bytes."""
+OnChecked: TypeAlias = Callable[[int, bytes, Defect | None, int], None]
+"""Takes a chunk's index in the order, its digest (32 bytes), its defect, and the bytes that were fetched for it."""
 
 
-def examine(store: Store, inventory: Inventory, digests: Sequence[bytes], limits: Limits, told: Told) -> None:
-    """Looks into each chunk, beginning them in the order given; raises StoreError when the store cannot be asked."""
+def check_chunks(
+    store: Store, inventory: Inventory, digests: Sequence[bytes], limits: Limits, on_checked: OnChecked
+) -> None:
+    """Check chunks in parallel, starting them in the order given.
+
+    Args:
+        store: that has the chunks.
+        inventory: tells the plain size of each chunk that a version needs.
+        digests: the chunks, 32 bytes each.
+        limits: requests, workers and memory at once.
+        on_checked: called for each chunk, from any thread.
+
+    Raises:
+        StoreError: the store cannot be reached or refuses, which is never taken for damage.
+    """
     if not digests:
         return
     threads = min(limits.requests, len(digests))
-    rooms, decoders = Pool(ReusableBuffer, threads), Workers(Decoder, limits.workers)
+    buffers, decoders = Pool(ReusableBuffer, threads), Workers(Decoder, limits.workers)
 
-    def examine_one(item: tuple[int, bytes]) -> None:
-        place, digest = item
-        with rooms.acquire() as room:
-            trouble, wire = _look(store, digest.hex(), inventory.size(digest), room, decoders)
-        told(place, digest, trouble, wire)
+    def check(item: tuple[int, bytes]) -> None:
+        index, digest = item
+        with buffers.acquire() as buffer:
+            defect, wire = _check_chunk(store, digest.hex(), inventory.plain_size(digest), buffer, decoders)
+        on_checked(index, digest, defect, wire)
 
     def cost(item: tuple[int, bytes]) -> int:
-        size = inventory.size(item[1])
+        size = inventory.plain_size(item[1])
         return inventory.orphans.get(item[1], MAX_CHUNK) if size is None else size
 
-    for_each(examine_one, enumerate(digests), threads=threads, cost=cost, budget=limits.budget)
+    for_each(check, enumerate(digests), threads=threads, cost=cost, budget=limits.budget)
 
 
-def _look(
-    store: Store, digest: str, size: int | None, room: ReusableBuffer, decoders: Workers[Decoder]
-) -> tuple[Trouble | None, int]:
-    """What is wrong with a chunk, and the bytes its frame took."""
-    trouble, wire = None, 0
+def _check_chunk(
+    store: Store, digest: str, size: int | None, buffer: ReusableBuffer, decoders: Workers[Decoder]
+) -> tuple[Defect | None, int]:
+    """Return the defect of a chunk, and how many bytes were fetched for it."""
+    defect, wire = None, 0
     for _ in range(CHUNK_FETCHES):
         try:
-            frame = store.get_frame(ChunkRef(digest, size or MAX_CHUNK), room)
+            frame = store.get_frame(ChunkRef(digest, size or MAX_CHUNK), buffer)
         except ChunkMissing:
-            return Trouble("missing", ""), wire
-        except FormatError as error:  # larger than any frame of it
-            return Trouble("undecodable", str(error)), wire
+            return Defect("missing", ""), wire
+        except FormatError as error:  # the object is larger than any frame of a chunk of that size
+            return Defect("undecodable", str(error)), wire
         wire += len(frame)
-        trouble = decoders.run(partial(_trouble, frame, digest, size))
-        if trouble is None:
+        defect = decoders.run(partial(_frame_defect, frame, digest, size))
+        if defect is None:
             break
-    return trouble, wire
+    return defect, wire
 
 
-def _trouble(frame: Buffer, digest: str, size: int | None, decoder: Decoder) -> Trouble | None:
+def _frame_defect(frame: Buffer, digest: str, size: int | None, decoder: Decoder) -> Defect | None:
     try:
-        # By its own word, so that another chunk's frame is told from one that cannot be read.
+        # The frame is decoded by the size that it claims. So the frame of another chunk is told from one that cannot be
+        # read at all.
         plain = decoder.decode(frame, claimed_size(frame))
     except (IntegrityError, FormatError) as error:
-        return Trouble("undecodable", str(error))
+        return Defect("undecodable", str(error))
     if (got := hex_of(plain)) != digest:
-        return Trouble("corrupt", f"it holds {len(plain)} bytes of digest {named(got)}")
+        return Defect("corrupt", f"it holds {len(plain)} bytes of digest {named(got)}")
     if size not in (None, len(plain)):
-        return Trouble("corrupt", f"it holds {len(plain)} bytes where the version says {size}")
+        return Defect("corrupt", f"it holds {len(plain)} bytes where the version says {size}")
     return None

@@ -1,4 +1,17 @@
-"""Fsck: re-hashes what is in the store, says what is damaged and who needs it, and repairs it from elsewhere."""
+"""Fsck: hash what a store holds again, say what is damaged and which versions need it, and repair it from elsewhere.
+
+    resolve   read refs, then manifests
+    list      list the stored chunks (for the whole store, or for a sample)
+    fsck      fetch, decode and hash the chunks in the order of their digests; save a checkpoint now and then
+    forget    leave out missing chunks whose version a collector deleted meanwhile
+    repair    write what is damaged anew from other sources, chunks before manifests
+    report    count and name what is left
+
+A publisher writes chunks, then the manifest, then the ref. The check reads in the opposite order, so what a ref or a
+manifest names was in the store before it, and a publish under way is never taken for damage. The order of the digests
+makes one digest enough to say how far the check has come. A manifest that only a repair source has is read from there
+at once, because its chunks have to be checked and repaired before it is written, last.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +26,17 @@ from pathlib import Path
 from cas import config, events
 from cas.errors import InputError
 from cas.formats.digest import hex_of, named
-from cas.ops.fsck.check_chunks import examine
-from cas.ops.fsck.checkpoint import Progress, State, load
-from cas.ops.fsck.damage import Damage, Trouble
-from cas.ops.fsck.inventory import Inventory, documents
-from cas.ops.fsck.repair import Repair, recovered
+from cas.ops.fsck.check_chunks import check_chunks
+from cas.ops.fsck.checkpoint import Checkpoint, Progress, load_checkpoint
+from cas.ops.fsck.damage import DamagedObject, Defect
+from cas.ops.fsck.inventory import Inventory, read_manifests
+from cas.ops.fsck.repair import Repair, recover_manifest
 from cas.ops.fsck.repair_sources import open_sources
 from cas.ops.fsck.report import SHOWN, Checked, Findings, Listed, Orphans
 from cas.store.layout import manifest_key
 from cas.store.store import Store, open_store
 
-__all__ = ["Checked", "Damage", "Listed", "Orphans", "fsck"]
+__all__ = ["Checked", "DamagedObject", "Listed", "Orphans", "fsck"]
 
 
 def fsck(
@@ -36,45 +49,55 @@ def fsck(
     limits: config.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Checked:
-    """Fetches, decodes and hashes every chunk of `scope`, and reads its manifests and refs.
+    """Fetch, decode and hash every chunk in the scope, and read its manifests and refs.
 
-    scope: a reference with a tag, a digest or a pin; the bare name of a model for all its versions; or None for the
-    whole store, with what no version needs. store: an open one, a URL, or None for the default. sample: the share of
-    the chunks that is fetched, over 0 up to 1, chosen anew each time; missing ones are found all the same. state: a
-    file to go on from, removed in the end. repair_from: stores, folders or `hf`, in this order, whose bytes replace
-    what is damaged. Raises InputError, NotFoundError, FormatError for a store of another version, StoreError when the
-    store cannot be asked or refuses, which is never taken for damage.
+    Args:
+        scope: a reference with a tag, a digest or a pin; the bare name of a model for all its versions; or None for
+            the whole store, with the chunks that no version needs.
+        store: an open store, a URL, or None for the default.
+        sample: the share of the chunks that is fetched, over 0 up to 1, chosen anew each time; all chunks that the
+            store lacks are found all the same.
+        state: a file with the checkpoint of this check: the check goes on from it, and removes it when it is complete.
+        repair_from: stores, folders or `hf`, in the order in which they are tried, whose bytes replace damaged ones.
+        limits: requests, workers and memory at once.
+        on_event: is told of phases and progress.
+
+    Raises:
+        InputError: an argument makes no sense, or the checkpoint is of another check.
+        NotFoundError: there is no store, or nothing in the scope.
+        FormatError: the store is of a newer version.
+        StoreError: the store cannot be reached or refuses, which is never taken for damage.
     """
     begun = time.monotonic()
     if not 0 < sample <= 1:
         raise InputError(f"a sample of {sample:.6%} of the chunks makes no sense: give more than 0 and at most 100")
-    held = open_store(store)
-    held.check_format()
+    store = open_store(store)
+    store.check_format()
     limits = limits or config.Limits()
-    sources = open_sources(repair_from, held)
-    recover = partial(recovered, sources)
+    sources = open_sources(repair_from, store)
+    recover = partial(recover_manifest, sources)
     path = None if state is None else Path(state)
-    known = load(path, held.url, scope, sample) if path else None
-    known = known or State(store=held.url, scope=scope, sample=sample, seed=os.urandom(8).hex())
+    known = load_checkpoint(path, store.url, scope, sample) if path else None
+    known = known or Checkpoint(store=store.url, scope=scope, sample=sample, seed=os.urandom(8).hex())
     progress = Progress(known, path)
-    inventory = Inventory(held, scope, limits, recover)
+    inventory = Inventory(store, scope, limits, recover)
     first = inventory.read(frozenset(known.versions), on_event)
     if scope is None or sample < 1:
         inventory.list_chunks(on_event)
-    _look(held, inventory, progress, _order(inventory, known, first), limits, on_event)
-    _forget_deleted(held, inventory, known.found)
-    repair = Repair(held, sources, inventory, limits, on_event)
+    _check(store, inventory, progress, _order(inventory, known, first), limits, on_event)
+    _forget_deleted(store, inventory, known.found)
+    repair = Repair(store, sources, inventory, limits, on_event)
     if sources:
         repair.run(known.found)
-    left, mended = Findings(held, inventory, known.found, recover).listed(repair.chunks, repair.versions)
+    left, repaired = Findings(store, inventory, known.found, recover).summarize(repair.chunks, repair.versions)
     orphans = sorted(digest for digest in inventory.orphans if digest.hex() not in known.found)
     progress.remove()
     return Checked(
-        store=held.url,
+        store=store.url,
         scope=scope,
         sample=sample,
         refs=inventory.refs,
-        versions=len(inventory.versions) + len(inventory.troubles.keys() - inventory.recovered),
+        versions=len(inventory.versions) + len(inventory.defects.keys() - inventory.recoverable),
         chunks=len(inventory.needed),
         checked=known.checked,
         size=known.size,
@@ -85,29 +108,35 @@ def fsck(
             sum(inventory.orphans[digest] for digest in orphans),
             tuple(named(digest.hex()) for digest in orphans[:SHOWN]),
         ),
-        repaired=mended,
+        repaired=repaired,
         seconds=time.monotonic() - begun,
     )
 
 
-def _order(inventory: Inventory, known: State, first: int) -> list[bytes]:
-    """The chunks to look into, by digest. first: number of the first version that is new since `known`."""
+def _order(inventory: Inventory, known: Checkpoint, first: int) -> list[bytes]:
+    """Return the digests (32 bytes) of the chunks that remain to be checked, sorted.
+
+    Args:
+        inventory: of the check.
+        known: what earlier sittings have checked.
+        first: index of the first version that is newer than `known`.
+    """
     everything: Sequence[bytes] = sorted({*inventory.needed, *inventory.orphans})
     if known.sample < 1:
         seed = known.seed.encode()
         count = math.ceil(len(everything) * known.sample)
         chosen = heapq.nsmallest(count, everything, key=lambda digest: hex_of(seed + digest))
         everything = sorted({*chosen, *inventory.absent})
-    done = bytes.fromhex(known.watermark)
+    watermark = bytes.fromhex(known.watermark)
 
-    def due(digest: bytes) -> bool:
-        number = inventory.version(digest)
-        return digest > done or (number is not None and number >= first)
+    def remains(digest: bytes) -> bool:
+        index = inventory.version_index(digest)
+        return digest > watermark or (index is not None and index >= first)
 
-    return [digest for digest in everything if due(digest)]
+    return [digest for digest in everything if remains(digest)]
 
 
-def _look(
+def _check(
     store: Store,
     inventory: Inventory,
     progress: Progress,
@@ -116,36 +145,36 @@ def _look(
     listen: events.Listener,
 ) -> None:
     def size(digest: bytes) -> int:
-        return inventory.size(digest) or inventory.orphans.get(digest, 0)
+        return inventory.plain_size(digest) or inventory.orphans.get(digest, 0)
 
-    def told(place: int, digest: bytes, trouble: Trouble | None, wire: int) -> None:
-        if trouble is not None and trouble.kind == "missing" and inventory.size(digest) is None:
+    def on_checked(index: int, digest: bytes, defect: Defect | None, wire: int) -> None:
+        if defect is not None and defect.kind == "missing" and inventory.plain_size(digest) is None:
             inventory.orphans.pop(digest, None)  # deleted since it was listed
-            trouble = None
-        progress.done(place, trouble, size(digest), wire)
+            defect = None
+        progress.done(index, defect, size(digest), wire)
         listen(events.Moved(size(digest), wire))
 
     listen(events.Phase("fsck", sum(map(size, order))))
     progress.begin(order, [version.digest for version in inventory.versions])
     try:
-        examine(store, inventory, order, limits, told)
+        check_chunks(store, inventory, order, limits, on_checked)
     finally:
         progress.end()
 
 
-def _forget_deleted(store: Store, inventory: Inventory, found: dict[str, Trouble]) -> None:
-    """Leaves out missing chunks of versions that a collector deleted meanwhile, unless others need them, too."""
-    missing = {digest: inventory.version(bytes.fromhex(digest))
-               for digest, trouble in found.items() if trouble.kind == "missing"}  # fmt: skip
+def _forget_deleted(store: Store, inventory: Inventory, found: dict[str, Defect]) -> None:
+    """Leave out missing chunks of versions that a collector deleted meanwhile, unless other versions need them."""
+    missing = {digest: inventory.version_index(bytes.fromhex(digest))
+               for digest, defect in found.items() if defect.kind == "missing"}  # fmt: skip
     gone = {
-        number for number in set(missing.values())
-        if number is not None and (version := inventory.versions[number]) not in inventory.recovered
+        index for index in set(missing.values())
+        if index is not None and (version := inventory.versions[index]) not in inventory.recoverable
         and version not in inventory.named and not store.bucket.exists(manifest_key(*version))
     }  # fmt: skip
-    suspects = {digest for digest, number in missing.items() if number is None or number in gone}
+    suspects = {digest for digest, index in missing.items() if index is None or index in gone}
     if suspects:
-        others = [version for number, version in enumerate(inventory.versions) if number not in gone]
-        for _, manifest in documents(store, others, lambda version: None):
+        others = [version for index, version in enumerate(inventory.versions) if index not in gone]
+        for _, manifest in read_manifests(store, others, lambda version: None):
             suspects -= manifest.chunks().keys()
     for digest in suspects:
         del found[digest]

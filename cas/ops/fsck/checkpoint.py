@@ -1,4 +1,4 @@
-"""How far a check has come, in a file: a large store is checked in several sittings."""
+"""How far a check has come, in a file, so that a large store can be checked in several sittings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cas.errors import InputError
 from cas.formats.digest import Hex
 from cas.local.directory import Directory
 from cas.local.fs import sync, write_all
-from cas.ops.fsck.damage import Trouble
+from cas.ops.fsck.damage import Defect
 
 SAVE_EVERY = 5.0
 """Seconds between two writes of the file."""
@@ -23,12 +23,21 @@ SAVE_EVERY = 5.0
 _VERSION = 1
 
 
-class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a check knows.
+class Checkpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a check knows so far: the content of the file.
 
-    sample: the share that is checked, 1 for all. seed: decides which. versions: digests (64 hex) of the versions whose
-    chunks up to `watermark` are done; the watermark is empty when none is. checked, size, wire: chunks done, their
-    plain bytes, and bytes that crossed the connection for them. found: what is damaged, by digest.
+    Attributes:
+        version: of this format.
+        store: URL of the store.
+        scope: what is checked, None for the whole store.
+        sample: the share of the chunks that is checked, 1 for all.
+        seed: decides which chunks are in the sample.
+        versions: digests (64 hex) of the versions whose chunks up to `watermark` are all checked.
+        watermark: a digest (64 hex), empty while no chunk is checked.
+        checked: how many chunks are checked.
+        size: plain bytes of those.
+        wire: bytes that were fetched for those.
+        found: the defects found, by digest of the chunk (64 hex).
     """
 
     version: Annotated[int, msgspec.Meta(ge=_VERSION, le=_VERSION)] = _VERSION
@@ -41,57 +50,85 @@ class State(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     checked: int = 0
     size: int = 0
     wire: int = 0
-    found: dict[str, Trouble] = {}
+    found: dict[str, Defect] = {}
 
 
-def load(path: Path, store: str, scope: str | None, sample: float) -> State | None:
-    """The state in a file, None when there is none; raises InputError when it is another check's, or no state."""
+def load_checkpoint(path: Path, store: str, scope: str | None, sample: float) -> Checkpoint | None:
+    """Read the checkpoint of a check from a file, or return None if there is no such file.
+
+    Args:
+        path: of the file.
+        store: the URL that the check is of; `scope` and `sample` likewise.
+        scope: as in `Checkpoint`.
+        sample: as in `Checkpoint`.
+
+    Raises:
+        InputError: the file is of another check, or no checkpoint at all.
+    """
     try:
-        state = msgspec.json.decode(path.read_bytes(), type=State)
+        checkpoint = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} is no state of this version of `cas fsck` ({error}): remove it, or name another --state"
         ) from None
-    if (state.store, state.scope, state.sample) != (store, scope, sample):
-        share = "" if state.sample == 1 else f" --sample {state.sample:.6%}"
+    if (checkpoint.store, checkpoint.scope, checkpoint.sample) != (store, scope, sample):
+        share = "" if checkpoint.sample == 1 else f" --sample {checkpoint.sample:.6%}"
+        scope_words = f" {checkpoint.scope}" if checkpoint.scope else ""
         raise InputError(
-            f"{path} is of another check, `cas --store {state.store} fsck{' ' + state.scope if state.scope else ''}"
-            f"{share}`: finish that, remove the file, or name another --state"
+            f"{path} is of another check, `cas --store {checkpoint.store} fsck{scope_words}{share}`: finish that, "
+            "remove the file, or name another --state"
         )
-    return state
+    return checkpoint
 
 
 class Progress:
-    """A check's state as it goes on, written to its file now and then. state: what is known by now."""
+    """Advances the checkpoint of a running check, and saves it to the file now and then.
 
-    def __init__(self, state: State, path: Path | None) -> None:
-        self.state, self._path = state, path
+    Attributes:
+        checkpoint: what is known so far.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, path: Path | None) -> None:
+        """Go on from a checkpoint; without a path nothing is saved."""
+        self.checkpoint, self._path = checkpoint, path
         self._guard = threading.Lock()
         self._order: Sequence[bytes] = ()
         self._versions: tuple[str, ...] = ()
-        self._before = bytes.fromhex(state.watermark)
-        self._low = 0
+        self._before = bytes.fromhex(checkpoint.watermark)
+        self._low = 0  # all chunks of the order below this index are checked
         self._ended = False
         self._done: dict[int, tuple[int, int]] = {}
-        self._counts = (state.checked, state.size, state.wire)
+        self._counts = (checkpoint.checked, checkpoint.size, checkpoint.wire)
         self._saved = time.monotonic()
 
     def begin(self, order: Sequence[bytes], versions: Sequence[str]) -> None:
-        """order: the chunks to be done, by digest. versions: those that need them, or needed others before."""
+        """Start to check chunks, and save for the first time.
+
+        Args:
+            order: the chunks that remain to be checked, sorted by digest (32 bytes).
+            versions: digests (64 hex) of the versions that need these, or needed chunks checked before.
+        """
         self._order, self._versions = order, tuple(versions)
-        for digest in order if self.state.found else ():
-            self.state.found.pop(digest.hex(), None)  # it is looked at again
+        for digest in order if self.checkpoint.found else ():
+            self.checkpoint.found.pop(digest.hex(), None)  # this chunk is checked again
         with self._guard:
             self._save()
 
-    def done(self, place: int, trouble: Trouble | None, size: int, wire: int) -> None:
-        """One chunk of the order is done. size: its plain bytes. wire: what crossed the connection for it."""
+    def done(self, index: int, defect: Defect | None, size: int, wire: int) -> None:
+        """Record that a chunk is checked.
+
+        Args:
+            index: of the chunk in the order.
+            defect: what is wrong with it.
+            size: its plain bytes.
+            wire: bytes that were fetched for it.
+        """
         with self._guard:
-            if trouble is not None:
-                self.state.found[self._order[place].hex()] = trouble
-            self._done[place] = (size, wire)
+            if defect is not None:
+                self.checkpoint.found[self._order[index].hex()] = defect
+            self._done[index] = (size, wire)
             while self._low in self._done:
                 size, wire = self._done.pop(self._low)
                 chunks, total, moved = self._counts
@@ -101,20 +138,20 @@ class Progress:
                 self._save()
 
     def end(self) -> None:
-        """Writes the file, if there is one, for the last time: threads that an interrupt left behind do not."""
+        """Save for the last time; threads that an interrupt leaves behind save no more after this."""
         with self._guard:
             self._save()
             self._ended = True
 
     def remove(self) -> None:
-        """Removes the file: the check is complete."""
+        """Remove the file, because the check is complete."""
         if self._path is not None:
             for path in (self._path, self._path.with_name(self._scratch)):
                 path.unlink(missing_ok=True)
 
     @property
     def _scratch(self) -> str:
-        # Always the same name: what a killed process left is written over.
+        # The name is always the same, so that a file that a killed process left is written over.
         return f"{self._path.name}.tmp" if self._path else ""
 
     def _save(self) -> None:
@@ -122,15 +159,16 @@ class Progress:
             return
         self._saved = time.monotonic()
         last = self._order[self._low - 1] if self._low else b""
-        # Until what newer versions need below the old mark is done, too, the old mark is what holds.
+        # The order may start below the old watermark, with chunks that newer versions need. The old watermark holds
+        # until those are checked, too.
         if self._low == len(self._order) or last >= self._before:
-            self.state.watermark = max(last, self._before).hex()
-            self.state.versions = self._versions
-            self.state.checked, self.state.size, self.state.wire = self._counts
+            self.checkpoint.watermark = max(last, self._before).hex()
+            self.checkpoint.versions = self._versions
+            self.checkpoint.checked, self.checkpoint.size, self.checkpoint.wire = self._counts
         if self._path is not None:
             folder = Path(os.path.abspath(self._path)).parent
             with Directory.open(folder, create=False) as opened:
                 with opened.file(self._scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
-                    write_all(fd, msgspec.json.encode(self.state))
+                    write_all(fd, msgspec.json.encode(self.checkpoint))
                     sync(fd)
                 opened.rename(self._scratch, opened, self._path.name)

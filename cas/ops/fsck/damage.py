@@ -1,4 +1,4 @@
-"""What is wrong with a store, in words that a person can act upon."""
+"""What is wrong with an object of a store, in words that a person can act upon."""
 
 from __future__ import annotations
 
@@ -13,22 +13,28 @@ Kind: TypeAlias = Literal["missing", "corrupt", "undecodable"]
 KINDS: tuple[Kind, ...] = ("missing", "corrupt", "undecodable")
 
 
-class Trouble(NamedTuple):
+class Defect(NamedTuple):
     """What is wrong with one object.
 
-    kind: `missing` when something needs it and it is not there, `corrupt` when it holds other bytes, `undecodable` when
-    it cannot be read: cut short, no frame or document of ours, or of a newer version.
+    Attributes:
+        kind: `missing` if something needs the object and the store lacks it; `corrupt` if it holds other bytes than its
+            name says; `undecodable` if it cannot be read: cut short, no frame or document, or of a newer version.
+        reason: the details, perhaps empty.
     """
 
     kind: Kind
     reason: str
 
 
-class Damage(msgspec.Struct, frozen=True):
-    """One damaged thing.
+class DamagedObject(msgspec.Struct, frozen=True):
+    """One object with a defect.
 
-    what: `chunk`, `manifest` or `ref`. name: a digest, a version, or a ref with the entry. needed_by: a version and
-    one of its files, or a ref; empty when nothing is known to need it.
+    Attributes:
+        kind: the kind of the defect.
+        what: which kind of object it is.
+        name: a digest, a version's reference, or a ref with the name of the entry.
+        needed_by: a version and one of its files, or a ref; empty if nothing is known to need the object.
+        reason: the details of the defect, perhaps empty.
     """
 
     kind: Kind
@@ -39,10 +45,10 @@ class Damage(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         needed = f", needed by {self.needed_by}" if self.needed_by else ", which no version needs"
-        told = f" ({self.reason})" if self.reason else ""
-        return f"{self.what} {self.name}{needed if self.what != 'ref' else ''}{told}"
+        reason = f" ({self.reason})" if self.reason else ""
+        return f"{self.what} {self.name}{needed if self.what != 'ref' else ''}{reason}"
 
 
-def of_document(error: IntegrityError | FormatError) -> Trouble:
-    """The trouble with a manifest or an entry of a ref that could not be read."""
-    return Trouble("undecodable" if isinstance(error, FormatError) else "corrupt", str(error))
+def document_defect(error: IntegrityError | FormatError) -> Defect:
+    """Return the defect of a manifest or of an entry of a ref that was not readable for this error."""
+    return Defect("undecodable" if isinstance(error, FormatError) else "corrupt", str(error))

@@ -1,17 +1,18 @@
-"""What is to be checked: refs and manifests, each of them read, and the chunks that they need."""
+"""The inventory of a check: refs and manifests, each of them read, and the chunks that they need."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeAlias
 
 from cas import events, refs
 from cas.bucket import Entry
 from cas.config import Limits
 from cas.errors import FormatError, IntegrityError, NotFoundError, ObjectMissing
 from cas.formats.manifest import Manifest, check_name
-from cas.ops.fsck.damage import Damage, Trouble, of_document
+from cas.ops.fsck.damage import DamagedObject, Defect, document_defect
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import RefLog
@@ -19,25 +20,37 @@ from cas.store import lookup
 from cas.store.layout import VersionId
 from cas.store.store import Store
 
-# A chunk's plain size, at most 64 MiB, and above it the number of a version that needs it.
+# Memory for a chunk: its plain size, at most 64 MiB, in the low bits, and above them the index of a version that needs
+# the chunk.
 _SIZE_BITS = 32
 _SIZE = (1 << _SIZE_BITS) - 1
 
-Recover = Callable[[VersionId], Manifest | None]
+RecoverManifest: TypeAlias = Callable[[VersionId], Manifest | None]
+"""Returns what a repair source has in place of a manifest that cannot be read in the store, or None."""
 
 
 class Inventory:
     """What a scope consists of.
 
-    refs, versions: what was read. named: what each version is named by. damage: refs that cannot be read, or name
-    nothing. troubles: manifests that cannot be read. recovered: those of them that a repair can bring back. orphans:
-    stored bytes of chunks that no version needs, by digest (32 bytes). listed: whether the store's chunks were.
+    Attributes:
+        refs: how many refs were read.
+        versions: those whose manifests were read, from the store or from a repair source.
+        named: a ref that names each version, for versions that a ref names.
+        damaged_refs: refs with entries that cannot be read.
+        defects: of the manifests that cannot be read in the store.
+        recoverable: versions among `defects` whose manifest a repair source has.
+        orphans: stored bytes of the chunks that no version needs, by digest (32 bytes).
+        absent: digests (32 bytes) of needed chunks that the store lacks; empty before `list_chunks`.
     """
 
-    def __init__(self, store: Store, scope: str | None, limits: Limits, recover: Recover) -> None:
-        """scope: a reference, the bare name of a model for all its versions, or None for the whole store.
+    def __init__(self, store: Store, scope: str | None, limits: Limits, recover: RecoverManifest) -> None:
+        """Prepare an empty inventory.
 
-        recover: gives what another store has under the name of a manifest that cannot be read.
+        Args:
+            store: to read from.
+            scope: a reference, the bare name of a model for all its versions, or None for the whole store.
+            limits: how many requests are made at once.
+            recover: called for each manifest that cannot be read.
         """
         self._store, self._scope, self._limits, self._recover = store, scope, limits, recover
         self._guard = threading.Lock()
@@ -45,35 +58,45 @@ class Inventory:
         self.refs = 0
         self.versions: list[VersionId] = []
         self.named: dict[VersionId, str] = {}
-        self.damage: list[Damage] = []
-        self.troubles: dict[VersionId, Trouble] = {}
-        self.recovered: set[VersionId] = set()
+        self.damaged_refs: list[DamagedObject] = []
+        self.defects: dict[VersionId, Defect] = {}
+        self.recoverable: set[VersionId] = set()
         self.orphans: dict[bytes, int] = {}
         self.absent: set[bytes] = set()
 
     def read(self, before: Collection[str], listen: events.Listener) -> int:
-        """Reads refs and manifests; returns how many of `versions` were among `before` (64 hex), which come first.
+        """Read refs and manifests.
 
-        Raises InputError for a scope that is none, NotFoundError for one that is not in the store.
+        Args:
+            before: digests (64 hex) of versions that an earlier sitting has read; these come first in `versions`.
+            listen: is told of the phase.
+
+        Returns:
+            The index of the first version that is not among `before`.
+
+        Raises:
+            InputError: the scope is no reference and no name of a model.
+            NotFoundError: the store has nothing in the scope.
         """
         listen(events.Phase("resolve"))
-        found = sorted(self._found())
+        found = sorted(self._versions_in_scope())
         known = [version for version in found if version.digest in before]
-        self._read_all(known)
+        self._read_manifests(known)
         first = len(self.versions)
-        self._read_all([version for version in found if version.digest not in before])
+        self._read_manifests([version for version in found if version.digest not in before])
         return first
 
     def list_chunks(self, listen: events.Listener) -> None:
-        """Asks which chunks are there: the needed ones go into `absent` else, the others into `orphans`.
+        """List the stored chunks: note needed chunks that are missing in `absent`, and unneeded ones in `orphans`.
 
-        Called after `read`, as a publisher writes chunks first: what a manifest names was there before it.
+        Call this after `read`: a publisher writes chunks before the manifest, so the chunks of a manifest that was read
+        were in the store before it.
         """
         listen(events.Phase("lookup"))
         self.absent = set(self._needs)
         if self._scope is not None:
-            sizes = {digest.hex(): size & _SIZE for digest, size in self._needs.items()}
-            self.absent -= set(map(bytes.fromhex, lookup.stored_chunks(self._store, sizes, self._limits)))
+            digests = [digest.hex() for digest in self._needs]
+            self.absent -= set(map(bytes.fromhex, lookup.stored_chunks(self._store, digests, self._limits)))
             return
 
         def visit(name: str, entry: Entry) -> None:
@@ -89,43 +112,44 @@ class Inventory:
         """Digests (32 bytes) of the chunks that versions need."""
         return self._needs.keys()
 
-    def size(self, digest: bytes) -> int | None:
-        """Plain bytes of a chunk, None for one that no version needs."""
+    def plain_size(self, digest: bytes) -> int | None:
+        """Return the plain bytes of a chunk, None for a chunk that no version needs."""
         packed = self._needs.get(digest)
         return None if packed is None else packed & _SIZE
 
-    def version(self, digest: bytes) -> int | None:
-        """The first version that needs a chunk, as an index into `versions`."""
+    def version_index(self, digest: bytes) -> int | None:
+        """Return the index in `versions` of the first version that needs a chunk, None if none does."""
         packed = self._needs.get(digest)
         return None if packed is None else packed >> _SIZE_BITS
 
-    def _found(self) -> set[VersionId]:
-        """Every version in the scope, whether it can be read or not; refs are read on the way."""
+    def _versions_in_scope(self) -> set[VersionId]:
+        """Read the refs in the scope; return every version in it, whether its manifest can be read or not."""
         if self._scope is None:
             self._read_refs(reflog.logs(self._store))
             return self._store.list_manifests().keys() | self.named.keys()
         if ":" in self._scope or "@" in self._scope:
-            return self._one(self._scope)
+            return self._version_of(self._scope)
         model = check_name(self._scope, "model")
         pins = [log for log in reflog.logs(self._store, "pins") if log.ref.model == model]
         self._read_refs([*reflog.logs(self._store, "tags", model), *pins])
         found = self._store.list_manifests(model).keys() | self.named.keys()
-        if not found and not self.damage:
+        if not found and not self.damaged_refs:
             known = ", ".join(self._store.models()[:8]) or "none"
             raise NotFoundError(f"model {model} is not in {self._store.url}; its models are: {known}")
         return found
 
-    def _one(self, text: str) -> set[VersionId]:
+    def _version_of(self, text: str) -> set[VersionId]:
         reference = refs.parse_reference(text)
         if reference.digest is None:
             self._read_refs([refs.log_of(self._store, reference)])
-            if not self.named and not self.damage:
+            if not self.named and not self.damaged_refs:
                 self._name(text, VersionId(reference.model, refs.resolve(self._store, reference).digest))
             return set(self.named)
         digest = reference.digest
         if len(digest) < 64:
             digest = self._store.find_version(reference.model, digest)
-        with contextlib.suppress(IntegrityError, FormatError):  # told later; what is not there at all is a wrong call
+        # Damage is reported later. A manifest that is missing is a wrong argument, and ends the check here.
+        with contextlib.suppress(IntegrityError, FormatError):
             self._store.get_manifest(reference.model, digest)
         return {VersionId(reference.model, digest)}
 
@@ -136,12 +160,13 @@ class Inventory:
                 try:
                     last = log.read(name)
                 except (IntegrityError, FormatError) as error:
+                    kind, reason = document_defect(error)
+                    damaged = DamagedObject(kind, "ref", f"{log.ref}, entry {name}", str(log.ref), reason)
                     with self._guard:
-                        kind, reason = of_document(error)
-                        self.damage.append(Damage(kind, "ref", f"{log.ref}, entry {name}", str(log.ref), reason))
+                        self.damaged_refs.append(damaged)
                     last = None
                 except ObjectMissing:
-                    continue  # trimmed since it was listed
+                    continue  # a collector trimmed the log after it was listed
             with self._guard:
                 self.refs += 1
             if last is not None and last.digest is not None:
@@ -155,40 +180,48 @@ class Inventory:
         with self._guard:
             self.named[version] = min(ref, self.named.get(version, ref))
 
-    def _read_all(self, versions: Collection[VersionId]) -> None:
+    def _read_manifests(self, versions: Collection[VersionId]) -> None:
         def read(version: VersionId) -> None:
-            found = self._manifest(version)
+            found = self._read_manifest(version)
             if found is None:
                 return
             chunks = [(bytes.fromhex(digest), size) for digest, size in found.chunks().items()]
             with self._guard:
-                number = len(self.versions) << _SIZE_BITS
+                index = len(self.versions) << _SIZE_BITS
                 self.versions.append(version)
                 for digest, size in chunks:
-                    self._needs.setdefault(digest, number | size)
+                    self._needs.setdefault(digest, index | size)
 
         if versions:
             for_each(read, versions, threads=min(self._limits.requests, len(versions)))
 
-    def _manifest(self, version: VersionId) -> Manifest | None:
+    def _read_manifest(self, version: VersionId) -> Manifest | None:
         try:
             return self._store.get_manifest(*version)
         except NotFoundError:
             if version not in self.named:
                 return None  # deleted since it was listed
-            trouble = Trouble("missing", "")
+            defect = Defect("missing", "")
         except (IntegrityError, FormatError) as error:
-            trouble = of_document(error)
+            defect = document_defect(error)
         found = self._recover(version)
         with self._guard:
-            self.troubles[version] = trouble
+            self.defects[version] = defect
             if found is not None:
-                self.recovered.add(version)
+                self.recoverable.add(version)
         return found
 
 
-def documents(store: Store, versions: Iterable[VersionId], recover: Recover) -> Iterator[tuple[VersionId, Manifest]]:
-    """The manifests of `versions`, those of which cannot be read by `recover`, one after the other."""
+def read_manifests(
+    store: Store, versions: Iterable[VersionId], recover: RecoverManifest
+) -> Iterator[tuple[VersionId, Manifest]]:
+    """Yield the manifests of versions one after the other, leaving out those that nobody can read.
+
+    Args:
+        store: to read from.
+        versions: whose manifests are wanted.
+        recover: called for each manifest that cannot be read in the store.
+    """
     for version in versions:
         try:
             yield version, store.get_manifest(*version)

@@ -1,4 +1,4 @@
-"""Repair: what is damaged is written anew, from bytes that prove to be what its name says, and nothing else is."""
+"""Repair: write damaged objects anew, from bytes that prove to be what the object's name says, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from cas.errors import FormatError, IntegrityError
 from cas.formats.digest import named
 from cas.formats.frame import MAX_CHUNK, Codec
 from cas.formats.manifest import Manifest, parse
-from cas.ops.fsck.inventory import Inventory, documents
-from cas.ops.fsck.repair_sources import Ready, Source
+from cas.ops.fsck.inventory import Inventory, read_manifests
+from cas.ops.fsck.repair_sources import PreparedSource, RepairSource
 from cas.parallel import Workers, for_each
 from cas.store import leases
 from cas.store.layout import VersionId, manifest_key
@@ -24,12 +24,30 @@ _PURPOSE = "cas fsck --repair-from"
 
 
 class Repair:
-    """One repair. chunks: digests (64 hex) of those that were written anew. versions: whose manifests were."""
+    """One repair.
+
+    Attributes:
+        chunks: digests (64 hex) of the chunks that were written anew.
+        versions: those whose manifests were written anew.
+    """
 
     def __init__(
-        self, store: Store, sources: Sequence[Source], inventory: Inventory, limits: Limits, listen: events.Listener
+        self,
+        store: Store,
+        sources: Sequence[RepairSource],
+        inventory: Inventory,
+        limits: Limits,
+        listen: events.Listener,
     ) -> None:
-        """sources: asked in this order."""
+        """Prepare a repair.
+
+        Args:
+            store: to repair.
+            sources: where bytes come from, in the order in which they are tried.
+            inventory: of the check that found the damage.
+            limits: uploads, workers and memory at once.
+            listen: is told of progress, and warned of what each source lacks.
+        """
         self._store, self._sources, self._inventory = store, sources, inventory
         self._limits, self._listen = limits, listen
         self._guard = threading.Lock()
@@ -37,79 +55,87 @@ class Repair:
         self.versions: set[VersionId] = set()
 
     def run(self, damaged: Collection[str]) -> None:
-        """Repairs these chunks (64 hex), and the manifests that a source has; raises StoreError, and as a source does.
+        """Repair chunks, and then the manifests that a source has.
 
-        A source that lacks something is told as a warning.
+        Chunks that a source lacks are reported as a warning.
+
+        Args:
+            damaged: digests (64 hex) of the chunks.
+
+        Raises:
+            StoreError: the store or a source cannot be reached or refuses.
         """
-        if not damaged and not self._inventory.recovered:
+        if not damaged and not self._inventory.recoverable:
             return
-        with leases.hold_lease(self._store, _PURPOSE, self._listen) as held:
-            wanted = {digest: self._inventory.size(bytes.fromhex(digest)) for digest in sorted(damaged)}
+        with leases.hold_lease(self._store, _PURPOSE, self._listen) as lease:
+            wanted = {digest: self._inventory.plain_size(bytes.fromhex(digest)) for digest in sorted(damaged)}
             for source in self._sources:
                 if wanted:
-                    self._from(source, wanted, held)
+                    self._repair_from(source, wanted, lease)
                 wanted = {digest: size for digest, size in wanted.items() if digest not in self.chunks}
-            # Children first, parent last.
-            for version in sorted(self._inventory.recovered):
-                self._put_manifest(version, held)
+            # Children are written before parents: chunks, then manifests.
+            for version in sorted(self._inventory.recoverable):
+                self._put_manifest(version, lease)
 
-    def _from(self, source: Source, wanted: Mapping[str, int | None], held: LeaseHandle) -> None:
+    def _repair_from(self, source: RepairSource, wanted: Mapping[str, int | None], lease: LeaseHandle) -> None:
         before = len(self.chunks)
-        sized = {digest: size for digest, size in wanted.items() if size is not None}
-        needing = documents(self._store, self._inventory.versions, lambda version: recovered(self._sources, version))
-        with source.ready(sized, needing, self._limits, self._listen) as ready:
-            self._listen(events.Phase("repair", sum(sized.values())))
-            self._mend(ready, wanted, held)
+        sizes = {digest: size for digest, size in wanted.items() if size is not None}
+        manifests = read_manifests(
+            self._store, self._inventory.versions, lambda version: recover_manifest(self._sources, version)
+        )
+        with source.prepare(sizes, manifests, self._limits, self._listen) as prepared:
+            self._listen(events.Phase("repair", sum(sizes.values())))
+            self._repair_chunks(prepared, wanted, lease)
         lacking = len(wanted) - (len(self.chunks) - before)
         if lacking:
             few = [digest for digest in wanted if digest not in self.chunks][:3]
             shown = ", ".join(named(digest)[:19] for digest in few) + (", …" if lacking > len(few) else "")
             self._listen(events.Warned(f"{source.name} lacks {lacking} of {len(wanted)} chunks ({shown})"))
 
-    def _mend(self, ready: Ready, wanted: Mapping[str, int | None], held: LeaseHandle) -> None:
+    def _repair_chunks(self, prepared: PreparedSource, wanted: Mapping[str, int | None], lease: LeaseHandle) -> None:
         codecs = Workers(Codec, self._limits.workers)
 
-        def mend(item: tuple[str, int | None]) -> None:
+        def repair(item: tuple[str, int | None]) -> None:
             digest, size = item
-            frame = codecs.run(lambda codec: self._frame(ready, digest, size, codec))
+            frame = codecs.run(lambda codec: self._make_frame(prepared, digest, size, codec))
             if frame is None:
                 return
-            held.check()
+            lease.check()
             self._store.put_frame(digest, frame, overwrite=True)
             with self._guard:
                 self.chunks.add(digest)
             self._listen(events.Moved(size or 0, len(frame)))
 
         threads = min(self._limits.uploads, len(wanted))
-        # A chunk is held as the source gave it, and as a frame.
+        # A chunk is in memory twice: as the source returned it, and as a frame.
         cost = lambda item: 2 * (item[1] or MAX_CHUNK)  # noqa: E731
-        for_each(mend, wanted.items(), threads=threads, cost=cost, budget=self._limits.budget)
+        for_each(repair, wanted.items(), threads=threads, cost=cost, budget=self._limits.budget)
 
-    def _frame(self, ready: Ready, digest: str, size: int | None, codec: Codec) -> bytearray | None:
-        plain = ready.plain(digest, size, codec.decoder)
+    def _make_frame(self, prepared: PreparedSource, digest: str, size: int | None, codec: Codec) -> bytearray | None:
+        plain = prepared.read_chunk(digest, size, codec.decoder)
         if plain is None:
             return None
         try:
             return self._store.make_frame(digest, plain, None, codec)
         except IntegrityError:
-            return None  # it was not what it seemed to be
+            return None  # the source has other bytes under the name of this chunk
 
-    def _put_manifest(self, version: VersionId, held: LeaseHandle) -> None:
+    def _put_manifest(self, version: VersionId, lease: LeaseHandle) -> None:
         for source in self._sources:
-            if (data := source.document(version)) is not None:
-                held.check()
+            if (data := source.read_manifest(version)) is not None:
+                lease.check()
                 self._store.bucket.put(manifest_key(*version), data, Kind.MANIFEST, overwrite=True)
                 self.versions.add(version)
                 return
 
 
-def recovered(sources: Sequence[Source], version: VersionId) -> Manifest | None:
-    """What the first source that has a manifest has under its name; None when no source has it."""
+def recover_manifest(sources: Sequence[RepairSource], version: VersionId) -> Manifest | None:
+    """Return a version's manifest from the first source that has it; None if no source has one that can be read."""
     for source in sources:
-        if (data := source.document(version)) is not None:
+        if (data := source.read_manifest(version)) is not None:
             try:
                 found = parse(data)
             except FormatError:
-                return None  # of a newer version, in the store, too
+                return None  # a newer version wrote it; the bytes have the right digest, so the store's would not help
             return found if found.model == version.model else None
     return None

@@ -1,4 +1,4 @@
-"""Where a repair may take bytes from: another store, files on this machine, or a hub. None of them is believed."""
+"""What a repair may take bytes from: another store, files on this machine, or a hub. All their bytes are verified."""
 
 from __future__ import annotations
 
@@ -24,42 +24,58 @@ from cas.store.store import Store, open_store
 
 HUB = "hf"
 
-Documents: TypeAlias = Iterable[tuple[VersionId, Manifest]]
-Wanted: TypeAlias = Mapping[str, int]
+Manifests: TypeAlias = Iterable[tuple[VersionId, Manifest]]
+
+Sizes: TypeAlias = Mapping[str, int]
+"""Plain sizes of chunks, by digest (64 hex)."""
 
 
-class Ready(ABC):
-    """A source that has been asked what it has."""
+class PreparedSource(ABC):
+    """A source that has found out what it has."""
 
     @abstractmethod
-    def plain(self, digest: str, size: int | None, decoder: Decoder) -> Buffer | None:
-        """What it has under the name of a chunk, valid until the decoder's next use; None when it has nothing.
+    def read_chunk(self, digest: str, size: int | None, decoder: Decoder) -> Buffer | None:
+        """Return what the source has under the name of a chunk, which need not be that chunk; None if nothing.
 
-        size: plain bytes, None where no version tells.
+        Args:
+            digest: of the chunk, 64 hex.
+            size: its plain bytes, None if no version tells.
+            decoder: may own the memory of the bytes, which are then valid until its next use.
         """
 
 
-class Source(ABC):
-    """One place. name: as the user wrote it."""
+class RepairSource(ABC):
+    """Something that a repair may take bytes from.
+
+    Attributes:
+        name: as the user wrote it.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @abstractmethod
-    def ready(
-        self, wanted: Wanted, versions: Documents, limits: Limits, listen: events.Listener
-    ) -> AbstractContextManager[Ready]:
-        """The source, having looked for chunks `wanted` (plain sizes by 64 hex).
+    def prepare(
+        self, wanted: Sizes, manifests: Manifests, limits: Limits, listen: events.Listener
+    ) -> AbstractContextManager[PreparedSource]:
+        """Look for chunks; the context ends when they have been read.
 
-        versions: those that need some of them. Raises StoreError when it cannot be asked.
+        Args:
+            wanted: the chunks to look for.
+            manifests: those that may need some of these chunks.
+            limits: how much of the machine the search may use.
+            listen: is told of progress.
+
+        Raises:
+            StoreError: the source cannot be reached or refuses.
         """
 
-    def document(self, version: VersionId) -> bytes | None:
-        """The bytes that a manifest's name promises, None when it does not have them."""
+    def read_manifest(self, version: VersionId) -> bytes | None:
+        """Return the bytes of a version's manifest, verified by its digest; None if the source lacks them."""
         return None
 
 
-class OtherStore(Source, Ready):
+class OtherStore(RepairSource, PreparedSource):
     """Another store, or a copy of this one."""
 
     def __init__(self, name: str, store: Store) -> None:
@@ -67,10 +83,12 @@ class OtherStore(Source, Ready):
         self._store = store
 
     @contextmanager
-    def ready(self, wanted: Wanted, versions: Documents, limits: Limits, listen: events.Listener) -> Iterator[Ready]:
+    def prepare(
+        self, wanted: Sizes, manifests: Manifests, limits: Limits, listen: events.Listener
+    ) -> Iterator[PreparedSource]:
         yield self
 
-    def plain(self, digest: str, size: int | None, decoder: Decoder) -> Buffer | None:
+    def read_chunk(self, digest: str, size: int | None, decoder: Decoder) -> Buffer | None:
         try:
             ref = ChunkRef(digest, size or MAX_CHUNK)
             frame = self._store.get_frame(ref)
@@ -78,91 +96,106 @@ class OtherStore(Source, Ready):
         except (NotFoundError, IntegrityError, FormatError):
             return None
 
-    def document(self, version: VersionId) -> bytes | None:
-        def read(data: bytes) -> bytes:
+    def read_manifest(self, version: VersionId) -> bytes | None:
+        def verified(data: bytes) -> bytes:
             if (got := hex_of(data)) != version.digest:
                 raise ManifestCorrupt(named(version.digest), named(got), self._store.url)
             return data
 
         try:
-            return self._store.get_document(manifest_key(*version), MAX_MANIFEST, read)
+            return self._store.get_document(manifest_key(*version), MAX_MANIFEST, verified)
         except (NotFoundError, IntegrityError, FormatError):
             return None
 
 
-class Files(Source):
-    """A hub cache, an HF_HOME or a folder of weights."""
+class LocalDirectory(RepairSource):
+    """A hub cache, an HF_HOME or a folder of weights on this machine."""
 
     @contextmanager
-    def ready(self, wanted: Wanted, versions: Documents, limits: Limits, listen: events.Listener) -> Iterator[Ready]:
-        yield _Spots(_spots(Path(self.name).expanduser().absolute(), wanted, versions, limits, listen))
+    def prepare(
+        self, wanted: Sizes, manifests: Manifests, limits: Limits, listen: events.Listener
+    ) -> Iterator[PreparedSource]:
+        directory = Path(self.name).expanduser().absolute()
+        yield _LocalChunks(_find_locations(directory, wanted, manifests, limits, listen))
 
 
-class FromHub(Source):
-    """The hub that the versions once came from: their commits are there for ever, or gone."""
+class Hub(RepairSource):
+    """The hub that versions were published from. A commit on a hub never changes, but may be deleted."""
 
     @contextmanager
-    def ready(self, wanted: Wanted, versions: Documents, limits: Limits, listen: events.Listener) -> Iterator[Ready]:
+    def prepare(
+        self, wanted: Sizes, manifests: Manifests, limits: Limits, listen: events.Listener
+    ) -> Iterator[PreparedSource]:
         from cas.hub.repair import download_damaged_files
 
         listen(events.Phase("download"))
-        with tempfile.TemporaryDirectory(prefix="cas-fsck-") as folder:
-            held = list(versions)
-            download_damaged_files(wanted.keys(), (manifest for _, manifest in held), Path(folder), listen)
-            yield _Spots(_spots(Path(folder), wanted, held, limits, listen))
+        with tempfile.TemporaryDirectory(prefix="cas-fsck-") as scratch:
+            read = list(manifests)
+            download_damaged_files(wanted.keys(), (manifest for _, manifest in read), Path(scratch), listen)
+            yield _LocalChunks(_find_locations(Path(scratch), wanted, read, limits, listen))
 
 
-def open_sources(given: Iterable[str], store: Store) -> list[Source]:
-    """The sources a user named; raises InputError, and what opening a store raises."""
-    return [_opened(name, store) for name in given]
+def open_sources(given: Iterable[str], store: Store) -> list[RepairSource]:
+    """Open the sources that a user named.
+
+    Args:
+        given: URLs, directories or `hf`.
+        store: the store to be repaired, which is no source.
+
+    Raises:
+        InputError: a name is that of no source.
+        CasError: a store among them cannot be opened.
+    """
+    return [_open_source(name, store) for name in given]
 
 
-def _opened(name: str, store: Store) -> Source:
+def _open_source(name: str, store: Store) -> RepairSource:
     if name == HUB:
-        return FromHub(name)
-    folder = Path(name).expanduser()
-    if "://" in name or os.path.exists(folder / FORMAT_KEY):
+        return Hub(name)
+    directory = Path(name).expanduser()
+    if "://" in name or os.path.exists(directory / FORMAT_KEY):
         other = open_store(name)
         if other.url == store.url:
             raise InputError(f"--repair-from {name} is the store to be repaired: name another source")
         other.check_format()
         return OtherStore(name, other)
-    if not folder.is_dir():
+    if not directory.is_dir():
         raise InputError(f"--repair-from {name} is no directory: name a store, a hub cache, a folder of weights or hf")
-    return Files(name)
+    return LocalDirectory(name)
 
 
-class _Spots(Ready):
-    """Places in local files where chunks seem to lie."""
+class _LocalChunks(PreparedSource):
+    """Chunks that seem to lie in local files."""
 
-    def __init__(self, spots: Mapping[ChunkRef, ChunkLocation]) -> None:
-        self._spots = spots
+    def __init__(self, locations: Mapping[ChunkRef, ChunkLocation]) -> None:
+        self._locations = locations
 
-    def plain(self, digest: str, size: int | None, decoder: Decoder) -> Buffer | None:
-        spot = self._spots.get(ChunkRef(digest, size)) if size else None
-        if spot is None or size is None:
+    def read_chunk(self, digest: str, size: int | None, decoder: Decoder) -> Buffer | None:
+        location = self._locations.get(ChunkRef(digest, size)) if size else None
+        if location is None or size is None:
             return None
         view = memoryview(bytearray(size))
         try:
-            with open_for_reading(spot.path) as fd:
-                return view if read_at(fd, view, spot.offset) == size else None
+            with open_for_reading(location.path) as fd:
+                return view if read_at(fd, view, location.offset) == size else None
         except OSError:
             return None
 
 
-def _spots(
-    folder: Path, wanted: Wanted, versions: Documents, limits: Limits, listen: events.Listener
+def _find_locations(
+    directory: Path, wanted: Sizes, manifests: Manifests, limits: Limits, listen: events.Listener
 ) -> Mapping[ChunkRef, ChunkLocation]:
-    """Where below a folder chunks seem to lie, by the names and sizes of the files they are chunks of."""
-    # A restore would find what lies in its own cache by other means; here nothing does.
-    nowhere = folder / f".cas-{os.urandom(8).hex()}"
+    """Find where below a directory chunks seem to lie, by the names and sizes of the files that they belong to."""
+    # `find_chunks` searches for targets of a restore. Their cache is a directory that does not exist, because a restore
+    # would find what is in its own cache by other means.
+    nowhere = directory / f".cas-{os.urandom(8).hex()}"
     lacking: dict[tuple[str, tuple[str, ...]], tuple[Target, LocalFiles]] = {}
-    for _, manifest in versions:
+    for _, manifest in manifests:
         for target in targets_of(manifest, CacheDirs(nowhere / "hub", nowhere)):
-            sound = frozenset(at for at, chunk in enumerate(target.chunks) if chunk.digest not in wanted)
+            sound = frozenset(index for index, chunk in enumerate(target.chunks) if chunk.digest not in wanted)
             if len(sound) < len(target.chunks):
                 lacking[target.content, target.components] = target, LocalFiles(partial=(((), sound),))
     if not lacking:
         return {}
-    wants, local = zip(*lacking.values(), strict=True)
-    return find_chunks(wants, local, [folder], limits, listen)
+    targets, local = zip(*lacking.values(), strict=True)
+    return find_chunks(targets, local, [directory], limits, listen)

@@ -1,4 +1,4 @@
-"""What a check found, with names for as much of it as anybody will read."""
+"""The result of a check: counts of everything, and names of as many damaged objects as a person reads."""
 
 from __future__ import annotations
 
@@ -8,26 +8,37 @@ from itertools import islice
 
 from cas.formats.digest import named
 from cas.formats.manifest import Manifest, Repo
-from cas.ops.fsck.damage import KINDS, Damage, Kind, Trouble
-from cas.ops.fsck.inventory import Inventory, Recover, documents
+from cas.ops.fsck.damage import KINDS, DamagedObject, Defect, Kind
+from cas.ops.fsck.inventory import Inventory, RecoverManifest, read_manifests
 from cas.store.layout import VersionId
 from cas.store.store import Store
 
 SHOWN = 1000
-"""Names of one kind that are told; the counts are of all."""
+"""How many damaged objects of one kind are named; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Things of one kind. count: of all. items: the first of them."""
+    """Damaged objects of one kind.
+
+    Attributes:
+        count: how many there are.
+        items: the first of them.
+    """
 
     count: int
-    items: tuple[Damage, ...]
+    items: tuple[DamagedObject, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Orphans:
-    """Chunks that no version needs, which is no damage. size: stored bytes. items: the first digests."""
+    """Chunks that no version needs, which is no damage.
+
+    Attributes:
+        count: how many there are.
+        size: their stored bytes.
+        items: the digests of the first of them.
+    """
 
     count: int
     size: int
@@ -38,10 +49,22 @@ class Orphans:
 class Checked:
     """What a check found.
 
-    scope: the reference or model that was checked, None for the whole store. sample: the share of the chunks that was
-    fetched. refs, versions, chunks: how many there are; checked: chunks that were fetched; size, wire: their plain
-    bytes, and the bytes that crossed the connection for them. missing, corrupt, undecodable: damage that is left.
-    repaired: damage that is not.
+    Attributes:
+        store: URL of the store.
+        scope: the reference or the model that was checked, None for the whole store.
+        sample: the share of the chunks that was fetched.
+        refs: how many refs there are in the scope.
+        versions: how many versions.
+        chunks: how many chunks those need.
+        checked: how many chunks were fetched.
+        size: plain bytes of the fetched chunks.
+        wire: bytes that crossed the connection for them.
+        missing: damage that is left: needed objects that the store lacks.
+        corrupt: damage that is left: objects that hold other bytes.
+        undecodable: damage that is left: objects that cannot be read.
+        orphaned: chunks that no version needs.
+        repaired: damage that was repaired.
+        seconds: wall time.
     """
 
     store: str
@@ -62,54 +85,70 @@ class Checked:
 
     @property
     def left(self) -> int:
-        """How many damaged things are left."""
+        """How many damaged objects are left."""
         return self.missing.count + self.corrupt.count + self.undecodable.count
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is damaged, or not any more."""
+        """Whether nothing was damaged, or everything was repaired."""
         return not self.left
 
 
 class Findings:
-    """All damage of one check, and which of it is repaired."""
+    """All damage of one check, sorted into what is left and what is repaired."""
 
-    def __init__(self, store: Store, inventory: Inventory, found: Mapping[str, Trouble], recover: Recover) -> None:
-        """found: damaged chunks by digest (64 hex)."""
+    def __init__(
+        self, store: Store, inventory: Inventory, found: Mapping[str, Defect], recover: RecoverManifest
+    ) -> None:
+        """Take what a check found.
+
+        Args:
+            store: that was checked.
+            inventory: with the damaged refs and manifests.
+            found: the defects of chunks, by digest (64 hex).
+            recover: called for manifests that cannot be read, to name the files that need a chunk.
+        """
         self._store, self._inventory, self._found, self._recover = store, inventory, found, recover
 
-    def listed(self, chunks: Collection[str], versions: Collection[VersionId]) -> tuple[dict[Kind, Listed], Listed]:
-        """What is left, by kind, and what is repaired: these chunks, and the manifests of these versions."""
-        inventory = self._inventory
-        left = {kind: self._one({digest for digest, trouble in self._found.items()
-                                 if trouble.kind == kind and digest not in chunks},
-                                [version for version, trouble in inventory.troubles.items()
-                                 if trouble.kind == kind and version not in versions],
-                                [damage for damage in inventory.damage if damage.kind == kind])
-                for kind in KINDS}  # fmt: skip
-        return left, self._one(chunks, versions, ())
+    def summarize(self, chunks: Collection[str], versions: Collection[VersionId]) -> tuple[dict[Kind, Listed], Listed]:
+        """Return the damage that is left, by kind, and the damage that is repaired.
 
-    def _one(self, chunks: Collection[str], versions: Collection[VersionId], refs: Collection[Damage]) -> Listed:
+        Args:
+            chunks: digests (64 hex) of the chunks that were repaired.
+            versions: those whose manifests were repaired.
+        """
+        inventory = self._inventory
+        left = {kind: self._list({digest for digest, defect in self._found.items()
+                                  if defect.kind == kind and digest not in chunks},
+                                 [version for version, defect in inventory.defects.items()
+                                  if defect.kind == kind and version not in versions],
+                                 [damaged for damaged in inventory.damaged_refs if damaged.kind == kind])
+                for kind in KINDS}  # fmt: skip
+        return left, self._list(chunks, versions, ())
+
+    def _list(
+        self, chunks: Collection[str], versions: Collection[VersionId], refs: Collection[DamagedObject]
+    ) -> Listed:
         items = list(islice((*refs, *map(self._manifest, sorted(versions))), SHOWN))
         items += self._chunks(sorted(chunks)[: SHOWN - len(items)])
         return Listed(len(chunks) + len(versions) + len(refs), tuple(items))
 
-    def _manifest(self, version: VersionId) -> Damage:
-        kind, reason = self._inventory.troubles[version]
-        return Damage(kind, "manifest", str(version), self._inventory.named.get(version, ""), reason)
+    def _manifest(self, version: VersionId) -> DamagedObject:
+        kind, reason = self._inventory.defects[version]
+        return DamagedObject(kind, "manifest", str(version), self._inventory.named.get(version, ""), reason)
 
-    def _chunks(self, digests: Iterable[str]) -> list[Damage]:
+    def _chunks(self, digests: Iterable[str]) -> list[DamagedObject]:
         by_version: dict[int | None, set[str]] = {}
         for digest in digests:
-            by_version.setdefault(self._inventory.version(bytes.fromhex(digest)), set()).add(digest)
-        needing: dict[str, str] = {}
-        for number, some in by_version.items():
-            if number is not None:
-                version = self._inventory.versions[number]
-                for _, manifest in documents(self._store, [version], self._recover):
-                    needing |= {digest: f"{version} {path}" for digest, path in _files(manifest, some).items()}
+            by_version.setdefault(self._inventory.version_index(bytes.fromhex(digest)), set()).add(digest)
+        needed_by: dict[str, str] = {}
+        for index, some in by_version.items():
+            if index is not None:
+                version = self._inventory.versions[index]
+                for _, manifest in read_manifests(self._store, [version], self._recover):
+                    needed_by |= {digest: f"{version} {path}" for digest, path in _files(manifest, some).items()}
         return [
-            Damage(kind, "chunk", named(digest), needing.get(digest, ""), reason)
+            DamagedObject(kind, "chunk", named(digest), needed_by.get(digest, ""), reason)
             for some in by_version.values()
             for digest in sorted(some)
             for kind, reason in [self._found[digest]]
@@ -117,7 +156,7 @@ class Findings:
 
 
 def _files(manifest: Manifest, digests: Collection[str]) -> dict[str, str]:
-    """A file of each of these chunks."""
+    """Return the path of a file that needs the chunk, for each of these chunks."""
     found: dict[str, str] = {}
     owners: tuple[Repo | Manifest, ...] = (*manifest.repos, manifest)
     for owner in owners:

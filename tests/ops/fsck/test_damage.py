@@ -12,7 +12,7 @@ from cas.errors import InputError, NotFoundError
 from cas.formats.digest import hex_of, named
 from cas.formats.frame import Encoder, largest_frame
 from cas.formats.manifest import digest_of
-from cas.ops.fsck.checker import Damage, fsck
+from cas.ops.fsck.checker import DamagedObject, fsck
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store
 from tests.support.buckets import RecordingBucket
@@ -217,4 +217,4 @@ def test_only_so_many_names_are_told_and_all_are_counted(
         directory_store.bucket.delete(chunk_key(piece(NEW, at)))
     checked = fsck("m:latest", directory_store)
     assert (checked.missing.count, len(checked.missing.items)) == (12, 3)
-    assert all(isinstance(item, Damage) for item in checked.missing.items)
+    assert all(isinstance(item, DamagedObject) for item in checked.missing.items)
