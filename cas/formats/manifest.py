@@ -19,6 +19,7 @@ from cas.errors import FormatError, InputError
 from cas.formats import paths
 from cas.formats.digest import Hex, hex_of
 from cas.formats.frame import MAX_CHUNK
+from cas.formats.typed_json import decode_json
 
 VERSION = 1
 
@@ -177,12 +178,12 @@ def parse(data: bytes) -> Manifest:
     if len(data) > MAX_MANIFEST:
         raise FormatError(f"manifest of {len(data)} bytes is over the limit of {MAX_MANIFEST}")
     try:
-        version = msgspec.json.decode(data, type=_Versioned).version
+        version = decode_json(data, _Versioned).version
         if version != VERSION:
             raise FormatError(
                 f"manifest is of version {version}; this program knows version {VERSION}: upgrade model-cas"
             )
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = decode_json(data, Manifest)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise FormatError(f"manifest is malformed: {error}") from None
     _check(manifest)

@@ -18,6 +18,7 @@ from cas.bucket import Entry, Kind
 from cas.errors import FormatError, ObjectMissing, RefMoved, StoreError
 from cas.formats.digest import hex_of, named, parse
 from cas.formats.manifest import DigestName, Text, Time, now
+from cas.formats.typed_json import decode_json
 from cas.parallel import for_each
 from cas.store import layout
 from cas.store.layout import RefEntryId, RefKind
@@ -125,7 +126,7 @@ class RefLog:
 
         def read(data: bytes) -> RefEntry:
             try:
-                return msgspec.json.decode(data, type=RefEntry)
+                return decode_json(data, RefEntry)
             except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
                 raise FormatError(f"{key} in {self._store.url} is malformed ({error}): set {self.ref} again") from None
 

@@ -18,6 +18,7 @@ from cas.bucket import Entry, Kind
 from cas.errors import FormatError, ObjectMissing
 from cas.formats.digest import Hex
 from cas.formats.manifest import Name
+from cas.formats.typed_json import decode_json
 from cas.store.layout import VersionId, condemned_key, condemned_run
 from cas.store.store import Store
 
@@ -100,7 +101,7 @@ def _pages(store: Store, condemned: CondemnedSet) -> Iterator[_Page]:
 
 def _parse(store: Store, key: str, data: bytes) -> _Page:
     try:
-        return msgspec.json.decode(data, type=_Page)
+        return decode_json(data, _Page)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise FormatError(
             f"{key} in {store.url} is malformed ({error}): remove that object, and run `cas gc` again"

@@ -20,6 +20,7 @@ from cas.bucket import Entry, Kind
 from cas.config import lease_seconds
 from cas.errors import CasError, FormatError, ObjectMissing, StoreError
 from cas.formats.manifest import Text
+from cas.formats.typed_json import decode_json
 from cas.host import whoami
 from cas.store import layout
 from cas.store.layout import LeaseEntry
@@ -181,7 +182,7 @@ def obsolete_entries(store: Store, folder: str, now: datetime.datetime) -> list[
 def _read(store: Store, identity: str, entry: Entry) -> ActiveLease:
     def parse(data: bytes) -> _LeaseDocument:
         try:
-            return msgspec.json.decode(data, type=_LeaseDocument)
+            return decode_json(data, _LeaseDocument)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise FormatError(f"{entry.key} in {store.url} is malformed: {error}") from None
 

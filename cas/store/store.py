@@ -29,6 +29,7 @@ from cas.errors import (
 from cas.formats import manifest
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.manifest import ChunkRef, Manifest
+from cas.formats.typed_json import decode_json
 from cas.parallel import ReusableBuffer
 from cas.store import layout
 from cas.store.layout import VersionId
@@ -85,7 +86,7 @@ class Store:
 
     def _read_format(self, data: bytes) -> None:
         try:
-            found = msgspec.json.decode(data, type=_Format)
+            found = decode_json(data, _Format)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise FormatError(f"{layout.FORMAT_KEY} in {self.url} is not a store's: is this the right URL?") from None
         if found.format != "cas" or found.version != layout.LAYOUT_VERSION:
