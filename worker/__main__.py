@@ -68,7 +68,7 @@ def _ready(boot: Boot) -> Callable[[], None]:
     except Exception as error:
         boot.failed(error)
         raise
-    boot.ready(device.described(chosen))
+    boot.ready(device.describe(chosen))
     config: dict[str, Any] = {"handler": _publishing(handler, booted)}
     if boot.settings.stream:
         config = {"handler": _publishing_stream(handler.stream, booted), "return_aggregate_stream": True}

@@ -1,4 +1,4 @@
-"""`python -m worker.boot`: bring the model to this machine as a worker would, print the cold-start line, and end."""
+"""`python -m worker.boot`: restore the model as a worker would, print the cold-start line, and exit."""
 
 import sys
 

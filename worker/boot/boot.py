@@ -1,8 +1,8 @@
-"""The boot of a worker: the environment first, then the model, brought here by another process meanwhile.
+"""The boot of a worker: the environment first, then the model, which a process of its own restores meanwhile.
 
     boot = Boot.start()     # before anything imports huggingface_hub
     import torch            # and whatever else takes its time
-    booted = boot.wait()
+    result = boot.wait()
 
 Nothing here imports torch, f5_tts or runpod.
 """
@@ -33,13 +33,18 @@ from worker.log import logger
 WITHIN = 1800.0
 """Seconds that a boot may take before it is given up."""
 
-_THEIRS = "restore."
-_LAST = 5.0  # seconds
-_STARTS = 2  # a process that was killed left what it had fetched: the next one goes on
+_PREFIX = "restore."  # of the names of the restoring process's phases
+_AFTER_FAILURE = 5.0  # seconds for the restoring process to write its receipt
+_STARTS = 2  # a restoring process that was killed left what it had fetched: the next one goes on from there
 
 
 class BootFailed(CasError):
-    """No model is here. causes: what each source said. exit_code: with which the worker should end."""
+    """The boot brought no model.
+
+    Attributes:
+        causes: what each source said.
+        exit_code: the code with which the worker should exit.
+    """
 
     def __init__(self, causes: tuple[str, ...], exit_code: int) -> None:
         super().__init__(f"no model: {'; '.join(causes)}")
@@ -50,31 +55,41 @@ class BootFailed(CasError):
 class Boot:
     """One boot under way.
 
-    settings: what was asked for. phases: what was done and how long it took; whoever loads the model adds to it.
+    Attributes:
+        settings: what the environment asks for.
+        phases: what was done, and how long it took; the caller adds the loading of the model to it.
     """
 
-    def __init__(self, settings: Settings, measured: Phases, found: list[Finding]) -> None:
-        """For `start` alone."""
-        self.settings, self.phases = settings, measured
+    def __init__(self, settings: Settings, phases: Phases, found: list[Finding]) -> None:
+        """For `start` alone.
+
+        Args:
+            settings: as the attribute.
+            phases: as the attribute.
+            found: what the checks of each cache directory found.
+        """
+        self.settings, self.phases = settings, phases
         self._found = found
         self._usable = [finding for finding in found if not finding.problem]
         self._children: list[process.Child] = []
         self._lines: queue.Queue[bytes] = queue.Queue()
-        self._outcome: Restored | Failed | None = None
+        self._result: Restored | Failed | None = None
 
     @classmethod
     def start(cls) -> Boot:
-        """Chooses a directory, sets the environment, and starts to bring the model.
+        """Choose a directory, set the environment, and start the process that restores the model.
 
-        Raises InputError for a variable with a bad value, BootFailed when no directory can be used.
+        Raises:
+            InputError: a variable has a bad value.
+            BootFailed: no directory can be used.
         """
-        measured = Phases()
-        with measured.measure("settings"):
+        phases = Phases()
+        with phases.measure("settings"):
             settings = Settings.read()
-            # Before the checks, and whatever comes of them: nothing may ever download to somewhere else.
+            # Set before the checks, and whatever they find: nothing may ever download to somewhere else.
             environment.apply(settings.directories[0])
-        with measured.measure("directories"):
-            boot = cls(settings, measured, examine(settings.directories))
+        with phases.measure("directories"):
+            boot = cls(settings, phases, examine(settings.directories))
         boot._begin()
         return boot
 
@@ -86,77 +101,91 @@ class Boot:
                 logger.warning(f"directory {finding.path}: {finding.note}")
         if not self._usable:
             problems = tuple(f"{finding.path}: {finding.problem}" for finding in self._found)
-            self._end(Failed(exit_code=7, causes=("no directory of CAS_CACHE_DIRS can be used", *problems)))
-            raise BootFailed(("no directory of CAS_CACHE_DIRS can be used", *problems), 7)
+            failed = Failed(exit_code=7, causes=("no directory of CAS_CACHE_DIRS can be used", *problems))
+            self._finish(failed)
+            raise BootFailed(failed.causes, failed.exit_code)
         environment.apply(self._usable[0].path)
         self._spawn()
 
     def _spawn(self) -> None:
         words = (str(finding.path) for finding in self._usable)
-        started = process.start("worker.model.restore_process", *words, stdout=subprocess.PIPE)
-        self._children.append(started)
+        child = process.start("worker.model.restore_process", *words, stdout=subprocess.PIPE)
+        self._children.append(child)
 
         def read() -> None:
-            assert started.stdout
-            line = started.stdout.readline()
-            # It is not waited for any longer than it takes to tell: what it still writes is no part of a cold start.
+            assert child.stdout
+            line = child.stdout.readline()
+            # The boot goes on with the child's first line: what the child does after it is no part of a cold start.
             self._lines.put(line)
-            started.stdout.close()
-            started.wait()
+            child.stdout.close()
+            child.wait()
 
         threading.Thread(target=read, name="restoring", daemon=True).start()
 
     def wait(self, within: float = WITHIN) -> Restored:
-        """The model, once it is here; the environment then says so.
+        """Wait until the model is restored, set the environment accordingly, and return how it was restored.
 
-        within: seconds from now on, after which the process is ended. Raises BootFailed.
+        Args:
+            within: seconds from now on, after which the restoring process is killed.
+
+        Raises:
+            BootFailed: no source has the model, or it did not come in time.
         """
-        if self._outcome is None:
+        if self._result is None:
             deadline = time.monotonic() + within
             with self.phases.measure("wait"):
-                self._outcome = self._heard(deadline)
-            self.phases.add(self._outcome.steps, _THEIRS)
-            if isinstance(self._outcome, Restored):
-                environment.apply(Path(self._outcome.directory), offline=self._outcome.complete)
-                logger.info(_told(self._outcome))
+                self._result = self._receive(deadline)
+            self.phases.add(self._result.steps, _PREFIX)
+            if isinstance(self._result, Restored):
+                environment.apply(Path(self._result.directory), offline=self._result.complete)
+                logger.info("; ".join(_summary(self._result)))
             else:
-                self._end(self._outcome)
-        if isinstance(self._outcome, Failed):
-            raise BootFailed(self._outcome.causes, self._outcome.exit_code)
-        return self._outcome
+                self._finish(self._result)
+        if isinstance(self._result, Failed):
+            raise BootFailed(self._result.causes, self._result.exit_code)
+        return self._result
 
     def ready(self, device: str = "") -> None:
-        """Tells the log, and CAS_PROMETHEUS_FILE, how the boot went; to be called when the model can be used.
+        """Write the cold-start line and CAS_PROMETHEUS_FILE; to be called when the model can be used.
 
-        device: what it runs on, in words.
+        Args:
+            device: what the model runs on, in words.
         """
-        assert self._outcome, "wait first"
-        self._end(self._outcome, device)
+        assert self._result, "wait first"
+        self._finish(self._result, device)
 
     def failed(self, error: Exception) -> None:
-        """As `ready`, when the model is here and cannot be used; gives the receipt a moment to be kept."""
-        assert isinstance(self._outcome, Restored), "wait first"
-        brought = self._outcome
+        """As `ready`, for a model that was restored and cannot be used; gives the receipt a moment to be stored.
+
+        Args:
+            error: why it cannot be used.
+        """
+        assert isinstance(self._result, Restored), "wait first"
+        restored = self._result
         code = error.exit_code if isinstance(error, CasError) else 1
-        where = f"{brought.version or 'the model'} in {brought.directory}"
-        cause = f"{where} cannot be used: {describe_error(error)}"
-        failed = Failed(exit_code=code, causes=(cause,), warnings=brought.warnings, errors=brought.errors)
-        self._end(failed, failure=(type(error).__name__, cause))
-        self.settle(_LAST)
+        what = f"{restored.version or 'the model'} in {restored.directory}"
+        cause = f"{what} cannot be used: {describe_error(error)}"
+        failed = Failed(exit_code=code, causes=(cause,), warnings=restored.warnings, errors=restored.errors)
+        self._finish(failed, failure=(type(error).__name__, cause))
+        self.settle(_AFTER_FAILURE)
 
     def settle(self, within: float = 10.0) -> None:
-        """Waits until what can wait until after a boot is done; a worker that goes on need not. within: seconds."""
-        for started in self._children:
+        """Wait for what the restoring process does after a boot; a worker that goes on need not.
+
+        Args:
+            within: seconds to wait at most, for each process.
+        """
+        for child in self._children:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                started.wait(timeout=within)
+                child.wait(timeout=within)
 
     def stop(self) -> None:
-        """Ends what still runs; what was fetched is kept for the next boot."""
-        for started in self._children:
-            if started.poll() is None:
-                started.kill()
+        """Kill the restoring process if it still runs; the next boot finds what it had fetched."""
+        for child in self._children:
+            if child.poll() is None:
+                child.kill()
 
-    def _heard(self, deadline: float) -> Restored | Failed:
+    def _receive(self, deadline: float) -> Restored | Failed:
         for attempt in range(1, _STARTS + 1):
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -173,47 +202,43 @@ class Boot:
                 self._spawn()
         return Failed(exit_code=1, causes=(f"{text}, twice: is there enough memory?",))
 
-    def _answer(self, failure: tuple[str, str] | None) -> None:
-        """Tells the restoring process, which may keep a receipt in the store, how it went on."""
-        own = tuple(step for step in self.phases.steps() if not step.name.startswith(_THEIRS))
-        answer = messages.encode(messages.Ended(own, failure))
-        for started in self._children[-1:]:
-            with contextlib.suppress(OSError):
-                assert started.stdin
-                started.stdin.write(answer)
-                started.stdin.flush()
-
-    def _end(self, ended: Restored | Failed, device: str = "", failure: tuple[str, str] | None = None) -> None:
-        document = cold_start.receipt(self.phases, ended, model=self.settings.model, deployment=_deployment())
+    def _finish(self, result: Restored | Failed, device: str = "", failure: tuple[str, str] | None = None) -> None:
+        document = cold_start.as_document(self.phases, result, model=self.settings.model, deployment=_deployment())
         document["directories"] = {str(found.path): found.problem or found.note or "usable" for found in self._found}
         if device:
             document["device"] = device
         cold_start.write_line(document)
-        self._answer(failure)
+        self._reply(failure)
         if self.settings.prometheus:
             cold_start.write_prometheus(document, self.settings.prometheus)
+
+    def _reply(self, failure: tuple[str, str] | None) -> None:
+        """Tell the restoring process, which may write a receipt into the store, how the boot ended."""
+        own = tuple(step for step in self.phases.steps() if not step.name.startswith(_PREFIX))
+        reply = messages.encode(messages.Ended(own, failure))
+        for child in self._children[-1:]:
+            with contextlib.suppress(OSError):
+                assert child.stdin
+                child.stdin.write(reply)
+                child.stdin.flush()
 
 
 def _deployment() -> str:
     return os.environ.get("CAS_DEPLOYMENT") or os.environ.get("RUNPOD_ENDPOINT_ID") or socket.gethostname()
 
 
-def _told(done: Restored) -> str:
-    return "; ".join(_words(done))
-
-
-def _words(done: Restored) -> Iterator[str]:
-    moved = done.bytes
-    yield f"{done.version or 'the model'} is in {done.directory} ({done.directory_reason})"
-    yield f"from {'this machine' if done.source == 'here' else done.where}, because: {done.version_reason}"
+def _summary(result: Restored) -> Iterator[str]:
+    count = result.bytes
+    yield f"{result.version or 'the model'} is in {result.directory} ({result.directory_reason})"
+    yield f"from {'this machine' if result.source == 'here' else result.where}, because: {result.version_reason}"
     yield (
-        f"{moved.total:,} bytes: {moved.fetched:,} fetched, {moved.downloaded:,} downloaded, {moved.reused:,} reused, "
-        f"{moved.present:,} here before"
+        f"{count.total:,} bytes: {count.fetched:,} fetched, {count.downloaded:,} downloaded, {count.reused:,} reused, "
+        f"{count.present:,} here before"
     )
 
 
 def main() -> int:
-    """Brings the model here, tells how, and ends: what a worker would do, without its imports."""
+    """Restore the model as a worker would, without the worker's imports; the exit code."""
     try:
         boot = Boot.start()
         boot.wait()

@@ -1,6 +1,6 @@
-"""The cold-start receipt: every phase of a boot with its seconds, told to the log, to CloudWatch and to Prometheus.
+"""The cold-start line: every phase of a boot with its seconds, for the log, for CloudWatch and for Prometheus.
 
-The line follows the embedded metric format of CloudWatch: a log shipper turns what `_aws` names into metrics
+The line follows the embedded metric format of CloudWatch: a log shipper makes metrics of what `_aws` names
 (docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
 """
 
@@ -25,16 +25,21 @@ _LONGEST = 1000  # characters of one text; CloudWatch takes 256 KiB a line
 
 
 class Phases:
-    """What a boot has done so far, and how long each phase took; phases may overlap."""
+    """The phases of a boot so far, and how long each took; phases may overlap.
+
+    Attributes:
+        begun: when the boot began, in seconds of the machine's monotonic clock.
+    """
 
     def __init__(self) -> None:
+        """Begin the boot now."""
         self.begun = time.monotonic()
         self._lock = threading.Lock()
         self._steps: list[Step] = []
 
     @contextlib.contextmanager
     def measure(self, name: str) -> Iterator[None]:
-        """Times a `with` block; safe to use from any thread."""
+        """Record a `with` block as a phase, with its seconds; safe to use from any thread."""
         begun = time.monotonic()
         try:
             yield
@@ -42,18 +47,30 @@ class Phases:
             self.add([Step(name, begun, time.monotonic() - begun)])
 
     def add(self, steps: Iterable[Step], prefix: str = "") -> None:
-        """Phases that somebody else timed, such as another process."""
+        """Add phases that were timed elsewhere, such as in another process.
+
+        Args:
+            steps: the phases.
+            prefix: put before each name.
+        """
         with self._lock:
             self._steps += [Step(prefix + step.name, step.begun, step.seconds) for step in steps]
 
     def steps(self) -> list[Step]:
-        """In the order in which they began."""
+        """Return all phases in the order in which they began."""
         with self._lock:
             return sorted(self._steps, key=lambda step: step.begun)
 
 
-def receipt(phases: Phases, outcome: Restored | Failed, *, model: str, deployment: str) -> dict[str, Any]:
-    """The document of one boot: what was done until now, and how it ended."""
+def as_document(phases: Phases, result: Restored | Failed, *, model: str, deployment: str) -> dict[str, Any]:
+    """Return what the cold-start line of a boot says.
+
+    Args:
+        phases: what was done until now.
+        result: how the boot ended.
+        model: name of the model.
+        deployment: name of the deployment that the worker belongs to.
+    """
     steps = phases.steps()
     seconds: dict[str, float] = {}
     for step in steps:
@@ -61,18 +78,18 @@ def receipt(phases: Phases, outcome: Restored | Failed, *, model: str, deploymen
         seconds[name] = round(seconds.get(name, 0.0) + step.seconds, 3)
     metrics: dict[str, float] = {"seconds_ready": round(time.monotonic() - phases.begun, 3), **seconds}
     units = dict.fromkeys(metrics, "Seconds")
-    told: dict[str, Any] = {"ok": isinstance(outcome, Restored)}
-    if isinstance(outcome, Restored):
-        counts = {f"bytes_{name}": getattr(outcome.bytes, name) for name in outcome.bytes.__struct_fields__}
-        fetching = sum(step.seconds for step in outcome.steps if step.name == "fetch")
-        rate = round(outcome.bytes.wire / fetching, 1) if fetching else 0.0
+    fields: dict[str, Any] = {"ok": isinstance(result, Restored)}
+    if isinstance(result, Restored):
+        counts = {f"bytes_{name}": getattr(result.bytes, name) for name in result.bytes.__struct_fields__}
+        fetching = sum(step.seconds for step in result.steps if step.name == "fetch")
+        rate = round(result.bytes.wire / fetching, 1) if fetching else 0.0
         metrics |= counts | {"rate_fetch": rate}
         units |= dict.fromkeys(counts, "Bytes") | {"rate_fetch": "Bytes/Second"}
-        fields = ("source", "where", "directory", "directory_reason", "version", "version_reason", "snapshots")
-        told |= {name: getattr(outcome, name) for name in fields}
+        names = ("source", "where", "directory", "directory_reason", "version", "version_reason", "snapshots")
+        fields |= {name: getattr(result, name) for name in names}
     else:
-        told |= {"exit_code": outcome.exit_code, "causes": _short(outcome.causes)}
-    metrics |= {"warnings_count": len(outcome.warnings), "errors_count": len(outcome.errors)}
+        fields |= {"exit_code": result.exit_code, "causes": _short(result.causes)}
+    metrics |= {"warnings_count": len(result.warnings), "errors_count": len(result.errors)}
     units |= {"warnings_count": "Count", "errors_count": "Count"}
     return {
         "event": "cold-start",
@@ -89,26 +106,34 @@ def receipt(phases: Phases, outcome: Restored | Failed, *, model: str, deploymen
         },
         "deployment": deployment,
         "model": model,
-        **told,
+        **fields,
         **metrics,
         "phases": [
             {"name": step.name, "at": round(step.begun - phases.begun, 3), "seconds": round(step.seconds, 3)}
             for step in steps
         ],
-        "warnings": _short(outcome.warnings),
-        "errors": _short(outcome.errors),
+        "warnings": _short(result.warnings),
+        "errors": _short(result.errors),
     }
 
 
 def write_line(document: dict[str, Any], out: TextIO | None = None) -> None:
-    """The receipt as one line of the log, on standard output unless told otherwise."""
+    """Write the document as one line.
+
+    Args:
+        document: as `as_document` returns it.
+        out: where to; by default standard output.
+    """
     stream = out or sys.stdout
     stream.write(json.dumps(document, ensure_ascii=False) + "\n")
     stream.flush()
 
 
 def write_prometheus(document: dict[str, Any], file: Path) -> None:
-    """The receipt as a text file for a node exporter's collector; one that cannot be written is a warning."""
+    """Write the document as a text file for a node exporter's collector; the file appears whole.
+
+    A file that cannot be written is a warning in the log, and no error.
+    """
     labels = {name: document[name] for name in ("deployment", "model")}
     totals: dict[str, float] = {}
     for phase in document["phases"]:
@@ -142,8 +167,8 @@ def write_prometheus(document: dict[str, Any], file: Path) -> None:
 _Sample = tuple[str, dict[str, str], Any]
 
 
-def _family(name: str, told: str, samples: list[tuple[dict[str, str], Any]]) -> list[str | _Sample]:
-    head = f"# HELP {name} {told}\n# TYPE {name} gauge\n"
+def _family(name: str, help_text: str, samples: list[tuple[dict[str, str], Any]]) -> list[str | _Sample]:
+    head = f"# HELP {name} {help_text}\n# TYPE {name} gauge\n"
     return [head, *((name, labels, value) for labels, value in samples)] if samples else []
 
 

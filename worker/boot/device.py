@@ -1,4 +1,4 @@
-"""What the model runs on: the GPU if there is one, and never silently without it."""
+"""What the model runs on: the GPU where there is one, and never silently without it."""
 
 from __future__ import annotations
 
@@ -9,26 +9,34 @@ from typing import Literal
 from cas.errors import CasError
 
 Asked = Literal["", "cpu", "cuda"]
+"""What CAS_DEVICE asks for; empty: the GPU where there is one."""
 
 _NODES = Path("/dev")
 
 
 class NoGpu(CasError):
-    """There is a GPU, or one was asked for, and torch cannot use it: on the processor a job would take minutes."""
+    """torch cannot use the GPU that is there or that was asked for; on the processor a job would take minutes."""
 
 
 def choose(asked: Asked = "") -> str:
-    """`cuda` or `cpu`; raises NoGpu. asked: what it must be, if not the best that is here."""
+    """Return the device to run on, `cuda` or `cpu`.
+
+    Args:
+        asked: the device that it must be; empty: the GPU where there is one, else the processor.
+
+    Raises:
+        NoGpu: torch cannot use a GPU that is there, or that was asked for.
+    """
     import torch
 
     if asked == "cpu":
         return asked
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if torch.cuda.is_available():
             return "cuda"
     if asked == "cuda" or any(_NODES.glob("nvidia[0-9]*")):
-        because = "; ".join(str(each.message).strip().partition("\n")[0] for each in told) or "it does not say why"
+        because = "; ".join(str(each.message).strip().partition("\n")[0] for each in caught) or "it does not say why"
         raise NoGpu(
             f"torch {torch.__version__} cannot use this machine's GPU ({because}): allow only hosts whose driver has "
             f"CUDA {torch.version.cuda} or newer, or set CAS_DEVICE=cpu"
@@ -36,8 +44,8 @@ def choose(asked: Asked = "") -> str:
     return "cpu"
 
 
-def described(device: str) -> str:
-    """A device in words, for the receipt."""
+def describe(device: str) -> str:
+    """Return a device in words for the cold-start line, a GPU with its name."""
     import torch
 
     return f"{device}: {torch.cuda.get_device_name()}" if device == "cuda" else device

@@ -24,16 +24,22 @@ if TYPE_CHECKING:
     from cas.refs.reference import Resolved
     from cas.store.store import Store
 
-# A volume whose server is gone lets a call wait for ever.
+# Seconds. On a volume whose server is gone a system call waits for ever.
 _ANSWERS_WITHIN = 10.0
-_KEPT_FREE = 10  # percent of the file system of `/`: below that RunPod takes a worker for unfit
+_STAYS_FREE = 10  # percent of the file system of `/`: below that RunPod takes a worker for unfit
 _PROBE = bytes(64 * 1024)
 _OWN = ".cas-worker"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What the checks of one directory said. problem: why it is of no use, empty when it is. note: what it lacks."""
+    """What the checks of one directory found.
+
+    Attributes:
+        path: the directory.
+        problem: why it cannot be used; empty when it can.
+        note: what it lacks, though it can be used; empty when it lacks nothing.
+    """
 
     path: Path
     problem: str = ""
@@ -42,19 +48,26 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class RankedDirectory:
-    """A directory to try, and why it comes where it does."""
+    """A cache directory to restore into.
+
+    Attributes:
+        path: the directory.
+        reason: why it comes where it does in the order of trying.
+    """
 
     path: Path
     reason: str
 
 
 def examine(paths: Iterable[Path], within: float = _ANSWERS_WITHIN) -> list[Finding]:
-    """Writes, keeps and links a file in each directory, all at once, and looks how much room it has.
+    """Write, sync and link a file in each directory, all at once, and measure the free space.
 
-    within: seconds for all of them together; a directory that takes longer is of no use.
+    Args:
+        paths: the directories; those that do not exist are made.
+        within: seconds for all of them together; a directory that takes longer cannot be used.
     """
     deadline = time.monotonic() + within
-    looks = [(path, BackgroundCall(lambda path=path: _examined(path))) for path in paths]  # type: ignore[misc]
+    looks = [(path, BackgroundCall(lambda path=path: _examine(path))) for path in paths]  # type: ignore[misc]
     found = []
     for path, look in looks:
         if look.ends_within(max(0.0, deadline - time.monotonic())):
@@ -64,63 +77,76 @@ def examine(paths: Iterable[Path], within: float = _ANSWERS_WITHIN) -> list[Find
     return found
 
 
-def room(path: Path, root: Path = Path("/")) -> int:
-    """Bytes that may be written below `path`; on the file system of `root` a tenth of it stays free."""
+def free_space(path: Path, root: Path = Path("/")) -> int:
+    """Return how many bytes may be written below `path`.
+
+    Args:
+        path: a directory, which need not exist.
+        root: on the file system of this directory a tenth stays free.
+    """
     existing = fs.nearest_existing(path)
     free = fs.free_bytes(existing)
     if existing.stat().st_dev != root.stat().st_dev:
         return free
     whole = os.statvfs(root)
-    return max(0, free - whole.f_blocks * whole.f_frsize * _KEPT_FREE // 100)
+    return max(0, free - whole.f_blocks * whole.f_frsize * _STAYS_FREE // 100)
 
 
 def rank(
     paths: Sequence[Path], manifest: Manifest, root: Path = Path("/")
 ) -> tuple[list[RankedDirectory], list[Finding]]:
-    """Directories in the order in which to restore `manifest`, and those without room for it.
+    """Return the directories in the order in which to try a restore, and those that a version does not fit into.
 
-    One that holds all of it, verified, comes first; the others keep their order. root: as for `room`.
+    A directory that has the whole version, verified, comes first; the others keep their order.
+
+    Args:
+        paths: directories that passed the checks.
+        manifest: the version.
+        root: as for `free_space`.
     """
-    first, others, small = [], [], []
+    whole, others, small = [], [], []
     for path in paths:
         try:
-            lacks = missing(manifest, path)
-            if not lacks:
-                first.append(RankedDirectory(path, "it holds this version, verified"))
+            wanted = missing(manifest, path)
+            if not wanted:
+                whole.append(RankedDirectory(path, "it holds this version, verified"))
                 continue
-            left = room(path, root)
+            left = free_space(path, root)
         except (CasError, OSError) as error:
             small.append(Finding(path, str(error)))
             continue
-        if lacks > left:
-            small.append(Finding(path, f"{lacks:,} bytes are to be written, and it has room for {left:,}"))
+        if wanted > left:
+            small.append(Finding(path, f"{wanted:,} bytes are to be written, and it has room for {left:,}"))
         else:
             others.append(path)
-    why = "first of CAS_CACHE_DIRS that passes the checks" if not first else "next of CAS_CACHE_DIRS"
+    why = "first of CAS_CACHE_DIRS that passes the checks" if not whole else "next of CAS_CACHE_DIRS"
     ranked = [
-        *first,
+        *whole,
         *(RankedDirectory(path, "next of CAS_CACHE_DIRS" if at else why) for at, path in enumerate(others)),
     ]
     return ranked, small
 
 
 def missing(manifest: Manifest, directory: Path) -> int:
-    """Bytes of a version that `directory` has no verified file of, by record; less what part files take up."""
+    """Return how many bytes of a version are still to be written into `directory`; 0 when it has all of it, verified.
+
+    The record of verified files decides which files are there. What part files take up is subtracted.
+    """
     from cas.local.targets import PART_DIRECTORY, targets_of
     from cas.local.verified import VerifiedFiles
 
-    wanted = targets_of(manifest, CacheDirs(hub_of(directory), directory))
-    records = {target.root: VerifiedFiles(target.root) for target in wanted}
-    lacks = sum(
-        max(target.size, 1)
-        for target in wanted
+    targets = targets_of(manifest, CacheDirs(hub_of(directory), directory))
+    records = {target.root: VerifiedFiles(target.root) for target in targets}
+    unwritten = sum(
+        max(target.size, 1)  # an empty file is to be written, too
+        for target in targets
         if not any(
-            records[target.root].valid_stamp(parts, target.content)
-            for parts in (target.components, *target.snapshot_paths)
+            records[target.root].valid_stamp(components, target.content)
+            for components in (target.components, *target.snapshot_paths)
         )
     )
-    begun = sum(_taken(root.joinpath(*PART_DIRECTORY)) for root in records)
-    return max(1, lacks - begun) if lacks else 0
+    begun = sum(_allocated(root.joinpath(*PART_DIRECTORY)) for root in records)
+    return max(1, unwritten - begun) if unwritten else 0
 
 
 def last_version(directory: Path, model: str) -> Resolved | None:
@@ -154,27 +180,27 @@ def _last_version_file(directory: Path, model: str) -> Path:
     return directory / _OWN / f"{model}.json"
 
 
-def _taken(parts: Path) -> int:
+def _allocated(part_files: Path) -> int:
     try:
-        return sum(path.stat().st_blocks * 512 for path in parts.iterdir())
+        return sum(path.stat().st_blocks * 512 for path in part_files.iterdir())
     except OSError:
         return 0
 
 
-def _examined(path: Path) -> Finding:
+def _examine(path: Path) -> Finding:
     try:
         path.mkdir(parents=True, exist_ok=True)
         with Directory.open(path, (_OWN,)) as scratch, scratch.temporary_name() as name:
             with fs.disk_errors(path), scratch.file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
                 fs.write_all(fd, _PROBE)
-                durable = _kept(path, fd)
+                durable = _sync(path, fd)
                 back = bytearray(len(_PROBE))
                 if fs.read_at(fd, memoryview(back), 0) != len(_PROBE) or back != _PROBE:
                     return Finding(path, "what was written there cannot be read back")
             notes = [] if durable else ["no fsync: a power cut may lose files"]
-            notes += [] if _links(scratch, name) else ["no symlinks: files take their place"]
-        # It may hold the whole model: who knows what is to be written decides whether it fits.
-        notes += [] if room(path) else ["no room: only what it holds already can run from it"]
+            notes += [] if _has_symlinks(scratch, name) else ["no symlinks: files take their place"]
+        # Still usable, as it may hold the whole model already: `rank` knows what is to be written, and whether it fits.
+        notes += [] if free_space(path) else ["no room: only what it holds already can run from it"]
         return Finding(path, note=", ".join(notes))
     except CasError as error:
         return Finding(path, str(error))
@@ -182,14 +208,14 @@ def _examined(path: Path) -> Finding:
         return Finding(path, f"{error.filename or path}: {error.strerror}")
 
 
-def _kept(path: Path, fd: int) -> bool:
+def _sync(path: Path, fd: int) -> bool:
     try:
         return fs.sync(fd)
     except OSError as error:
         raise CacheError(f"the disk below {path} failed to keep a file ({error.strerror})") from error
 
 
-def _links(scratch: Directory, name: str) -> bool:
+def _has_symlinks(scratch: Directory, name: str) -> bool:
     link = f"{name}.link"
     try:
         scratch.symlink(name, link, scratch)

@@ -8,14 +8,18 @@ from pathlib import Path
 
 
 def hub_of(directory: Path) -> Path:
-    """The hub cache in a cache directory."""
+    """Return the hub cache of a cache directory."""
     return directory / "hub"
 
 
 def apply(directory: Path, *, offline: bool = False) -> None:
-    """Has this process and its children keep models in `directory`; offline: and ask no hub for them.
+    """Have this process and its children keep models in `directory`.
 
-    huggingface_hub reads the variables when it is imported: where it has been already, its constants follow.
+    huggingface_hub reads the variables when it is imported; if it is imported already, its constants are set, too.
+
+    Args:
+        directory: a cache directory.
+        offline: never ask the hub, as the cache has all files.
     """
     hub = str(hub_of(directory))
     variables = {
@@ -30,12 +34,12 @@ def apply(directory: Path, *, offline: bool = False) -> None:
     os.environ.update(variables)
     constants = sys.modules.get("huggingface_hub.constants")
     if constants is not None:
-        _follow(constants, {"HF_HOME": str(directory), "HF_HUB_CACHE": hub, "HUGGINGFACE_HUB_CACHE": hub})
+        _set_existing(constants, {"HF_HOME": str(directory), "HF_HUB_CACHE": hub, "HUGGINGFACE_HUB_CACHE": hub})
         if offline:
-            _follow(constants, {"HF_HUB_OFFLINE": True})
+            _set_existing(constants, {"HF_HUB_OFFLINE": True})
 
 
-def _follow(constants: object, values: dict[str, object]) -> None:
+def _set_existing(constants: object, values: dict[str, object]) -> None:
     for name, value in values.items():
         if hasattr(constants, name):
             setattr(constants, name, value)

@@ -1,8 +1,8 @@
-"""The worker's imports in less time, for a cold start waits for them once the model is here.
+"""The worker's imports in less time: once the model is restored, a cold start waits for them.
 
-Python's garbage collector looks at all objects again and again while torch, transformers and the rest make a million of
-them, none of which is garbage: a fifth of the time. The RunPod SDK asks py-cpuinfo for the processor's name, which
-forks, and sleeps for a second to measure its clock.
+torch, transformers and the rest make a million objects, none of which is garbage, and Python's garbage collector looks
+at all of them again and again: a fifth of the time. The RunPod SDK asks py-cpuinfo for the processor's name, which
+forks, and sleeps for a second to measure the processor's clock.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ _CPUINFO = "cpuinfo"
 
 @contextlib.contextmanager
 def hurried() -> Iterator[None]:
-    """Imports within the block are not looked through for garbage, neither then nor later, and measure no clock."""
+    """Import within the block without garbage collection, and without py-cpuinfo.
+
+    The objects that the block makes are frozen: the garbage collector never looks at them later, either.
+    """
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -34,7 +37,10 @@ def hurried() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _named_processor() -> Iterator[None]:
-    """Puts a module in py-cpuinfo's place that knows what the SDK asks for, and nothing else; not if it is there."""
+    """Stand in for py-cpuinfo with a module that knows the processor's name, which is all that the SDK asks for.
+
+    Where py-cpuinfo is imported already, nothing is done.
+    """
     if _CPUINFO in sys.modules:
         yield
         return

@@ -1,4 +1,4 @@
-"""What the restoring process tells the worker, and what the worker answers: one JSON document a line."""
+"""What the restoring process and the worker send each other: one JSON document a line."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from typing import Literal
 import msgspec
 
 Source = Literal["store", "mirror", "here", "hub"]
+"""What had the model; `here` is this machine alone, `hub` is Hugging Face."""
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One phase. begun: seconds of the machine's monotonic clock, the same in every process. seconds: wall time."""
+    """One phase of a boot.
+
+    Attributes:
+        name: such as `fetch`.
+        begun: seconds of the machine's monotonic clock, which is the same in every process.
+        seconds: wall time.
+    """
 
     name: str
     begun: float
@@ -18,10 +25,15 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Bytes(msgspec.Struct, frozen=True):
-    """Where a model's bytes came from.
+    """Where the bytes of a model came from.
 
-    total: of all files. fetched: plain, from a store; wire: what crossed the connection for them. downloaded: from
-    Hugging Face. reused: copied from other files on this machine. present: was there and right.
+    Attributes:
+        total: size of all files.
+        fetched: plain bytes that came from a store.
+        wire: bytes that crossed the connection for them.
+        downloaded: bytes that came from Hugging Face.
+        reused: bytes copied from other files on this machine.
+        present: bytes that were in the directory already, and right.
     """
 
     total: int = 0
@@ -33,12 +45,22 @@ class Bytes(msgspec.Struct, frozen=True):
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="restored"):
-    """The model is there.
+    """The model is on this machine.
 
-    source: what had it: the store, a mirror, this machine alone, or Hugging Face. where: its address. directory: where
-    it is now, and why. version: names it for ever, empty when it came from Hugging Face. snapshots: folder of each
-    repo by its id. complete: whether nothing need be asked of the hub. publish: whether the store said that it
-    has no such version, so that this one should be published. warnings, errors: what went wrong on the way.
+    Attributes:
+        source: the kind of source that had it.
+        where: address of that source.
+        directory: the cache directory that the model is in.
+        directory_reason: why it is in this one.
+        version: reference that names the version for ever; empty when the model came from Hugging Face.
+        version_reason: why it is this version.
+        snapshots: snapshot folder of each repo, by the repo's id.
+        complete: whether the cache has all files, so that the hub need not be asked for any.
+        publish: whether the store said that it has no such version, so that the worker should publish this one.
+        bytes: where its bytes came from.
+        steps: the phases of the restore.
+        warnings: what went otherwise than wished meanwhile.
+        errors: what went wrong meanwhile, and must be looked into.
     """
 
     source: Source
@@ -57,7 +79,15 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="failed"):
-    """There is no model. exit_code: as of the command line. causes: what each source said."""
+    """There is no model on this machine.
+
+    Attributes:
+        exit_code: that of the command line for such an error.
+        causes: what each source said.
+        steps: the phases until then.
+        warnings: as those of `Restored`.
+        errors: as those of `Restored`.
+    """
 
     exit_code: int
     causes: tuple[str, ...]
@@ -67,22 +97,27 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="f
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """What the worker answers once it can speak, or cannot: its own phases, and class and message of an error."""
+    """What the worker replies once it can speak, or knows that it cannot.
+
+    Attributes:
+        steps: the worker's own phases.
+        failure: class and message of the error that ended the boot; None when the worker can speak.
+    """
 
     steps: tuple[Step, ...]
     failure: tuple[str, str] | None = None
 
 
-def encode(told: Restored | Failed | Ended) -> bytes:
-    """As one line."""
-    return msgspec.json.encode(told) + b"\n"
+def encode(message: Restored | Failed | Ended) -> bytes:
+    """Return a message as one line."""
+    return msgspec.json.encode(message) + b"\n"
 
 
 def decode(line: bytes) -> Restored | Failed:
-    """The outcome in a line; raises msgspec.DecodeError."""
+    """Return the restoring process's message in a line; raises msgspec.DecodeError."""
     return msgspec.json.decode(line, type=Restored | Failed)
 
 
 def decode_ended(line: bytes) -> Ended:
-    """The worker's answer in a line; raises msgspec.DecodeError."""
+    """Return the worker's reply in a line; raises msgspec.DecodeError."""
     return msgspec.json.decode(line, type=Ended)

@@ -1,6 +1,6 @@
-"""Processes of the worker's own: they find this package wherever they are started, and end with the worker.
+"""Child processes of a worker, which end when the worker ends.
 
-The first part is for who starts one, the second for the process itself.
+`start` and `end_forks_with_this` are for the process that starts another; `Parent` is for the child itself.
 """
 
 from __future__ import annotations
@@ -22,53 +22,66 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 
 
 def start(module: str, *words: str, stdout: int | None = None, env: Mapping[str, str] | None = None) -> Child:
-    """Runs `python -m module words`, with a pipe as its standard input that closes when this process ends."""
+    """Start `python -m module words`.
+
+    Its standard input is a pipe that closes when this process ends, which is how the child's `Parent` learns of it.
+
+    Args:
+        module: a module of this repository.
+        words: its arguments.
+        stdout: as for subprocess.Popen.
+        env: variables to set besides those of this process.
+    """
     variables = {**os.environ, **(env or {})}
-    # The working directory, and what was done to sys.path here, must not decide what it finds.
+    # The child finds this package whatever its working directory is, and whatever was done to sys.path here.
     variables["PYTHONPATH"] = os.pathsep.join(filter(None, (_ROOT, variables.get("PYTHONPATH"))))
     command = [sys.executable, "-m", module, *words]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stdout, env=variables)  # noqa: S603 (our own)
 
 
 def end_forks_with_this() -> None:
-    """Has Linux end every process that the main thread forks from now on when this one ends, however it does.
+    """Have Linux kill every process that the main thread forks from now on when this one ends, however it ends.
 
-    The SDK forks one that tells the platform that the worker lives; it would go on doing so for a worker that was
-    killed. See PR_SET_PDEATHSIG in prctl(2).
+    The RunPod SDK forks a process that tells the platform that the worker lives; without this it would go on doing so
+    after the worker was killed. See PR_SET_PDEATHSIG in prctl(2).
     """
     if sys.platform != "linux":
         return
     prctl, parent = ctypes.CDLL(None).prctl, 0
 
-    def note() -> None:
+    def before_fork() -> None:
         nonlocal parent
-        # The signal comes when the thread that forked ends, and only that one lasts as long as its process.
+        # Linux sends the signal when the forking *thread* ends, and only the main thread lasts as long as its process.
         parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
 
-    def follow() -> None:
+    def in_child() -> None:
         if parent:
             prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-            if os.getppid() != parent:
+            if os.getppid() != parent:  # the parent ended before the prctl
                 os._exit(1)
 
-    os.register_at_fork(before=note, after_in_child=follow)
+    os.register_at_fork(before=before_fork, after_in_child=in_child)
 
 
 class Parent:
-    """Who started this process, at the other end of its standard input: when it is gone, this process ends, too."""
+    """The process that started this one, at the other end of standard input; when it ends, this process exits."""
 
     def __init__(self) -> None:
-        """Listens from now on."""
+        """Start the thread that listens."""
         self._lines: queue.Queue[bytes] = queue.Queue()
-        self._free = threading.Event()
+        self._detached = threading.Event()
         threading.Thread(target=self._listen, name="parent", daemon=True).start()
 
-    def free(self) -> None:
-        """From now on this process ends by itself, soon, whoever is there."""
-        self._free.set()
+    def detach(self) -> None:
+        """Let this process outlive its parent from now on: it will soon end by itself."""
+        self._detached.set()
 
     def line(self, within: float) -> bytes:
-        """The next line from there; empty when none comes any more, or not within so many seconds."""
+        """Return the parent's next line; empty when none comes any more.
+
+        Args:
+            within: seconds to wait for it; the line is empty after that, too.
+        """
         try:
             return self._lines.get(timeout=within)
         except queue.Empty:
@@ -81,5 +94,5 @@ class Parent:
                     self._lines.put(line)
         finally:
             self._lines.put(b"")
-            if not self._free.is_set():
+            if not self._detached.is_set():
                 os._exit(1)

@@ -1,4 +1,4 @@
-"""What a worker's environment asks for, read once."""
+"""What a worker's environment variables ask for, read once."""
 
 from __future__ import annotations
 
@@ -26,15 +26,25 @@ _URL = re.compile(r"(s3|https?|file)://[^/\s]*\S*|/\S*")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a worker was asked to do.
+    """What the environment asks of a worker.
 
-    enabled: whether stores may be asked at all. store: URL of the store, None when none is named or it is switched off;
-    no_store: why, in words. mirrors: URLs to try after it. directories: where the model may be kept, in the order in
-    which to try. seeds: folders that exist and may hold some of it. model: its name. local: whether the version is
-    known without asking a store for pins. lock: the image's own lock file. source: what to take from Hugging Face.
-    publish: whether a fresh download is published. receipt: whether the store gets a receipt, and receipt_named,
-    whether somebody asked for it by name. stream: whether jobs may ask for parts. device: what the model must run on,
-    if it is said. prometheus: the text file to write.
+    Attributes:
+        enabled: whether stores and mirrors may be used at all.
+        store: URL of the store; None when none is named, or when stores may not be used.
+        no_store: why `store` is None, in words; else empty.
+        mirrors: URLs of the stores to try after it.
+        directories: cache directories that the model may be in, in the order in which to try them.
+        seeds: existing folders that may hold some of the model's bytes.
+        model: name of the model.
+        local: whether the version is known without reading a pin from a store.
+        lock: path of the image's own lock file, which need not exist.
+        source: file that says what to take from Hugging Face.
+        publish: whether the worker publishes what it downloaded.
+        receipt: whether the worker writes a receipt into the store.
+        receipt_named: whether the environment asks for the receipt explicitly.
+        stream: whether jobs may ask for their audio in parts.
+        device: what the model must run on; empty when the environment does not say.
+        prometheus: text file to write for a node exporter, if any.
     """
 
     enabled: bool
@@ -56,7 +66,14 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """The settings in an environment; raises InputError that names the variable with a bad value."""
+        """Return the settings in an environment.
+
+        Args:
+            environ: the variables.
+
+        Raises:
+            InputError: a variable has a bad value; the message names it.
+        """
         enabled = _switch(environ, "ENABLE_S3_MODEL_CACHE")
         named = bool(environ.get("CAS_STORE") or environ.get("S3_BUCKET"))
         from_bucket = f"s3://{environ['S3_BUCKET']}/cas" if environ.get("S3_BUCKET") else None
@@ -87,7 +104,7 @@ class Settings:
 
 
 def _switch(environ: Mapping[str, str], name: str, *, on: bool = True) -> bool:
-    """What a variable switches. on: without it."""
+    """Whether a variable switches something on; `on` is the answer when it is unset."""
     given = environ.get(name, "").strip().lower()
     if given not in ("", *_TRUE, *_FALSE):
         raise InputError(f"{name} is {environ[name]!a}: write true or false")
@@ -121,10 +138,10 @@ def _device(environ: Mapping[str, str]) -> Asked:
 
 
 def _check_hub(environ: Mapping[str, str]) -> None:
-    """The hub's client shows pieces of an address that it cannot make sense of, and one may be a password."""
+    """Refuse an HF_ENDPOINT that is no URL: the hub's client shows pieces of it, and one may be a password."""
     with contextlib.suppress(ValueError):
         address = urlsplit(environ.get("HF_ENDPOINT") or "https://huggingface.co")
-        if address.scheme in ("http", "https") and address.hostname and address.port != 0:  # asking for it checks it
+        if address.scheme in ("http", "https") and address.hostname and address.port != 0:  # reading .port checks it
             return
     raise InputError("HF_ENDPOINT is no URL: write https://host, with special characters of a password as %xx")
 
@@ -133,7 +150,7 @@ def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
     found = tuple(re.split(r"[\s,]+", environ.get("CAS_MIRRORS", "").strip(" ,\t\n")))
     for number, url in enumerate(filter(None, found), 1):
         if not _URL.fullmatch(url) or "@" in url or "?" in url:
-            # What it carries besides an address could be secret, so it is not shown.
+            # The entry is not shown: what it holds besides an address could be a secret.
             raise InputError(
                 f"CAS_MIRRORS: entry {number} is no store: write s3://bucket/prefix, https://host/path or /path, "
                 "separated by spaces, without user, password or query"

@@ -44,7 +44,7 @@ def space_problem(files: Iterable[HubFile] | None, path: Path) -> str:
     try:
         absent = (file for file in files or () if not any(found.exists() for found in _possible_paths(file, hub)))
         missing = 1 if files is None else sum(file.size for file in absent)
-        left = directories.room(path) if missing else 0
+        left = directories.free_space(path) if missing else 0
     except OSError as error:
         return str(error.strerror)
     except CasError as error:

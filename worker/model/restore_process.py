@@ -46,7 +46,7 @@ def main(paths: list[str], parent: Parent) -> int:
 
     def send(done: messages.Restored) -> None:
         nonlocal sent
-        parent.free()
+        parent.detach()
         _send(wire, done)
         sent = True
 

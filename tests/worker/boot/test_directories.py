@@ -16,7 +16,7 @@ from cas.store.store import open_store
 from tests.support.models import put_model
 from tests.support.processes import Mount
 from tests.worker.boot.conftest import FILES, TOTAL, Station
-from worker.boot.directories import examine, missing, rank, room
+from worker.boot.directories import examine, free_space, missing, rank
 
 
 def problem(path: Path) -> str:
@@ -108,9 +108,9 @@ def test_directories_that_hang_take_no_longer_than_one(tmp_path: Path, monkeypat
 def test_a_tenth_of_the_root_file_system_stays_free(tmp_path: Path) -> None:
     found = os.statvfs(tmp_path)
     free, whole = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-    left = room(tmp_path, root=tmp_path)
+    left = free_space(tmp_path, root=tmp_path)
     assert abs(left - max(0, free - whole // 10)) < whole // 100
-    assert room(tmp_path, root=Path("/proc")) > left or free == 0
+    assert free_space(tmp_path, root=Path("/proc")) > left or free == 0
 
 
 def test_a_directory_without_any_room_may_hold_the_whole_model(
@@ -119,7 +119,7 @@ def test_a_directory_without_any_room_may_hold_the_whole_model(
     manifest = put_model(open_store(station.store), FILES, model="f5-tts", chunk=64 * 1024)
     a, b = station.directories
     cas.restore("f5-tts", station.store, cache_dir=b / "hub")
-    monkeypatch.setattr("worker.boot.directories.room", lambda *_: 0)
+    monkeypatch.setattr("worker.boot.directories.free_space", lambda *_: 0)
     assert [found.problem for found in examine([a, b])] == ["", ""]
     assert "no room" in examine([b])[0].note
     ranked, small = rank([a, b], manifest)

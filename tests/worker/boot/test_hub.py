@@ -98,16 +98,16 @@ ROOM = """
 import runpy
 from worker.boot import directories
 from worker.model import hub_space
-real = directories.room
-directories.room = lambda path, *words: 1000 if str(path).endswith("/a") else real(path, *words)
+real = directories.free_space
+directories.free_space = lambda path, *words: 1000 if str(path).endswith("/a") else real(path, *words)
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 UNLISTED = """
 import runpy
 from worker.boot import directories
 from worker.model import hub_space
-real = directories.room
-directories.room = lambda path, *words: 0 if str(path).endswith("/a") else real(path, *words)
+real = directories.free_space
+directories.free_space = lambda path, *words: 0 if str(path).endswith("/a") else real(path, *words)
 hub_space.list_source = lambda source: None
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """

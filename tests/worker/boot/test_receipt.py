@@ -80,7 +80,7 @@ def test_labels_are_escaped(tmp_path: Path) -> None:
     failed = Failed(exit_code=6, causes=("x" * 5000,))
     measured = Phases()
     measured.add([Step('a"b\\c\nd', measured.begun, 1.0)], "x.")
-    document = cold_start.receipt(measured, failed, model="m", deployment="d")
+    document = cold_start.as_document(measured, failed, model="m", deployment="d")
     cold_start.write_prometheus(document, tmp_path / "f")
     assert 'phase="x.a\\"b\\\\c\\nd"' in (tmp_path / "f").read_text()
     assert len(document["causes"][0]) == 1000
