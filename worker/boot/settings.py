@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from cas.errors import InputError
 from worker.boot.device import Asked
+from worker.boot.messages import Source
 
 MODEL = "f5-tts"
 CACHE_DIRS = "/runpod-volume/models:/tmp/models:/app/models"
@@ -101,6 +102,13 @@ class Settings:
             device=_device(environ),
             prometheus=_absolute("CAS_PROMETHEUS_FILE", prometheus) if prometheus else None,
         )
+
+    def stores(self) -> list[tuple[Source, str]]:
+        """Return kind and URL of the store and of each mirror, in the order of trying; none when switched off."""
+        if not self.enabled:
+            return []
+        own: list[tuple[Source, str]] = [("store", self.store)] if self.store else []
+        return [*own, *(("mirror", url) for url in self.mirrors)]
 
 
 def _switch(environ: Mapping[str, str], name: str, *, on: bool = True) -> bool:

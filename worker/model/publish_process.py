@@ -1,7 +1,7 @@
-"""The background publish of what a worker had to take from Hugging Face: `python -m worker.publishing DIR`.
+"""The background publish of a model that came from Hugging Face: `python -m worker.model.publish_process DIR`.
 
-It uses little of the machine, fails no job, and leaves what it sent for the next one to go on with. The tag latest
-moves at its end, so that it never names half a version.
+It uses little of the machine, and no job fails because of it. If it is interrupted, the next publish need not send
+again what this one has sent. It sets the tag latest at its end, so that latest never names half a version.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import cas
 from cas import config, events
 from cas.errors import CasError, RefMoved, StoreError
 from worker.boot import environment, process
@@ -28,14 +29,20 @@ _LIMITS = {"budget": 64 * config.MIB, "requests": 4, "uploads": 2, "workers": 1}
 
 
 def start(booted: Restored) -> process.Child | None:
-    """Publishes in a process of its own what a boot downloaded, if the store has no such version; raises nothing.
+    """Start a process that publishes what a boot downloaded, if the boot found that the store has no such version.
 
-    To be called after the first result: until then a job waits for the processor. None when there is nothing to do.
+    To be called after the first result, as until then a job waits for the processor. Raises nothing.
+
+    Args:
+        booted: the result of the boot.
+
+    Returns:
+        The process; None when there is nothing to publish, or when it cannot be started.
     """
     if not booted.publish:
         return None
     try:
-        # What it writes to standard output must not come between the worker's receipts.
+        # Its standard output goes to standard error: the worker's own is for receipts alone.
         return process.start("worker.model.publish_process", booted.directory, stdout=2)
     except OSError as error:
         logger.warning(f"background publish cannot be started: {describe_error(error)}")
@@ -43,8 +50,13 @@ def start(booted: Restored) -> process.Child | None:
 
 
 def main(directory: Path, pause: float = _PAUSE) -> int:
-    """Publishes what `directory` holds; the exit code. pause: seconds between tries."""
-    _step_back()
+    """Publish the model in a cache directory; the exit code.
+
+    Args:
+        directory: the cache directory.
+        pause: seconds between tries.
+    """
+    _lower_priority()
     from cas.cli.process import keep_memory_together, leave_cores_alone
 
     keep_memory_together()
@@ -56,7 +68,7 @@ def main(directory: Path, pause: float = _PAUSE) -> int:
     environment.apply(directory)
     for left in reversed(range(_TRIES)):
         try:
-            logger.info(_published(settings, settings.store, directory))
+            logger.info(_publish(settings, settings.store, directory))
             return 0
         except RefMoved as error:
             logger.info(f"background publish: nothing was published, as somebody else chose: {error}")
@@ -64,26 +76,23 @@ def main(directory: Path, pause: float = _PAUSE) -> int:
         except StoreError as error:
             if not left:
                 return _failed(error)
-            # Idle workers are frozen, and wake up with connections that are long gone: all clients are made anew.
+            # An idle worker is frozen, and its connections are gone when it wakes up: the next try makes new clients.
             time.sleep(pause)
         except Exception as error:
             return _failed(error)
     raise AssertionError("unreachable")
 
 
-def _published(settings: Settings, store: str, directory: Path) -> str:
-    from cas.ops.publish import publisher
-    from cas.ops.publish.publisher import Source
+def _publish(settings: Settings, store: str, directory: Path) -> str:
     from cas.refs.reflog import UNSET
-    from cas.store.store import open_store
 
-    done = publisher.publish(
+    done = cas.publish(
         settings.model,
-        Source.from_file(settings.source),
-        open_store(store),
+        cas.Source.from_file(settings.source),
+        cas.open_store(store),
         cache_dir=environment.hub_of(directory),
         download=False,
-        # Somebody may have chosen a version since this worker found none, or taken one away.
+        # Set latest only if it is still unset: since the boot somebody may have set or removed it.
         expect=UNSET,
         limits=config.Limits(**_LIMITS),
         on_event=_listen,
@@ -102,8 +111,8 @@ def _failed(error: Exception) -> int:
     return error.exit_code if isinstance(error, CasError) else 1
 
 
-def _step_back() -> None:
-    """Lets everybody else go first: at the processor, and at the disk where there is a command for it."""
+def _lower_priority() -> None:
+    """Let all other processes go first: at the processor, and at the disk where there is a command for it."""
     with contextlib.suppress(OSError):
         os.nice(19)
     if ionice := shutil.which("ionice"):

@@ -1,4 +1,4 @@
-"""What happens during a restore, written down for the receipt and told to the log."""
+"""The notes of a restore: its phases, warnings and errors, for the log and for the cold-start line."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from worker.log import logger
 
 
 class Recorder:
-    """Listens to the verbs of one boot.
+    """Notes what happens during one boot.
 
-    quiet_receipts: nobody asked for receipts, so one that fails is no news. follow: hears how bytes move.
+    Attributes:
+        quiet_receipts: nobody asked for receipts explicitly, so a receipt that cannot be written is no warning.
+        follow: gets the events that say how far the restore is.
+        warnings: what went otherwise than wished.
+        errors: what must be looked into.
     """
 
     def __init__(self, *, quiet_receipts: bool = False) -> None:
@@ -25,7 +29,7 @@ class Recorder:
         self.errors: list[str] = []
 
     def listen(self, event: events.Event) -> None:
-        """Takes note of one event; safe to call from any thread."""
+        """Note an event of an operation of cas; safe to call from any thread."""
         match event:
             case events.Phase(name):
                 self.phase(name)
@@ -40,22 +44,22 @@ class Recorder:
                 logger.info(text)
 
     def phase(self, name: str) -> None:
-        """A phase begins, and the one before it ends."""
+        """Begin a phase, which ends the one before it."""
         with self._lock:
             self._begun.append((name, time.monotonic()))
 
     def warn(self, text: str) -> None:
-        """One line in the log and in the receipt."""
+        """Write a warning to the log, and note it for the cold-start line."""
         self.warnings.append(text)
         logger.warning(text)
 
     def error(self, text: str) -> None:
-        """As `warn`, for what must not pass silently."""
+        """As `warn`, for what somebody must look into although the worker goes on."""
         self.errors.append(text)
         logger.error(text)
 
     def steps(self) -> tuple[Step, ...]:
-        """Every phase so far, the last of which ends now."""
+        """Return every phase so far; the last one ends now."""
         with self._lock:
             ends = [*(begun for _, begun in self._begun), time.monotonic()][1:]
             pairs = zip(self._begun, ends, strict=True)

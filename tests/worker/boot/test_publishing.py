@@ -169,7 +169,7 @@ def test_a_start_that_fails_is_a_warning(
 
 
 def test_it_steps_back_for_everybody_else() -> None:
-    code = "from worker.model import publish_process; publish_process._step_back(); import os; print(os.nice(0))"
+    code = "from worker.model import publish_process; publish_process._lower_priority(); import os; print(os.nice(0))"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == 19
