@@ -1,1 +1,1 @@
-"""The RunPod application: brings a model here at boot, and speaks with it."""
+"""The RunPod application: restores a model at boot, and speaks with it."""

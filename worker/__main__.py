@@ -1,4 +1,4 @@
-"""`python -m worker`: brings the model here while the imports run, loads it, and answers jobs."""
+"""`python -m worker`: restores the model while the imports run, loads it, and answers jobs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _TERMINATED = 128 + signal.SIGTERM
 
 
 def main() -> None:
-    """Serves until the platform ends it; exits with the code of what went wrong when it cannot begin."""
-    # The first process of a container hears SIGTERM only if it listens; while it serves, the SDK does.
+    """Answer jobs until the platform ends the worker; exit with the code of the error if it cannot start."""
+    # The first process of a container gets SIGTERM only if it has a handler. While it answers jobs, the SDK has one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    # For libraries; the worker's own lines are those of worker/log.py.
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     process.end_forks_with_this()
     try:
@@ -49,40 +50,40 @@ def main() -> None:
 
 
 def _ready(boot: Boot) -> Callable[[], None]:
-    """Imports, loads and warms up; returns what serves."""
-    # Its debug log, on unless told otherwise, holds whole answers: audio, and URLs that open it.
+    """Import, load the model and warm it up; return the function that answers jobs until the end."""
+    # At the SDK's default level, debug, its log holds whole answers: audio, and URLs that open it.
     os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")
     with boot.phases.measure("imports"), imports.hurried():
         import runpod
-        import torch  # noqa: F401 (takes seconds, which are to be found under this name)
+        import torch  # noqa: F401 (takes seconds, which the phase imports should contain)
 
         from worker.speech import f5
-    booted = boot.wait()
+    restored = boot.wait()
     try:
         chosen = device.choose(boot.settings.device)
         with boot.phases.measure("load"):
-            speaker = f5.load(Path(os.environ["HF_HUB_CACHE"]), chosen, must_be_verified=booted.complete)
+            speaker = f5.load(Path(os.environ["HF_HUB_CACHE"]), chosen, must_be_verified=restored.complete)
         with boot.phases.measure("warm-up"):
             speaker.warm_up()
-        handler = _handler(speaker, booted, runpod)
+        handler = _handler(speaker, restored, runpod)
     except Exception as error:
         boot.failed(error)
         raise
     boot.ready(device.describe(chosen))
-    config: dict[str, Any] = {"handler": _publishing(handler, booted)}
+    config: dict[str, Any] = {"handler": _publishing(handler, restored)}
     if boot.settings.stream:
-        config = {"handler": _publishing_stream(handler.stream, booted), "return_aggregate_stream": True}
+        config = {"handler": _publishing_stream(handler.stream, restored), "return_aggregate_stream": True}
     return lambda: runpod.serverless.start(config)
 
 
-def _handler(speaker: Any, booted: Restored, runpod: Any) -> Any:
+def _handler(speaker: Any, restored: Restored, runpod: Any) -> Any:
     from worker.jobs.handler import Handler
     from worker.speech import sound
 
     voices, upload = _bucket(os.environ.get("S3_BUCKET"))
     return Handler(
         speaker,
-        digest=booted.version.rpartition("@")[2],
+        digest=restored.version.rpartition("@")[2],
         encode=sound.encode,
         shorten=sound.without_silence,
         voices=voices,
@@ -92,7 +93,7 @@ def _handler(speaker: Any, booted: Restored, runpod: Any) -> Any:
 
 
 def _bucket(name: str | None) -> tuple[Voices | None, Uploader | None]:
-    """What jobs may use of the bucket: nothing where it cannot be, for the model may have come from elsewhere."""
+    """Return what jobs use of the bucket; None where it cannot be opened: the model may have come from elsewhere."""
     from cas.bucket import open_bucket
     from worker.jobs.upload import Uploader
     from worker.jobs.voices import Voices
@@ -106,11 +107,11 @@ def _bucket(name: str | None) -> tuple[Voices | None, Uploader | None]:
         return None, None
 
 
-class _Once:
+class _PublishOnce:
     """Starts the background publish after the first result: until then a job waits for the processor."""
 
-    def __init__(self, booted: Restored) -> None:
-        self._booted, self._lock, self._begun = booted, threading.Lock(), False
+    def __init__(self, restored: Restored) -> None:
+        self._restored, self._lock, self._begun = restored, threading.Lock(), False
         self._publish: object = None
 
     def begin(self, output: dict[str, Any]) -> None:
@@ -120,12 +121,12 @@ class _Once:
             if self._begun:
                 return
             self._begun = True
-        # It ends when the last reference to its standard input goes.
-        self._publish = publish_process.start(self._booted)
+        # Referenced for the life of the worker: the process ends when the pipe to its standard input is collected.
+        self._publish = publish_process.start(self._restored)
 
 
-def _publishing(answer: Callable[[Any], Awaitable[dict[str, Any]]], booted: Restored) -> Any:
-    once = _Once(booted)
+def _publishing(answer: Callable[[Any], Awaitable[dict[str, Any]]], restored: Restored) -> Any:
+    once = _PublishOnce(restored)
 
     async def handle(job: Any) -> dict[str, Any]:
         output = await answer(job)
@@ -135,8 +136,8 @@ def _publishing(answer: Callable[[Any], Awaitable[dict[str, Any]]], booted: Rest
     return handle
 
 
-def _publishing_stream(answer: Callable[[Any], AsyncIterator[dict[str, Any]]], booted: Restored) -> Any:
-    once = _Once(booted)
+def _publishing_stream(answer: Callable[[Any], AsyncIterator[dict[str, Any]]], restored: Restored) -> Any:
+    once = _PublishOnce(restored)
 
     async def handle(job: Any) -> AsyncIterator[dict[str, Any]]:
         output: dict[str, Any] = {"error": "nothing was said"}
@@ -150,7 +151,7 @@ def _publishing_stream(answer: Callable[[Any], AsyncIterator[dict[str, Any]]], b
 def _end(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit(): threads of the store's client may be in the middle of a request.
+    # Not sys.exit(): it would wait for threads of the store's client that are in the middle of a request.
     os._exit(code)
 
 

@@ -8,11 +8,11 @@ _SHOWN = 60
 
 
 class BadRequest(InputError):
-    """A job asks for what cannot be: one sentence names the field, what is wrong and what is allowed."""
+    """A job's input is wrong: the message is one sentence with the field, what is wrong and what is allowed."""
 
 
 class WorkerBroken(CasError):
-    """The worker can answer no more jobs, whatever they ask for: it has to be started anew."""
+    """The worker cannot answer any further job: it has to be restarted."""
 
 
 def describe_error(error: BaseException) -> str:
@@ -28,7 +28,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def shown(value: object) -> str:
-    """A value of a job as an error may show it: short, ASCII, on one line."""
+    """Return a value of a job as an error message may show it: short, ASCII, on one line."""
     if isinstance(value, str):
         return ascii(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")
     if value is None or isinstance(value, bool):

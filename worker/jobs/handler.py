@@ -1,6 +1,6 @@
-"""Answers jobs: as an async function, or as an async generator that sends long text part by part.
+"""Answers jobs: as an async function, or as an async generator that sends the audio of a long text in parts.
 
-Whatever happens to a job, it is answered, by one string under "error" if need be, and the worker lives on.
+Every job gets an answer, and no job ends the worker: a job that fails is answered by one string under "error".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from cas.errors import CasError, InputError
 from worker.errors import BadRequest, WorkerBroken
 from worker.jobs import reference_url
-from worker.jobs.audio_input import checked
+from worker.jobs.audio_input import check_audio
 from worker.jobs.executor import SerialExecutor
 from worker.jobs.schema import Inline, Linked, Named, Request, parse
 from worker.log import logger
@@ -31,9 +31,9 @@ Job: TypeAlias = Mapping[str, Any]
 Output: TypeAlias = dict[str, Any]
 
 MAX_PAYLOAD = 9 * 1000 * 1000
-"""Characters of base64 in one answer: RunPod takes 10 MB."""
+"""Most characters of base64 in one answer: RunPod takes 10 MB."""
 
-_SECONDS = 600.0
+_SECONDS = 600.0  # for one job, the time in the queue included
 _BETWEEN_UPDATES = 1.0  # seconds: the SDK starts a thread for each
 _LONGEST_ERROR = 1000
 
@@ -47,7 +47,7 @@ class Upload(Protocol):
 
 
 class Handler:
-    """Speaks for jobs of the RunPod SDK: give it the handler itself, or its `stream`."""
+    """Answers jobs of the RunPod SDK, which is given the handler itself, or its method `stream`."""
 
     def __init__(
         self,
@@ -62,9 +62,18 @@ class Handler:
         fetch: Callable[[str], bytes] = reference_url.fetch,
         seconds: float = _SECONDS,
     ) -> None:
-        """digest: of the model that speaks, for the answers. voices, upload: None where there is no bucket.
+        """Make a handler.
 
-        progress: as `runpod.serverless.progress_update`. seconds: that an inference may take, waiting included.
+        Args:
+            speaker: a loaded model.
+            digest: names the version of the model; it stands in every answer.
+            encode: makes the bytes of an audio file of samples.
+            shorten: cuts long silences out of samples.
+            voices: the named voices; None where there is no bucket.
+            upload: stores audio and returns its URL; None where there is no bucket.
+            progress: as `runpod.serverless.progress_update`.
+            fetch: downloads a reference recording from its URL.
+            seconds: how long a job may take, the time in the queue included.
         """
         self._speaker, self._digest = speaker, digest
         self._encode, self._shorten = encode, shorten
@@ -73,7 +82,7 @@ class Handler:
         self._executor = SerialExecutor(seconds)
 
     async def __call__(self, job: Job) -> Output:
-        """The answer to a job, in one: audio or url, format, sample_rate, seconds, seed, model, timings; or error."""
+        """Return the whole answer: audio or url, format, sample_rate, seconds, seed, model and timings; or error."""
         try:
             request = self._request(job)
             if request.stream:
@@ -82,12 +91,12 @@ class Handler:
                 )
             return await self._whole(job, request)
         except Exception as error:
-            answer: Output = {"error": _explained(error, job)}
-            # The SDK takes this out again, and has the platform replace the worker.
+            answer: Output = {"error": _error_line(error, job)}
+            # The SDK takes refresh_worker out of the answer, and has the platform replace the worker.
             return answer | {"refresh_worker": True} if isinstance(error, WorkerBroken) else answer
 
     async def stream(self, job: Job) -> AsyncGenerator[Output, None]:
-        """The answer in parts as they are spoken, then totals; in one where the job did not ask to stream."""
+        """Yield the answer in parts as they are spoken, then totals; whole where the job does not ask to stream."""
         try:
             request = self._request(job)
             if not request.stream:
@@ -97,11 +106,11 @@ class Handler:
                 async for part in parts:
                     yield part
         except Exception as error:
-            # Raised, the SDK would send its traceback.
-            yield {"error": _explained(error, job)}
+            # Not raised: the SDK would send the traceback to the job's sender.
+            yield {"error": _error_line(error, job)}
 
     def close(self) -> None:
-        """Waits for the inference in hand, and begins no other."""
+        """Wait for the inference that runs, and begin no other."""
         self._executor.close()
 
     def _request(self, job: Job) -> Request:
@@ -118,11 +127,11 @@ class Handler:
         clock = _Clock()
         audio, text = await asyncio.to_thread(self._reference, request)
         clock.lap("reference")
-        told = _Told(self._progress, job)
+        report = _ProgressReport(self._progress, job)
 
         def work(stop: threading.Event) -> Samples:
             clock.lap("wait")
-            spoken = self._speaker.speak(request.text, audio, text, manner=request.manner, step=told, stop=stop)
+            spoken = self._speaker.speak(request.text, audio, text, manner=request.manner, step=report, stop=stop)
             clock.lap("speak")
             return spoken.samples
 
@@ -135,7 +144,7 @@ class Handler:
         clock = _Clock()
         audio, text = await asyncio.to_thread(self._reference, request)
         clock.lap("reference")
-        # Unbounded, as a slow receiver must not hold up the next job; a text has a limit, and so has its audio.
+        # Unbounded: a slow receiver must not hold up the next job. The limit of the text limits the audio, too.
         spoken: asyncio.Queue[Samples | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
@@ -149,12 +158,14 @@ class Handler:
 
         speaking = asyncio.ensure_future(self._executor.run(work))
         speaking.add_done_callback(lambda _: spoken.put_nowait(None))
-        speaking.add_done_callback(lambda done: done.cancelled() or done.exception())  # seen, if nobody waits
+        speaking.add_done_callback(
+            lambda done: done.cancelled() or done.exception()
+        )  # retrieved, or asyncio logs it when nobody awaits it
         count, seconds, payload = 0, 0.0, 0
         try:
             while (samples := await spoken.get()) is not None:
                 part = await asyncio.to_thread(self._delivered, job, request, samples, f"-{count}")
-                # At the end the SDK sends all parts once more, as the job's output.
+                # The limit is for all parts together: at the end the SDK sends them once more, as the job's output.
                 payload += len(part.get("audio", ""))
                 if payload > MAX_PAYLOAD:
                     raise _too_much(payload)
@@ -168,12 +179,12 @@ class Handler:
         yield {"parts": count, "seconds": round(seconds, 3), **self._about(request), "timings": clock.seconds}
 
     def _reference(self, request: Request) -> tuple[bytes, str]:
-        """Audio and text of the voice to clone."""
+        """Return recording and text of the voice to speak in."""
         match request.source:
             case Inline(audio, text):
                 return audio, text
             case Linked(url, text):
-                return checked(self._fetch(url), "ref_audio"), text
+                return check_audio(self._fetch(url), "ref_audio"), text
             case Named(name):
                 assert self._voices is not None
                 voice = self._voices.get(name)
@@ -183,12 +194,12 @@ class Handler:
         rate = self._speaker.rate
         if request.remove_silence:
             shortened = self._shorten(samples, rate)
-            samples = shortened if len(shortened) else samples  # of nothing but silence there would be no audio
+            samples = shortened if len(shortened) else samples  # if all is silence, nothing would be left
         encoded = self._encode(samples, rate, request.format)
         about = {"sample_rate": rate, "seconds": round(len(samples) / rate, 3)}
         if request.deliver == "upload":
             assert self._upload is not None
-            name = f"{_safe(job)}-{secrets.token_hex(8)}{suffix}"  # nobody guesses it, no other job writes it
+            name = f"{_safe(job)}-{secrets.token_hex(8)}{suffix}"  # cannot be guessed, and no other job writes it
             return {"url": self._upload(name, encoded, request.format), **about}
         audio = base64.b64encode(encoded).decode()
         if len(audio) > MAX_PAYLOAD:
@@ -207,7 +218,7 @@ def _too_much(payload: int) -> BadRequest:
 
 
 class _Clock:
-    """Seconds by name of what was done, one after the other."""
+    """Seconds that each step of a job took, by name."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -218,8 +229,8 @@ class _Clock:
         self.seconds[name], self._last = round(now - self._last, 3), now
 
 
-class _Told:
-    """Tells the platform how far a text is spoken, now and then; that it cannot be told never fails a job."""
+class _ProgressReport:
+    """Reports to the platform from time to time how far a text is spoken; no job fails because a report does."""
 
     def __init__(self, progress: Callable[[Job, Output], None] | None, job: Job) -> None:
         self._progress, self._job = progress, job
@@ -227,7 +238,7 @@ class _Told:
 
     def __call__(self, done: int, parts: int) -> None:
         now = time.monotonic()
-        # The SDK sends updates from threads of their own: one at the very end could come after the answer.
+        # The SDK sends each update from a thread: an update at the very end could arrive after the answer.
         if self._progress is None or done >= parts or now - self._last < _BETWEEN_UPDATES:
             return
         self._last = now
@@ -237,8 +248,8 @@ class _Told:
             _log.warning("job %s: its progress could not be sent", _safe(self._job), exc_info=True)
 
 
-def _explained(error: Exception, job: Job) -> str:
-    """One line for whoever sent the job; what they cannot mend is found in the log by its reference."""
+def _error_line(error: Exception, job: Job) -> str:
+    """Return one line for the job's sender: of an unexpected error only the reference under which the log has it."""
     if isinstance(error, CasError):
         if not isinstance(error, InputError):
             _log.warning("job %s: %s", _safe(job), error)
@@ -250,5 +261,5 @@ def _explained(error: Exception, job: Job) -> str:
 
 
 def _safe(job: Job) -> str:
-    """The job's id, as a file's name and a line of the log may hold it."""
+    """Return the job's id in a form that is safe in a file name and in a line of the log."""
     return re.sub(r"[^A-Za-z0-9_-]", "_", str(job.get("id", "job")))[:64]

@@ -1,7 +1,8 @@
-"""Fetches reference audio from an address that a stranger chose: https, public hosts, limited in size and time.
+"""Reference audio from a URL that a stranger chose: https, public hosts only, limited in size and time.
 
-Names are resolved once, every address is judged, and the connection goes to the one that was judged, so that a name
-cannot mean one host when it is checked and another when it is used. Each redirect is checked likewise.
+No job may reach into the worker's own network. A host name is resolved once, all its addresses are checked, and the
+connection goes to a checked address: so a name cannot mean one host when it is checked and another when it is used.
+Each redirect is checked likewise.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ _BLOCK = 64 * 1024
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# What the ipaddress module of Python 3.11 calls global, or not private, and a worker must not reach all the same.
+# Networks that a worker must not reach, although Python 3.11's ipaddress calls them global, or not private.
 _NOT_PUBLIC = tuple(
     ipaddress.ip_network(network)
     for network in (
-        "100.64.0.0/10",  # carriers' own; Alibaba's metadata server
-        "168.63.129.16/32",  # Azure's own services for a machine
+        "100.64.0.0/10",  # internal networks of carriers; Alibaba's metadata server
+        "168.63.129.16/32",  # Azure's services for its machines
         "192.0.0.0/24",  # Oracle's metadata server
         "192.88.99.0/24",  # relays to IPv6, given up
         "2001::/23",  # Teredo and other tunnels, which carry an IPv4 address
@@ -44,7 +45,13 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Limits(NamedTuple):
-    """size: bytes of the audio. seconds: from the first lookup to the last byte, redirects included."""
+    """What a download may take.
+
+    Attributes:
+        size: bytes of the audio.
+        seconds: time from the first lookup to the last byte, redirects included.
+        redirects: how many of them are followed.
+    """
 
     size: int = MAX_AUDIO
     seconds: float = 20.0
@@ -52,21 +59,29 @@ class Limits(NamedTuple):
 
 
 def is_public(address: str) -> bool:
-    """Whether `address`, an IP address, is one of a host on the internet; False for what is no address."""
+    """Whether an IP address is that of a host on the internet; False for text that is no address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    plain = _unwrapped(parsed)
-    if isinstance(plain, ipaddress.IPv6Address) and plain not in _GLOBAL_UNICAST:
+    inner = _unwrapped(parsed)
+    if isinstance(inner, ipaddress.IPv6Address) and inner not in _GLOBAL_UNICAST:
         return False
-    if any(plain.version == network.version and plain in network for network in _NOT_PUBLIC):
+    if any(inner.version == network.version and inner in network for network in _NOT_PUBLIC):
         return False
-    return plain.is_global and not (plain.is_multicast or plain.is_reserved or plain.is_unspecified)
+    return inner.is_global and not (inner.is_multicast or inner.is_reserved or inner.is_unspecified)
 
 
-def checked(url: str, what: str = "ref_audio") -> SplitResult:
-    """The parts of `url`; raises BadRequest unless it may be asked, as far as its text tells."""
+def check_url(url: str, what: str = "ref_audio") -> SplitResult:
+    """Return the components of `url` after a check of its text.
+
+    Args:
+        url: where the audio is.
+        what: what to call it in the error.
+
+    Raises:
+        BadRequest: it is no https URL, or holds a user or password.
+    """
     if len(url) > MAX_URL:
         raise BadRequest(f"{what} is a URL of {len(url)} characters: at most {MAX_URL} are allowed")
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
@@ -92,19 +107,25 @@ def fetch(
     allowed: Callable[[str], bool] = is_public,
     context: ssl.SSLContext | None = None,
 ) -> bytes:
-    """The bytes at `url`.
+    """Return the bytes at `url`.
 
-    allowed: whether an IP address may be connected to. context: whom to trust; the system's authorities by default.
-    Raises BadRequest for every failure; no error shows more of a URL than its host.
+    Args:
+        url: where the audio is.
+        limits: what the download may take.
+        allowed: whether an IP address may be connected to.
+        context: which certificates to trust; by default those of the system's authorities.
+
+    Raises:
+        BadRequest: the download failed, for whatever reason; the message shows no more of a URL than its host.
     """
     deadline = time.monotonic() + limits.seconds
     what = "ref_audio"
     context = context or ssl.create_default_context()
     context.sslsocket_class = _Timed
     for _ in range(limits.redirects + 1):
-        parts = checked(url, what)
+        parts = check_url(url, what)
         try:
-            found = _ask(parts, deadline, limits.size, allowed, context)
+            found = _request(parts, deadline, limits.size, allowed, context)
         except TimeoutError:
             raise BadRequest(
                 f"ref_audio from {parts.hostname} took more than {limits.seconds:g} s and was cut: use a faster server"
@@ -127,7 +148,7 @@ class _Redirect(NamedTuple):
     to: str
 
 
-def _ask(
+def _request(
     parts: SplitResult, deadline: float, limit: int, allowed: Callable[[str], bool], context: ssl.SSLContext
 ) -> bytes | _Redirect:
     host, port = str(parts.hostname), parts.port or 443
@@ -157,7 +178,7 @@ def _body(parts: SplitResult, answer: http.client.HTTPResponse, limit: int) -> b
         body += block
         if len(body) > limit:
             raise _failed(parts, too_large)
-    if answer.length:  # what is left of the length that was announced
+    if answer.length:  # what is left of the announced length
         raise _failed(parts, f"it broke off {answer.length} bytes before its end")
     return bytes(body)
 
@@ -170,13 +191,13 @@ def _connected(
     allowed: Callable[[str], bool],
     context: ssl.SSLContext,
 ) -> ssl.SSLSocket:
-    """A connection to the first address of the host that accepts one; all of them have been judged before."""
+    """Connect to the first address of the host that accepts a connection, once all of them are checked."""
     addresses = _resolved(parts, host, port, deadline)
     if not addresses or not all(allowed(address) for address in addresses):
         raise _failed(parts, "its address is not a public one")
     for last in addresses:
         try:
-            plain = socket.create_connection((last, port), timeout=_left(deadline))
+            unsecured = socket.create_connection((last, port), timeout=_left(deadline))
         except TimeoutError:
             raise
         except OSError:
@@ -184,9 +205,9 @@ def _connected(
                 raise
             continue
         try:
-            secured = context.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+            secured = context.wrap_socket(unsecured, server_hostname=host, do_handshake_on_connect=False)
         except BaseException:
-            plain.close()
+            unsecured.close()
             raise
         assert isinstance(secured, _Timed)
         try:
@@ -201,14 +222,14 @@ def _connected(
 
 
 def _resolved(parts: SplitResult, host: str, port: int, deadline: float) -> list[str]:
-    """The host's addresses. The system's resolver knows no deadline, so a thread waits for it."""
+    """Return the host's addresses. A thread waits for the system's resolver, which takes no deadline."""
     answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
 
     def resolve() -> None:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             answers.put(list(dict.fromkeys(str(address[0]) for *_, address in found)))
-        except Exception as error:  # a name can be too long to encode, too
+        except Exception as error:  # not OSError alone: a name can be too long to encode
             answers.put(error)
 
     threading.Thread(target=resolve, name="resolve", daemon=True).start()
@@ -232,7 +253,11 @@ def _unwrapped(address: _Address) -> _Address:
 
 
 class _Timed(ssl.SSLSocket):
-    """A connection whose every read ends at one deadline, however slowly the bytes trickle in."""
+    """A connection on which every read ends at one deadline, however slowly the bytes arrive.
+
+    Attributes:
+        deadline: seconds of the monotonic clock.
+    """
 
     deadline: float
 

@@ -1,4 +1,4 @@
-"""What a job may ask for. Whatever JSON arrives becomes a Request, or one sentence that says what is wrong."""
+"""What a job may ask for: any JSON that arrives becomes a Request, or one sentence that says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from worker.jobs.audio_input import from_base64
 from worker.speech.speaker import MAX_SEED, Manner, a_seed
 
 MAX_TEXT = 5000
-"""Characters of `text`: about six minutes of speech."""
+"""Longest `text`, in characters: about six minutes of speech."""
 
 MAX_REF_TEXT = 1000
-"""Characters of `ref_text`, which says what is heard in at most 12 s."""
+"""Longest `ref_text`, in characters: it says what is heard in at most 12 s."""
 
 FORMATS = ("wav", "flac", "mp3")
 RETURNS = ("base64", "upload")
@@ -45,21 +45,35 @@ _LETTERS_AND_DIGITS = "LN"  # first letters of Unicode's general categories
 
 
 class Inline(msgspec.Struct, frozen=True):
-    """A reference sent with the job. audio: bytes of an audio file."""
+    """A reference that was sent with the job.
+
+    Attributes:
+        audio: bytes of an audio file.
+        text: what is said in it.
+    """
 
     audio: bytes
     text: str
 
 
 class Linked(msgspec.Struct, frozen=True):
-    """A reference to fetch. url: https, not asked for yet."""
+    """A reference that is to be downloaded.
+
+    Attributes:
+        url: an https URL.
+        text: what is said in the recording.
+    """
 
     url: str
     text: str
 
 
 class Named(msgspec.Struct, frozen=True):
-    """A reference that lies in the bucket below `voices/<name>/`."""
+    """A reference in the bucket.
+
+    Attributes:
+        name: the reference is in `voices/<name>/`.
+    """
 
     name: str
 
@@ -68,10 +82,16 @@ Source: TypeAlias = Inline | Linked | Named
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A job that can be done.
+    """A job's input, checked and with all defaults.
 
-    remove_silence: cut long pauses out of the result. format: of the audio to send back. deliver: `base64` or `upload`.
-    stream: send each part of the text as soon as it is spoken.
+    Attributes:
+        text: what to say.
+        source: the voice to say it in.
+        manner: how to say it.
+        remove_silence: cut long pauses out of the result.
+        format: of the audio in the answer: one of FORMATS.
+        deliver: how the audio gets to the sender: one of RETURNS.
+        stream: send each sentence as soon as it is spoken.
     """
 
     text: str
@@ -84,7 +104,11 @@ class Request(msgspec.Struct, frozen=True):
 
 
 def parse(given: object) -> Request:
-    """The Request that a job's `input` makes; raises BadRequest for the first thing that is wrong with it."""
+    """Return the Request that a job's `input` makes.
+
+    Raises:
+        BadRequest: the input is wrong; the message is about the first thing that is wrong with it.
+    """
     if not isinstance(given, Mapping):
         raise BadRequest(f"input is {shown(given)}: send an object with text, ref_audio and ref_text")
     for name in given:
@@ -108,9 +132,15 @@ def parse(given: object) -> Request:
 
 
 def check_spoken(text: str, field: str, limit: int) -> str:
-    """`text` without blanks around it; raises BadRequest unless it can be spoken.
+    """Return `text` without blanks around it.
 
-    field: what to call it in the error. limit: characters at most.
+    Args:
+        text: what is to be spoken, or was spoken.
+        field: what to call it in the error.
+        limit: characters that it may have.
+
+    Raises:
+        BadRequest: it is too long, or cannot be spoken.
     """
     if len(text) > limit:
         raise BadRequest(f"{field} has {len(text)} characters: at most {limit} are allowed")
@@ -142,7 +172,7 @@ def _source(fields: Mapping[str, object]) -> Source:
     audio = _string(fields, "ref_audio")
     text = _text(fields, "ref_text", MAX_REF_TEXT)
     if "://" in audio[:12]:
-        reference_url.checked(audio)
+        reference_url.check_url(audio)
         return Linked(audio, text)
     return Inline(from_base64(audio, "ref_audio"), text)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cas.bucket import Bucket, Entry
 from cas.errors import ObjectMissing
 from worker.errors import BadRequest
-from worker.jobs.audio_input import MAX_AUDIO, checked
+from worker.jobs.audio_input import MAX_AUDIO, check_audio
 from worker.jobs.schema import MAX_REF_TEXT, check_spoken
 
 FOLDER = "voices"
@@ -80,7 +80,7 @@ class Voices:
         except UnicodeDecodeError:
             raise BadRequest(f"{field} has a text that is not UTF-8: save it as UTF-8") from None
         return Voice(
-            checked(audio, f"the audio of {field}"), check_spoken(spoken, f"the text of {field}", MAX_REF_TEXT)
+            check_audio(audio, f"the audio of {field}"), check_spoken(spoken, f"the text of {field}", MAX_REF_TEXT)
         )
 
     def _bytes(self, entry: Entry, limit: int, field: str) -> bytes:

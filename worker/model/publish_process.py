@@ -28,22 +28,22 @@ _PAUSE = 15.0
 _LIMITS = {"budget": 64 * config.MIB, "requests": 4, "uploads": 2, "workers": 1}
 
 
-def start(booted: Restored) -> process.Child | None:
+def start(restored: Restored) -> process.Child | None:
     """Start a process that publishes what a boot downloaded, if the boot found that the store has no such version.
 
     To be called after the first result, as until then a job waits for the processor. Raises nothing.
 
     Args:
-        booted: the result of the boot.
+        restored: the result of the boot.
 
     Returns:
         The process; None when there is nothing to publish, or when it cannot be started.
     """
-    if not booted.publish:
+    if not restored.publish:
         return None
     try:
         # Its standard output goes to standard error: the worker's own is for receipts alone.
-        return process.start("worker.model.publish_process", booted.directory, stdout=2)
+        return process.start("worker.model.publish_process", restored.directory, stdout=2)
     except OSError as error:
         logger.warning(f"background publish cannot be started: {describe_error(error)}")
         return None

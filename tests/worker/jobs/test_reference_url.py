@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.worker.jobs.web import Web, answer, make_certificate, redirect, trickle
 from worker.errors import BadRequest
-from worker.jobs.reference_url import Limits, checked, fetch, is_public
+from worker.jobs.reference_url import Limits, check_url, fetch, is_public
 
 AUDIO = b"RIFF" + bytes(range(256)) * 40
 SECRET = "?signature=hush"
@@ -198,10 +198,10 @@ class TestTexts:
     )
     def test_these_are_refused(self, url: str, reason: str) -> None:
         with pytest.raises(BadRequest, match=reason) as error:
-            checked(url)
+            check_url(url)
         assert "hush" not in str(error.value)
 
     @given(st.one_of(st.text(), st.text().map("https://".__add__)))
     def test_any_text_is_taken_or_refused(self, url: str) -> None:
         with contextlib.suppress(BadRequest):
-            assert checked(url).scheme == "https"
+            assert check_url(url).scheme == "https"
