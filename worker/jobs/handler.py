@@ -158,9 +158,8 @@ class Handler:
 
         speaking = asyncio.ensure_future(self._executor.run(work))
         speaking.add_done_callback(lambda _: spoken.put_nowait(None))
-        speaking.add_done_callback(
-            lambda done: done.cancelled() or done.exception()
-        )  # retrieved, or asyncio logs it when nobody awaits it
+        # Retrieves the error: asyncio would log it when the receiver is gone and nobody awaits the task.
+        speaking.add_done_callback(lambda done: done.cancelled() or done.exception())
         count, seconds, payload = 0, 0.0, 0
         try:
             while (samples := await spoken.get()) is not None:

@@ -1,11 +1,11 @@
 """F5-TTS, loaded and speaking.
 
-The audio is that of `f5_tts.api.F5TTS` for the same seed and settings, where that is reproducible: it makes the
-parts of a long text in several threads, which draw from one random generator in any order. Here the parts are
-made one after the other, so that one seed always gives the same audio.
+The audio is that of `f5_tts.api.F5TTS` for the same seed and settings, as far as that is reproducible: F5TTS makes the
+parts of a long text in several threads, which draw from one random generator in any order. Here the parts are made
+one after the other, so that one seed always gives the same audio.
 
-Importing f5_tts.infer.utils_infer looks for a device, sets PYTORCH_ENABLE_MPS_FALLBACK, appends to sys.path and
-makes matplotlib draw without a display. Nothing here depends on the device it finds.
+f5_tts.infer.utils_infer, when it is imported, looks for a device, sets PYTORCH_ENABLE_MPS_FALLBACK, appends to sys.path
+and makes matplotlib draw without a display. Nothing here depends on the device that it finds.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from worker.errors import WorkerBroken
 from worker.speech import model_files, networks, reference
 from worker.speech.reference import Voice
 from worker.speech.sound import Samples
-from worker.speech.speaker import Manner, Step
+from worker.speech.speaker import Manner, OnStep
 from worker.speech.text_parts import faded, sentences, split
 
 _WAIT = 600.0  # seconds for another inference to end
-_WHOLE = 1 << 40  # samples: a part of a text is never cut
+_WHOLE = 1 << 40  # samples in a chunk of F5-TTS's output: each part of a text is one chunk
 
 
 class Stopped(Exception):
@@ -43,7 +43,13 @@ class Busy(Exception):
 
 
 class Spoken(NamedTuple):
-    """samples: mono, -1 to 1. rate: samples in a second. seed: gives the same samples again."""
+    """Speech, and the seed that it was made with.
+
+    Attributes:
+        samples: mono, -1 to 1.
+        rate: samples in a second.
+        seed: gives the same samples again.
+    """
 
     samples: Samples
     rate: int
@@ -51,9 +57,13 @@ class Spoken(NamedTuple):
 
 
 class Speaker:
-    """F5-TTS with its vocoder in memory; one inference at a time, from whatever thread.
+    """F5-TTS with its vocoder in memory; it makes one inference at a time, and any thread may call it.
 
-    model: F5-TTS's CFM. vocoder: a Vocos. device: such as "cuda" or "cpu".
+    Attributes:
+        model: F5-TTS's CFM.
+        vocoder: a Vocos.
+        device: such as "cuda" or "cpu".
+        rate: samples in a second of the audio that it makes.
     """
 
     rate: int = target_sample_rate
@@ -71,17 +81,17 @@ class Speaker:
         ref_text: str = "",
         *,
         manner: Manner,
-        step: Step | None = None,
+        step: OnStep | None = None,
         stop: threading.Event | None = None,
     ) -> Spoken:
-        """Says `text` in the voice of the reference.
+        """Say `text` in the voice of the reference.
 
         Args:
             text: what to say; longer ones are split at punctuation, as F5-TTS does.
-            ref_audio: a recording of the voice (wav, flac, mp3, ogg), or one made ready by `reference.prepare`.
+            ref_audio: a recording of the voice (wav, flac, mp3, ogg), or the result of `reference.prepare`.
             ref_text: what is said in the recording.
             manner: how to say it, and with which seed.
-            step: told about progress.
+            step: called with the progress.
             stop: set it from another thread to end the inference at its next step.
 
         Raises:
@@ -90,8 +100,8 @@ class Speaker:
             Busy: another inference took longer than ten minutes.
             WorkerBroken: the GPU failed.
         """
-        parts = self._said([text], ref_audio, ref_text, manner, step, stop)
-        return Spoken(np.concatenate(list(parts)), self.rate, manner.seed)
+        waves = self._speak([text], ref_audio, ref_text, manner, step, stop)
+        return Spoken(np.concatenate(list(waves)), self.rate, manner.seed)
 
     def stream(
         self,
@@ -100,23 +110,23 @@ class Speaker:
         ref_text: str = "",
         *,
         manner: Manner,
-        step: Step | None = None,
+        step: OnStep | None = None,
         stop: threading.Event | None = None,
     ) -> Iterator[Samples]:
-        """Yields the audio sentence by sentence, each as soon as it is made.
+        """Yield the audio sentence by sentence, each as soon as it is made.
 
-        Arguments and errors are those of `speak`, which says several sentences at a time, and so with another
-        intonation. Other inferences wait until the iterator ends or is closed.
+        Arguments and errors are those of `speak`. The intonation differs: `speak` says several sentences at once.
+        Other inferences wait until the iterator ends or is closed.
         """
-        return self._said(sentences(text), ref_audio, ref_text, manner, step, stop)
+        return self._speak(sentences(text), ref_audio, ref_text, manner, step, stop)
 
-    def _said(
+    def _speak(
         self,
         texts: list[str],
         ref_audio: bytes | Voice,
         ref_text: str,
         manner: Manner,
-        step: Step | None,
+        step: OnStep | None,
         stop: threading.Event | None,
     ) -> Iterator[Samples]:
         voice = ref_audio if isinstance(ref_audio, Voice) else reference.prepare(ref_audio, ref_text)
@@ -126,13 +136,13 @@ class Speaker:
         return self._parts(parts, voice, manner, step, stop)
 
     def warm_up(self) -> None:
-        """Speaks two words in a made-up voice, so that no job waits for what happens at the first inference only."""
+        """Speak two words in a made-up voice, so that no job waits for what happens at the first inference only."""
         tone = 0.1 * np.sin(np.linspace(0, 220 * 2 * np.pi, self.rate))
         voice = Voice(tone.astype(np.float32)[None], self.rate, "A tone. ")
         self.speak("Warm up, 你好.", voice, manner=Manner(seed=0, nfe_step=2))
 
     def _parts(
-        self, parts: list[str], voice: Voice, manner: Manner, step: Step | None, stop: threading.Event | None
+        self, parts: list[str], voice: Voice, manner: Manner, step: OnStep | None, stop: threading.Event | None
     ) -> Iterator[Samples]:
         with self._alone(stop):
             _seed_everything(manner.seed)
@@ -151,28 +161,28 @@ class Speaker:
                 cfg_strength=manner.cfg_strength,
             )
             yield from faded(
-                self._each(waves, len(parts), step or _unheard), len(parts), int(cross_fade_duration * self.rate)
+                self._each(waves, len(parts), step or _ignore), len(parts), int(cross_fade_duration * self.rate)
             )
 
-    def _each(self, waves: Iterator[tuple[Any, int]], count: int, step: Step) -> Iterator[Any]:
+    def _each(self, waves: Iterator[tuple[Any, int]], count: int, step: OnStep) -> Iterator[Any]:
         for done in range(count):
             step(done, count)
             try:
-                wave, _ = next(waves, (np.zeros(0, np.float32), self.rate))  # F5-TTS leaves out what is empty
+                wave, _ = next(waves, (np.zeros(0, np.float32), self.rate))  # F5-TTS yields no wave if it is empty
             finally:
-                # F5-TTS keeps the text's embedding for the thread, and forgets it only when nothing went wrong.
+                # F5-TTS stores the text's embedding for the thread, and drops it only if there was no error.
                 self.model.transformer.clear_cache()
             yield wave
 
     @contextlib.contextmanager
     def _alone(self, stop: threading.Event | None) -> Iterator[None]:
-        """The random generator, the hook and the caches are shared by all that the model does."""
+        """Wait for other inferences: all of them share the random generator, the hook and the caches."""
         if not self._lock.acquire(timeout=_WAIT):
             raise Busy(f"another inference has not ended in {_WAIT:g} s: send the job again, or restart the worker")
         try:
             self._stop = stop
             yield
-        except torch.AcceleratorError as error:  # after it, CUDA refuses all that a process asks for
+        except torch.AcceleratorError as error:  # after it, CUDA refuses every further call of the process
             raise WorkerBroken(f"the GPU failed ({str(error).partition(chr(10))[0]}): send the job again") from error
         finally:
             self._stop = None
@@ -184,7 +194,7 @@ class Speaker:
 
 
 def load(hub: Path, device: str, *, config: Path | None = None, must_be_verified: bool = False) -> Speaker:
-    """Loads F5-TTS and Vocos from a hub cache.
+    """Load F5-TTS and Vocos from a hub cache.
 
     Args:
         hub: a Hugging Face hub cache.
@@ -210,12 +220,12 @@ def load(hub: Path, device: str, *, config: Path | None = None, must_be_verified
     return Speaker(networks.speech_model(network, files.weights, device), vocoder, device)
 
 
-def _unheard(_done: int, _count: int) -> None:
+def _ignore(_done: int, _count: int) -> None:
     pass
 
 
 def _seed_everything(seed: int) -> None:
-    """As f5_tts.model.utils.seed_everything, which also sets PYTHONHASHSEED: from 2**32 on no Python starts with it."""
+    """As f5_tts.model.utils.seed_everything, without PYTHONHASHSEED: no Python starts with a value from 2**32 on."""
     random.seed(seed)
     torch.manual_seed(seed)
     torch.backends.cudnn.deterministic = True

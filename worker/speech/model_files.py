@@ -1,4 +1,4 @@
-"""The files F5-TTS is made of, found in a hub cache, and refused when they changed since they were verified."""
+"""The files of F5-TTS in a hub cache; a file that changed since it was verified is refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ VOCODER_WEIGHTS = "pytorch_model.bin"
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file of a hub cache. root: its repo's folder, where the record of what was verified lies."""
+    """One file of a hub cache.
+
+    Attributes:
+        path: the file.
+        root: directory of its repo in the cache, which holds the record of verified files.
+        must_be_verified: refuse the file if no restore has verified it; else only if it changed since then.
+    """
 
     path: Path
     root: Path
@@ -31,22 +37,23 @@ class ModelFile:
 
     @contextlib.contextmanager
     def unchanged(self) -> Iterator[Path]:
-        """Gives the path to be read from start to end within the block.
+        """Yield the path, to be read from start to end within the block.
 
-        Raises IntegrityError when the file is not as it was when it was hashed, or changes within the block.
+        Raises:
+            IntegrityError: the file is not as it was when it was verified, or changed within the block.
         """
-        before = self._look()
+        before = self._state()
         yield self.path
-        if before != self._look():
+        if before != self._state():
             raise IntegrityError(f"{self.path} was written to while it was read: restore the model again")
 
-    def _look(self) -> tuple[str, verified.FileStamp | None]:
-        said = VerifiedFiles(self.root).is_unchanged(self.path)
-        if said is False:
+    def _state(self) -> tuple[str, verified.FileStamp | None]:
+        unchanged = VerifiedFiles(self.root).is_unchanged(self.path)
+        if unchanged is False:
             raise IntegrityError(
                 f"{self.path} changed since it was verified: restore it with `cas restore --verify`, or delete it"
             )
-        if said is None and self.must_be_verified:
+        if unchanged is None and self.must_be_verified:
             raise IntegrityError(f"{self.path} was never verified here: restore the model into this cache again")
         real = os.path.realpath(self.path)
         return real, verified.stamp_of(Path(real), "")
@@ -54,7 +61,14 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """All that is read to speak. config: the architecture, when it lies beside the weights."""
+    """All files that are read to load F5-TTS.
+
+    Attributes:
+        weights: of F5-TTS.
+        config: its architecture; None when no such file is beside the weights.
+        vocoder_config: of Vocos.
+        vocoder_weights: of Vocos.
+    """
 
     weights: ModelFile
     config: ModelFile | None
@@ -63,11 +77,11 @@ class ModelFiles:
 
 
 def find(hub: Path, *, must_be_verified: bool = False) -> ModelFiles:
-    """Finds the files where F5-TTS itself would, at the ref `main` of both repos.
+    """Find the files where F5-TTS itself would, at the ref `main` of both repos.
 
     Args:
         hub: a Hugging Face hub cache.
-        must_be_verified: refuse files that no restore has verified here; else only what changed is refused.
+        must_be_verified: as of `ModelFile`.
 
     Raises:
         NotFoundError: a file is not in the cache.

@@ -1,7 +1,7 @@
-"""The two networks, made from their files without drawing random weights first.
+"""The two networks, F5-TTS and its vocoder, made from their files without random weights.
 
 F5-TTS fills 337 million parameters with random values and then overwrites them. Here parameters are made on the
-meta device, where they have no storage, and the file's tensors take their place. Buffers are computed as usual.
+meta device, where they have no storage, and are then replaced by the file's tensors. Buffers are computed as usual.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from cas.errors import CasError, FormatError
 from worker.speech.model_files import ModelFile
 
 DEFAULT = "F5TTS_v1_Base"
-"""The name of a config that f5_tts ships, which `F5TTS()` takes when none is named."""
+"""Name of a config that f5_tts ships; `F5TTS()` takes it when none is named."""
 
 _PREFIX = "ema_model."
 _NOT_WEIGHTS = frozenset({"initted", "step"})
@@ -37,7 +37,13 @@ State = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
-    """backbone: a class of f5_tts.model. arguments: what it is made with. source: the file that says so."""
+    """Which network the weights are for.
+
+    Attributes:
+        backbone: name of a class of f5_tts.model.
+        arguments: keyword arguments to make it with.
+        source: the config file that says so.
+    """
 
     backbone: str
     arguments: dict[str, Any]
@@ -45,12 +51,12 @@ class Architecture:
 
 
 def shipped_config() -> Path:
-    """Where f5_tts keeps the config that fits the published weights."""
+    """Return the path of the config that f5_tts ships for the published weights."""
     return Path(str(files("f5_tts").joinpath(f"configs/{DEFAULT}.yaml")))
 
 
 def read_architecture(path: Path) -> Architecture:
-    """Reads a config: YAML, or JSON, which is YAML.
+    """Read a config in the form of F5-TTS's own (`f5_tts/configs/*.yaml`): YAML, or JSON, which is YAML.
 
     Raises:
         FormatError: it is not of F5-TTS's form, or its vocoder is not Vocos.
@@ -76,7 +82,7 @@ def read_architecture(path: Path) -> Architecture:
 
 
 def precision(device: str) -> Any:
-    """The dtype F5-TTS computes in on a device: float16 on CUDA from compute capability 7, else float32.
+    """Return the dtype in which F5-TTS computes on a device: float16 on CUDA from compute capability 7, else float32.
 
     The rule is that of f5_tts.infer.utils_infer.load_checkpoint.
     """
@@ -86,7 +92,7 @@ def precision(device: str) -> Any:
 
 
 def speech_model(architecture: Architecture, weights: ModelFile, device: str) -> Any:
-    """Makes F5-TTS's CFM with the weights of a .safetensors file, whatever floating type these have.
+    """Make F5-TTS's CFM with the weights of a .safetensors file, whatever floating type these have.
 
     Raises:
         IntegrityError: the file changed since it was verified.
@@ -99,9 +105,10 @@ def speech_model(architecture: Architecture, weights: ModelFile, device: str) ->
 
 
 def speech_network(architecture: Architecture) -> Any:
-    """Makes F5-TTS's CFM as its load_model does, with parameters that have no storage yet.
+    """Make F5-TTS's CFM as its load_model does, with parameters that have no storage yet.
 
-    Raises FormatError when the architecture is none.
+    Raises:
+        FormatError: the architecture does not describe a network.
     """
     vocabulary, size = get_tokenizer(str(files("f5_tts").joinpath("infer/examples/vocab.txt")), "custom")
     try:
@@ -122,12 +129,12 @@ def speech_network(architecture: Architecture) -> Any:
                 odeint_kwargs={"method": utils_infer.ode_method},
                 vocab_char_map=vocabulary,
             )
-    except Exception as error:  # whatever a wrong argument leads to inside the constructor
+    except Exception as error:  # a wrong argument leads to any error inside the constructor
         raise FormatError(f"{architecture.source} does not describe a network: {_line(error)}") from error
 
 
 def vocoder(config: ModelFile, weights: ModelFile, device: str) -> Any:
-    """Makes Vocos in float32, as F5-TTS uses it on every device.
+    """Make Vocos in float32, as F5-TTS uses it on every device.
 
     Raises:
         IntegrityError: a file changed since it was verified.
@@ -145,7 +152,7 @@ def _speech_state(checkpoint: Mapping[str, Any]) -> State:
 
 def _tensors_of(path: Path, device: str) -> State:
     tensors: State = load_file(str(path), device=device)
-    if torch.device(device).type == "cpu":  # there they are views of the mapped file, and would change with it
+    if torch.device(device).type == "cpu":  # on a CPU they are views of the mapped file, and would change with it
         return {name: tensor.clone() for name, tensor in tensors.items()}
     return tensors
 
@@ -171,7 +178,7 @@ def _read(file: ModelFile, reader: Any, device: str) -> Any:
 
 
 def _fill(model: Any, state: State, path: Path) -> None:
-    """Gives the model the tensors of a file, all of them and no others."""
+    """Give the model all tensors of a file; raises FormatError when names or shapes differ."""
     want = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     have = {name: tuple(tensor.shape) for name, tensor in state.items()}
     wrong = sorted(name for name in want.keys() | have.keys() if want.get(name) != have.get(name))

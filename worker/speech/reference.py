@@ -1,7 +1,7 @@
-"""The recording whose voice is taken, made ready as F5-TTS's `preprocess_ref_audio_text` does it.
+"""The recording in whose voice F5-TTS speaks, prepared as F5-TTS's `preprocess_ref_audio_text` does it.
 
-That function writes a temporary file for each recording, keeps its name for the life of the process, and loads
-Whisper when the text is empty. This one works in memory, keeps nothing, and wants the text.
+That function writes a temporary file for each recording, remembers its name as long as the process runs, and loads
+Whisper when the text is empty. `prepare` works in memory, remembers nothing, and requires the text.
 """
 
 from __future__ import annotations
@@ -13,12 +13,18 @@ from cas.errors import InputError
 from worker.speech import sound
 
 MAX_MILLISECONDS = 12_000
-_ENOUGH = 6_000  # milliseconds, from which on the next pause may be the end
+_ENOUGH = 6_000  # milliseconds after which the next pause may be the end
 _SHORTEST = 200  # milliseconds
 
 
 class Voice(NamedTuple):
-    """samples: shape (channels, frames), -1 to 1. rate: frames in a second. text: what is said."""
+    """A recording that is ready to be imitated.
+
+    Attributes:
+        samples: shape (channels, frames), -1 to 1.
+        rate: frames in a second.
+        text: what is said.
+    """
 
     samples: sound.Samples
     rate: int
@@ -26,12 +32,12 @@ class Voice(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Return the length in seconds."""
         return float(self.samples.shape[-1] / self.rate)
 
 
 def prepare(audio: bytes, text: str) -> Voice:
-    """Decodes a recording, cuts it at a pause to at most 12 s, and trims silence at both ends.
+    """Decode a recording, cut it at a pause to at most 12 s, and trim silence at both ends.
 
     Args:
         audio: a wav, flac, mp3 or ogg file.
@@ -75,7 +81,7 @@ def _up_to_a_pause(pieces: Iterable[Any]) -> Any:
 
 
 def _ended(text: str) -> str:
-    """With the end of a sentence, by which F5-TTS tells where the new text begins."""
+    """Return the text with the end of a sentence, by which F5-TTS tells where the new text begins."""
     if text.endswith((". ", "。")):
         return text
     return text + (" " if text.endswith(".") else ". ")

@@ -1,4 +1,4 @@
-"""Sound as bytes and as samples: what comes in is bounded, what goes out is wav, flac or mp3."""
+"""Sound as bytes and as samples: input is limited in size and length, output is wav, flac or mp3."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from cas.errors import InputError
 
 FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "mp3": ("MP3", "MPEG_LAYER_III")}
-"""What `encode` writes: libsndfile's names of the container and of the coding."""
+"""Formats that `encode` writes, with libsndfile's names of the container and of the coding."""
 
 MAX_BYTES = 16 * 1024 * 1024
+"""Largest reference recording, in bytes."""
+
 MAX_SECONDS = 120.0
-"""Of a reference recording, of which F5-TTS uses at most 12 s."""
+"""Longest reference recording; F5-TTS uses at most 12 s of it."""
 
 _READABLE = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "MP3", "OGG"})
 _MAX_CHANNELS = 2
@@ -27,21 +29,32 @@ Samples = NDArray[np.float32]
 
 
 class Sound(NamedTuple):
-    """samples: 16 bit, shape (frames, channels). rate: frames in a second."""
+    """Decoded audio.
+
+    Attributes:
+        samples: 16 bit, shape (frames, channels).
+        rate: frames in a second.
+    """
 
     samples: NDArray[np.int16]
     rate: int
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Return the length in seconds."""
         return len(self.samples) / self.rate
 
 
 def encode(samples: Samples, rate: int, kind: str) -> bytes:
-    """Encodes mono samples (-1 to 1; what is beyond is clipped) with `rate` frames in a second.
+    """Return the bytes of an audio file.
 
-    Raises InputError when `kind` is not one of FORMATS.
+    Args:
+        samples: mono, -1 to 1; values beyond are clipped.
+        rate: samples in a second.
+        kind: one of FORMATS.
+
+    Raises:
+        InputError: `kind` is not one of FORMATS.
     """
     import soundfile
 
@@ -54,9 +67,15 @@ def encode(samples: Samples, rate: int, kind: str) -> bytes:
 
 
 def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SECONDS) -> Sound:
-    """Decodes wav, flac, mp3 or ogg; memory is bounded whatever a header claims.
+    """Decode wav, flac, mp3 or ogg; memory is bounded whatever a header claims.
 
-    Raises InputError, naming what is wrong, when it is too long, too large, empty, or nothing that can be decoded.
+    Args:
+        data: bytes of the file.
+        max_bytes: largest file that is decoded.
+        max_seconds: longest audio that is decoded.
+
+    Raises:
+        InputError: the audio is too long, too large, empty, or cannot be decoded; the message says which.
     """
     import soundfile
 
@@ -72,7 +91,7 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_
 
 
 def without_silence(samples: Samples, rate: int) -> Samples:
-    """Cuts silences of a second or more down to half a second on each side, as F5-TTS's `remove_silence` does.
+    """Cut silences of a second or more down to half a second on each side, as F5-TTS's `remove_silence` does.
 
     The result has 16 bits of precision, and is empty when all was silent.
     """
@@ -87,7 +106,7 @@ def without_silence(samples: Samples, rate: int) -> Samples:
 
 
 def segment(sound: Sound) -> Any:
-    """The same as pydub's AudioSegment."""
+    """Return the sound as pydub's AudioSegment."""
     from pydub import AudioSegment
 
     frames, channels = sound.samples.shape
@@ -96,7 +115,7 @@ def segment(sound: Sound) -> Any:
 
 
 def floats(audio: Any) -> Samples:
-    """The samples of a 16-bit AudioSegment from -1 to 1, shape (channels, frames)."""
+    """Return the samples of a 16-bit AudioSegment, -1 to 1, shape (channels, frames)."""
     whole = np.frombuffer(audio.raw_data, "<i2").reshape(-1, audio.channels)
     return np.ascontiguousarray(whole.T.astype(np.float32) / _FULL_SCALE)
 

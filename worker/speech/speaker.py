@@ -1,4 +1,4 @@
-"""What the handler asks of a loaded model, and of what encodes its audio."""
+"""The interfaces by which the handler uses a loaded model, and what encodes its audio; nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ if TYPE_CHECKING:
 
 Samples: TypeAlias = "NDArray[numpy.float32]"
 
-Step: TypeAlias = Callable[[int, int], None]
-"""Told before each part of a text how many are done, of how many; what it raises ends the work."""
+OnStep: TypeAlias = Callable[[int, int], None]
+"""Called before each part of a text: how many parts are done, and of how many. What it raises ends the work."""
 
 MAX_SEED = 2**32 - 1
-"""Small enough for every JSON reader to be exact."""
+"""Largest seed: small enough for every JSON reader to be exact."""
 
 
 def a_seed() -> int:
-    """A random one."""
+    """Return a random seed, 0 to MAX_SEED."""
     return secrets.randbelow(MAX_SEED + 1)
 
 
 class Manner(msgspec.Struct, frozen=True):
-    """How to speak; defaults as F5-TTS has them.
+    """How to speak; the defaults are those of F5-TTS.
 
-    seed: 0 to MAX_SEED; the same one gives the same audio. speed: 1.0 as fast as the reference. nfe_step: steps of the
-    solver; more sound better and take longer. cfg_strength: how closely to follow text and voice.
+    Attributes:
+        seed: 0 to MAX_SEED; the same seed gives the same audio.
+        speed: 1.0 is as fast as the reference.
+        nfe_step: steps of the solver; more of them sound better and take longer.
+        cfg_strength: how closely to follow text and voice.
     """
 
     seed: int = msgspec.field(default_factory=a_seed)
@@ -41,7 +44,12 @@ class Manner(msgspec.Struct, frozen=True):
 
 
 class Spoken(Protocol):
-    """One channel of samples between -1 and 1, and how many of them are a second."""
+    """Speech.
+
+    Attributes:
+        samples: one channel, -1 to 1.
+        rate: samples in a second.
+    """
 
     @property
     def samples(self) -> Samples: ...
@@ -52,12 +60,13 @@ class Spoken(Protocol):
 class Speaker(Protocol):
     """A loaded model. The handler calls it from one thread, for one job at a time.
 
-    Raises InputError for a reference that cannot be used, and anything when `stop` was set, which it looks at often.
+    Both methods raise InputError for a reference that cannot be used. They look at `stop` often, and raise any error
+    soon after it was set.
     """
 
     @property
     def rate(self) -> int:
-        """Samples in a second of what `stream` yields."""
+        """Return how many samples in a second `stream` yields."""
 
     def speak(
         self,
@@ -66,10 +75,10 @@ class Speaker(Protocol):
         ref_text: str,
         *,
         manner: Manner,
-        step: Step | None,
+        step: OnStep | None,
         stop: threading.Event | None,
     ) -> Spoken:
-        """All of `text` in one."""
+        """Return the audio of all of `text`."""
 
     def stream(
         self,
@@ -78,19 +87,19 @@ class Speaker(Protocol):
         ref_text: str,
         *,
         manner: Manner,
-        step: Step | None,
+        step: OnStep | None,
         stop: threading.Event | None,
     ) -> Iterator[Samples]:
-        """The same sentence by sentence, each as soon as it is spoken."""
+        """Yield the audio sentence by sentence, each as soon as it is spoken."""
 
 
 class Encode(Protocol):
-    """Samples as the bytes of a file. kind: `wav`, `flac` or `mp3`."""
+    """Makes the bytes of an audio file of samples; `kind` is `wav`, `flac` or `mp3`."""
 
     def __call__(self, samples: Samples, rate: int, kind: str) -> bytes: ...
 
 
 class Shorten(Protocol):
-    """Samples without long silences."""
+    """Cuts long silences out of samples."""
 
     def __call__(self, samples: Samples, rate: int) -> Samples: ...

@@ -1,4 +1,4 @@
-"""A long text in parts that F5-TTS can say, and their waves faded into one."""
+"""A long text in parts that F5-TTS can speak at once, and the waves of the parts faded into one."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from worker.speech.reference import Voice
 from worker.speech.sound import Samples
 
 MAX_FRAMES = 8192
-"""Of mel spectrogram, reference included: for so many F5-TTS has positions for the text (87 s)."""
+"""Most frames of mel spectrogram in one part, with the reference: F5-TTS has so many positions for text (87 s)."""
 
 MAX_SECONDS = 1800.0
-"""Of speech that one text may take."""
+"""Most seconds of speech that one text may take."""
 
 _AFTER_SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
-_SHORTEST = 20  # bytes: F5-TTS drawls what has fewer than 10
-_SECONDS_AT_A_TIME = 22  # reference and new speech together: what F5-TTS aims at when it splits a text
+_SHORTEST = 20  # bytes of a sentence: F5-TTS drawls text of fewer than 10
+_SECONDS_AT_A_TIME = 22  # reference and new speech together: F5-TTS aims at this when it splits a text
 
 
 def sentences(text: str) -> list[str]:
-    """The sentences of a text; one that is too short to be said well goes with the next, the last with that before."""
+    """Split a text into sentences; one too short to be spoken well joins the next, the last joins the one before."""
     found: list[str] = []
     for sentence in filter(str.strip, _AFTER_SENTENCE.split(text)):
         if found and len(found[-1].encode()) < _SHORTEST:
@@ -39,10 +39,17 @@ def sentences(text: str) -> list[str]:
 
 
 def split(texts: list[str], voice: Voice, speed: float) -> list[str]:
-    """Splits each text as F5-TTS does, at punctuation, so that each part and the reference take about 22 s.
+    """Split each text as F5-TTS does, at punctuation, so that each part and the reference take about 22 s.
 
-    What has too little punctuation for F5-TTS's longest part is split between words, or within them. Raises
-    InputError for texts that in this voice would take too long: recordings may be slow, and their texts wrong.
+    Text with too little punctuation for F5-TTS's longest part is split between words, or within them.
+
+    Args:
+        texts: what to say; no part spans two of them.
+        voice: the reference, which tells how fast its speaker speaks.
+        speed: 1.0 is as fast as the reference.
+
+    Raises:
+        InputError: the texts would take too long in this voice: the recording may be slow, or its text wrong.
     """
     rate_of_speech = len(voice.text.encode()) / voice.seconds
     most = int(rate_of_speech * (_SECONDS_AT_A_TIME - voice.seconds) * speed)
@@ -61,22 +68,27 @@ def split(texts: list[str], voice: Voice, speed: float) -> list[str]:
 
 
 def faded(waves: Iterator[Any], count: int, overlap: int) -> Iterator[Samples]:
-    """Yields `count` waves so that one after the other they are what F5-TTS's cross-fade over `overlap` samples makes.
+    """Fade each wave into the next, as F5-TTS's cross-fade does.
 
-    Each is yielded at once, but for its end, into which the next one will be faded.
+    A wave is yielded at once except for its end, which the next wave is faded into.
+
+    Args:
+        waves: the audio of each part.
+        count: how many waves there are.
+        overlap: samples over which two waves are faded.
     """
-    held = np.zeros(0, np.float32)
+    pending = np.zeros(0, np.float32)
     for number, wave in enumerate(waves, 1):
-        size = min(overlap, len(held), len(wave))
-        fading = held[len(held) - size :] * np.linspace(1, 0, size) + wave[:size] * np.linspace(0, 1, size)
-        joined = np.concatenate([held[: len(held) - size], fading, wave[size:]])
+        size = min(overlap, len(pending), len(wave))
+        fading = pending[len(pending) - size :] * np.linspace(1, 0, size) + wave[:size] * np.linspace(0, 1, size)
+        joined = np.concatenate([pending[: len(pending) - size], fading, wave[size:]])
         end = len(joined) if number == count else max(len(joined) - overlap, 0)
         yield joined[:end].astype(np.float32)
-        held = joined[end:]
+        pending = joined[end:]
 
 
 def _frames(part: str, voice: Voice, speed: float) -> int:
-    """Of mel spectrogram, as in f5_tts.infer.utils_infer.infer_batch_process, which speaks short parts slowly."""
+    """Count a part's frames as f5_tts.infer.utils_infer.infer_batch_process does, which speaks short parts slowly."""
     before = int(voice.seconds * target_sample_rate) // int(hop_length)
     size = len(part.encode())
     return before + int(before / len(voice.text.encode()) * size / (0.3 if size < 10 else speed))

@@ -13,7 +13,7 @@ import numpy as np
 
 from cas.errors import InputError
 from worker.errors import WorkerBroken
-from worker.speech.speaker import Manner, Samples, Step
+from worker.speech.speaker import Manner, OnStep, Samples
 
 RATE = 8000
 WAV = b"RIFF\x24\0\0\0WAVEfmt "
@@ -54,7 +54,7 @@ class Tone:
         ref_text: str,
         *,
         manner: Manner,
-        step: Step | None,
+        step: OnStep | None,
         stop: threading.Event | None,
     ) -> Iterator[Samples]:
         with self._counting:
