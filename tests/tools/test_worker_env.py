@@ -21,6 +21,12 @@ print(json.dumps({found.name: found.version for found in metadata.distributions(
 """
 
 
+@pytest.fixture(autouse=True)
+def this_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that a test starts import this clone: the worker's environment is shared, so it holds none."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+
 @pytest.fixture
 def steps(tmp_path: Path) -> list[list[str]]:
     """Installs nothing: an empty lock file."""
