@@ -1,1 +1,1 @@
-"""Local stand-ins for the outside world: hub, S3 server, faulty network and models."""
+"""Local servers that stand in for the outside world, model files with made-up weights, benchmarks and the demo."""

@@ -1,7 +1,7 @@
-"""The main job, end to end, with a real trained model and no internet: `python -m tools.demo`.
+"""Publish and restore a real trained model, end to end, without the internet: `python -m tools.demo`.
 
-A local hub serves all-MiniLM-L6-v2; it is published through the real huggingface_hub client into a store
-(CAS_STORE, else a directory), the cache is deleted, the model restored, and loaded offline.
+A local hub serves all-MiniLM-L6-v2. The demo publishes it through the real huggingface_hub client into a store
+(CAS_STORE, else a directory), deletes the cache, restores the model, and loads it offline.
 """
 
 import hashlib
@@ -34,14 +34,14 @@ sys.exit("; ".join(map(str, warnings)) if warnings else 0)
 
 
 def main() -> int:
-    """Runs the story in a temporary directory and prints a table; 1 when a file came back different."""
-    # Our lines and those of the commands, which write to standard error, in the order in which they happen.
+    """Run the demo in a temporary directory and print a table; return 1 when a restored file differs, else 0."""
+    # The commands write to standard error: line buffering keeps their lines and ours in the order of the events.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
     model = model_dir()
     with tempfile.TemporaryDirectory(prefix="cas-demo-") as temporary:
         home = Path(temporary)
-        _serve(model, home / "hub")
+        _copy_to_hub(model, home / "hub")
         environment = {
             **os.environ,
             "CAS_STORE": os.environ.get("CAS_STORE") or str(home / "store"),
@@ -74,8 +74,8 @@ def main() -> int:
     return 1 if different else 0
 
 
-def _serve(model: Path, root: Path) -> None:
-    """Lays the model out as the hub expects it, without a copy where the file system can link."""
+def _copy_to_hub(model: Path, root: Path) -> None:
+    """Put the model into the hub's folder, by hard links where the file system has them."""
     (root / REPO).parent.mkdir(parents=True)
     shutil.copytree(model, root / REPO, copy_function=_link_or_copy)
 
@@ -88,7 +88,7 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def _cas(words: list[str], environment: dict[str, str]) -> tuple[dict[str, Any], float]:
-    """Runs the real command; its JSON document and the seconds its whole process took."""
+    """Run the real command, and return its JSON document and the seconds that its whole process took."""
     print("$ cas", *words)
     begun = time.monotonic()
     ran = subprocess.run(

@@ -1,4 +1,4 @@
-"""An endpoint on this machine: the real worker, SDK, F5-TTS and client; the platform, bucket and hub are local."""
+"""A RunPod endpoint on this machine: real worker, SDK, F5-TTS and client; local platform, bucket and hub."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ ROOT = Path(__file__).parent.parent
 ENDPOINT = "f5-endpoint"
 JOB = {**json.loads((ROOT / "test_input.json").read_text())["input"], "nfe_step": 2, "format": "wav"}
 
-# The real client, in a process of its own: it prints what the endpoint answered.
+# The real client, in a process of its own: it prints the output of its job as JSON.
 _CLIENT = """
 import json, os, sys, time, runpod
 endpoint = runpod.Endpoint(sys.argv[1], api_key=os.environ["RUNPOD_API_KEY"])
 request = json.loads(sys.argv[2])
 """
-_ASK = "answer = endpoint.run_sync(request, timeout=120)"
+_RUN_JOB = "answer = endpoint.run_sync(request, timeout=120)"
 
 
 @dataclass
 class Deployment:
     """An endpoint, its bucket and a hub.
 
-    Args:
+    Attributes:
         python: interpreter of the worker's environment.
-        folder: an empty one, for the workers' disk and logs.
-        platform: takes the jobs.
-        hub: has the model.
+        folder: a folder, empty at first, for the workers' disk and logs.
+        platform: the platform that queues the jobs.
+        hub: the hub that serves the model.
         environment: the variables that name the bucket and its keys.
-        workers: those that were started.
+        workers: the processes of the workers that were started, oldest first.
     """
 
     python: Path
@@ -56,8 +56,10 @@ class Deployment:
         return self.folder / "models"
 
     def variables(self) -> dict[str, str]:
-        """What every worker here is told, but for its platform."""
-        config = self.hub.root / "SWivid/F5-TTS/F5TTS_v1_Base/config.yaml"  # of a model that is not v1 Base
+        """The environment variables of every worker here, except for those of the platform."""
+        config = (
+            self.hub.root / "SWivid/F5-TTS/F5TTS_v1_Base/config.yaml"
+        )  # a tiny model has its own architecture, not that of v1 Base
         return {
             **self.environment,
             "HF_ENDPOINT": self.hub.url,
@@ -67,33 +69,60 @@ class Deployment:
         }
 
     def start(self, **variables: str) -> subprocess.Popen[bytes]:
-        """A worker that takes the endpoint's jobs; its log is `log(…)`."""
+        """Start a worker that takes the endpoint's jobs and writes what `log` returns.
+
+        Args:
+            variables: environment variables to add or replace.
+        """
         number = len(self.workers)
-        told = {**self.variables(), **self.platform.env(f"pod{number}", ENDPOINT), **variables}
-        return self.run(f"worker{number}.log", told)
+        environment = {**self.variables(), **self.platform.env(f"pod{number}", ENDPOINT), **variables}
+        return self.run(f"worker{number}.log", environment)
 
     def run(self, log: str, variables: dict[str, str], *words: str) -> subprocess.Popen[bytes]:
-        """A worker with exactly these variables and arguments; its output goes to a file of the folder."""
+        """Start a worker.
+
+        Args:
+            log: name of the file in `folder` that its output goes to.
+            variables: environment variables to add to those of this process.
+            words: command-line arguments of the worker.
+        """
         self.workers.append(spawn([str(self.python), "-m", "worker", *words], self.folder / log, variables))
         return self.workers[-1]
 
     def log(self, number: int = -1) -> str:
-        """What a worker wrote."""
+        """The output of a worker so far.
+
+        Args:
+            number: index of the worker in `workers`.
+        """
         return (self.folder / f"worker{range(len(self.workers))[number]}.log").read_text()
 
     def receipt(self, number: int = -1) -> dict[str, Any]:
-        """The cold-start receipt in a worker's log."""
+        """The last cold-start receipt in a worker's log.
+
+        Args:
+            number: index of the worker in `workers`.
+        """
         lines = [line for line in self.log(number).splitlines() if line.startswith('{"event": "cold-start"')]
         document: dict[str, Any] = json.loads(lines[-1])
         return document
 
-    def ask(self, **changes: object) -> dict[str, Any]:
-        """The answer to a job, by the real client."""
-        found: dict[str, Any] = self.client(_ASK, **changes)
+    def run_job(self, **changes: object) -> dict[str, Any]:
+        """Send a job by the real client, and return its output.
+
+        Args:
+            changes: fields of the job's input to change.
+        """
+        found: dict[str, Any] = self.run_client(_RUN_JOB, **changes)
         return found
 
-    def client(self, code: str, **changes: object) -> Any:
-        """What the real client's `code`, which has an `endpoint` and a `request`, leaves as its `answer`."""
+    def run_client(self, code: str, **changes: object) -> Any:
+        """Run code with the real client, and return its `answer`.
+
+        Args:
+            code: Python that uses `endpoint` and `request`, and assigns `answer`.
+            changes: fields of the job's input to change.
+        """
         job = json.dumps({"input": {**JOB, **changes}})
         environment = {**os.environ, **self.platform.client_env()}
         command = [str(self.python), "-c", f"{_CLIENT}{code}\nprint(json.dumps(answer))", ENDPOINT, job]
@@ -101,8 +130,16 @@ class Deployment:
         assert done.returncode == 0, done.stderr + self.log()
         return json.loads(done.stdout.splitlines()[-1])
 
-    def published(self, store: Store, seconds: float = 120) -> str:
-        """The digest of f5-tts:latest, once there is one; raises TimeoutError when none comes."""
+    def wait_for_publish(self, store: Store, seconds: float = 120) -> str:
+        """Wait until f5-tts:latest names a version, and return its digest (64 hex).
+
+        Args:
+            store: the store in the deployment's bucket.
+            seconds: how long to wait.
+
+        Raises:
+            TimeoutError: nothing was published.
+        """
         log, deadline = RefLog(store, Ref("tags", "f5-tts", "latest")), time.monotonic() + seconds
         while (digest := log.current_digest()) is None:
             if time.monotonic() > deadline:
@@ -111,19 +148,25 @@ class Deployment:
         return digest
 
     def lose_machine(self) -> None:
-        """Ends all workers and empties their disk: the next one is on a machine that never had the model."""
+        """End all workers and empty their disk: the next worker starts on a machine that never had the model."""
         self.kill()
         shutil.rmtree(self.models)
 
     def kill(self) -> None:
-        """Ends all workers as the platform does, without a word."""
+        """End all workers by SIGKILL, as the platform does."""
         for worker in self.workers:
             if worker.poll() is None:
                 worker.kill()
                 worker.wait()
 
 
-def tiny(python: Path, root: Path, seed: int) -> None:
-    """Writes a tiny F5-TTS and its vocoder; one seed, one content."""
+def write_tiny_models(python: Path, root: Path, seed: int) -> None:
+    """Write a tiny F5-TTS and its vocoder as a hub's folder; equal seeds give equal files.
+
+    Args:
+        python: interpreter of the worker's environment, which has torch.
+        root: where to put SWivid/F5-TTS and charactr/vocos-mel-24khz.
+        seed: decides about all weights.
+    """
     command = [str(python), "-m", "tools.models.tiny_f5", str(root), "--seed", str(seed)]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)

@@ -1,6 +1,6 @@
-"""Makes a golden store: one of every kind of object that a release writes, to be restored by all later ones.
+"""Make a golden store: it has every kind of object that this release writes, and all later releases must restore it.
 
-python -m tools.golden v2    makes tests/golden/v2, once; an existing one is never made again
+python -m tools.golden v2    makes tests/golden/v2; a golden store that exists is never made again
 """
 
 from __future__ import annotations
@@ -42,15 +42,19 @@ _WEIGHTS: Mapping[str, Shapes] = {
 
 
 def make(folder: Path) -> None:
-    """Writes `folder`/store, and what restores from it must give to `folder`/expected.json.
+    """Write a store to `folder`/store, and the files that each restore must give to `folder`/expected.json.
 
-    Raises FileExistsError when the folder is there.
+    Args:
+        folder: the folder to make.
+
+    Raises:
+        FileExistsError: the folder exists.
     """
     folder.mkdir()
     store = cas.open_store(str(folder / "store"))
     source = cas.Source((RepoSource("org/tiny"), RepoSource("other/vocoder", revision="v1.0")), files=("torch/*",))
     expected: dict[str, object] = {}
-    # Nobody's name belongs into a repository.
+    # The name of the person who runs this does not belong into the repository.
     with mock.patch.object(host, "whoami", lambda: "golden"):
         for version in (1, 2):
             with tempfile.TemporaryDirectory() as name:
@@ -71,7 +75,7 @@ def make(folder: Path) -> None:
 
 
 def described(home: Path) -> dict[str, dict[str, object]]:
-    """sha256 and size of every file below HF_HOME that a restore is for: snapshots, refs and plain files."""
+    """Return sha256 and size of each file that a restore gives: snapshots, refs, plain files; by path below HF_HOME."""
     found: dict[str, dict[str, object]] = {}
     for path in sorted(home.rglob("*")):
         relative = path.relative_to(home).as_posix()
@@ -82,24 +86,24 @@ def described(home: Path) -> dict[str, dict[str, object]]:
 
 
 def _write_home(home: Path, version: int) -> None:
-    """A hub cache of two repos, and a plain file beside it. The second version changes a tensor file and a text."""
+    """Write a hub cache of two repos and a plain file; version 2 changes a tensor file and two text files."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _write_tiny(folder / "tiny", version)
         tensors: dict[str, Array] = dict(Weights({"a": ("F32", (50, 20)), "b": ("F16", (9,))}, Recipe(2)))
         write_torch_zip(folder / "vocoder" / "pytorch_model.bin", tensors)
-        _cache(home / "hub", "org/tiny", "main", folder / "tiny")
-        _cache(home / "hub", "other/vocoder", "v1.0", folder / "vocoder")
-    plain = home / "torch" / "hub" / "checkpoints" / "plain.pth"
-    plain.parent.mkdir(parents=True)
-    plain.write_bytes(bytes(range(256)) * 4)
+        _write_repo(home / "hub", "org/tiny", "main", folder / "tiny")
+        _write_repo(home / "hub", "other/vocoder", "v1.0", folder / "vocoder")
+    plain_file = home / "torch" / "hub" / "checkpoints" / "plain.pth"
+    plain_file.parent.mkdir(parents=True)
+    plain_file.write_bytes(bytes(range(256)) * 4)
 
 
 def _write_tiny(folder: Path, version: int) -> None:
     for name, shapes in _WEIGHTS.items():
         changed = 1.0 if version > 1 and name.startswith("f16") else 0.0
         write_safetensors(folder / name, Weights(shapes, Recipe(1, changed)), {"version": "1"})
-    # Over 8 MiB, so that a tensor is cut; of few values, so that it stays small here.
+    # The tensor has over 8 MiB, so that it is cut; it repeats 64 values, so that its frames stay small.
     pattern = np.tile(np.arange(64, dtype=np.float32), (9 << 20) // 256)
     write_gguf(folder / "large.gguf", {"pattern": pattern, "small": np.ones(40, np.float16)})
     texts = {
@@ -114,8 +118,8 @@ def _write_tiny(folder: Path, version: int) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def _cache(hub: Path, repo_id: str, ref: str, folder: Path) -> None:
-    """Lays a folder out as a hub cache has a repo."""
+def _write_repo(hub: Path, repo_id: str, ref: str, folder: Path) -> None:
+    """Write the files of `folder` as a repo in a hub cache."""
     root = hub / f"models--{repo_id.replace('/', '--')}"
     files = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     blobs = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
@@ -131,7 +135,7 @@ def _cache(hub: Path, repo_id: str, ref: str, folder: Path) -> None:
 
 
 def main() -> int:
-    """Runs the command; the exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser("python -m tools.golden", description="Make a golden store of this release.")
     parser.add_argument("name", help="such as v2; the folder below tests/golden to make")
     folder = ROOT / parser.parse_args().name

@@ -1,6 +1,6 @@
-"""Writes manifests/schema/manifest-1.json, the JSON Schema of a manifest, from the types that read it.
+"""Write manifests/schema/manifest-1.json, the JSON Schema of a manifest, from the types in cas/formats/manifest.py.
 
-python -m tools.schema            writes it
+python -m tools.schema            writes the file
 python -m tools.schema --check    exits with 1 when the file is not what would be written
 """
 
@@ -18,12 +18,17 @@ FILE = Path(__file__).parents[1] / "manifests" / "schema" / f"manifest-{manifest
 
 
 def text() -> str:
-    """The schema as the file has it."""
+    """Return the schema as the text of the file."""
     return json.dumps(manifest.schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None, file: Path = FILE) -> int:
-    """Runs the command; the exit code."""
+    """Run the command and return its exit code.
+
+    Args:
+        arguments: command-line arguments, by default those of this process.
+        file: the file to write or to check.
+    """
     parser = argparse.ArgumentParser("python -m tools.schema", description="Write the manifest's JSON Schema.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the file has drifted")
     if not parser.parse_args(arguments).check:
@@ -32,7 +37,10 @@ def main(arguments: Sequence[str] | None = None, file: Path = FILE) -> int:
         return 0
     if file.is_file() and file.read_text(encoding="utf-8") == text():
         return 0
-    print(f"{file} is not what cas/manifest.py says: run python -m tools.schema, and commit the file", file=sys.stderr)
+    print(
+        f"{file} is not what cas/formats/manifest.py says: run python -m tools.schema, and commit the file",
+        file=sys.stderr,
+    )
     return 1
 
 

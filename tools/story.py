@@ -1,4 +1,4 @@
-"""What a deployment lives through: told to the tests with a tiny model, to the benchmark at full size."""
+"""A story in chapters, one worker each: the tests play it with a tiny model, the benchmark at full size."""
 
 import os
 import subprocess
@@ -14,19 +14,19 @@ from tools.servers.hub import Hub
 from tools.servers.process import free_ports
 
 _SOURCE = str(ROOT / "manifests/sources/f5-tts.toml")
-_WITHIN = 120.0  # seconds for a worker that finds no model anywhere
+_GIVES_UP = 120.0  # seconds after which a worker that finds no model anywhere has ended
 
 
 @dataclass(frozen=True)
 class Chapter:
     """One worker on a machine that never had the model.
 
-    Args:
-        title: what is different this time.
-        receipt: of its cold start.
-        answer: to the same job each time, None where it could not begin.
-        version: digest of the version it should run, None where no store tells.
-        exit_code: None for a worker that served until it was killed.
+    Attributes:
+        title: how this chapter differs from the one before.
+        receipt: the receipt of the worker's cold start.
+        answer: the output of the job, the same job in each chapter; None where the worker could not start.
+        version: digest (64 hex) of the version that the worker should run, None where no store names one.
+        exit_code: the worker's exit code, None for a worker that served until it was killed.
     """
 
     title: str
@@ -40,17 +40,17 @@ def chapters(deployment: Deployment, store: Store, newer: Path) -> Iterator[Chap
     """Yield each chapter once it is over, while its worker still runs.
 
     Args:
-        deployment: with a hub that has the model.
-        store: the one in the deployment's bucket; there is none yet.
-        newer: folder of a hub that has other weights, which are published in between.
+        deployment: a deployment whose hub has the model, and whose bucket is empty.
+        store: the store in that bucket, which does not exist yet.
+        newer: folder of a hub with other weights, which the operator publishes after the second chapter.
 
     Raises:
         TimeoutError: nothing was published after the first job.
         subprocess.CalledProcessError: a command of the operator failed.
     """
     deployment.start()
-    answer = deployment.ask()
-    first = deployment.published(store)
+    answer = deployment.run_job()
+    first = deployment.wait_for_publish(store)
     yield Chapter("an empty bucket", deployment.receipt(), answer, first)
 
     deployment.hub.down = True
@@ -68,25 +68,25 @@ def chapters(deployment: Deployment, store: Store, newer: Path) -> Iterator[Chap
     yield _restored("the pin moved back", deployment, first)
 
     deployment.hub.down = False
-    (nobody,) = free_ports(1)
-    away = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{nobody}"}
-    yield _restored("no bucket, but a hub", deployment, None, **away)
+    (unused,) = free_ports(1)
+    no_bucket = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{unused}"}
+    yield _restored("no bucket, but a hub", deployment, None, **no_bucket)
 
     deployment.hub.down = True
     deployment.lose_machine()
-    code = deployment.start(**away).wait(timeout=_WITHIN)
+    code = deployment.start(**no_bucket).wait(timeout=_GIVES_UP)
     yield Chapter("neither bucket nor hub", deployment.receipt(), exit_code=code)
 
 
 def _restored(title: str, deployment: Deployment, version: str | None, **variables: str) -> Chapter:
     deployment.lose_machine()
     deployment.start(**variables)
-    answer = deployment.ask()
+    answer = deployment.run_job()
     return Chapter(title, deployment.receipt(), answer, version)
 
 
 def _cas(deployment: Deployment, store: Store, *words: str, **variables: str) -> str:
-    """What a command of the operator prints."""
+    """Run a `cas` command as the operator, and return its output."""
     environment = {**os.environ, **deployment.environment, "CAS_STORE": store.url, **variables}
     command = [sys.executable, "-m", "cas", *words]
     return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()

@@ -1,8 +1,8 @@
-"""The environment that the RunPod worker runs in: made once per user, and shared by all clones.
+"""The Python environment that the RunPod worker runs in: made once per user, and shared by all clones.
 
-It takes 6 GB and two minutes, so it is kept in the user's cache, under a name made from its lock files
-and the Python version. Run `python -m tools.worker_env` to make it where it is missing; the last line
-printed is its interpreter. Only the standard library is used: this runs before anything is installed.
+It takes 6 GB and two minutes, so it lies in the user's cache directory, under a name made from its lock files and the
+Python version. `python -m tools.worker_env` makes it if it is missing, and prints the path of its interpreter as the
+last line. The module uses only the standard library, as it runs before anything is installed.
 """
 
 import fcntl
@@ -19,19 +19,19 @@ _REQUIREMENTS = Path(__file__).parent.parent / "requirements"
 WORKER_LOCK = _REQUIREMENTS / "worker.lock"
 F5_LOCK = _REQUIREMENTS / "f5.lock"
 
-# In the order of installation. F5-TTS asks for packages that cannot be installed together: worker.in says which.
+# Steps in the order of installation. F5-TTS requires packages that cannot be installed together: worker.in says which.
 STEPS: Sequence[Sequence[str]] = (("-r", str(WORKER_LOCK)), ("--no-deps", "-r", str(F5_LOCK)))
 
 
 class EnvironmentMissing(Exception):
-    """The worker's environment, or a program that it needs, is not there or cannot be made."""
+    """The worker's environment, or a program that it needs, is missing or cannot be made."""
 
 
 def folder(environ: Mapping[str, str] = os.environ, steps: Sequence[Sequence[str]] = STEPS) -> Path:
-    """Return where the environment of these lock files and this Python is kept, made or not.
+    """Return the directory for the environment of these lock files and this Python, whether it exists or not.
 
     Args:
-        environ: XDG_CACHE_HOME, else HOME, is where caches are.
+        environ: variables; XDG_CACHE_HOME, else HOME, names the directory of caches.
         steps: arguments of each `pip install`; each ends with the path of a lock file.
 
     Raises:
@@ -43,50 +43,53 @@ def folder(environ: Mapping[str, str] = os.environ, steps: Sequence[Sequence[str
     return Path(caches) / "model-cas" / f"worker-{key.hexdigest()[:12]}-py{version}"
 
 
-def python(place: Path) -> Path:
-    """Return the interpreter of an environment that was made.
-
-    Raises:
-        EnvironmentMissing: it was never made, or not to the end.
-    """
-    if not (place / "ready").exists():
-        raise EnvironmentMissing(f"the worker's environment is not at {place}: run `make worker-env` to make it")
-    return place / "bin" / "python"
-
-
-def make(place: Path, steps: Sequence[Sequence[str]] = STEPS) -> Path:
-    """Make the environment at its place, unless it is there, and return its interpreter.
-
-    An environment cannot be moved, so it is made in place, and counts once the file `ready` is in it. Of
-    several processes one makes it and the others wait; a half that was left by a kill is made anew.
+def python(directory: Path) -> Path:
+    """Return the interpreter of an environment.
 
     Args:
-        place: folder to make it in.
+        directory: what `folder` returns.
+
+    Raises:
+        EnvironmentMissing: it was never made, or the making did not finish.
+    """
+    if not (directory / "ready").exists():
+        raise EnvironmentMissing(f"the worker's environment is not at {directory}: run `make worker-env` to make it")
+    return directory / "bin" / "python"
+
+
+def make(directory: Path, steps: Sequence[Sequence[str]] = STEPS) -> Path:
+    """Make the environment, unless it exists, and return its interpreter.
+
+    An environment cannot be moved, so it is made where it stays, and is complete once it holds the file `ready`. Of
+    several processes one makes it and the others wait; an incomplete one, left by a kill, is made anew.
+
+    Args:
+        directory: where to make it.
         steps: arguments of each `pip install`.
 
     Raises:
         EnvironmentMissing: a package cannot be installed.
         OSError: the folder cannot be written.
     """
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with place.with_name(f"{place.name}.lock").open("w") as lock:
-        _wait_for(lock, place)
-        if not (place / "ready").exists():
-            print(f"setting up the worker's environment in {place} (6 GB, about two minutes)", flush=True)
-            shutil.rmtree(place, ignore_errors=True)
-            _run(sys.executable, "-m", "venv", str(place))
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with directory.with_name(f"{directory.name}.lock").open("w") as lock:
+        _wait_for(lock, directory)
+        if not (directory / "ready").exists():
+            print(f"setting up the worker's environment in {directory} (6 GB, about two minutes)", flush=True)
+            shutil.rmtree(directory, ignore_errors=True)
+            _run(sys.executable, "-m", "venv", str(directory))
             for step in steps:
                 pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-                _run(str(place / "bin" / "python"), *pip, *step)
-            (place / "ready").touch()
-    return python(place)
+                _run(str(directory / "bin" / "python"), *pip, *step)
+            (directory / "ready").touch()
+    return python(directory)
 
 
 def require_ffmpeg(path: str | None = None) -> None:
-    """Check that FFmpeg is there: torchcodec loads its libraries, and the audio formats come from it.
+    """Check that FFmpeg is installed: torchcodec loads its libraries, and the worker encodes audio with it.
 
     Args:
-        path: folders to search, as in PATH, which is the default.
+        path: directories to search, in the form of the variable PATH, which is the default.
 
     Raises:
         EnvironmentMissing: there is no program `ffmpeg`.
@@ -96,7 +99,7 @@ def require_ffmpeg(path: str | None = None) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return what the environment holds: version by the name of the package.
+    """Return the versions of the packages in the environment, by the package's name.
 
     Raises:
         OSError: a lock file cannot be read.
@@ -111,12 +114,12 @@ def _locked(lock: Path) -> Iterator[str]:
             yield line
 
 
-def _wait_for(lock: IO[str], place: Path) -> None:
-    """The lock is freed by the system when its holder dies, so this ends when the holder does."""
+def _wait_for(lock: IO[str], directory: Path) -> None:
+    """Acquire the lock; the system releases it when the process that has it dies, so this never waits for ever."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        print(f"another process makes {place}: waiting for it", flush=True)
+        print(f"another process makes {directory}: waiting for it", flush=True)
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
@@ -127,14 +130,14 @@ def _run(*command: str) -> None:
 
 
 def _install_ffmpeg() -> None:
-    """Only where nobody is there to be asked: machines of continuous integration say CI."""
+    """Install FFmpeg on machines of continuous integration, which set CI: no person is there to do it."""
     if os.environ.get("CI") and shutil.which("ffmpeg") is None and shutil.which("apt-get") and os.geteuid() == 0:
         _run("apt-get", "update", "-qq")
         _run("apt-get", "install", "-qq", "--yes", "--no-install-recommends", "ffmpeg")
 
 
 def main() -> None:
-    """Make the environment where it is missing, and print its interpreter."""
+    """Make the environment if it is missing, and print the path of its interpreter."""
     try:
         _install_ffmpeg()
         require_ffmpeg()

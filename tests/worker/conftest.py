@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cas.store.store import Store, open_store
-from tools.deployment import Deployment, tiny
+from tools.deployment import Deployment, write_tiny_models
 from tools.servers.hub import Hub
 from tools.servers.runpod_platform import Platform
 from tools.servers.seaweed import SeaweedFS
@@ -35,7 +35,7 @@ def shop(s3_url: str, seaweed: SeaweedFS) -> Store:
 
 @pytest.fixture
 def deployment(worker_python: Path, s3_url: str, seaweed: SeaweedFS, tmp_path: Path) -> Iterator[Deployment]:
-    tiny(worker_python, tmp_path / "hub", 1)
+    write_tiny_models(worker_python, tmp_path / "hub", 1)
     bucket = s3_url.split("/")[2]
     environment = {**seaweed.env(bucket, "publisher"), "S3_BUCKET": bucket}
     del environment["CAS_STORE"]

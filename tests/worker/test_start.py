@@ -82,7 +82,7 @@ def test_a_worker_that_is_told_to_end_does_so_while_it_boots(deployment: Deploym
 @pytest.mark.timeout(120)
 def test_a_worker_that_is_killed_leaves_no_process_behind(deployment: Deployment) -> None:
     worker = deployment.start()
-    assert "error" not in deployment.ask()
+    assert "error" not in deployment.run_job()
     until(lambda: bool(deployment.platform.jobs.pings))
     left = children(worker.pid)
     assert left, "the SDK's heartbeat is a process of its own"
@@ -99,11 +99,11 @@ def children(pid: int) -> list[str]:
 @pytest.mark.timeout(300)
 def test_a_bucket_without_keys_is_a_worker_without_voices(deployment: Deployment) -> None:
     deployment.start(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
-    answer = deployment.ask()
+    answer = deployment.run_job()
     assert "error" not in answer
     receipt = deployment.receipt()
     assert (receipt["ok"], receipt["source"], receipt["device"]) == (True, "hub", "cpu")
     assert {"load", "warm-up"} <= {phase["name"] for phase in receipt["phases"]}
     assert "warning: no voices and no uploads: no S3 credentials" in deployment.log()
-    assert deployment.ask(**{"return": "upload"}) is None
+    assert deployment.run_job(**{"return": "upload"}) is None
     assert "this worker has no bucket" in deployment.platform.jobs.all()[-1].error

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 from cas.store.store import Store
-from tools.deployment import ENDPOINT, JOB, Deployment, tiny
+from tools.deployment import ENDPOINT, JOB, Deployment, write_tiny_models
 from tools.servers.process import free_ports
 from tools.story import chapters
 
@@ -18,7 +18,7 @@ from tools.story import chapters
 def test_from_an_empty_bucket_to_a_pinned_version_and_without_bucket_or_hub(
     deployment: Deployment, shop: Store
 ) -> None:
-    tiny(deployment.python, deployment.folder / "newer", 2)
+    write_tiny_models(deployment.python, deployment.folder / "newer", 2)
     story = chapters(deployment, shop, deployment.folder / "newer")
 
     first = next(story)

@@ -1,6 +1,6 @@
 """An HTTP proxy in front of one server that makes chosen requests fail in chosen ways.
 
-Run `python -m tools.fault_proxy HOST:PORT --fault bit-flip` and point a client to the URL that it prints.
+Run `python -m tools.servers.fault_proxy HOST:PORT --fault bit-flip` and point a client to the URL that it prints.
 """
 
 import argparse
@@ -27,14 +27,14 @@ _PAGE = b"<!DOCTYPE html><html><body><h1>We will be back soon</h1></body></html>
 
 @dataclass
 class Exchange:
-    """One request and what became of it; the entry is complete before the client has the last byte.
+    """One request and how it ended; the entry is complete before the client has the last byte.
 
-    Args:
+    Attributes:
         method: HTTP method.
         path: path with query, as the client sent it.
         status: status that was sent back, 0 as long as there is none.
         bytes: length of the body that was sent back.
-        fault: the kind of fault that hit it.
+        fault: the kind of fault that hit the request, None for a request that was forwarded as it is.
         received: length of the body that the client sent.
     """
 
@@ -71,19 +71,19 @@ class FaultProxy:
 
     @property
     def url(self) -> str:
-        """The address for clients."""
+        """The URL that clients use in place of the server's."""
         return f"http://127.0.0.1:{self._server.port}"
 
     def inject(self, fault: Fault) -> None:
-        """Let requests fail from now on; of several faults that match, the first with times left counts."""
+        """Let requests fail from now on; of several faults that match a request, the oldest with times left hits."""
         self.plan.add(fault)
 
     def clear(self) -> None:
-        """Forward everything from now on."""
+        """Remove all faults: forward every request from now on."""
         self.plan.clear()
 
     def count(self, method: str | None = None, path_contains: str = "") -> int:
-        """Return how many requests with this method and this text in path or query came in so far."""
+        """Return how many requests have this method, and this text in path or query, so far."""
         return sum(method in (None, seen.method) and path_contains in seen.path for seen in list(self.requests))
 
     def __enter__(self) -> Self:
@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
                 with upstream.getresponse() as response:
                     self.close_connection = not (self._relay(response, fault) and keep)
         except (OSError, http.client.HTTPException):
-            pass  # whichever side broke, the client is to see a closed connection
+            pass  # on either side: the client then sees a closed connection
         finally:
             upstream.close()
 
@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
             _sent(upstream, b"", chunked)
 
     def _request_body(self) -> Iterator[memoryview]:
-        """Yield the client's body in pieces; a piece is valid until the next one is asked for."""
+        """Yield the client's body in pieces; a piece is valid until the next one is taken."""
         if "Content-Length" in self.headers:
             yield from self._read(int(self.headers["Content-Length"]))
         elif "Transfer-Encoding" in self.headers:
@@ -201,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
             length -= got
 
     def _relay(self, response: http.client.HTTPResponse, fault: Fault | None) -> bool:
-        """Pass the answer on, and say whether the client got all that it was promised."""
+        """Send the server's answer to the client, and return whether the client got all the bytes it was promised."""
         kind = fault.kind if fault else None
         if kind is Kind.DROP_RESPONSE:
             return False
@@ -249,18 +249,18 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _sent(upstream: http.client.HTTPConnection, piece: memoryview | bytes, chunked: bool) -> bool:
-    """Send a piece, and say whether the server still listens: it may answer before it has read all."""
+    """Send a piece, and return whether the server still reads: it may answer before it has read the whole body."""
     try:
-        for part in (b"%x\r\n" % len(piece), piece, b"\r\n") if chunked else (piece,):
-            upstream.send(part)
+        for data in (b"%x\r\n" % len(piece), piece, b"\r\n") if chunked else (piece,):
+            upstream.send(data)
     except (BrokenPipeError, ConnectionResetError):
         return False
     return True
 
 
 def main() -> None:
-    """Forward to a server, with one fault for ever, until interrupted."""
-    parser = argparse.ArgumentParser("python -m tools.fault_proxy", description="Make HTTP requests fail.")
+    """Forward requests to a server until interrupted, and inject one fault into all that match."""
+    parser = argparse.ArgumentParser("python -m tools.servers.fault_proxy", description="Make HTTP requests fail.")
     parser.add_argument("upstream", metavar="HOST:PORT", help="the server behind the proxy")
     parser.add_argument("--port", type=int, default=0, help="TCP port of the proxy (default: a free one)")
     parser.add_argument("--fault", choices=[kind.value for kind in Kind], help="what goes wrong")

@@ -17,7 +17,7 @@ class Kind(enum.Enum):
     TRUNCATE = "truncate"
     """Announce the true length, send half of the body, close the connection."""
     SHORT_LENGTH = "short-length"
-    """Announce and send half of the body: nothing but the content tells."""
+    """Announce half of the length, and send that half: only the content shows that the rest is missing."""
     BIT_FLIP = "bit-flip"
     """Flip one bit in the middle of the body."""
     STALL = "stall"
@@ -34,7 +34,7 @@ class Kind(enum.Enum):
 class Fault:
     """A fault, and the requests that it hits.
 
-    Args:
+    Attributes:
         kind: what goes wrong.
         times: how many requests it hits; None for all.
         after: how many matching requests it spares first.
@@ -60,25 +60,25 @@ class Fault:
     seconds: float | None = None
     bytes_per_second: int = 1024
 
-    def concerns(self, method: str, path: str) -> bool:
-        """Say whether a request is of those that this fault is meant for."""
+    def matches(self, method: str, path: str) -> bool:
+        """Return whether the fault is meant for requests with this method and path."""
         return self.method in (None, method) and (self.path_contains or "") in path
 
 
 class FaultPlan:
-    """The faults to come; safe to use from several threads."""
+    """The faults that the next requests meet; safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._armed: list[_Armed] = []
 
     def add(self, fault: Fault) -> None:
-        """Plan a fault, after those planned before."""
+        """Append a fault: those added before it hit first."""
         with self._lock:
             self._armed.append(_Armed(fault, spare=fault.after, left=fault.times))
 
     def clear(self) -> None:
-        """Forget all faults."""
+        """Remove all faults, so that none hits any more."""
         with self._lock:
             self._armed.clear()
 
@@ -86,7 +86,7 @@ class FaultPlan:
         """Return the first fault that hits this request, and count it as used."""
         with self._lock:
             for armed in self._armed:
-                if armed.left != 0 and armed.fault.concerns(method, path):
+                if armed.left != 0 and armed.fault.matches(method, path):
                     if armed.spare > 0:
                         armed.spare -= 1
                         continue

@@ -1,6 +1,6 @@
 """A local Hugging Face hub over a folder: what `huggingface_hub` needs to list and download models.
 
-Run `python -m tools.hub ROOT` and export the HF_ENDPOINT that it prints. ROOT holds
+Run `python -m tools.servers.hub ROOT` and export the HF_ENDPOINT that it prints. ROOT holds
 `<org>/<name>/<files>`; every repository has one branch, `main`, that follows its files. The routes,
 headers and error codes are those that huggingface_hub 0.36, 1.33 and 2.4 rely on
 (`file_download.get_hf_file_metadata`, `hf_api.HfApi.list_repo_tree`, `utils._http.hf_raise_for_status`).
@@ -78,7 +78,7 @@ class Hub:
 
     @property
     def url(self) -> str:
-        """The value for HF_ENDPOINT."""
+        """The URL of the hub, for the variable HF_ENDPOINT."""
         return f"http://{self._server.host}:{self._server.port}"
 
     def __enter__(self) -> Self:
@@ -98,8 +98,8 @@ class Hub:
         with self._lock:
             return self._folders.setdefault(repo, RepoFolder(path))
 
-    def takes_cut(self, repo: str, name: str) -> bool:
-        """Say whether this download is to be cut, and remember that it was."""
+    def claim_cut(self, repo: str, name: str) -> bool:
+        """Return whether to cut this download, the first of its file, and record that it was cut."""
         with self._lock:
             if not self.cut_bodies or (repo, name) in self._cut:
                 return False
@@ -115,7 +115,14 @@ class _HubServer(ClosableServer):
 
 @dataclass(frozen=True)
 class _Body:
-    """What part of a file to send: `start` and `stop` are offsets in bytes, `flip` one to spoil."""
+    """The range of a file that is sent.
+
+    Attributes:
+        path: the file.
+        start: offset in bytes of the first byte.
+        stop: offset in bytes behind the last byte.
+        flip: offset in bytes at which one bit is flipped, None for no change.
+    """
 
     path: Path
     start: int
@@ -134,7 +141,7 @@ class _Body:
 
 
 class _Refusal(Exception):
-    """The answer to a request is an error, named as on huggingface.co."""
+    """A request that is answered by an error, with a code as on huggingface.co."""
 
     def __init__(self, status: HTTPStatus, code: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(code)
@@ -175,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refusal(HTTPStatus.NOT_FOUND, "NotFound")
         folder = self.hub.folder(match["repo"])
         if folder is None:
-            # huggingface.co hides from strangers whether a repository exists, hence 401 and not 404
+            # huggingface.co answers 401, not 404: it hides from strangers whether a repository exists
             raise _Refusal(HTTPStatus.UNAUTHORIZED, "RepoNotFound")
         commit = folder.at(match["rev"] or "main")
         if commit is None:
@@ -239,7 +246,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._start(HTTPStatus.PARTIAL_CONTENT if wanted else HTTPStatus.OK, headers)
         if self.command == "HEAD":
             return
-        end = stop // 2 if not wanted and self.hub.takes_cut(repo, name) else stop
+        end = stop // 2 if not wanted and self.hub.claim_cut(repo, name) else stop
         flip = file.size // 2 if name in self.hub.corrupt else None
         self._send(_Body(file.path, start, end, flip), promised=stop - start)
 
@@ -250,7 +257,7 @@ class _Handler(BaseHTTPRequestHandler):
             promised -= len(piece)
             if rate and cast(_HubServer, self.server).stopping.wait(len(piece) / rate):
                 break
-        self.close_connection = promised > 0  # a body cut short can only be told by the end of the connection
+        self.close_connection = promised > 0  # only a closed connection tells the client that the body is short
 
     def _json(self, value: object) -> None:
         self._reply(HTTPStatus.OK, json.dumps(value).encode(), {"Content-Type": "application/json"})
@@ -268,7 +275,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _lfs(file: RepoFile, digest_key: str) -> dict[str, Any]:
-    """The digest is called `sha256` in model info and `oid` in tree listings."""
+    """The `lfs` entry of a file, empty for a file outside LFS; the digest is `sha256` in model info, `oid` in trees."""
     if file.sha256 is None:
         return {}
     return {"lfs": {digest_key: file.sha256, "size": file.size, "pointerSize": file.pointer_size}}
@@ -276,7 +283,7 @@ def _lfs(file: RepoFile, digest_key: str) -> dict[str, Any]:
 
 def main() -> None:
     """Serve a folder until interrupted."""
-    parser = argparse.ArgumentParser("python -m tools.hub", description="Serve a folder as a Hugging Face hub.")
+    parser = argparse.ArgumentParser("python -m tools.servers.hub", description="Serve a folder as a Hugging Face hub.")
     parser.add_argument("root", type=Path, help="folder of <org>/<name>/<files>")
     parser.add_argument("--port", type=int, default=0, help="TCP port (default: a free one)")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")

@@ -1,4 +1,4 @@
-"""Programs that the tools start: they die with their parent, and listen on ports that are free."""
+"""Start programs that die with their parent, and find free ports for them to listen on."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
-# Below Linux's range for outgoing connections (32768 and up), one of which could take a port in between.
+# Below Linux's range for outgoing connections (32768 and up): such a connection could take the port first.
 _PORTS = range(10240, 32768)
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
@@ -54,13 +54,13 @@ def spawn(command: list[str], log: Path, environment: Mapping[str, str] | None =
         started.set_result(process)
         process.wait()
 
-    # Linux sends the signal when the *thread* that started the program ends, hence one that stays.
+    # Linux sends the signal when the *thread* that started the program ends, so that thread waits for the program.
     threading.Thread(target=keep, name=f"keep {Path(command[0]).name}", daemon=True).start()
     return started.result()
 
 
 def free_ports(count: int) -> list[int]:
-    """Return TCP ports of 127.0.0.1 that nobody listens on now, all different."""
+    """Return `count` different TCP ports of 127.0.0.1 on which no program listens now."""
     with contextlib.ExitStack() as taken:
         ports: list[int] = []
         while len(ports) < count:

@@ -1,4 +1,4 @@
-"""What a Hugging Face repository says about the files of a plain folder: etags, sizes and a commit."""
+"""A folder of files as a Hugging Face repository: etags, sizes and a commit."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ _READ = 1 << 20
 class RepoFile:
     """One file of a commit.
 
-    Args:
-        path: where the file lies on this machine.
+    Attributes:
+        path: the file's path on this machine.
         size: length in bytes.
         oid: git blob sha1 of the file, or of its LFS pointer (hex).
         sha256: digest of the content (hex), for LFS files only.
@@ -41,8 +41,8 @@ class RepoFile:
 class Commit:
     """The files of a repository at one moment, by path within the repository.
 
-    Args:
-        sha: 40 hex digits that depend on nothing but names and contents.
+    Attributes:
+        sha: 40 hex digits, computed from nothing but names and contents.
         files: path with forward slashes -> file.
     """
 

@@ -1,4 +1,4 @@
-"""Jobs of a serverless platform: queued, taken by workers, and told how they went."""
+"""Jobs of a serverless platform: clients queue them, workers take them and post their results."""
 
 import threading
 import time
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-_LOOK = 0.2  # seconds between looks at whether a worker that waits for a job still listens
-_SILENT = 15.0  # seconds without a word after which a worker counts as gone
+_CHECK_INTERVAL = 0.2  # seconds between two checks whether a worker that waits for a job is still connected
+_SILENT = 15.0  # seconds without a request after which a worker counts as gone
 
 
 class Status(StrEnum):
-    """What RunPod calls the states of a job."""
+    """The states of a job, by their names in RunPod's API."""
 
     IN_QUEUE = "IN_QUEUE"
     IN_PROGRESS = "IN_PROGRESS"
@@ -27,21 +27,24 @@ FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 @dataclass
 class Job:
-    """One request to an endpoint, and all that became of it.
+    """One request to an endpoint, its progress and its result.
 
-    Args:
-        id: its name, unique on the platform.
-        endpoint: the endpoint that it was sent to.
+    Attributes:
+        id: the job's name, unique on the platform.
+        endpoint: the endpoint that the job was sent to.
         input: what the client sent under "input".
-        status: its state.
-        output: the result; while it is in progress, the latest progress.
-        error: why it failed; a string if the worker obeys the platform's rules.
-        worker: the pod that took it last.
-        takes: how many times a worker took it.
+        status: the job's state.
+        output: the result; while the job is in progress, the latest progress.
+        error: why the job failed; a string if the worker obeys the platform's rules.
+        worker: the pod that took the job last.
+        takes: how many times a worker took the job.
         progress: every progress update, oldest first.
         chunks: everything that a generator handler yielded, oldest first.
-        result: the whole last answer of the worker, as it was posted.
-        queued: when it came, taken and done: when that was, in seconds of the monotonic clock.
+        result: the whole final result that the worker posted.
+        queued: when the job was queued, in seconds of the monotonic clock.
+        taken: when a worker took it last, in seconds of the same clock.
+        done: when it ended, in seconds of the same clock.
+        streamed: how many of the chunks clients have read.
     """
 
     id: str
@@ -61,7 +64,7 @@ class Job:
     streamed: int = 0
 
     def view(self) -> dict[str, Any]:
-        """Return what the platform tells its clients, times in milliseconds."""
+        """Return the job as the platform shows it to clients, times in milliseconds."""
         seen: dict[str, Any] = {"id": self.id, "status": str(self.status)}
         if self.taken is not None:
             seen |= {"delayTime": int(1000 * (self.taken - self.queued)), "workerId": self.worker}
@@ -83,13 +86,13 @@ class Jobs:
     def __init__(self) -> None:
         self.pings: list[tuple[str, list[str]]] = []
         self._jobs: dict[str, Job] = {}
-        self._heard: dict[tuple[str, str], float] = {}
+        self._alive: dict[tuple[str, str], float] = {}
         self._stops: dict[str, list[str]] = {}
         self._changed = threading.Condition()
         self._closed = False
 
     def close(self) -> None:
-        """End every wait now."""
+        """End every wait now: methods that wait return at once."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -100,7 +103,7 @@ class Jobs:
             return [job for job in self._jobs.values() if endpoint in (None, job.endpoint)]
 
     def get(self, job_id: str) -> Job | None:
-        """Return a job, or None if there never was one of this name."""
+        """Return the job with this name, or None if there never was one."""
         with self._changed:
             return self._jobs.get(job_id)
 
@@ -113,25 +116,39 @@ class Jobs:
         return job
 
     def until(self, happened: Callable[[], bool], seconds: float) -> bool:
-        """Wait until something is so, looked at after every change; return whether it is, after so long at most."""
+        """Wait at most so many seconds until `happened()`, called after every change, is true; return whether it is."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or happened(), seconds)
             return happened()
 
     def wait(self, job: Job, seconds: float) -> bool:
-        """Wait until a job has ended, and return whether it has, after so long at most."""
+        """Wait at most so many seconds until a job has ended, and return whether it has."""
         return self.until(lambda: job.status in FINAL, seconds)
 
-    def heard(self, endpoint: str, pod: str, working_on: Iterable[str] | None = None) -> None:
-        """Note that a worker is alive, and with a heartbeat what it works on."""
+    def note_alive(self, endpoint: str, pod: str, working_on: Iterable[str] | None = None) -> None:
+        """Record that a worker sent a request just now.
+
+        Args:
+            endpoint: the endpoint whose jobs the worker takes.
+            pod: name of the worker.
+            working_on: ids of the jobs that it works on, if the request is a heartbeat.
+        """
         with self._changed:
-            self._heard[endpoint, pod] = time.monotonic()
+            self._alive[endpoint, pod] = time.monotonic()
             if working_on is not None:
                 self.pings.append((pod, list(working_on)))
             self._changed.notify_all()
 
     def take(self, endpoint: str, pod: str, count: int, seconds: float, listens: Callable[[], bool]) -> list[Job]:
-        """Hand out the oldest jobs of a queue, at most `count`; wait for the first as long as the worker listens."""
+        """Give the oldest queued jobs of an endpoint to a worker; wait for the first while the worker is connected.
+
+        Args:
+            endpoint: the endpoint.
+            pod: name of the worker.
+            count: the most jobs to give.
+            seconds: how long to wait for a first job.
+            listens: returns whether the worker is still connected.
+        """
         end = time.monotonic() + seconds
         with self._changed:
             while not self._closed and (left := end - time.monotonic()) > 0:
@@ -139,7 +156,7 @@ class Jobs:
                     job for job in self._jobs.values() if job.endpoint == endpoint and job.status is Status.IN_QUEUE
                 ]
                 if waiting and not listens():
-                    break  # a worker that was killed while it waited: the job is for another
+                    break  # the worker was killed while it waited: another one gets the job
                 for job in waiting[:count]:
                     job.status, job.worker, job.taken, job.takes = (
                         Status.IN_PROGRESS,
@@ -150,21 +167,27 @@ class Jobs:
                 if waiting:
                     self._changed.notify_all()
                     return waiting[:count]
-                self._changed.wait(min(left, _LOOK))
+                self._changed.wait(min(left, _CHECK_INTERVAL))
         return []
 
     def stops(self, pod: str, seconds: float, listens: Callable[[], bool]) -> list[str]:
-        """Return the jobs that this worker is to stop, once each; wait for the first as long as the worker listens."""
+        """Return ids of jobs that this worker must stop, each once; wait for the first while the worker is connected.
+
+        Args:
+            pod: name of the worker.
+            seconds: how long to wait for a first job.
+            listens: returns whether the worker is still connected.
+        """
         end = time.monotonic() + seconds
         with self._changed:
             while not self._closed and (left := end - time.monotonic()) > 0:
                 if self._stops.get(pod) and listens():
                     return self._stops.pop(pod)
-                self._changed.wait(min(left, _LOOK))
+                self._changed.wait(min(left, _CHECK_INTERVAL))
         return []
 
     def finish(self, job: Job, pod: str, result: dict[str, Any]) -> None:
-        """Note what a worker posted: progress, or the end, unless the job has ended or is another worker's now."""
+        """Record what a worker posted: progress, or a result, which counts only if the worker still has the job."""
         with self._changed:
             if result.get("status") == Status.IN_PROGRESS:
                 job.progress.append(result.get("output"))
@@ -177,20 +200,20 @@ class Jobs:
             self._changed.notify_all()
 
     def stream(self, job: Job, chunk: Any) -> None:
-        """Note one piece of a generator handler's output."""
+        """Record one piece of a generator handler's output."""
         with self._changed:
             job.chunks.append(chunk)
             self._changed.notify_all()
 
     def read_stream(self, job: Job) -> list[Any]:
-        """Return the pieces that were not read so far."""
+        """Return the pieces that no client has read so far."""
         with self._changed:
             new = job.chunks[job.streamed :]
             job.streamed += len(new)
             return new
 
     def cancel(self, job: Job) -> None:
-        """End a job that has not ended, and let the worker that has it know."""
+        """Cancel a job that has not ended, and let the worker that has it stop it."""
         with self._changed:
             if job.status is Status.IN_PROGRESS and job.worker is not None:
                 self._stops.setdefault(job.worker, []).append(job.id)
@@ -198,13 +221,13 @@ class Jobs:
                 job.status, job.done = Status.CANCELLED, time.monotonic()
             self._changed.notify_all()
 
-    def lose(self, pod: str) -> None:
-        """Queue again what a worker that is gone had taken, as RunPod does when its heartbeats end."""
+    def requeue(self, pod: str) -> None:
+        """Queue again the jobs of a worker that is gone, as RunPod does when its heartbeats end."""
         with self._changed:
             for job in self._jobs.values():
                 if job.worker == pod and job.status is Status.IN_PROGRESS:
                     job.status, job.output, job.worker = Status.IN_QUEUE, None, None
-            self._heard = {key: when for key, when in self._heard.items() if key[1] != pod}
+            self._alive = {key: when for key, when in self._alive.items() if key[1] != pod}
             self._changed.notify_all()
 
     def health(self, endpoint: str) -> dict[str, dict[str, int]]:
@@ -212,7 +235,7 @@ class Jobs:
         with self._changed:
             jobs = [job for job in self._jobs.values() if job.endpoint == endpoint]
             silent = time.monotonic() - _SILENT
-            alive = {pod for (where, pod), when in self._heard.items() if where == endpoint and when > silent}
+            alive = {pod for (where, pod), when in self._alive.items() if where == endpoint and when > silent}
         running = {job.worker for job in jobs if job.status is Status.IN_PROGRESS}
         count = {status: sum(job.status is status for job in jobs) for status in Status}
         return {

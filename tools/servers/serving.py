@@ -1,4 +1,4 @@
-"""A threaded TCP server that stops completely: no thread and no open socket is left behind."""
+"""A threaded TCP server that stops completely: it leaves no thread and no open socket behind."""
 
 import contextlib
 import socket
@@ -85,7 +85,7 @@ class ClosableServer(socketserver.ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print a traceback, except for what peers that hang up cause."""
+        """Print a traceback, except for errors that a peer causes when it hangs up."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 

@@ -1,4 +1,4 @@
-"""Signed requests to an S3 server with the standard library alone, to set up and check servers."""
+"""Send signed requests to an S3 server with the standard library alone, to set up and check servers."""
 
 import datetime
 import hashlib
@@ -26,7 +26,7 @@ def signed_headers(method: str, host: str, target: str, access: str, secret: str
         target: percent-encoded path, with a query if there is one.
         access: access key id.
         secret: secret access key.
-        body: what will be sent.
+        body: the body of the request.
     """
     path, _, query = target.partition("?")
     time = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -56,12 +56,12 @@ def s3_request(
         path: `/bucket` or `/bucket/key`, not yet percent-encoded.
         access: access key id.
         secret: secret access key.
-        body: what to send.
+        body: the body of the request.
         timeout: seconds that any step on the connection may take.
 
     Raises:
         OSError: there is no connection, or it broke.
-        http.client.HTTPException: what came back is not HTTP.
+        http.client.HTTPException: the answer is not HTTP.
     """
     host = urlsplit(endpoint).netloc
     path = quote(path)

@@ -78,7 +78,7 @@ def test_what_comes_after_the_end_changes_nothing(platform: Platform) -> None:
 def test_a_result_counts_from_the_worker_that_has_the_job(platform: Platform) -> None:
     job = platform.submit("ep", {})
     take(platform, "first")
-    platform.jobs.lose("first")
+    platform.jobs.requeue("first")
     assert take(platform, "second")["id"] == job.id
     ask(platform, "POST", f"/job-done/first/{job.id}", {"output": "old"})
     assert job.status is Status.IN_PROGRESS

@@ -200,7 +200,7 @@ def test_the_jobs_of_a_worker_that_was_killed_go_to_another(local: Local, tmp_pa
     assert local.platform.jobs.until(lambda: ("pod-k1", [job.id]) in local.platform.jobs.pings, 60)
     first.kill()
     first.wait(60)
-    local.platform.jobs.lose("pod-k1")
+    local.platform.jobs.requeue("pod-k1")
     job.input = {"return": "the second time"}
     second = local.worker("pod-k2", "fragile")
     try:

@@ -38,18 +38,18 @@ def _samples(part: dict[str, Any]) -> bytes:
 @pytest.mark.timeout(300)
 def test_a_streaming_endpoint_sends_sentence_by_sentence(deployment: Deployment) -> None:
     deployment.start(CAS_STREAM="1")
-    found = deployment.client(STREAM, text=LONG, seed=5, stream=True)
+    found = deployment.run_client(STREAM, text=LONG, seed=5, stream=True)
     assert found["status"] == Status.COMPLETED, deployment.platform.jobs.all(ENDPOINT)[-1].error
     assert found["parts"] == found["output"], "who asks for the status has it too"
     *parts, totals = found["parts"]
     assert totals["parts"] == len(parts) == LONG.count(".")
     assert [part["part"] for part in parts] == list(range(len(parts)))
     assert sum(map(len, map(_samples, parts))) == pytest.approx(2 * 24_000 * totals["seconds"], rel=0.01)
-    again = deployment.client(STREAM, text=LONG, seed=5, stream=True)
+    again = deployment.run_client(STREAM, text=LONG, seed=5, stream=True)
     assert [part["audio"] for part in again["parts"][:-1]] == [part["audio"] for part in parts]
-    (whole,) = deployment.client("answer = endpoint.run_sync(request, timeout=120)", text=LONG, seed=5)
+    (whole,) = deployment.run_client("answer = endpoint.run_sync(request, timeout=120)", text=LONG, seed=5)
     assert whole["seconds"] > 0.5 * totals["seconds"], "a job that does not stream has one answer"
-    bad = deployment.client(STREAM, text="", stream=True)
+    bad = deployment.run_client(STREAM, text="", stream=True)
     assert bad == {"parts": [], "status": Status.FAILED, "output": None}
     assert "text has nothing to speak" in deployment.platform.jobs.all(ENDPOINT)[-1].error
 
@@ -58,9 +58,9 @@ def test_a_streaming_endpoint_sends_sentence_by_sentence(deployment: Deployment)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_cancelled_job_ends_and_the_next_one_is_answered(deployment: Deployment, stream: bool) -> None:
     deployment.start(CAS_STREAM="1" if stream else "")
-    found = deployment.client(CANCEL, text=LONG * 8, nfe_step=64, stream=stream)
+    found = deployment.run_client(CANCEL, text=LONG * 8, nfe_step=64, stream=stream)
     assert (found["cancelled"], found["status"]) == (Status.CANCELLED, Status.CANCELLED)
-    answer = deployment.ask()
+    answer = deployment.run_job()
     assert "error" not in (answer[0] if stream else answer)
     job = deployment.platform.jobs.get(found["id"])
     assert job is not None and job.status is Status.CANCELLED and job.takes == 1

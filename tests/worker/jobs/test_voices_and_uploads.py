@@ -19,9 +19,9 @@ def test_a_voice_of_the_bucket_speaks_and_its_audio_is_left_there(deployment: De
     bucket.put("voices/anna/anna.wav", base64.b64decode(JOB["ref_audio"]), Kind.DOCUMENT)
     bucket.put("voices/anna/anna.txt", JOB["ref_text"].encode(), Kind.DOCUMENT)
     deployment.start()
-    sent = deployment.ask(seed=1)
+    sent = deployment.run_job(seed=1)
     named = {"voice": "anna", "ref_audio": None, "ref_text": None, "seed": 1}
-    left = deployment.ask(**named, **{"return": "upload"})
+    left = deployment.run_job(**named, **{"return": "upload"})
     assert "error" not in left, left
     assert "audio" not in left
     with urllib.request.urlopen(left["url"], timeout=10) as answer:
@@ -29,5 +29,6 @@ def test_a_voice_of_the_bucket_speaks_and_its_audio_is_left_there(deployment: De
         assert answer.read() == base64.b64decode(sent["audio"])
     (entry,) = bucket.list("output")
     assert urlsplit(left["url"]).path.endswith(f"/{entry.key}")
-    assert deployment.ask(voice="ana", ref_audio=None, ref_text=None) is None  # what clients get of a job that failed
+    # A job that fails has no output.
+    assert deployment.run_job(voice="ana", ref_audio=None, ref_text=None) is None
     assert "voice ana is unknown: there are 1, such as anna" in deployment.platform.jobs.all()[-1].error
