@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from tools.bench import __main__ as bench
-from tools.bench import link, plans, report, scale, scene
+from tools.bench import link, plans, report, scale
 from tools.bench.cases import DOWNLOAD
+from tools.bench.client import Measured
 from tools.bench.link import LINKS, Network, NotPermitted, SameHost, Traffic
 from tools.bench.measure import Failed, Run, run, spread
 from tools.bench.results import Results
-from tools.bench.scene import Measured
 from tools.bench.stage import named, stage
 from tools.bench.targets import judge
 
@@ -183,7 +183,9 @@ def test_without_permission_only_loopback_is_measured(
 def test_a_small_run_against_a_real_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(scene, "settle", lambda folder, size: None)  # it waits for whatever else writes to the disk
+    monkeypatch.setattr(
+        "tools.bench.client.settle", lambda folder, size: None
+    )  # it waits for all that writes to the disk
     only = [word for name in ("cas restore", "cas restore, to first chunk", DOWNLOAD) for word in ("--only", name)]
     words = ["--size", "small", "--rounds", "1", "--links", "1gbit,none", "--json", str(tmp_path / "bench.json")]
     assert bench.main([*words, *only]) == 0

@@ -1,4 +1,4 @@
-"""Times cas against other ways to move a model: the same files, server and links, in interleaved rounds."""
+"""Time cas against other ways to move a model: the same files, server and links, in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -23,14 +23,21 @@ _PICTURE = Path(__file__).parents[2] / "docs" / "performance.png"
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Runs the rounds, prints tables, writes JSON and a picture; 1 when nothing could be measured."""
+    """Run the rounds, print tables, and write JSON and a picture.
+
+    Args:
+        words: command-line arguments, by default those of this process.
+
+    Returns:
+        The exit code: 1 when nothing could be measured, else 0.
+    """
     options = _options(words)
     cases = [case for case in CASES if any(fnmatch.fnmatch(case.name, wanted) for wanted in options.only or ["*"])]
     results = Results()
     _say("making F5-TTS v1 Base, its successors, and the server that has them …")
     with stage(options.links, _SHRINK[options.size]) as (scene, links):
         measure(scene, cases, links, options.rounds, results)
-    verdicts = judge(results) if options.size == "full" else []  # they are for the full size
+    verdicts = judge(results) if options.size == "full" else []  # targets are set for the full size
     facts = machine.facts()
     settings = {"rounds": options.rounds, "size": options.size, "links": [link.name for link in links]}
     print(report.table(results))
@@ -46,19 +53,27 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def measure(scene: Scene, cases: Sequence[Case], links: Sequence[Link], rounds: int, results: Results) -> None:
-    """Runs every case once a round, after a round that is not counted; one that fails is left out from then on."""
+    """Run every case once per round, after a first round that does not count; drop a case once it fails.
+
+    Args:
+        scene: the files and servers.
+        cases: what to measure.
+        links: the links to measure over, one after the other.
+        rounds: how many rounds count.
+        results: where the runs go.
+    """
     for link in links:
         scene.over(link)
-        able = list(_able(scene, cases, link, results))
-        results.peers |= {case.name: case.peer for case in able}
+        runnable = list(_runnable(scene, cases, link, results))
+        results.peers |= {case.name: case.peer for case in runnable}
         for round_ in range(rounds + 1):
             _say(f"{link.title}: round {round_} of {rounds}" + ("" if round_ else " (not counted)"))
-            for case in tuple(able):
+            for case in tuple(runnable):
                 try:
                     measured = case.measure(scene.at(link))
                 except Failed as error:
                     _leave_out(results, link, case, str(error))
-                    able.remove(case)
+                    runnable.remove(case)
                     continue
                 _say(f"  {case.name}: {measured.run.wall:.2f} s")
                 if round_:
@@ -66,7 +81,7 @@ def measure(scene: Scene, cases: Sequence[Case], links: Sequence[Link], rounds: 
     results.facts = scene.facts
 
 
-def _able(scene: Scene, cases: Sequence[Case], link: Link, results: Results) -> Iterator[Case]:
+def _runnable(scene: Scene, cases: Sequence[Case], link: Link, results: Results) -> Iterator[Case]:
     for case in cases:
         if link.name not in case.links:
             continue

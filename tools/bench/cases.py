@@ -1,4 +1,4 @@
-"""What is measured: each case runs once at the end of a link and leaves its outputs for the next round to remove."""
+"""The cases to measure: each runs at the end of a link, and its outputs stay until its next round removes them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tools.bench.client import BUCKET, Client, Measured, program
 from tools.bench.first_chunk import FirstChunk
 from tools.bench.link import LINKS, Link
 from tools.bench.measure import Failed
 from tools.bench.plans import plan_large
-from tools.bench.scene import BUCKET, MODEL, REPOS, WIDE_MODEL, Client, Measured, Scene, program
+from tools.bench.scene import MODEL, REPOS, WIDE_MODEL, Scene
 from tools.models.f5tts import MODEL_FILE
 
 ALL = frozenset(LINKS)
@@ -27,8 +28,14 @@ DOWNLOAD, UPLOAD = "s5cmd cp", "s5cmd cp, upload"
 class Case:
     """One thing to measure.
 
-    links: where. needs: what `Scene.prepare` makes for it. peer: the case that its wall time is divided by.
-    download: whether it fetches the whole model into an empty place. missing: why it cannot run at a client, if so.
+    Attributes:
+        name: the case's name in tables.
+        measure: runs the case once.
+        links: names of the links to measure it over.
+        needs: what `Scene.prepare` must make before.
+        peer: name of the case that its wall time is divided by.
+        download: whether it downloads the whole model into an empty directory.
+        missing: returns why the case cannot run over a link, or an empty text if it can.
     """
 
     name: str
@@ -41,11 +48,11 @@ class Case:
 
 
 def _whole(client: Client, measured: Measured) -> Measured:
-    """The run itself; raises Failed unless every file has come, by the sum of sizes."""
+    """Return the run, or raise Failed when the sizes of the downloaded files add up to less than the model's."""
     files = (path for path in (client.scene.work / "raw").rglob("*") if path.is_file() and not path.is_symlink())
-    came, wanted = sum(path.stat().st_size for path in files), client.scene.facts["plain bytes"]
-    if came < wanted:
-        raise Failed(f"only {came} of {wanted} bytes came")
+    received, wanted = sum(path.stat().st_size for path in files), client.scene.facts["plain bytes"]
+    if received < wanted:
+        raise Failed(f"only {received} of {wanted} bytes came")
     return measured
 
 
@@ -76,7 +83,7 @@ def _hub(client: Client) -> Measured:
 
 
 def _streamer(client: Client) -> Measured:
-    # Torch may lie on PYTHONPATH for it alone: each folder there slows every other Python down at its start.
+    # Only this case may need PYTHONPATH, to find torch: each directory there slows the start of every Python process.
     measured = client.python("streamer", f"s3://{BUCKET}/raw/{MODEL_FILE}", packages=os.environ.get("PYTHONPATH"))
     return replace(measured, extra={"of that importing torch": measured.document["imports"]})
 
@@ -86,7 +93,7 @@ def _float16(client: Client) -> Measured:
 
 
 def _update(tag: str, client: Client) -> Measured:
-    """Into a cache with exactly the first version."""
+    """Restore another version into a cache that holds exactly the first one."""
     cache = client.empty("update")
     client.scene.at(LINKS["none"]).document("restore", MODEL, "--cache-dir", cache)
     return client.cas("restore", f"{MODEL}:{tag}", "--cache-dir", cache)
@@ -131,13 +138,13 @@ def _restore_from_directory(client: Client) -> Measured:
 
 
 def _first_chunk(client: Client) -> Measured:
-    """Through a relay that notes when the first request for a chunk arrives, counted from the start of the process."""
+    """Restore through a relay; the figure is the time from the process's start to its first request for a chunk."""
     with client.scene.network.server(), FirstChunk(client.scene.server.port) as relay:
-        near = Client(client.scene, client.link)
-        near.environment["AWS_ENDPOINT_URL"] = relay.url
-        measured = near.cas("restore", MODEL, "--cache-dir", near.empty("first"))
-        near.empty("first")
-        return replace(measured, extra={"first chunk": relay.seen - measured.run.begun})
+        via_relay = Client(client.scene, client.link)
+        via_relay.environment["AWS_ENDPOINT_URL"] = relay.url
+        measured = via_relay.cas("restore", MODEL, "--cache-dir", via_relay.empty("first"))
+        via_relay.empty("first")
+        return replace(measured, extra={"first chunk": relay.first_request - measured.run.begun})
 
 
 def _plan(client: Client) -> Measured:

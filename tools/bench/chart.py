@@ -1,4 +1,4 @@
-"""The downloads as a picture: one panel a link, medians as bars with their ranges, s5cmd as the line to compare."""
+"""Draw the downloads: one panel per link, medians as bars with their ranges, s5cmd as a dashed line to compare with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ _COLUMNS = 2
 
 
 def draw(results: Results, path: Path, machine: dict[str, Any]) -> None:
-    """Writes a PNG; raises ImportError without matplotlib."""
+    """Write a PNG.
+
+    Args:
+        results: the runs.
+        path: the file to write.
+        machine: what `tools.bench.machine.facts` returns.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")

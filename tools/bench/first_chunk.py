@@ -1,4 +1,4 @@
-"""How long a restore takes to ask for its first chunk: a relay before the server, which looks at what passes."""
+"""A relay in front of the server that records when the first request for a chunk arrives."""
 
 from __future__ import annotations
 
@@ -16,37 +16,45 @@ _PIECE = 1 << 18
 
 
 class FirstChunk:
-    """Relays connections to a port of this host while the context lasts, byte for byte.
+    """Relay connections to a port of this host, byte for byte, while the context lasts.
 
-    Raises OSError when no port can be bound.
+    Args:
+        port: TCP port of the server.
+
+    Raises:
+        OSError: no port can be bound.
     """
 
     def __init__(self, port: int) -> None:
         self._server = _Relay(port, self)
-        self._times: list[float] = []  # more than one where several arrive at once
+        self._times: list[float] = []  # several when requests arrive at the same moment
 
     @property
     def url(self) -> str:
-        """Where clients reach the server through this relay."""
+        """The URL at which clients reach the server through this relay."""
         return f"http://{self._server.host}:{self._server.port}"
 
     @property
-    def seen(self) -> float:
-        """When the first request for a chunk arrived, on the clock of `time.monotonic`; raises ValueError before."""
+    def first_request(self) -> float:
+        """When the first request for a chunk arrived, in seconds on the clock of `time.monotonic`.
+
+        Raises:
+            ValueError: none has arrived yet.
+        """
         return min(self._times)
 
-    def look(self, piece: bytes) -> None:
-        """Notes the time if this is the head of a request for a chunk."""
+    def inspect(self, piece: bytes) -> None:
+        """Record the time if these bytes are the head of the first request for a chunk."""
         if not self._times and piece.startswith(b"GET ") and _MARK in piece.split(b"\r\n", 1)[0]:
             self._times.append(time.monotonic())
 
     def __enter__(self) -> Self:
-        """Starts to relay."""
+        """Start to accept and relay connections."""
         self._server.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Cuts what is open."""
+        """Cut all connections and stop."""
         self._server.stop()
 
 
@@ -67,7 +75,7 @@ class _Handler(socketserver.BaseRequestHandler):
             answers.start()
             with contextlib.suppress(OSError):
                 while piece := down.recv(_PIECE):
-                    relay.first.look(piece)
+                    relay.first.inspect(piece)
                     up.sendall(piece)
             _end(up)
             answers.join()

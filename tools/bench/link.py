@@ -1,7 +1,7 @@
 """Links between a server and its clients: network namespaces, a pair of virtual cards, and the kernel's shaper.
 
-A namespace here has no name: it lasts as long as a process or an open file refers to it, so none is left behind,
-however this process ends.
+A namespace here has no name: it exists as long as a process or an open file refers to it, so none outlives this
+process, however it ends.
 """
 
 from __future__ import annotations
@@ -23,7 +23,14 @@ _CARD = "bench"
 
 @dataclass(frozen=True)
 class Link:
-    """How clients reach the server. rate: bits per second, None for the loopback device as it is."""
+    """How clients reach the server.
+
+    Attributes:
+        name: the link's name in options and JSON.
+        title: its name in tables.
+        rate: bits per second in each direction, None for the loopback device without a limit.
+        tls: whether clients use https.
+    """
 
     name: str
     title: str
@@ -43,24 +50,29 @@ LINKS = {
 
 
 class NotPermitted(RuntimeError):
-    """This process may not make networks or shape them."""
+    """This process may not make networks, or may not limit their rate."""
 
 
 class Traffic(NamedTuple):
-    """Bytes that a client's card has received and sent; what the kernel segments later is counted as one packet."""
+    """Bytes that a client's card has received and sent; a packet that the kernel segments later counts as one.
+
+    Attributes:
+        received: bytes received.
+        sent: bytes sent.
+    """
 
     received: int
     sent: int
 
     def __sub__(self, before: object) -> Traffic:
-        """What came on top of an earlier count."""
+        """Return the bytes that were moved since an earlier count."""
         if not isinstance(before, Traffic):
             return NotImplemented
         return Traffic(self.received - before.received, self.sent - before.sent)
 
 
 class _Namespace:
-    """A network of its own, for threads that step inside and for all that they start there."""
+    """A network namespace, used by threads while they are inside and by the processes that they start there."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -103,11 +115,12 @@ class _Namespace:
 class Network:
     """One server and its clients, each side in a namespace of its own, while the context lasts.
 
-    Raises NotPermitted (on entering) where namespaces, `ip` or `tc` are not to be had; nothing is left behind then.
+    Raises:
+        NotPermitted: (on entering) namespaces, `ip` or `tc` are not available; nothing is left behind then.
     """
 
     def __enter__(self) -> Self:
-        """Makes both namespaces and the link between them."""
+        """Make both namespaces and the link between them."""
         with contextlib.ExitStack() as stack:
             try:
                 self._server, self._client = _Namespace(), _Namespace()
@@ -126,63 +139,71 @@ class Network:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        """Lets go of both; they end with the last process inside."""
+        """Close both namespaces; each ends with the last process inside."""
         self._undo.close()
 
     def server(self) -> contextlib.AbstractContextManager[None]:
-        """For this thread and all that it starts, to be where the server is."""
+        """A context in which this thread, and the processes it starts, are in the server's namespace."""
         return self._server.inside()
 
     def client(self, link: Link) -> contextlib.AbstractContextManager[None]:
-        """For this thread and all that it starts, to reach the server over `link` at `host(link)`.
+        """A context in which this thread, and the processes it starts, reach the server over `link` at `host(link)`.
 
-        Without a limit that is beside the server itself, whose loopback device takes what the processors can.
+        Without a limit that is the server's own namespace: its loopback device is as fast as the processors.
         """
         return self._client.inside() if link.rate else self._server.inside()
 
     def host(self, link: Link) -> str:
-        """The server's address for who is at the other end of `link`."""
+        """The server's address for clients at the other end of `link`."""
         return _SERVER if link.rate else "127.0.0.1"
 
     def shape(self, rate: int) -> None:
-        """Lets both directions pass `rate` bits per second, headers included, from now on."""
+        """Limit both directions to `rate` bits per second, headers included, from now on."""
         for side in (self._server, self._client):
             side.sh(f"tc qdisc replace dev {_CARD} root tbf rate {rate}bit burst 2mb latency 20ms")
 
     def traffic(self) -> Traffic:
-        """What the client's card has moved so far."""
+        """The bytes that the client's card has moved so far."""
         with self._client.inside():
             return _count(Path("/proc/thread-self/net/dev").read_text())
 
 
 class SameHost:
-    """Stands in for `Network` where that is not permitted: everything is on this machine's own loopback device."""
+    """Replaces `Network` where that is not permitted: server and clients use this machine's own loopback device."""
 
     def server(self) -> contextlib.AbstractContextManager[None]:
-        """Here."""
+        """A context that changes nothing: the server runs in this namespace."""
         return contextlib.nullcontext()
 
     def client(self, link: Link) -> contextlib.AbstractContextManager[None]:
-        """Here; raises NotPermitted for a link with a limit."""
+        """A context that changes nothing: clients run beside the server.
+
+        Raises:
+            NotPermitted: the link has a limit.
+        """
         if link.rate:
             raise NotPermitted(f"{link.title} needs a network of its own")
         return contextlib.nullcontext()
 
     def host(self, link: Link) -> str:
-        """The server's address."""
+        """The server's address, the same for all links."""
         return "127.0.0.1"
 
     def shape(self, rate: int) -> None:
-        """Raises NotPermitted."""
+        """Refuse to limit the rate.
+
+        Raises:
+            NotPermitted: always.
+        """
         raise NotPermitted(f"{rate} bit/s needs a network of its own")
 
     def traffic(self) -> Traffic:
-        """Nothing: other programs' traffic passes here, too."""
+        """Zero bytes: other programs use the loopback device, too, so a count would mean nothing."""
         return Traffic(0, 0)
 
 
 def _count(table: str) -> Traffic:
-    """Received and sent bytes of our card in /proc/net/dev (proc_pid_net(5))."""
+    """Return received and sent bytes of the card from the text of /proc/net/dev (proc_pid_net(5))."""
     for line in table.splitlines():
         name, _, numbers = line.partition(":")
         if name.strip() == _CARD:

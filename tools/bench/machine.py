@@ -1,4 +1,4 @@
-"""On what the figures were measured: the machine, and the version of each contender."""
+"""What the figures depend on: this machine, and the version of each program that is measured."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tools.bench.scene import program
+from tools.bench.client import program
 
 _PACKAGES = ("boto3", "huggingface_hub", "obstore", "numpy", "zstandard", "runai-model-streamer", "torch")
 _PROGRAMS = {"s5cmd": ("s5cmd", "version"), "rclone": ("rclone", "version"), "SeaweedFS": ("weed", "version")}
 
 
 def facts() -> dict[str, str | int]:
-    """Name -> value, for people to read."""
+    """Return facts about the machine and versions of programs, by names for people to read."""
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0,
         "processor": _processor(),

@@ -1,7 +1,8 @@
 """A store with a long history: many versions of one model of 1.4 GB, each 2 % unlike the one before.
 
-Manifests, refs and the safetensors header are real; the tensors' chunks are small objects under made-up names, which
-nothing that only looks at a store will open. `python -m tools.bench.many` measures how long looking takes.
+Manifests, refs and the safetensors header are real. The tensors' chunks are small objects under made-up digests: the
+commands that are measured list chunks and never open one. `python -m tools.bench.many` measures `ls`, `tree`, `diff`,
+`du` and `gc --dry-run`.
 """
 
 from __future__ import annotations
@@ -37,14 +38,24 @@ _BEGAN = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 @dataclass(frozen=True)
 class Many:
-    """What was made. digests: of the versions, oldest first. tensors: the chunks of each but for the header's."""
+    """The versions that were made.
+
+    Attributes:
+        digests: digest (64 hex) of each version, oldest first.
+        tensors: the chunks of each version, except for the one of the safetensors header.
+    """
 
     digests: list[str]
     tensors: list[list[ChunkRef]]
 
 
 def make_many(store: Store, versions: int = 200) -> Many:
-    """Fills a store in a directory; every tenth version has a tag, the last one is `latest` and pinned."""
+    """Fill a store; every tenth version has a tag, and `latest` and a pin name the last version.
+
+    Args:
+        store: a store in a directory, empty so far.
+        versions: how many versions to make.
+    """
     store.create()
     root = Path(store.url.removeprefix("file://"))
     head = safetensors.render(
@@ -57,8 +68,8 @@ def make_many(store: Store, versions: int = 200) -> Many:
     for number in range(versions):
         if number:
             for changed in range(CHANGED):
-                place = (number * CHANGED + changed) % CHUNKS
-                current[place] = _chunk(root, f"{number}-{place}")
+                index = (number * CHANGED + changed) % CHUNKS
+                current[index] = _chunk(root, f"{number}-{index}")
         made.tensors.append(list(current))
         made.digests.append(_version(root, number, [header, *current], made.digests[-1] if number else None))
         if number % 10 == 0:
@@ -102,7 +113,7 @@ def _write(path: Path, data: bytes | bytearray) -> None:
 
 
 def main() -> None:
-    """Prints medians of five whole processes, and their highest peak."""
+    """Print medians of five whole processes of each command, and their highest peak."""
     with tempfile.TemporaryDirectory(prefix="cas-many-") as folder:
         store = open_store(f"{folder}/store")
         made = make_many(store)

@@ -1,4 +1,4 @@
-"""Whole processes as the kernel accounts for them."""
+"""Run a command and measure its process tree by the kernel's own accounts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-# A process's peak begins with that of the process that started it (Linux, fs/exec.c: setmax_mm_hiwater_rss), so a
-# small one stands between: a few MiB, whoever measures.
+# A process's peak memory starts at that of the process that started it (Linux, fs/exec.c: setmax_mm_hiwater_rss). So
+# this small process starts the command: then the peak starts at a few MiB, however large the measuring process is.
 _BETWEEN = """
 import json, os, sys, time
 out, errors, *command = sys.argv[1:]
@@ -35,8 +35,12 @@ print(json.dumps([begun, wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss, 
 class Run:
     """One run of a command.
 
-    wall, cpu: seconds, the latter of the whole process tree. peak: bytes resident at most, of its largest process.
-    begun: when it started, on the clock of `time.monotonic`. kernel: seconds of cpu that the kernel took.
+    Attributes:
+        wall: seconds from start to end.
+        cpu: CPU seconds of the whole process tree, user and kernel.
+        peak: the most resident bytes of its largest process.
+        begun: when the command started, in seconds on the clock of `time.monotonic`.
+        kernel: the part of `cpu` that the kernel took.
     """
 
     wall: float
@@ -47,13 +51,19 @@ class Run:
 
 
 class Failed(RuntimeError):
-    """A measured command did not end well."""
+    """A measured command is not installed, or ended with an error."""
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], out: Path | None = None) -> Run:
-    """Runs a command to its end; raises Failed when it is not installed or ends badly.
+    """Run a command to its end and measure it; an exception such as Ctrl-C kills the command.
 
-    out: where its standard output goes, by default nowhere. An exception, Ctrl-C for one, kills the command.
+    Args:
+        command: name or path of the program, then its arguments.
+        environment: all variables of the command.
+        out: file that its standard output goes to, by default none.
+
+    Raises:
+        Failed: the command is not installed, or ends with an exit code other than 0.
     """
     program = shutil.which(command[0])
     if program is None:
@@ -69,7 +79,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], out: Path | None
 
 
 def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> bytes:
-    # A group of its own: the measured command, whose parent is not this process, can be ended with it.
+    # In a process group of its own, so that the measured command, a grandchild of this process, can be killed with it.
     with subprocess.Popen(command, env=dict(environment), stdout=subprocess.PIPE, process_group=0) as process:
         try:
             return process.communicate()[0]
@@ -80,15 +90,25 @@ def _output_of(command: Sequence[str], environment: Mapping[str, str]) -> bytes:
 
 
 def settle(folder: Path, size: int = 1 << 31) -> None:
-    """Gives every run the same start: memory at hand for `size` bytes, and nothing of an earlier run left to write."""
+    """Make every run start alike: `size` bytes of memory are available, and no earlier run has data left to write.
+
+    Args:
+        folder: a directory of the file system that the run writes to.
+        size: bytes that the run needs.
+    """
     fill_page_cache(folder, size)
     os.sync()
 
 
 def fill_page_cache(folder: Path, size: int = 1 << 31) -> None:
-    """Writes and removes a file, so that memory is at hand for the next run whoever it is.
+    """Write and remove a file, so that this machine has memory available for the next run.
 
-    A virtual machine may give idle memory back to its host; who touches it next pays up to a second a gigabyte.
+    A virtual machine may give idle memory back to its host; the first process that uses it again then loses up to a
+    second per gigabyte.
+
+    Args:
+        folder: where to write the file.
+        size: its bytes.
     """
     block = bytes(1 << 24)
     path = folder / "ballast"
@@ -99,6 +119,6 @@ def fill_page_cache(folder: Path, size: int = 1 << 31) -> None:
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
-    """Median, with the range behind it."""
+    """Return the median, followed by the range in parentheses."""
     low, middle, high = min(values), statistics.median(values), max(values)
     return f"{middle:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"

@@ -1,4 +1,4 @@
-"""Where the time of a cold restore goes, over each link: `python -m tools.bench.phases` prints and draws it."""
+"""Measure the phases of a cold restore over each link: `python -m tools.bench.phases` prints and draws them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tools.bench.scene import MODEL, Client
+from tools.bench.client import Client
+from tools.bench.scene import MODEL
 from tools.bench.stage import ALL, named, stage
 
-# Phase -> (its beginning, its end), as clients/phased_restore.py names the moments.
+# Phase -> (its beginning, its end); programs/phased_restore.py names the moments.
 PHASES = {
     "start Python, import": ("begun", "start"),
     "resolve the reference": ("resolve", "plan"),
@@ -26,7 +27,7 @@ _PICTURE = Path(__file__).parents[2] / "docs" / "phases.png"
 
 
 def main() -> int:
-    """Measures, prints medians and draws them."""
+    """Measure, print medians, draw them, and return the exit code 0."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.phases", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="restores over each link (default 3)")
     parser.add_argument("--links", default=ALL, type=named, help=f"of {ALL} (default: all)")

@@ -1,4 +1,4 @@
-"""What planning a very large model costs, by its metadata alone."""
+"""Measure the plan of a restore of a very large model, whose chunks need not exist."""
 
 from __future__ import annotations
 
@@ -22,10 +22,18 @@ _MODEL = "large"
 
 
 def plan_large(folder: Path, environment: Mapping[str, str], chunks: int = CHUNKS) -> Run:
-    """Measures `cas restore --dry-run` of a model of so many chunks in a directory store.
+    """Measure `cas restore --dry-run` of a large model in a directory store.
 
-    The chunks have made-up digests and are not there: planning does not look at them. At 8 MiB each 20,000 are
-    168 GB; where the disk has no room for that, which a plan is about, they are called smaller.
+    The chunks have made-up digests and do not exist: planning does not read them. 20,000 chunks of 8 MiB are 168 GB; a
+    plan checks the free space, so the manifest gives smaller sizes where the disk has less than that.
+
+    Args:
+        folder: an empty directory for store and cache.
+        environment: all variables of the command.
+        chunks: how many chunks the model has.
+
+    Raises:
+        Failed: the command ends with an exit code other than 0.
     """
     url = str(folder / "store")
     size = min(_CHUNK, shutil.disk_usage(folder).free // 2 // chunks)
@@ -45,6 +53,6 @@ def _write(store: Store, chunks: int, size: int) -> None:
 
 def _file(number: int, chunks: int, size: int) -> RepoFile:
     digests = (blake3(f"{number}/{index}".encode()).hexdigest() for index in range(chunks))
-    parts = tuple(ChunkRef(digest, size) for digest in digests)
+    refs_of_chunks = tuple(ChunkRef(digest, size) for digest in digests)
     path = f"model-{number + 1:05}-of-{_FILES:05}.safetensors"
-    return RepoFile(path, chunks * size, blake3(path.encode()).hexdigest(), parts)
+    return RepoFile(path, chunks * size, blake3(path.encode()).hexdigest(), refs_of_chunks)

@@ -1,4 +1,4 @@
-"""The results as tables for people and as JSON."""
+"""Results as tables for people, and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDTH = 34
 
 
 def table(results: Results) -> str:
-    """One block a link: medians, with ranges behind them."""
+    """Return one block of lines per link: medians, each followed by its range."""
     lines = [_sizes(results), ""]
     for link in results.links():
         head = f"{'wall s':>21}{'CPU s':>21}{'peak MiB':>9}{'received MB':>12}{'sent MB':>9}{'wall / peer':>20}"
@@ -28,7 +28,7 @@ def table(results: Results) -> str:
 
 
 def verdicts_table(verdicts: Sequence[Verdict]) -> str:
-    """Each target, what was measured, and whether it is met."""
+    """Return a table of the targets: limit, measured median, and whether it is met."""
     lines = [f"{'targets':58}{'at most':>10}{'median':>10}"]
     for one in verdicts:
         measured = "-" if one.measured is None else _figure(one.measured, one.unit)
@@ -40,7 +40,15 @@ def verdicts_table(verdicts: Sequence[Verdict]) -> str:
 def write_json(
     path: Path, results: Results, verdicts: Sequence[Verdict], machine: dict[str, Any], settings: dict[str, Any]
 ) -> None:
-    """Writes everything that was measured, and on what."""
+    """Write everything that was measured.
+
+    Args:
+        path: the file to write.
+        results: the runs.
+        verdicts: the targets and whether they are met.
+        machine: what `tools.bench.machine.facts` returns.
+        settings: the options of the run.
+    """
     document = {
         "machine": machine,
         "settings": settings,

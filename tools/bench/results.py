@@ -1,4 +1,4 @@
-"""What came out: runs by link and case, and the figures that follow from them."""
+"""The measured runs by link and case, and the figures computed from them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tools.bench.scene import Measured
+from tools.bench.client import Measured
 
 MIB = 1 << 20
 
 
 @dataclass
 class Results:
-    """Counted runs, oldest first; every case of a link has one per round.
+    """The runs that count; every case of a link has one per round.
 
-    peers: case -> the one its wall time is divided by. facts: sizes of what was moved. skipped: what was not
-    measured, as "case, link" -> why.
+    Attributes:
+        runs: the runs of each link and case, oldest first.
+        peers: case -> the case that its wall time is divided by.
+        facts: sizes of the model and what was stored, by name.
+        skipped: "case, link" that was not measured -> the reason.
     """
 
     runs: dict[tuple[str, str], list[Measured]] = field(default_factory=dict)
@@ -27,23 +30,35 @@ class Results:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def add(self, link: str, case: str, measured: Measured) -> None:
-        """Adds a counted run."""
+        """Append a run that counts to those of its link and case."""
         self.runs.setdefault((link, case), []).append(measured)
 
     def walls(self, link: str, case: str) -> list[float]:
-        """Wall seconds of each run."""
+        """The wall seconds of each run, oldest first."""
         return self.each(link, case, lambda measured: measured.run.wall)
 
     def each(self, link: str, case: str, figure: Callable[[Measured], float]) -> list[float]:
-        """One figure of each run."""
+        """The same figure of each run, oldest first.
+
+        Args:
+            link: name of the link.
+            case: name of the case.
+            figure: takes the figure from a run.
+        """
         return [figure(measured) for measured in self.runs.get((link, case), [])]
 
     def extra(self, link: str, case: str, name: str) -> list[float]:
-        """A figure that only this case has."""
+        """A figure of each run that only this case has, by the figure's name."""
         return self.each(link, case, lambda measured: measured.extra[name])
 
     def ratios(self, link: str, case: str, peer: str | None = None) -> list[float]:
-        """Wall times over those of the peer in the same round."""
+        """Each run's wall time divided by that of the peer in the same round.
+
+        Args:
+            link: name of the link.
+            case: name of the case.
+            peer: name of the other case, by default the one in `peers`.
+        """
         theirs = self.walls(link, self.peers.get(case, "") if peer is None else peer)
         return [mine / other for mine, other in zip(self.walls(link, case), theirs, strict=False)]
 
@@ -64,20 +79,20 @@ class Results:
         return [case for where, case in self.runs if where == link]
 
     def drop(self, link: str, case: str, why: str) -> None:
-        """Forgets the runs of a case, which failed or cannot run."""
+        """Remove the runs of a case that failed or cannot run, and record why."""
         self.runs.pop((link, case), None)
         self.skipped[f"{case}, {link}"] = why
 
     def document(self) -> dict[str, Any]:
-        """Everything, for JSON."""
+        """All results as a document for JSON."""
         return {
             "facts": self.facts,
             "skipped": self.skipped,
             "summary": [self._summary(*key) for key in self.runs],
             "runs": [
-                {"link": link, "case": case, "round": number, "ratio": ratio, **_plain(measured)}
+                {"link": link, "case": case, "round": number, "ratio": ratio, **_figures(measured)}
                 for (link, case), runs in self.runs.items()
-                for number, (measured, ratio) in enumerate(_beside(runs, self.ratios(link, case)), 1)
+                for number, (measured, ratio) in enumerate(_with_ratios(runs, self.ratios(link, case)), 1)
             ],
         }
 
@@ -95,7 +110,7 @@ class Results:
         }
 
 
-def _plain(measured: Measured) -> dict[str, Any]:
+def _figures(measured: Measured) -> dict[str, Any]:
     run, traffic = measured.run, measured.traffic
     figures = {"wall_s": run.wall, "cpu_s": run.cpu, "peak_bytes": run.peak}
     card = {"card_received_bytes": traffic and traffic.received, "card_sent_bytes": traffic and traffic.sent}
@@ -103,7 +118,7 @@ def _plain(measured: Measured) -> dict[str, Any]:
     return {**figures, **card, **measured.extra, **({"said": said} if said else {})}
 
 
-def _beside(runs: Sequence[Measured], ratios: Sequence[float]) -> list[tuple[Measured, float | None]]:
+def _with_ratios(runs: Sequence[Measured], ratios: Sequence[float]) -> list[tuple[Measured, float | None]]:
     return list(zip(runs, [*ratios, *[None] * (len(runs) - len(ratios))], strict=True))
 
 
@@ -114,5 +129,5 @@ def _spread(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def fields_of(value: Any) -> dict[str, Any]:
-    """A dataclass as JSON takes it."""
+    """Return a dataclass as a dictionary for JSON."""
     return dataclasses.asdict(value)

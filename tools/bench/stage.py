@@ -1,4 +1,4 @@
-"""Where a benchmark takes place: the scene, and the links to it that this machine can make."""
+"""Set up a benchmark: the scene, and the links to it that this machine can make."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ ALL = ",".join(LINKS)
 
 
 def named(text: str) -> list[Link]:
-    """Links by their names, separated by commas; raises ArgumentTypeError for one that there is not."""
+    """Return the links with these names, in their usual order.
+
+    Args:
+        text: names separated by commas.
+
+    Raises:
+        ArgumentTypeError: there is no link of that name.
+    """
     names = text.split(",")
     if unknown := set(names) - LINKS.keys():
         raise argparse.ArgumentTypeError(f"no link {', '.join(unknown)}: there are {', '.join(LINKS)}")
@@ -25,7 +32,12 @@ def named(text: str) -> list[Link]:
 
 @contextlib.contextmanager
 def stage(wanted: Sequence[Link], shrink: int = 1) -> Iterator[tuple[Scene, list[Link]]]:
-    """A scene while the context lasts, and those of the wanted links that can be made here."""
+    """Start a scene that lasts as long as the context, and yield it with the wanted links that this machine can make.
+
+    Args:
+        wanted: the links to make; without permission to make networks only those without a rate remain.
+        shrink: as for `tools.models.f5tts.hub_folder`.
+    """
     with contextlib.ExitStack() as stack:
         network: Network | SameHost
         try:

@@ -1,7 +1,7 @@
-"""What each step of a restore and a publish costs a core, by itself: `python -m tools.bench.steps`.
+"""Measure the CPU time of each single step of a restore and a publish: `python -m tools.bench.steps`.
 
-The sum is the least CPU time that a gigabyte can take; what a whole process takes beyond it is start-up, waiting
-threads and the kernel. Where two ways lead to one result, both are shown.
+The sum of the steps is the least CPU time that a gigabyte can take; what a whole process takes beyond it is start-up,
+waiting threads and the kernel. Where two ways lead to one result, both are shown.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _BUCKET = "steps"
 
 
 def main() -> None:
-    """Prints CPU seconds (user and kernel) for 10^9 plain bytes, of this process alone."""
+    """Measure all steps, and print CPU seconds (user and kernel) of this process alone for 10^9 plain bytes."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.steps", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds to take the median of (default 5)")
     rounds = parser.parse_args().rounds
@@ -92,7 +92,7 @@ def _codecs(plain: bytes) -> Mapping[str, Callable[[], int]]:
 
 
 def _disk(plain: bytes, folder: Path) -> Mapping[str, Callable[[], int]]:
-    path, room = folder / "file", memoryview(bytearray(CHUNK))
+    path, buffer = folder / "file", memoryview(bytearray(CHUNK))
 
     def write() -> int:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -106,7 +106,7 @@ def _disk(plain: bytes, folder: Path) -> Mapping[str, Callable[[], int]]:
     def read() -> int:
         fd = os.open(path, os.O_RDONLY)
         for at in range(0, _CHUNKS * CHUNK, CHUNK):
-            os.preadv(fd, [room], at)
+            os.preadv(fd, [buffer], at)
         os.close(fd)
         return _CHUNKS * CHUNK
 
@@ -120,14 +120,14 @@ def _network(plain: bytes, server: SeaweedFS) -> Mapping[str, Callable[[], int]]
     bucket = open_bucket(f"s3://{_BUCKET}", RetryPolicy())
     keys = [f"chunks/{number}" for number in range(_CHUNKS)]
     _together(keys, lambda key: bucket.put(key, frame, Kind.CHUNK))
-    rooms: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
+    buffers: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
     for _ in range(_IN_FLIGHT):
-        rooms.put(memoryview(bytearray(len(frame))))
+        buffers.put(memoryview(bytearray(len(frame))))
 
     def into(key: str) -> None:
-        room = rooms.get()
-        bucket.get_into(key, room)
-        rooms.put(room)
+        buffer = buffers.get()
+        bucket.get_into(key, buffer)
+        buffers.put(buffer)
 
     def all_of(step: Callable[[str], object]) -> Callable[[], int]:
         return lambda: _together(keys, step)

@@ -1,7 +1,7 @@
-"""A deployment's story with F5-TTS v1 Base on a CPU: `python -m tools.bench.story`.
+"""Play the story of `tools.story` with F5-TTS v1 Base on a CPU: `python -m tools.bench.story`.
 
-The real worker, SDK, F5-TTS code and clients; local servers; random weights. Prints the phases of every cold start, and
-ends with exit code 1 when a chapter did not end as it should.
+Worker, SDK, F5-TTS code and clients are real, servers are local, weights are random. The command prints the phases of
+every cold start, and ends with exit code 1 when a chapter did not end as it should.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _NUDGE = 1e-3
 
 
 def main() -> int:
-    """Tells the story once."""
+    """Play the story once, and return 1 when a chapter did not end as it should, else 0."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench.story", description=__doc__)
     parser.add_argument("--json", type=Path, default=Path("build/bench-story.json"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cas-story-") as folder, _deployment(Path(folder)) as (deployment, url):
         newer = Path(folder) / "newer"
         hub_folder(newer, nudge=_NUDGE)
-        told = []
+        played = []
         for chapter in chapters(deployment, open_store(url), newer):
-            told.append(chapter)
+            played.append(chapter)
             print(_line(chapter), flush=True)
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    receipts = {chapter.title: chapter.receipt for chapter in told}
+    receipts = {chapter.title: chapter.receipt for chapter in played}
     options.json.write_text(json.dumps(receipts, indent=1) + "\n")
-    wrong = list(_wrong(told))
+    wrong = list(_wrong(played))
     for text in wrong:
         print(f"WRONG: {text}", file=sys.stderr)
     return bool(wrong)
@@ -53,7 +53,9 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _deployment(folder: Path) -> Iterator[tuple[Deployment, str]]:
-    """With a full-size model on its hub and an empty bucket, whose variables are set; and the URL of its store."""
+    """Start a deployment with a full-size model on its hub and an empty bucket, set the bucket's variables, and yield
+    it with the URL of its store.
+    """
     hub_folder(folder / "hub")
     with SeaweedFS(folder / "seaweed") as server, Platform() as platform, Hub(folder / "hub") as hub:
         server.create_bucket(_BUCKET)
@@ -84,10 +86,10 @@ def _seconds(receipt: dict[str, Any], phase: str) -> float:
     return float(sum(step["seconds"] for step in receipt["phases"] if step["name"] == phase))
 
 
-def _wrong(told: list[Chapter]) -> Iterator[str]:
-    """What is not as the story goes."""
-    first = told[0].answer or {}
-    for chapter, source in zip(told, ("hub", "store", "store", "store", "hub", None), strict=True):
+def _wrong(played: list[Chapter]) -> Iterator[str]:
+    """Yield a text for each chapter that did not end as it should."""
+    first = played[0].answer or {}
+    for chapter, source in zip(played, ("hub", "store", "store", "store", "hub", None), strict=True):
         answer = chapter.answer or {}
         if source is None:
             if chapter.exit_code != 6 or len(chapter.receipt["causes"]) < 2:
@@ -95,11 +97,11 @@ def _wrong(told: list[Chapter]) -> Iterator[str]:
             continue
         if chapter.receipt["source"] != source:
             yield f"{chapter.title}: the model came from {chapter.receipt['source']}, not from {source}"
-        if chapter is told[0]:
+        if chapter is played[0]:
             continue
         if source == "store" and answer["model"] != f"blake3:{chapter.version}":
             yield f"{chapter.title}: {answer['model']} spoke, not {chapter.version}"
-        same = source == "hub" or chapter.version == told[0].version
+        same = source == "hub" or chapter.version == played[0].version
         if (answer["audio"] == first["audio"]) is not same:
             yield f"{chapter.title}: its audio is {'not ' if same else ''}that of the first worker"
 

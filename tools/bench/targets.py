@@ -1,4 +1,4 @@
-"""What the figures must be: each target with its limit, and how it follows from the results."""
+"""The targets: each with its limit, and how its figure is computed from the results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ Figure = Callable[[Results], Sequence[float]]
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that must be at most `limit`. figure: its values, one a round; none where it was not measured."""
+    """A figure that must be at most `limit`.
+
+    Attributes:
+        what: what the figure is.
+        limit: the highest value that meets the target.
+        unit: unit of the figure, empty for a ratio.
+        figure: returns its values, one per round; none where it was not measured.
+    """
 
     what: str
     limit: float
@@ -25,7 +32,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and what was measured; measured and met are None where nothing was."""
+    """A target, and whether it is met.
+
+    Attributes:
+        what: as in the target.
+        limit: as in the target.
+        unit: as in the target.
+        measured: the median of the figure, None where it was not measured.
+        met: whether the median is at most the limit, None where it was not measured.
+    """
 
     what: str
     limit: float
@@ -35,7 +50,7 @@ class Verdict:
 
 
 def judge(results: Results) -> list[Verdict]:
-    """Each target against the median of its figure."""
+    """Return a verdict on each target, by the median of its figure."""
     verdicts = []
     for target in TARGETS:
         values = target.figure(results)
@@ -58,7 +73,7 @@ def _extra(link: str, case: str, name: str) -> Figure:
 
 
 def _to_link(results: Results) -> Sequence[float]:
-    """Over the time that the stored bytes alone would take, without headers or start."""
+    """The restore's wall time divided by the time that the stored bytes alone take on the link."""
     stored, rate = results.facts.get("stored bytes"), LINKS["1gbit"].rate
     if not stored or not rate:
         return []
@@ -66,7 +81,7 @@ def _to_link(results: Results) -> Sequence[float]:
 
 
 def _update_wire(results: Results) -> Sequence[float]:
-    """All that the card received, manifest and headers included."""
+    """The bytes that the card received, manifest and headers included, divided by the changed tensors' stored bytes."""
     changed = results.facts.get("tuned: stored bytes of changed tensors")
     received = results.received("1gbit", "cas restore, 15 % changed")
     return [each / changed for each in received] if changed else []

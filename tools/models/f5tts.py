@@ -1,4 +1,4 @@
-"""The files that F5-TTS fetches from the hub, with made-up weights: its own model, and Vocos."""
+"""The two models that F5-TTS fetches from the hub, its own and Vocos, with made-up weights."""
 
 import json
 from pathlib import Path
@@ -87,7 +87,15 @@ def f5_tts(
     change_seed: int = 1,
     header_note: str | None = None,
 ) -> None:
-    """Write a file like model_1250000.safetensors; the arguments are those of `trained_like`.
+    """Write a file like model_1250000.safetensors.
+
+    Args:
+        path: the file to write.
+        seed: as for `trained_like`, like all that follow.
+        changed_fraction: how much of all bytes belongs to tensors drawn anew, 0 to 1.
+        nudge: relative standard deviation of a small change to every float.
+        change_seed: decides which tensors change, and how.
+        header_note: text for `__metadata__`, which moves all tensors.
 
     Raises:
         OSError: the file cannot be written.
@@ -107,9 +115,9 @@ def vocos(folder: Path, seed: int = 0, shrink: int = 1) -> None:
     """Write `config.yaml` and `pytorch_model.bin` as in charactr/vocos-mel-24khz.
 
     Args:
-        folder: where to put both; made if need be.
-        seed: decides about all values.
-        shrink: as for `hub_folder`.
+        folder: where to put both files; it is made if it is missing.
+        seed: decides all values.
+        shrink: divide every dimension of every tensor by this.
 
     Raises:
         OSError: a file cannot be written.
@@ -119,18 +127,18 @@ def vocos(folder: Path, seed: int = 0, shrink: int = 1) -> None:
 
 
 def shrunk(shapes: Shapes, factor: int) -> Shapes:
-    """Return the same tensors with every dimension divided by `factor`, rounded up."""
+    """Return the tensors with every dimension divided by `factor`, rounded up."""
     return {name: (dtype, tuple(-(-length // factor) for length in shape)) for name, (dtype, shape) in shapes.items()}
 
 
 def hub_folder(
     root: Path, seed: int = 0, *, changed_fraction: float = 0.0, nudge: float = 0.0, shrink: int = 1
 ) -> None:
-    """Write both models as `<org>/<name>/<files>`, for `tools.servers.hub`; only F5-TTS itself changes.
+    """Write both models as `<org>/<name>/<files>`, for `tools.servers.hub`; only F5-TTS itself changes, Vocos never.
 
     Args:
-        root: where to put the folders.
-        seed: decides about all values.
+        root: the hub's folder.
+        seed: decides all values.
         changed_fraction: as for `trained_like`.
         nudge: as for `trained_like`.
         shrink: divide every dimension of every tensor by this; 8 makes 22 MB of the 1.4 GB.

@@ -21,12 +21,12 @@ _PIECE = 1 << 22  # elements
 def write_gguf(path: Path, tensors: Mapping[str, Array], quantised: Set[str] = frozenset()) -> None:
     """Write tensors as F32 or F16, some of them in blocks of 32 with 8 bits each (Q8_0).
 
-    Every tensor is looked up twice and then let go, so a mapping may make them on demand.
+    Each tensor is read from the mapping twice and not stored, so the mapping may make tensors on demand.
 
     Args:
-        path: the file to write; its folder is made if need be.
+        path: the file to write; its folder is made if it is missing.
         tensors: float32 and float16 arrays by name.
-        quantised: names of those to write as Q8_0; their last dimension is a multiple of 32.
+        quantised: names of the tensors to write as Q8_0; their last dimension is a multiple of 32.
 
     Raises:
         OSError: the file cannot be written.
@@ -52,10 +52,10 @@ def write_gguf(path: Path, tensors: Mapping[str, Array], quantised: Set[str] = f
 
 
 def quantise_q8_0(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Return Q8_0 blocks, as `quantize_row_q8_0_ref` in ggml's `ggml-quants.c` makes them.
+    """Return values as Q8_0 blocks, as `quantize_row_q8_0_ref` in ggml's `ggml-quants.c` makes them.
 
     Args:
-        values: flat; the length is a multiple of 32.
+        values: one dimension; the length is a multiple of 32.
 
     Returns:
         34 bytes for every 32 values: a float16 scale, then 32 signed bytes.

@@ -21,7 +21,7 @@ def model_dir() -> Path:
 
 
 def main() -> None:
-    """Print where the model is."""
+    """Print the path of the folder with the model."""
     print(model_dir())
 
 

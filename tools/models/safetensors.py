@@ -11,9 +11,9 @@ def write_safetensors(path: Path, weights: Weights, metadata: Mapping[str, str] 
     """Write a file as the safetensors library does: wide dtypes first, then by name, header padded to 8.
 
     Args:
-        path: the file to write; its folder is made if need be.
+        path: the file to write; its folder is made if it is missing.
         weights: the tensors.
-        metadata: what to put under `__metadata__`.
+        metadata: the header's `__metadata__`.
 
     Raises:
         OSError: the file cannot be written.
@@ -45,12 +45,12 @@ def trained_like(
     change_seed: int = 1,
     header_note: str | None = None,
 ) -> None:
-    """Write a safetensors file with made-up weights, or a successor of the file that has the same seed.
+    """Write a safetensors file with made-up weights, or a changed version of the file with the same seed.
 
     Args:
         shapes: the tensors' dtypes (F32, F16, BF16 or I64) and shapes.
         path: the file to write.
-        seed: decides about all values.
+        seed: decides all values.
         changed_fraction: how much of all bytes belongs to tensors drawn anew, 0 to 1.
         nudge: relative standard deviation of a small change to every float, such as 1e-3.
         change_seed: decides which tensors change, and how.

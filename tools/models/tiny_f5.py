@@ -1,7 +1,7 @@
-"""A tiny F5-TTS and Vocos with random weights, made of the real classes, as a folder for `tools.servers.hub`.
+"""Write a tiny F5-TTS and Vocos with random weights, made of the real classes, as a folder for `tools.servers.hub`.
 
-Run in the worker's environment: `python -m tools.models.tiny_f5 OUT_DIR`. It is a few megabytes, loads and speaks
-within a second, and makes noise that depends on every input.
+Run in the worker's environment: `python -m tools.models.tiny_f5 OUT_DIR`. The models take a few megabytes, load and
+speak within a second, and produce noise that depends on every input.
 """
 
 import argparse
@@ -45,7 +45,11 @@ VOCOS = {
 
 
 def tiny_f5(root: Path, seed: int = 0) -> None:
-    """Write SWivid/F5-TTS, with a config of its architecture, and charactr/vocos-mel-24khz; one seed, one content.
+    """Write SWivid/F5-TTS, with a config of its architecture, and charactr/vocos-mel-24khz.
+
+    Args:
+        root: the hub's folder.
+        seed: decides all weights; equal seeds give equal files.
 
     Raises:
         OSError: a file cannot be written.
@@ -63,7 +67,7 @@ def tiny_f5(root: Path, seed: int = 0) -> None:
         transformer=DiT(**SPEECH["arch"], text_num_embeds=size, mel_dim=MEL_DIM),  # type: ignore[arg-type]
         vocab_char_map=characters,
     )
-    state = {f"ema_model.{name}": tensor for name, tensor in _stirred(speech).items()}
+    state = {f"ema_model.{name}": tensor for name, tensor in _state_with_noise(speech).items()}
     state |= {"initted": torch.tensor(True), "step": torch.tensor(1_250_000)}
     model = root / MODEL_FILE
     model.parent.mkdir(parents=True, exist_ok=True)
@@ -74,11 +78,11 @@ def tiny_f5(root: Path, seed: int = 0) -> None:
     vocos = root / VOCOS_FOLDER
     vocos.mkdir(parents=True, exist_ok=True)
     (vocos / "config.yaml").write_text(json.dumps(VOCOS, indent=1) + "\n")
-    torch.save(_stirred(Vocos.from_hparams(str(vocos / "config.yaml"))), vocos / "pytorch_model.bin")
+    torch.save(_state_with_noise(Vocos.from_hparams(str(vocos / "config.yaml"))), vocos / "pytorch_model.bin")
 
 
-def _stirred(model: Any) -> dict[str, Any]:
-    """The model's state; parameters that begin as one constant get noise, else the sound would not depend on them."""
+def _state_with_noise(model: Any) -> dict[str, Any]:
+    """Return the model's state, with noise on constant parameters: otherwise the sound would not depend on them."""
     import torch
 
     with torch.no_grad():
@@ -89,10 +93,10 @@ def _stirred(model: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the models."""
+    """Write both models, and print the folder's path."""
     parser = argparse.ArgumentParser("python -m tools.models.tiny_f5", description="Write a tiny F5-TTS and Vocos.")
     parser.add_argument("out_dir", type=Path, help="where to put SWivid/F5-TTS and charactr/vocos-mel-24khz")
-    parser.add_argument("--seed", type=int, default=0, help="decides about all values (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="decides all values (default: 0)")
     args = parser.parse_args()
     tiny_f5(args.out_dir, args.seed)
     print(args.out_dir)

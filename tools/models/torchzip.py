@@ -1,8 +1,8 @@
 """Write the zip files that `torch.save` makes, without torch.
 
-The layout is that of torch 2.13 (`caffe2/serialize/inline_container.cc`), found by comparison: members
-are stored; a local header has flags 0x808, no checksum and no sizes, these follow the data in a
-descriptor (empty members have none); an extra field "FB" full of "Z" puts data at multiples of 64 bytes.
+The layout is that of torch 2.13 (`caffe2/serialize/inline_container.cc`), found by comparison with its files. Members
+are stored, not deflated. A local header has flags 0x808, no checksum and no sizes: these follow the data in a
+descriptor, which empty members lack. An extra field "FB" full of "Z" aligns the data to multiples of 64 bytes.
 """
 
 import hashlib
@@ -34,12 +34,12 @@ _STORAGES = {
 def write_torch_zip(path: Path, tensors: Mapping[str, Array], prefix: str = "archive") -> None:
     """Write a state dict so that `torch.load(path, weights_only=True)` gives it back.
 
-    Every tensor is looked up twice and then let go, so a mapping may make them on demand.
+    Each tensor is read from the mapping twice and not stored, so the mapping may make tensors on demand.
 
     Args:
-        path: the file to write; its folder is made if need be.
+        path: the file to write; its folder is made if it is missing.
         tensors: arrays by name; uint16 stands for the bits of bfloat16.
-        prefix: folder within the zip; torch takes the file's stem, or `archive` if it writes to a buffer.
+        prefix: folder within the zip; torch uses the file's stem, or `archive` if it writes to a buffer.
 
     Raises:
         OSError: the file cannot be written.
@@ -87,7 +87,7 @@ class _Zip:
         self._count += 1
 
     def identity(self) -> bytes:
-        """Torch derives 40 digits from names and checksums by C++'s own hash; any others will do."""
+        """Return 40 digits that depend on names and checksums; torch hashes them in C++, and loads any digits."""
         digest = hashlib.sha256(self._directory).digest()
         return b"%040d" % (int.from_bytes(digest) % 10**40)
 
@@ -106,7 +106,7 @@ class _Zip:
 
 
 def _pickle(tensors: Mapping[str, Array]) -> bytes:
-    """Spell out pickle protocol 2 of an OrderedDict of tensors: the classes are not there to be pickled."""
+    """Return an OrderedDict of tensors in pickle protocol 2, written opcode by opcode: torch's classes are not here."""
     out = bytearray(b"\x80\x02" + _new_ordered_dict() + b"(")
     for index, (name, array) in enumerate(tensors.items()):
         storage = _STORAGES.get(array.dtype.name)

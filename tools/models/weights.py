@@ -1,4 +1,4 @@
-"""Made-up weights with the statistics of trained ones: what compression and deduplication react to."""
+"""Made-up weights with the statistics of trained ones, so that compression and deduplication work as on real models."""
 
 import hashlib
 import math
@@ -15,19 +15,19 @@ Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 
 ITEM_SIZES = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8}
 BLOCK = 1 << 22
-"""Most elements that are made at once: 16 MiB of float32."""
+"""The most elements that are made at once: 16 MiB of float32."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """From what the values follow; equal recipes give equal values (with one version of numpy).
+    """What decides the values: equal recipes give equal values (with one version of numpy).
 
-    Args:
-        seed: any integer.
+    Attributes:
+        seed: any integer; decides all values.
         changed_fraction: how much of all bytes belongs to tensors drawn anew, 0 to 1; whole tensors change,
             and as many as fit.
         nudge: relative standard deviation of a small change to every float, such as 1e-3.
-        change_seed: seed of what is drawn anew and of the nudges.
+        change_seed: decides which tensors are drawn anew, and their values and the nudges.
     """
 
     seed: int
@@ -37,13 +37,13 @@ class Recipe:
 
 
 class Weights(Mapping[str, Array]):
-    """Tensors that are made when they are looked up, each from the recipe and its own name alone.
+    """Tensors that are made each time they are read, each from the recipe and its own name alone.
 
     BF16 tensors are arrays of their bits (uint16), as numpy has no such type.
 
     Args:
         shapes: the tensors' dtypes and shapes.
-        recipe: from what the values follow.
+        recipe: decides the values.
 
     Raises:
         ValueError: a dtype is not one of `ITEM_SIZES`.
@@ -55,10 +55,10 @@ class Weights(Mapping[str, Array]):
             raise ValueError(f"cannot make {', '.join(sorted(unknown))}, only {', '.join(ITEM_SIZES)}")
         self.shapes = shapes
         self.recipe = recipe
-        self.changed = frozenset(_choose(shapes, recipe))
+        self.changed = frozenset(_changed_names(shapes, recipe))
 
     def __getitem__(self, name: str) -> Array:
-        """Make one tensor."""
+        """Make one tensor and return it in its shape."""
         whole = np.concatenate(list(self.blocks(name)))
         return whole.reshape(self.shapes[name][1])
 
@@ -67,11 +67,11 @@ class Weights(Mapping[str, Array]):
         return iter(self.shapes)
 
     def __len__(self) -> int:
-        """Return the number of tensors."""
+        """Return the number of the tensors."""
         return len(self.shapes)
 
     def blocks(self, name: str) -> Iterator[Array]:
-        """Make one tensor, flattened, at most `BLOCK` elements at a time."""
+        """Make one tensor and yield it flattened, at most `BLOCK` elements at a time."""
         dtype, shape = self.shapes[name]
         seed, change = self.recipe.seed, self.recipe.change_seed
         drawn = ("changed", seed, change) if name in self.changed else ("values", seed)
@@ -100,7 +100,7 @@ def nbytes(dtype: str, shape: tuple[int, ...]) -> int:
     return ITEM_SIZES[dtype] * math.prod(shape)
 
 
-def _choose(shapes: Shapes, recipe: Recipe) -> Iterator[str]:
+def _changed_names(shapes: Shapes, recipe: Recipe) -> Iterator[str]:
     sizes = {name: nbytes(*spec) for name, spec in shapes.items()}
     left = recipe.changed_fraction * sum(sizes.values())
     for name in sorted(sizes, key=lambda name: _digest("choice", recipe.change_seed, name)):
@@ -118,7 +118,7 @@ def _generator(*what: str | int) -> np.random.Generator:
 
 
 def _statistics(name: str, shape: tuple[int, ...], generator: np.random.Generator) -> tuple[float, float]:
-    """Matrices keep the scale of their initialisation, 1/sqrt(fan-in), up to a factor; gains stay near 1."""
+    """Return mean and deviation: 1/sqrt(fan-in) up to a factor for matrices, as initialised; gains stay near 1."""
     spread = float(np.exp(generator.normal(0, 0.4)))
     if len(shape) > 1:
         return 0.0, spread / math.sqrt(max(math.prod(shape[1:]), 1))

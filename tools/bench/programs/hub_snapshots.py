@@ -1,4 +1,4 @@
-"""Downloads repositories from HF_ENDPOINT, as `hf download` does: `hub_snapshots.py CACHE_DIR ORG/NAME...`."""
+"""Download repositories from HF_ENDPOINT, as `hf download` does: `hub_snapshots.py CACHE_DIR ORG/NAME...`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Downloads every object below a prefix: `boto3_files.py BUCKET PREFIX FOLDER`."""
+"""Download every object below a prefix: `boto3_files.py BUCKET PREFIX FOLDER`."""
 
 import sys
 from pathlib import Path

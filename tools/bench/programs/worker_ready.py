@@ -1,4 +1,4 @@
-"""The worker's own start, until it could take a job: `worker_ready.py`; prints its phases and what had the model."""
+"""Start the worker until it could take a job, and print its phases and the model's source: `worker_ready.py`."""
 
 import json
 import os

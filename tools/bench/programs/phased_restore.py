@@ -1,11 +1,11 @@
-"""A restore that tells when it did what, as JSON: `phased_restore.py REFERENCE CACHE`."""
+"""Restore a version, and print the moments of its phases as JSON: `phased_restore.py REFERENCE CACHE`."""
 
 import json
 import os
 import sys
 import time
 
-import cas.cli.restore  # noqa: F401 (what the command loads, too)
+import cas.cli.restore  # noqa: F401 (the command loads it, too)
 from cas import events
 from cas.cli.process import keep_memory_together
 from cas.ops.restore import restorer
@@ -15,7 +15,7 @@ marks: dict[str, float] = {"start": time.monotonic()}
 
 
 def listen(event: events.Event) -> None:
-    """Notes when each phase begins, and when the first and the last chunk are in place."""
+    """Record when each phase begins, and when the first and the last chunk are written."""
     if isinstance(event, events.Phase):
         marks.setdefault(event.name, time.monotonic())
     elif isinstance(event, events.Moved):

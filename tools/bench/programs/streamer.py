@@ -1,4 +1,4 @@
-"""Reads the tensors of a safetensors file into memory: `streamer.py s3://BUCKET/KEY`."""
+"""Read the tensors of a safetensors file into memory: `streamer.py s3://BUCKET/KEY`."""
 
 import json
 import sys

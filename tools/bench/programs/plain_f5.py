@@ -1,4 +1,4 @@
-"""F5-TTS as its authors mean it, until it has spoken: `plain_f5.py [WEIGHTS VOCOS_FOLDER]`; prints phases."""
+"""Load F5-TTS as its authors document it, speak once, and print the phases: `plain_f5.py [WEIGHTS VOCOS_FOLDER]`."""
 
 import itertools
 import json
