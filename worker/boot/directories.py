@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cas
 from cas.config import CacheDirs
 from cas.errors import CacheError, CasError
 from cas.formats.manifest import Manifest
@@ -22,7 +23,6 @@ from worker.boot.environment import hub_of
 
 if TYPE_CHECKING:
     from cas.refs.reference import Resolved
-    from cas.store.store import Store
 
 # Seconds. On a volume whose server is gone a system call waits for ever.
 _ANSWERS_WITHIN = 10.0
@@ -151,16 +151,14 @@ def missing(manifest: Manifest, directory: Path) -> int:
 
 def last_version(directory: Path, model: str) -> Resolved | None:
     """Return the last version of a model that `directory` was given; None when nothing readable says so."""
-    from cas.refs.lock_file import read_lock
-
     try:
-        found = read_lock(_last_version_file(directory, model))
+        found = cas.read_lock(_last_version_file(directory, model))
     except CasError:
         return None
     return found if found.manifest.model == model else None
 
 
-def write_last_version(directory: Path, version: Resolved, store: Store) -> None:
+def write_last_version(directory: Path, version: Resolved, store: cas.Store) -> None:
     """Write into `directory` that this version was restored there last.
 
     Two requests to the store, and none where that is written already.
@@ -168,12 +166,10 @@ def write_last_version(directory: Path, version: Resolved, store: Store) -> None
     Raises:
         CasError: the file cannot be written, or the store cannot be read.
     """
-    from cas.refs.lock_file import write_lock
-
     model = version.manifest.model
     last = last_version(directory, model)
     if last is None or last.digest != version.digest:
-        write_lock(version.exact, store, _last_version_file(directory, model))
+        cas.write_lock(version.exact, store, _last_version_file(directory, model))
 
 
 def _last_version_file(directory: Path, model: str) -> Path:

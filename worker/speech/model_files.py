@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import IntegrityError, NotFoundError
-from cas.local import verified
 from cas.local.hf_cache import RepoCache
-from cas.local.verified import VerifiedFiles
+from cas.local.verified import FileStamp, VerifiedFiles, stamp_of
 
 MODEL_REPO = "SWivid/F5-TTS"
 WEIGHTS = "F5TTS_v1_Base/model_1250000.safetensors"
@@ -47,7 +46,7 @@ class ModelFile:
         if before != self._state():
             raise IntegrityError(f"{self.path} was written to while it was read: restore the model again")
 
-    def _state(self) -> tuple[str, verified.FileStamp | None]:
+    def _state(self) -> tuple[str, FileStamp | None]:
         unchanged = VerifiedFiles(self.root).is_unchanged(self.path)
         if unchanged is False:
             raise IntegrityError(
@@ -56,7 +55,7 @@ class ModelFile:
         if unchanged is None and self.must_be_verified:
             raise IntegrityError(f"{self.path} was never verified here: restore the model into this cache again")
         real = os.path.realpath(self.path)
-        return real, verified.stamp_of(Path(real), "")
+        return real, stamp_of(Path(real), "")
 
 
 @dataclass(frozen=True, slots=True)
