@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from cas.store.store import Store, open_store
+from tests.support.models import write_tree
+from tests.support.processes import end_started
+from tests.worker.station import FILES, Station
 from tools.deployment import Deployment, write_tiny_models
 from tools.servers.hub import Hub
 from tools.servers.runpod_platform import Platform
@@ -45,3 +48,19 @@ def deployment(worker_python: Path, s3_url: str, seaweed: SeaweedFS, tmp_path: P
             yield made
         finally:
             made.kill()
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Ends what a failed test left running."""
+    yield
+    end_started()
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    """The hub runs, and there is no store yet."""
+    for repo, content in FILES.items():
+        write_tree(tmp_path / "root" / repo, content)
+    with Hub(tmp_path / "root") as hub:
+        yield Station(hub, str(tmp_path / "store"), tmp_path)

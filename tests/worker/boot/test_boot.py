@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cas.refs.reference import Reference, log_of
 from cas.store.store import open_store
-from tests.worker.boot.conftest import AWAY, FILES, SPEECH, TOTAL, Station
+from tests.worker.station import AWAY, FILES, SPEECH, TOTAL, Station
 
 NEWER = {
     SPEECH: {**FILES[SPEECH], "F5TTS_v1_Base/vocab.txt": b"c\n"},

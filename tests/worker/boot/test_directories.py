@@ -15,7 +15,7 @@ from cas.local import fs
 from cas.store.store import open_store
 from tests.support.models import put_model
 from tests.support.processes import Mount
-from tests.worker.boot.conftest import FILES, TOTAL, Station
+from tests.worker.station import FILES, TOTAL, Station
 from worker.boot.directories import examine, free_space, missing, rank
 
 
@@ -194,7 +194,7 @@ runpy.run_module("worker.model.restore_process", run_name="__main__")
 
 @pytest.mark.parametrize(("call", "code"), [("pwrite", "ENOSPC"), ("pwrite", "EDQUOT"), ("fsync", "EIO")])
 def test_a_disk_that_fails_in_the_middle_makes_way_for_the_next(call: str, code: str, station: Station) -> None:
-    from tests.worker.boot.test_kill import whole_output
+    from tests.worker.station import whole_output
     from worker.boot import messages
 
     exact = station.publish()
@@ -208,7 +208,7 @@ def test_a_disk_that_fails_in_the_middle_makes_way_for_the_next(call: str, code:
 
 
 def test_a_disk_without_fsync_is_warned_of_and_gone_on_with(station: Station) -> None:
-    from tests.worker.boot.test_kill import whole_output
+    from tests.worker.station import whole_output
     from worker.boot import messages
 
     station.publish()

@@ -12,7 +12,7 @@ import pytest
 
 from cas import config
 from tests.support.processes import until
-from tests.worker.boot.conftest import AWAY, TOTAL, Ran, Station, ended
+from tests.worker.station import AWAY, TOTAL, Ran, Station, ended
 from tools.servers.seaweed import SeaweedFS
 from worker.boot import cold_start
 from worker.boot.cold_start import Phases

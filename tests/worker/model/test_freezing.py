@@ -15,7 +15,7 @@ import pytest
 from cas.bucket import open_bucket
 from tests.support.models import noise, write_tree
 from tests.support.processes import run_cas, until
-from tests.worker.boot.conftest import FILES, SPEECH, Station, ended
+from tests.worker.station import FILES, SPEECH, Station, ended
 from tools.servers.fault_proxy import Fault, FaultProxy, Kind
 from tools.servers.process import free_ports
 from tools.servers.seaweed import SeaweedFS

@@ -6,8 +6,7 @@ import re
 
 import pytest
 
-from tests.worker.boot.conftest import Station
-from tests.worker.boot.test_kill import whole_output
+from tests.worker.station import Station, whole_output
 from worker.boot import messages
 
 CODE = """

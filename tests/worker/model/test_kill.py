@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from cas.store.store import Store, open_store
 from tests.support.buckets import slow_store
 from tests.support.models import check_blobs, put_model
 from tests.support.processes import DIE_AT, until
-from tests.worker.boot.conftest import FILES, ROOT, TOTAL, Station, ended
+from tests.worker.station import FILES, ROOT, TOTAL, Station, answer, close, ended, whole_output
 
 RESTORING = f"{DIE_AT}\nimport runpy\nrunpy.run_module('worker.model.restore_process', run_name='__main__')"
 POINTS = 8
@@ -46,29 +45,6 @@ def test_sigkill_of_the_restoring_process_at_any_step(station: Station) -> None:
         assert process.returncode == -signal.SIGKILL
         check_cache(directory)
         station.check(station.boot(CAS_CACHE_DIRS=str(directory)))
-
-
-def whole_output(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Of a process whose standard input must stay open while it works."""
-    assert process.stdout and process.stderr
-    answer(process)
-    out, err = process.stdout.read(), process.stderr.read()
-    process.wait(timeout=60)
-    close(process)
-    return out, err
-
-
-def answer(process: subprocess.Popen[str]) -> None:
-    """As a worker that can use the model."""
-    assert process.stdin
-    process.stdin.write('{"steps": []}\n')
-    process.stdin.flush()
-
-
-def close(process: subprocess.Popen[str]) -> None:
-    for stream in (process.stdin, process.stdout, process.stderr):
-        if stream:
-            stream.close()
 
 
 def children(pid: int) -> list[int]:

@@ -14,8 +14,7 @@ import pytest
 from cas.refs.reflog import Ref, RefLog
 from cas.store.store import open_store
 from tests.support.processes import DIE_AT
-from tests.worker.boot.conftest import AWAY, FILES, SPEECH, Station, ended
-from tests.worker.boot.test_kill import close, whole_output
+from tests.worker.station import AWAY, FILES, SPEECH, Station, close, ended, whole_output
 from worker.boot.messages import Bytes, Restored
 from worker.model import publish_process
 

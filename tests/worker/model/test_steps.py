@@ -8,8 +8,8 @@ import pytest
 
 from cas.refs.reference import Reference, log_of
 from cas.store.store import open_store
-from tests.worker.boot.conftest import AWAY, Station
 from tests.worker.boot.test_boot import NEWER, damage
+from tests.worker.station import AWAY, Station
 
 
 def told(station: Station, **env: str) -> str:

@@ -9,8 +9,7 @@ import pytest
 
 from cas.refs.reference import Reference, log_of
 from cas.store.store import open_store
-from tests.worker.boot.conftest import Station
-from tests.worker.boot.test_kill import whole_output
+from tests.worker.station import Station, whole_output
 from worker.boot import messages
 
 

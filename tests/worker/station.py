@@ -6,19 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 import cas
 from tests.support.models import noise, read_tree, write_tree
-from tests.support.processes import end_started, run_cas
+from tests.support.processes import run_cas
 from tools.servers.hub import Hub
 
-ROOT = Path(__file__).parent.parent.parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SPEECH, VOCODER = "SWivid/F5-TTS", "charactr/vocos-mel-24khz"
 FILES = {
     SPEECH: {
@@ -125,17 +123,24 @@ def ended(process: subprocess.Popen[str], timeout: float = 90) -> Ran:
     return Ran(process.returncode, json.loads(lines[0]) if lines else None, out, err)
 
 
-@pytest.fixture(autouse=True)
-def no_process_left() -> Iterator[None]:
-    """Ends what a failed test left running."""
-    yield
-    end_started()
+def whole_output(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Of a process whose standard input must stay open while it works."""
+    assert process.stdout and process.stderr
+    answer(process)
+    out, err = process.stdout.read(), process.stderr.read()
+    process.wait(timeout=60)
+    close(process)
+    return out, err
 
 
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    """The hub runs, and there is no store yet."""
-    for repo, content in FILES.items():
-        write_tree(tmp_path / "root" / repo, content)
-    with Hub(tmp_path / "root") as hub:
-        yield Station(hub, str(tmp_path / "store"), tmp_path)
+def answer(process: subprocess.Popen[str]) -> None:
+    """As a worker that can use the model."""
+    assert process.stdin
+    process.stdin.write('{"steps": []}\n')
+    process.stdin.flush()
+
+
+def close(process: subprocess.Popen[str]) -> None:
+    for stream in (process.stdin, process.stdout, process.stderr):
+        if stream:
+            stream.close()

@@ -11,9 +11,8 @@ from cas.hub.source import RepoSource, Source
 from cas.local.hf_cache import RepoCache
 from cas.local.locks import Lock
 from tests.support.models import read_tree
-from tests.worker.boot.conftest import AWAY, FILES, TOTAL, Station
 from tests.worker.boot.test_directories import small
-from tests.worker.boot.test_kill import whole_output
+from tests.worker.station import AWAY, FILES, TOTAL, Station, whole_output
 from worker.boot import messages
 from worker.model import hub_space
 
