@@ -113,7 +113,7 @@ def test_the_error_shows_the_end_of_the_log(tmp_path: Path, monkeypatch: pytest.
 def test_children_die_with_their_parent(tmp_path: Path) -> None:
     pipe, log = tmp_path / "pipe", tmp_path / "log"
     os.mkfifo(pipe)
-    script = "import os, sys, pathlib; from tools.child import spawn; "
+    script = "import os, sys, pathlib; from tools.servers.process import spawn; "
     script += "spawn(['/bin/sh', '-c', f'exec 3>{sys.argv[1]}; echo ready >&3; exec sleep 600'], "
     script += "pathlib.Path(sys.argv[2])); sys.stdin.read(); os.kill(os.getpid(), 9)"
     parent = subprocess.Popen([sys.executable, "-c", script, str(pipe), str(log)], stdin=subprocess.PIPE)
