@@ -1,7 +1,8 @@
-"""Buckets and stores behind a proxy that makes requests to the real S3 server fail."""
+"""Buckets and stores behind a proxy that makes requests fail, and a server that records requests."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,34 @@ import pytest
 
 from cas.bucket import Bucket, Kind, open_bucket
 from cas.store.store import Store, open_store
+from tests.bucket.recording import Environment, Recorder
 from tests.support.buckets import HURRIED
 from tests.support.faults import FILES, Mute
 from tests.support.models import publish_tree, write_tree
 from tools.servers.fault_proxy import FaultProxy
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: Environment) -> None:
+    """Hide proxies and certificates of the person who runs the tests."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+
+
+@pytest.fixture
+def recorder(monkeypatch: Environment) -> Iterator[Recorder]:
+    """A running Recorder, to which the variables of endpoint and key point."""
+    with Recorder() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+        yield server
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture

@@ -1,15 +1,11 @@
-"""The contract, run against every kind of bucket; then what only S3, a directory or https can do."""
+"""One contract, every bucket; then what only S3 or a directory can do."""
 
 from __future__ import annotations
 
 import datetime
 import multiprocessing
 import os
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import boto3
@@ -25,12 +21,10 @@ from cas.errors import (
     ObjectMissing,
     ObjectTooLarge,
     StoreError,
-    Unsupported,
 )
 from tests.support.buckets import HURRIED
 from tools.servers.fault_proxy import Fault, FaultProxy
 from tools.servers.fault_proxy import Kind as Faulty
-from tools.servers.hub import Hub
 
 MIB = 1024 * 1024
 
@@ -237,65 +231,6 @@ class TestDirectory:
         folder = tmp_path if os.geteuid() else Path("/sys")  # where even root may not write
         with pytest.raises(AccessDenied, match="owner and mode"):
             open_bucket(str(folder), HURRIED).put("key", b"", Kind.DOCUMENT)
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@pytest.fixture
-def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A plain web server and the folder that it serves."""
-    root = tmp_path / "web"
-    root.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(root))) as server:
-        server.daemon_threads = True  # connections are kept alive by the client
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/store", root / "store"
-        server.shutdown()
-        thread.join()
-
-
-class TestWeb:
-    """A store that a plain web server shows."""
-
-    def test_objects_can_be_read(self, web: tuple[str, Path]) -> None:
-        url, folder = web
-        open_bucket(str(folder)).put("chunks/aa/x", b"data" * 1000, Kind.CHUNK)
-        for address in (url, url + "/"):
-            bucket = open_bucket(address, HURRIED)
-            assert bytes(bucket.get("chunks/aa/x", limit=4000)) == b"data" * 1000
-            assert bucket.head("chunks/aa/x").size == 4000
-            assert not bucket.exists("chunks/aa/y")
-            with pytest.raises(ObjectMissing):
-                bucket.get("chunks/aa/y", limit=1)
-
-    def test_parts_are_read_from_a_server_that_knows_ranges(self, tmp_path: Path) -> None:
-        (tmp_path / "root/org/model").mkdir(parents=True)
-        (tmp_path / "root/org/model/key").write_bytes(b"0123456789")
-        with Hub(tmp_path / "root") as hub:
-            bucket = open_bucket(f"{hub.url}/org/model/resolve/main", HURRIED)
-            part = bucket.get_range("key", 3, 4)
-        assert (bytes(part.data), part.size) == (b"3456", 10)
-
-    def test_a_server_that_knows_no_ranges_is_told_from_one_that_does(self, web: tuple[str, Path]) -> None:
-        url, folder = web
-        open_bucket(str(folder)).put("key", b"0123456789", Kind.CHUNK)
-        with pytest.raises(Unsupported, match="key"):
-            open_bucket(url, HURRIED).get_range("key", 3, 4)
-
-    def test_writing_and_listing_are_refused_with_the_way_out(self, web: tuple[str, Path]) -> None:
-        bucket = open_bucket(web[0], HURRIED)
-        for ask in (
-            lambda: bucket.put("key", b"", Kind.DOCUMENT),
-            lambda: bucket.put("key", b"", Kind.DOCUMENT, overwrite=True),
-            lambda: bucket.list("refs"),
-            lambda: bucket.delete("key"),
-        ):
-            with pytest.raises(Unsupported, match=r"read only over https: use its s3:// URL .*model@blake3"):
-                ask()
 
 
 @pytest.mark.parametrize("url", ["gs://bucket/prefix", "ftp://host/path", "S3X://bucket"])

@@ -169,18 +169,15 @@ def any_bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
 def _over_http(root: Path, request: pytest.FixtureRequest) -> Bucket:
     """A bucket that writes to a directory and reads it over http."""
     from functools import partial
-    from http.server import SimpleHTTPRequestHandler
 
+    from tests.support.web import QuietFiles
     from tools.servers.serving import ClosableServer
 
-    class Quiet(SimpleHTTPRequestHandler):
+    class KeepAlive(QuietFiles):
         protocol_version = "HTTP/1.1"
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
     root.mkdir()
-    server = ClosableServer(("127.0.0.1", 0), partial(Quiet, directory=str(root)))  # type: ignore[arg-type]
+    server = ClosableServer(("127.0.0.1", 0), partial(KeepAlive, directory=str(root)))  # type: ignore[arg-type]
     server.start()
     request.addfinalizer(server.stop)
     bucket = open_bucket(f"http://127.0.0.1:{server.port}", HURRIED)

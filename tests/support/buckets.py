@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import http.server
 import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from cas.bucket import Bucket, Entry, Kind, RetryPolicy
 from cas.formats.digest import Buffer
 from cas.store.layout import chunk_digest
 from cas.store.store import Store
+from tests.support.web import QuietFiles
 from tools.servers.fault_proxy import FaultProxy
 from tools.servers.seaweed import SeaweedFS
 from tools.servers.serving import ClosableServer
@@ -33,10 +33,10 @@ def proxied(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fau
         yield proxy
 
 
-class _Files(http.server.SimpleHTTPRequestHandler):
+class _Files(QuietFiles):
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 (http.server gives the name)
         server = self.server
         assert isinstance(server, SlowStore)
         if "/chunks/" in self.path:
@@ -44,9 +44,6 @@ class _Files(http.server.SimpleHTTPRequestHandler):
             if server.chunks > server.limit:
                 server.released.wait()
         super().do_GET()
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 class SlowStore(ClosableServer):

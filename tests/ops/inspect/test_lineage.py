@@ -20,6 +20,7 @@ from tests.support.by_hand import put, repo, version
 from tests.support.models import publish_tree, write_tree
 from tests.support.processes import cas_json, cas_lines, on_terminal, run_cas
 from tests.support.safetensors import Tensor, safetensors
+from tests.support.web import QuietFiles
 
 
 def family(store: Store) -> dict[str, str]:
@@ -145,7 +146,7 @@ def test_show_tells_which_refs_name_the_version(directory_store: Store) -> None:
 def test_show_and_diff_go_on_where_refs_cannot_be_listed(directory_store: Store, tmp_path: Path) -> None:
     made = family(directory_store)
     one, two = (f"m@{named(made[name])}" for name in ("one", "two"))
-    handler = functools.partial(_Quiet, directory=str(tmp_path / "store"))
+    handler = functools.partial(QuietFiles, directory=str(tmp_path / "store"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}"
@@ -156,11 +157,6 @@ def test_show_and_diff_go_on_where_refs_cannot_be_listed(directory_store: Store,
     assert "warning: which tags and pins name this version is not known" in shown.stderr
     assert (shown.returncode, differs.returncode) == (0, 0)
     assert differs.stdout.splitlines() == cas_lines(directory_store, "diff", one, two)
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
 
 def test_a_pin_that_cannot_be_read_is_listed_as_such(directory_store: Store, tmp_path: Path) -> None:
