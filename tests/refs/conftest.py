@@ -74,5 +74,12 @@ def stock(url: str, folder: Path) -> Desk:
 
 
 @pytest.fixture
+def store(directory_store: Store) -> Store:
+    """An empty store in a directory."""
+    directory_store.create()
+    return directory_store
+
+
+@pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return stock(str(tmp_path / "store"), tmp_path)

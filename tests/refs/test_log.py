@@ -13,21 +13,9 @@ from cas.formats.manifest import Manifest
 from cas.host import whoami
 from cas.refs import reflog
 from cas.refs.reference import Reference, log_of, resolve
-from cas.refs.reflog import UNSET, RefLog
+from cas.refs.reflog import UNSET
 from cas.store.store import Store
-
-A, B = "a" * 64, "b" * 64
-PREFIX = "refs/tags/m/latest"
-
-
-@pytest.fixture
-def store(directory_store: Store) -> Store:
-    directory_store.create()
-    return directory_store
-
-
-def latest(store: Store) -> RefLog:
-    return log_of(store, Reference("m", tag="latest"))
+from tests.refs.logs import PREFIX, A, B, latest
 
 
 def test_a_removed_ref_names_nothing_and_its_history_stays(store: Store) -> None:
