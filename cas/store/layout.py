@@ -146,7 +146,7 @@ def ref_entry_key(entry: RefEntryId) -> str:
 
 
 def ref_entry(key: str) -> RefEntryId | None:
-    """Which entry of which ref's log lies at `key`; None where that is no entry's key."""
+    """Return which entry of which ref's log is at `key`, or None if that is not the key of an entry."""
     match = _REF.fullmatch(key)
     return RefEntryId(cast(RefKind, match[1]), match[2], match[3], match[4]) if match else None
 

@@ -14,13 +14,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas.errors import ChunkCorrupt, FormatError, IntegrityError
-from cas.formats.digest import hex_of
+from cas.errors import FormatError, IntegrityError
 from cas.formats.frame import MAX_CHUNK, Decoder, Encoder, FrameDamaged, decode, largest_frame
-from cas.formats.manifest import ChunkRef
 from cas.formats.planes import BLOCK
-from cas.store.layout import chunk_key
-from cas.store.store import Store
 from tests.formats.hostile_frames import CASES, SIZE, header
 from tests.support.bounded import call_within_memory
 
@@ -190,19 +186,3 @@ def test_a_flipped_bit_is_refused_or_changes_nothing_but_the_bytes(
 def test_random_bytes_never_crash_the_decoder(start: bytes, noise: bytes) -> None:
     with contextlib.suppress(REFUSALS):
         assert len(decode(start + noise, 100)) == 100
-
-
-@pytest.mark.parametrize("name", ["bomb that nobody tells", "second frame", "raw bytes", "an error page"])
-def test_a_hostile_frame_in_a_store_is_a_corrupt_chunk(directory_store: Store, name: str) -> None:
-    ref = ChunkRef(hex_of(bytes(SIZE)), SIZE)
-    directory_store.put_frame(ref.digest, CASES[name])
-    with pytest.raises(ChunkCorrupt, match=ref.digest):
-        directory_store.get_chunk(ref, Decoder())
-    assert directory_store.bucket.exists(chunk_key(ref.digest))
-
-
-def test_a_frame_larger_than_its_chunk_can_be_is_not_even_fetched(directory_store: Store) -> None:
-    ref = ChunkRef(hex_of(b"x"), 1)
-    directory_store.put_frame(ref.digest, bytes(largest_frame(1) + 1))
-    with pytest.raises(FormatError, match="at most"):
-        directory_store.get_chunk(ref, Decoder())

@@ -1,4 +1,4 @@
-"""Manifests: they have one encoding, cost the reader bounded memory, and lie in a store under their digest."""
+"""Manifests: they have one encoding, and cost the reader bounded memory."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas.bucket import Kind
-from cas.errors import FormatError, ManifestCorrupt
+from cas.errors import FormatError
 from cas.formats import manifest
 from cas.formats.digest import hex_of
 from cas.formats.frame import MAX_CHUNK
 from cas.formats.manifest import ChunkRef, PlainFile
-from cas.store.layout import manifest_key
-from cas.store.store import Store
 from tests.formats.hostile_manifests import CASES
 from tests.formats.manifests import ENCODED, EXAMPLE, A, B, with_chunks
 from tests.support.bounded import call_within_memory
@@ -91,24 +88,3 @@ def test_a_model_of_a_hundred_gigabytes_is_read_at_once() -> None:
     found = manifest.parse(data)
     assert time.perf_counter() - begun < 0.2
     assert found.plain_size == 20_000 * (8 << 20)
-
-
-# In a store
-
-
-def test_a_manifest_over_the_limit_is_not_even_fetched(directory_store: Store) -> None:
-    data = bytes(manifest.MAX_MANIFEST + 1)
-    directory_store.bucket.put(manifest_key("m", hex_of(data)), data, Kind.MANIFEST)
-    with pytest.raises(FormatError, match="at most"):
-        directory_store.get_manifest("m", hex_of(data))
-
-
-def test_a_manifest_is_read_only_under_its_own_name_and_model(directory_store: Store) -> None:
-    directory_store.put_manifest(EXAMPLE)
-    assert directory_store.get_manifest("f5-tts", hex_of(ENCODED)) == EXAMPLE
-    directory_store.bucket.put(manifest_key("other", hex_of(ENCODED)), ENCODED, Kind.MANIFEST)
-    with pytest.raises(FormatError, match="is of model f5-tts, not other"):
-        directory_store.get_manifest("other", hex_of(ENCODED))
-    directory_store.bucket.put(manifest_key("f5-tts", A), ENCODED, Kind.MANIFEST)
-    with pytest.raises(ManifestCorrupt, match="was altered"):
-        directory_store.get_manifest("f5-tts", A)

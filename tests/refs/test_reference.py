@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas.bucket import Kind, open_bucket
-from cas.errors import FormatError, InputError, ManifestCorrupt, NotFoundError
+from cas.bucket import Kind
+from cas.errors import InputError, ManifestCorrupt, NotFoundError
 from cas.formats.digest import hex_of, named
 from cas.ops.inspect import versions
 from cas.refs import reflog
 from cas.refs.reference import Reference, log_of, parse_reference, resolve
-from cas.store.layout import FORMAT_KEY, manifest_key
+from cas.store.layout import manifest_key
 from cas.store.store import Store
 from tests.refs.logs import A, latest, published
 from tests.support.processes import run_cas
@@ -136,40 +136,6 @@ def test_an_edited_manifest_is_named(store: Store) -> None:
     done = run_cas("--store", store.url, "show", "m")
     assert (done.returncode, done.stdout) == (4, "")
     assert digest in done.stderr
-
-
-# The store itself
-
-
-@pytest.mark.parametrize(
-    ("data", "match"),
-    [
-        (b'{"format":"cas","version":2,"shape":["to","come"]}', "version 2; this program knows cas version 1: upgrade"),
-        (b'{"format":"cas","version":0}', "version 0"),
-        (b'{"format":"restic","version":1}', "restic"),
-        (b'{"version":1}', "is not a store's"),
-        (b'{"format":"cas","version":"1"}', "is not a store's"),
-        (b"<html>", "is not a store's"),
-        (b'{"\xff":1,"format":"\xff"}', "is not a store's"),
-        (b'{"x":' + b"[" * 60_000, "is not a store's"),
-        (bytes(70_000), "at most"),
-    ],
-    ids=["newer", "older", "foreign", "no format", "text", "page", "not UTF-8", "nested", "large"],
-)
-def test_another_format_is_refused_and_left_alone(directory_store: Store, data: bytes, match: str) -> None:
-    directory_store.bucket.put(FORMAT_KEY, data, Kind.DOCUMENT)
-    for call in (directory_store.check_format, directory_store.create):
-        with pytest.raises(FormatError, match=match):
-            call()
-    assert bytes(directory_store.bucket.get(FORMAT_KEY, limit=100_000)) == data
-
-
-def test_no_store_is_told_from_a_broken_one(directory_store: Store) -> None:
-    with pytest.raises(NotFoundError, match="there is no store at"):
-        directory_store.check_format()
-    directory_store.create()
-    Store(open_bucket(directory_store.url)).check_format()
-    assert Path(directory_store.url, FORMAT_KEY).read_bytes() == b'{"format":"cas","version":1}'
 
 
 # Listing versions

@@ -1,4 +1,4 @@
-"""A store to publish to and collect in, and the truth about what it then holds."""
+"""A store to publish to and to collect in, and a check of what it then holds that does not use the collector."""
 
 from __future__ import annotations
 
@@ -21,54 +21,62 @@ AT_ONCE = datetime.timedelta(0)
 
 @dataclass
 class Models:
-    """A store to publish to and collect in."""
+    """A store to publish to and to collect in.
+
+    Attributes:
+        store: the store.
+        folder: a directory for trees to publish and caches to restore into.
+        made: digests (64 hex) of the versions published, by their notes.
+    """
 
     store: Store
     folder: Path
     made: dict[str, str] = field(default_factory=dict)
 
     def publish(self, note: str, model: str = "m", tag: str = "latest") -> str:
-        """Publishes a version of two files, one of which all versions share; returns its digest (64 hex)."""
+        """Publish a version of two files, one of which all versions share; return its digest (64 hex)."""
         tree = write_tree(self.folder / "tree", {"shared.bin": b"s" * 5000, "own.bin": note.encode() * 1000})
         self.made[note] = publish_tree(self.store, tree, model, tags=(tag,)).reference[-64:]
         return self.made[note]
 
     def collect(self, grace: datetime.timedelta = AT_ONCE, **options: object) -> Collected:
-        """One run of the collector, by when all that is there is older than its second."""
+        """Run the collector once everything in the store is older than the present second of the server's clock."""
         self.settle()
         return collector.gc(self.store, grace=grace, **options)  # type: ignore[arg-type]
 
     def settle(self) -> None:
-        """Waits until the server's clock, which may tell seconds only, says a later time."""
+        """Wait until the server's clock, which may count whole seconds only, shows a later time."""
         if self.store.url.startswith("s3:"):
             time.sleep(1.1)
 
     def versions(self) -> set[str]:
-        """Digests of all manifests."""
+        """Return the digests (64 hex) of all manifests."""
         return {entry.key[-69:-5] for entry in self.store.bucket.list("manifests")}
 
     def chunks(self) -> set[str]:
-        """Digests of all chunks."""
+        """Return the digests (64 hex) of all chunks."""
         return {entry.key[-64:] for entry in self.store.bucket.list("chunks")}
 
     def needed(self, *digests: str, model: str = "m") -> set[str]:
-        """Digests of the chunks of versions."""
+        """Return the digests (64 hex) of the chunks that versions need."""
         return {chunk for digest in digests for chunk in self.store.get_manifest(model, digest).chunks()}
 
     def objects(self) -> dict[str, object]:
-        """Everything in the store but what collectors and publishers tell each other."""
+        """Return size and time of every object except leases, sweeps and condemned sets."""
         listed = self.store.bucket.list("")
-        return {one.key: (one.size, one.modified) for one in listed if not one.key.startswith(("gc/", "leases/"))}
+        return {
+            entry.key: (entry.size, entry.modified) for entry in listed if not entry.key.startswith(("gc/", "leases/"))
+        }
 
     def restored(self, reference: str) -> bytes:
-        """The file of its own that a version has."""
+        """Restore a version, and return the content of the file that no other version has."""
         home = self.folder / f"restored-{time.monotonic_ns()}"
         done = cas.restore(reference, self.store, cache_dir=home)
         return Path(*done.snapshots.values(), "own.bin").read_bytes()
 
 
 def dangling(store: Store, *, keep: int = reflog.KEPT) -> list[str]:
-    """What is wrong with the versions that refs and receipts name: chunks that are missing or damaged."""
+    """Return a line for each version that a ref or a receipt names and that cannot be read whole."""
     wanted: dict[tuple[str, str], str] = {}
     for log in reflog.logs(store):
         for move in reversed(log.history(keep)):

@@ -1,4 +1,4 @@
-"""What the tests of fsck share: a store of many small chunks, ways to damage it, and what requests it saw."""
+"""What the tests of fsck share: a store of many small chunks, and ways to damage it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ORPHAN = noise(CHUNK, 99)
 
 
 def fill(store: Store) -> tuple[Manifest, Manifest]:
-    """Stores two versions of `m`, of which the second is tagged, another model, and a chunk that nothing needs."""
+    """Store two versions of `m`, of which the second is tagged, another model, and a chunk that no version needs."""
     first = put_model(store, {"org/model": OLD})
     second = put_model(store, {"org/model": NEW})
     put_model(store, {"org/other": {"other.bin": noise(2 * CHUNK, 7)}}, model="other")
@@ -29,37 +29,37 @@ def fill(store: Store) -> tuple[Manifest, Manifest]:
     return first, second
 
 
-def piece(files: dict[str, bytes], at: int) -> str:
-    """The digest (64 hex) of a chunk of model.bin."""
-    return hex_of(files["model.bin"][at * CHUNK : (at + 1) * CHUNK])
+def piece(files: dict[str, bytes], index: int) -> str:
+    """Return the digest (64 hex) of the chunk of model.bin with this index."""
+    return hex_of(files["model.bin"][index * CHUNK : (index + 1) * CHUNK])
 
 
 def edit(store: Store, digest: str, change: Callable[[bytearray], bytes | bytearray]) -> None:
-    """Changes a chunk's frame behind the store's back."""
+    """Replace the frame of a chunk (64 hex) in the bucket by what `change` makes of it."""
     key = chunk_key(digest)
     store.bucket.put(key, bytes(change(bytearray(store.bucket.get(key, 1 << 30)))), Kind.CHUNK, overwrite=True)
 
 
 def flip(frame: bytearray) -> bytearray:
-    """A bit in the middle is another."""
+    """Flip a bit in the middle of a frame."""
     frame[len(frame) // 2] ^= 1
     return frame
 
 
 def newer(frame: bytearray) -> bytearray:
-    """As a later version might write it."""
+    """Mark a frame as one that a later version wrote."""
     assert frame[8:12] == b"CAS1"
     frame[8:12] = b"CAS2"
     return frame
 
 
 def restored(store: Store, cache: Path, reference: str = "m") -> dict[str, bytes]:
-    """The files that a restore gives."""
+    """Restore a version into a hub cache, and return its files."""
     return read_tree(snapshot(cas.restore(reference, store, cache_dir=cache)))
 
 
 def state_of(store: Store) -> dict[str, tuple[int, object]]:
-    """What lies in the store, and since when, but for leases."""
+    """Return size and time of every object except leases."""
     return {
         entry.key: (entry.size, entry.modified)
         for entry in store.bucket.list("")

@@ -1,4 +1,4 @@
-"""What tests of the collector share: versions that differ, a collector in a hurry, and the truth about a store."""
+"""Fixtures of the collector's tests: stores to publish to and to collect in."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tests.support.collecting import Models
 
 @pytest.fixture
 def models(store: Store, tmp_path: Path) -> Models:
-    """On a directory, then on a real S3 server."""
+    """A store in a directory, then one on a real S3 server."""
     return Models(store, tmp_path)
 
 
 @pytest.fixture
 def local(directory_store: Store, tmp_path: Path) -> Models:
-    """On a directory only."""
+    """A store in a directory only."""
     return Models(directory_store, tmp_path)

@@ -29,7 +29,7 @@ SWEEP = "gc/20261123T120000Z-01234567-sweep"
 
 
 def condemned(models: Models) -> None:
-    """There is something to sweep."""
+    """Publish two versions and condemn the first, so that the next run has something to sweep."""
     models.publish("old")
     models.publish("new")
     assert models.collect(keep=1).condemned_versions == 1

@@ -116,18 +116,6 @@ def test_a_real_server_is_counted_alike(store: Store, tmp_path: Path) -> None:
     assert (document["stored"], document["versions"][0]["freed"]) == (sum(sizes), sum(sizes))
 
 
-def test_sizes_of_many_chunks_are_those_of_few(directory_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from cas.config import Limits
-    from cas.store import lookup
-
-    digests = [ref.digest for data in (b"1", b"22" * 99, b"333") for ref in put(directory_store, data)]
-    absent = "0" * 64
-    few = lookup.stored_sizes(directory_store, [*digests, absent], Limits())
-    monkeypatch.setattr(lookup, "_LISTING_PAYS", 2)
-    assert lookup.stored_sizes(directory_store, [*digests, absent], Limits()) == few
-    assert few.keys() == set(digests)
-
-
 def test_an_empty_store_and_an_unknown_model(directory_store: Store) -> None:
     directory_store.create()
     assert "stored    nothing" in cas_lines(directory_store, "du")

@@ -1,0 +1,91 @@
+"""The store alone: its format, and that it returns nothing which its name does not promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cas.bucket import Kind, open_bucket
+from cas.errors import ChunkCorrupt, FormatError, ManifestCorrupt, NotFoundError
+from cas.formats import manifest
+from cas.formats.digest import hex_of
+from cas.formats.frame import Decoder, largest_frame
+from cas.formats.manifest import ChunkRef
+from cas.store.layout import FORMAT_KEY, chunk_key, manifest_key
+from cas.store.store import Store
+from tests.formats.hostile_frames import CASES, SIZE
+from tests.formats.manifests import ENCODED, EXAMPLE, A
+
+# Its format
+
+
+@pytest.mark.parametrize(
+    ("data", "match"),
+    [
+        (b'{"format":"cas","version":2,"shape":["to","come"]}', "version 2; this program knows cas version 1: upgrade"),
+        (b'{"format":"cas","version":0}', "version 0"),
+        (b'{"format":"restic","version":1}', "restic"),
+        (b'{"version":1}', "is not a store's"),
+        (b'{"format":"cas","version":"1"}', "is not a store's"),
+        (b"<html>", "is not a store's"),
+        (b'{"\xff":1,"format":"\xff"}', "is not a store's"),
+        (b'{"x":' + b"[" * 60_000, "is not a store's"),
+        (bytes(70_000), "at most"),
+    ],
+    ids=["newer", "older", "foreign", "no format", "text", "page", "not UTF-8", "nested", "large"],
+)
+def test_another_format_is_refused_and_left_alone(directory_store: Store, data: bytes, match: str) -> None:
+    directory_store.bucket.put(FORMAT_KEY, data, Kind.DOCUMENT)
+    for call in (directory_store.check_format, directory_store.create):
+        with pytest.raises(FormatError, match=match):
+            call()
+    assert bytes(directory_store.bucket.get(FORMAT_KEY, limit=100_000)) == data
+
+
+def test_no_store_is_told_from_a_broken_one(directory_store: Store) -> None:
+    with pytest.raises(NotFoundError, match="there is no store at"):
+        directory_store.check_format()
+    directory_store.create()
+    Store(open_bucket(directory_store.url)).check_format()
+    assert Path(directory_store.url, FORMAT_KEY).read_bytes() == b'{"format":"cas","version":1}'
+
+
+# Chunks
+
+
+@pytest.mark.parametrize("name", ["bomb that nobody tells", "second frame", "raw bytes", "an error page"])
+def test_a_hostile_frame_in_a_store_is_a_corrupt_chunk(directory_store: Store, name: str) -> None:
+    ref = ChunkRef(hex_of(bytes(SIZE)), SIZE)
+    directory_store.put_frame(ref.digest, CASES[name])
+    with pytest.raises(ChunkCorrupt, match=ref.digest):
+        directory_store.get_chunk(ref, Decoder())
+    assert directory_store.bucket.exists(chunk_key(ref.digest))
+
+
+def test_a_frame_larger_than_its_chunk_can_be_is_not_even_fetched(directory_store: Store) -> None:
+    ref = ChunkRef(hex_of(b"x"), 1)
+    directory_store.put_frame(ref.digest, bytes(largest_frame(1) + 1))
+    with pytest.raises(FormatError, match="at most"):
+        directory_store.get_chunk(ref, Decoder())
+
+
+# Manifests
+
+
+def test_a_manifest_over_the_limit_is_not_even_fetched(directory_store: Store) -> None:
+    data = bytes(manifest.MAX_MANIFEST + 1)
+    directory_store.bucket.put(manifest_key("m", hex_of(data)), data, Kind.MANIFEST)
+    with pytest.raises(FormatError, match="at most"):
+        directory_store.get_manifest("m", hex_of(data))
+
+
+def test_a_manifest_is_read_only_under_its_own_name_and_model(directory_store: Store) -> None:
+    directory_store.put_manifest(EXAMPLE)
+    assert directory_store.get_manifest("f5-tts", hex_of(ENCODED)) == EXAMPLE
+    directory_store.bucket.put(manifest_key("other", hex_of(ENCODED)), ENCODED, Kind.MANIFEST)
+    with pytest.raises(FormatError, match="is of model f5-tts, not other"):
+        directory_store.get_manifest("other", hex_of(ENCODED))
+    directory_store.bucket.put(manifest_key("f5-tts", A), ENCODED, Kind.MANIFEST)
+    with pytest.raises(ManifestCorrupt, match="was altered"):
+        directory_store.get_manifest("f5-tts", A)
