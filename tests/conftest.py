@@ -1,4 +1,4 @@
-"""What tests share: stores on each kind of bucket, small trees of files, and the real servers."""
+"""What all tests share: a clean environment, real servers, and stores on each kind of bucket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 from cas.bucket import open_bucket
 from cas.store.store import Store
 from tests.support.buckets import proxied
-from tests.support.processes import Mount
+from tests.support.processes import Mount, end_started
 from tests.support.two_versions import Boot, boot_at
 from tools import worker_env
 from tools.servers.fault_proxy import FaultProxy
@@ -25,8 +25,8 @@ from tools.servers.seaweed import SeaweedFS
 _STANDARD_VARIABLES = ("AWS_", "CAS_", "HF_", "HUGGINGFACE_", "S3_BUCKET", "ENABLE_S3", "XDG_")
 
 
-# How long an example takes says nothing about correctness; where nobody is there to look into a rare find, the
-# examples are the same each time.
+# The time that an example takes says nothing about correctness. In continuous integration the examples are the same
+# each time: no person is there to look into a rare failure.
 settings.register_profile(
     "ours",
     deadline=None,
@@ -37,19 +37,26 @@ settings.load_profile("ours")
 
 
 def pytest_configure() -> None:
-    """A shell that runs the tests in the background makes them ignore Ctrl-C, which some of them send."""
+    """Restore the handler of Ctrl-C, which some tests send: a shell makes background processes ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No setting of the person who runs the tests reaches them, and nothing is written to their home."""
+    """Hide the settings of the person who runs the tests, and protect their home: no test writes to it."""
     for name in list(os.environ):
         if name.startswith(_STANDARD_VARIABLES):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Kill the processes that a failed test left running."""
+    yield
+    end_started()
 
 
 @pytest.fixture(scope="session")
@@ -95,12 +102,13 @@ def directory_store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def boot(directory_store: Store, tmp_path: Path) -> Boot:
+    """A directory store with two versions, and a lock file of the first."""
     return boot_at(directory_store, tmp_path)
 
 
 @pytest.fixture
 def mount() -> Iterator[Mount]:
-    """Mounts file systems until the test ends; skips it where that may not be done."""
+    """A function that mounts file systems until the test ends; the test is skipped where that is not permitted."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount")
 
@@ -117,6 +125,6 @@ def mount() -> Iterator[Mount]:
 
 @pytest.fixture
 def proxy(seaweed: SeaweedFS, s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
-    """Stands in front of the bucket of `s3_url`: clients opened from now on go through it."""
+    """A proxy in front of the server of `s3_url`: clients that are opened from now on go through it."""
     with proxied(seaweed, monkeypatch) as proxy:
         yield proxy

@@ -1,4 +1,4 @@
-"""A store with two versions of one model, for commands to look at."""
+"""A store with two versions of one model, which the commands under test read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ FILES = {"config.json": b"{}", "weights.bin": b"w" * 5000}
 
 @dataclass
 class Shop:
-    """A directory store in which m:v1 and m:latest are published, and a hub cache to restore into."""
+    """A directory store with m:v1 and m:latest, and commands that use it.
+
+    Attributes:
+        url: the store's URL.
+        v1: exact reference to m:v1.
+        latest: exact reference to m:latest.
+        cache: the hub cache to restore into, not there yet.
+    """
 
     url: str
     v1: str
@@ -29,7 +36,7 @@ class Shop:
         return run_cas(*words, env={**variables, **env})
 
     def json(self, *words: str) -> Any:
-        """The one JSON document of a successful call."""
+        """Run a command, check that it succeeds, and return its one JSON document."""
         done = self.cas("--json", *words)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -37,6 +44,7 @@ class Shop:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
+    """A directory store with two versions of `m`, the first of which is tagged v1."""
     tree = write_tree(tmp_path / "tree", FILES)
     url = str(tmp_path / "store")
     v1 = publish_tree(url, tree, tags=["v1", "latest"]).reference

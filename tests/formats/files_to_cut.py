@@ -20,7 +20,7 @@ MIB = 1 << 20
 
 
 def cut(data: bytes) -> list[Span]:
-    """The spans of a file's bytes; fails unless they cover it."""
+    """Return the spans of a file's bytes; fail unless they cover the file."""
     found = spans(io.BytesIO(data), len(data))
     ends = list(accumulate((span.size for span in found), initial=0))
     assert [span.offset for span in found] == ends[:-1]
@@ -30,7 +30,7 @@ def cut(data: bytes) -> list[Span]:
 
 
 def safetensors(tensors: Iterable[tuple[str, int]], metadata: Mapping[str, str] | None = None) -> tuple[bytes, int]:
-    """A file of zeros with tensors of these dtypes and sizes, and where its data begins."""
+    """Return a file of zeros with tensors of these dtypes and sizes (bytes), and the offset where its data begins."""
     header: dict[str, object] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for index, (dtype, size) in enumerate(tensors):
@@ -41,11 +41,13 @@ def safetensors(tensors: Iterable[tuple[str, int]], metadata: Mapping[str, str] 
 
 
 def gguf(tensors: Mapping[str, Array], folder: Path) -> bytes:
+    """Return a GGUF file of these tensors, written below `folder`."""
     write_gguf(folder / "x.gguf", tensors)
     return (folder / "x.gguf").read_bytes()
 
 
 def torch_zip(tensors: Mapping[str, Array], folder: Path) -> bytes:
+    """Return a zip of `torch.save` with these tensors, written below `folder`."""
     write_torch_zip(folder / "x.bin", tensors)
     return (folder / "x.bin").read_bytes()
 
@@ -58,6 +60,7 @@ class Pipe(io.BytesIO):
 
 
 def zipped(members: Iterable[tuple[bytes, int]], streamed: bool) -> bytes:
+    """Return a zip of these members (data, compression method); streamed: sizes follow the data."""
     file = Pipe() if streamed else io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         for index, (data, method) in enumerate(members):

@@ -28,7 +28,7 @@ SHAPES: Shapes = (
 
 
 def tensors_of(data: bytes) -> dict[str, tuple[int, int]]:
-    """Where each tensor of a safetensors file begins and ends."""
+    """Return the offsets at which each tensor of a safetensors file begins and ends."""
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
     return {
@@ -39,13 +39,13 @@ def tensors_of(data: bytes) -> dict[str, tuple[int, int]]:
 
 
 def new_spans(before: bytes, after: bytes) -> list[Span]:
-    """The chunks of `after` that `before` does not have."""
+    """Return the chunks of `after` that `before` does not have."""
     known = {hex_of(before[span.offset : span.offset + span.size]) for span in cut(before)}
     return [span for span in cut(after) if hex_of(after[span.offset : span.offset + span.size]) not in known]
 
 
 def touch(found: Iterable[Span], ranges: Iterable[tuple[int, int]]) -> bool:
-    """Whether each span contains a byte of one of the ranges (begin, end)."""
+    """Return whether each span contains a byte of one of the ranges (begin, end)."""
     listed = list(ranges)
     return all(any(begin < span.offset + span.size and span.offset < end for begin, end in listed) for span in found)
 

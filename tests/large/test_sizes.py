@@ -1,4 +1,4 @@
-"""Full-size models: what they take in the store, and how little memory they take on the way."""
+"""Full-size models: a limit for their bytes in the store, and for the memory of a publish and a restore."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ GB = 1_000_000_000
 
 
 def peak_of_cas(tmp_path: Path, *words: str) -> tuple[dict[str, Any], int]:
-    """Runs the real command; its JSON document and its peak resident bytes."""
+    """Run the real command, and return its JSON document and its peak of resident bytes."""
     command = [sys.executable, "-m", "cas", "--json", "-q", "--store", str(tmp_path / "store"), *words]
     measured = run(command, os.environ, tmp_path / "out.json")
     return json.loads((tmp_path / "out.json").read_text()), measured.peak
 
 
 def round_trip(tmp_path: Path, source: Path) -> dict[str, Any]:
-    """Publishes `source`, removes it, restores it; the publish's document. Both within the memory bound."""
+    """Publish `source`, remove it, restore it, check the peaks of both, and return the document of the publish."""
     published, publish_peak = peak_of_cas(tmp_path, "publish", "m", "--dir", str(source), "--as", "a/b")
     shutil.rmtree(source)
     restored, restore_peak = peak_of_cas(tmp_path, "restore", "m", "--cache-dir", str(tmp_path / "c"))

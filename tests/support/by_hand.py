@@ -1,4 +1,4 @@
-"""Versions made by hand, chunk by chunk."""
+"""Versions made by hand, chunk by chunk: repos, files and the chunks at chosen cuts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.models import COMMIT
 
 
 def put(store: Store, data: bytes, cuts: Sequence[int] = ()) -> tuple[ChunkRef, ...]:
-    """Stores `data` in chunks that end at `cuts`, wherever those are."""
+    """Store `data` in chunks that end at the offsets `cuts`, and return them."""
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     refs = []
     for start, end in itertools.pairwise(edges):
@@ -28,7 +28,14 @@ def put(store: Store, data: bytes, cuts: Sequence[int] = ()) -> tuple[ChunkRef, 
 def repo(
     name: str, files: Mapping[str, tuple[ChunkRef, ...]], commit: str = COMMIT, refs: tuple[str, ...] = ("main",)
 ) -> Repo:
-    """A repo whose files consist of stored chunks; the blob is made of their names."""
+    """Return a repo of files that consist of stored chunks; a blob's name is a hash of its chunks' digests.
+
+    Args:
+        name: the repo's id.
+        files: path -> the file's chunks.
+        commit: the repo's commit (40 hex).
+        refs: the repo's refs.
+    """
     made = []
     for path, chunks in files.items():
         blob = hashlib.sha256("".join(chunk.digest for chunk in chunks).encode()).hexdigest()
@@ -39,7 +46,15 @@ def repo(
 def version(
     store: Store, repos: Sequence[Repo], model: str = "m", created: str = "2026-01-01T00:00:00Z", **fields: Any
 ) -> str:
-    """Stores a manifest; a reference to it."""
+    """Store a manifest, and return a reference to the version.
+
+    Args:
+        store: the store, which is created if it does not exist.
+        repos: the version's repos.
+        model: the model's name.
+        created: the time in the manifest.
+        fields: other fields of the manifest.
+    """
     store.create()
     made = Manifest(model=model, created=created, created_by="tests", repos=tuple(repos), **fields)
     return f"{model}@{named(store.put_manifest(made))}"

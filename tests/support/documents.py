@@ -1,4 +1,4 @@
-"""Manifests as Python dictionaries, which a test changes in one spot to make them wrong."""
+"""Manifests as Python dictionaries, which a test changes in one value to make them wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EMPTY = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
 def document(
     repo: Sequence[str] = (), plain_files: Sequence[str] = (), refs: Sequence[str] = ("main",)
 ) -> dict[str, Any]:
-    """A manifest whose files are all empty.
+    """Return a manifest whose files are all empty.
 
     Args:
         repo: paths of the files of its one repo.
@@ -42,5 +42,5 @@ def document(
 
 
 def encoded(value: object) -> bytes:
-    """JSON in the form of a manifest: in the order given, without white space, UTF-8."""
+    """Return a value as JSON in the form of a manifest: in the order given, without white space, UTF-8."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()

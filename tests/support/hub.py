@@ -10,7 +10,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from tests.support.models import REPO, Files
-from tests.support.processes import _start, run_cas
+from tests.support.processes import run_cas, start_process
 from tools.servers import hub as hub_tool
 from tools.servers.hub import Hub
 
@@ -37,7 +37,9 @@ def ask_hub(version: str, code: str, cache: Path, **env: str) -> object:
 def start_hub(version: str, repo: str, cache: Path, endpoint: str) -> subprocess.Popen[str]:
     """Start a download by one version of huggingface_hub; the process prints the snapshot's folder."""
     command = [str(ROOT / ".venv/hubs" / version / "bin/python"), "-c", f"{_HUB}\nprint(snapshot_download({repo!r}))"]
-    return _start(command, {"HF_HUB_CACHE": str(cache), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_PROGRESS_BARS": "1"})
+    return start_process(
+        command, {"HF_HUB_CACHE": str(cache), "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    )
 
 
 _HUB = """

@@ -1,4 +1,4 @@
-"""Models to publish: trees of files, noise, manifests made by hand; and what a restored one must look like."""
+"""Models to publish (trees of files, noise, models stored without a publish), and checks of restored ones."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ from cas.refs.reference import Reference, log_of
 from cas.store.store import Store
 
 REPO = "org/model"
+COMMIT = "c" * 40
+KIB = 1024
+
+Files = Mapping[str, bytes]
+"""Relative path -> content."""
 
 
 def write_tree(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Writes files by relative path below `folder`."""
+    """Write files by relative path below `folder`, and return `folder`."""
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,45 +33,45 @@ def write_tree(folder: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def read_tree(folder: Path) -> dict[str, bytes]:
-    """Every file below `folder` by relative path, read through symlinks."""
+    """Return every file below `folder` by relative path, read through symlinks."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def publish_tree(store: Store | str, folder: Path, model: str = "m", **options: object) -> cas.Published:
-    """Publishes a folder as REPO."""
+    """Publish a folder as the repo REPO; `options` are those of `cas.publish`."""
     return cas.publish(model, cas.Source.from_folder(folder, REPO), store, **options)  # type: ignore[arg-type]
 
 
 def snapshot(restored: cas.Restored, repo: str = REPO) -> Path:
-    """The snapshot folder of a repo."""
+    """Return the folder of the snapshot that a restore made of a repo."""
     return Path(restored.snapshots[repo])
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content."""
+    """Return the sha256 of a file's content (64 hex)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-COMMIT = "c" * 40
-
-
-KIB = 1024
-
-
-Files = Mapping[str, bytes]
 
 
 def put_model(
     store: Store,
     repos: Mapping[str, Files],
-    plain: Files | None = None,
+    plain_files: Files | None = None,
     *,
     model: str = "m",
     commit: str = COMMIT,
     chunk: int = 64 * KIB,
 ) -> Manifest:
-    """Stores a manifest of these files, cut every `chunk` bytes, as `model:latest`: many chunks from few bytes."""
+    """Store files cut every `chunk` bytes, so that few bytes make many chunks, and tag the version `latest`.
+
+    Args:
+        store: the store, which is created if it does not exist.
+        repos: id of each repo -> its files.
+        plain_files: the files outside any repo.
+        model: the model's name.
+        commit: the commit of all repos (40 hex).
+        chunk: bytes of a chunk.
+    """
     store.create()
     encoder, seen = Encoder(), set()
 
@@ -91,19 +96,19 @@ def put_model(
             Repo(repo, "model", commit, ("main",), tuple(repo_file(path, data) for path, data in files.items()))
             for repo, files in repos.items()
         ),
-        files=tuple(PlainFile(path, len(data), chunks(data)) for path, data in (plain or {}).items()),
+        files=tuple(PlainFile(path, len(data), chunks(data)) for path, data in (plain_files or {}).items()),
     )
     log_of(store, Reference(model, tag="latest")).append(store.put_manifest(made), reason="test")
     return made
 
 
 def noise(size: int, seed: int = 0) -> bytes:
-    """The same incompressible bytes every time."""
+    """Return incompressible bytes, the same for the same arguments."""
     return b"".join(hashlib.sha256(b"%d %d" % (seed, at)).digest() for at in range(0, size, 32))[:size]
 
 
 def check(restored: cas.Restored, files: Files, repo: str = REPO) -> None:
-    """The snapshot holds exactly these files, every blob is what its name says, and nothing of ours is left over."""
+    """Check that the snapshot has exactly these files, that every blob fits its name, and that no part file is left."""
     assert read_tree(snapshot(restored, repo)) == files
     root = snapshot(restored, repo).parent.parent
     check_blobs(root)
@@ -112,7 +117,7 @@ def check(restored: cas.Restored, files: Files, repo: str = REPO) -> None:
 
 
 def check_blobs(root: Path) -> None:
-    """No blob in a repo's folder is partial or wrong under its final name, nor is any snapshot file or ref."""
+    """Check that no blob, snapshot file or ref in a repo's folder is partial or wrong under its final name."""
     for blob in root.glob("blobs/*"):
         data = blob.read_bytes()
         running = blob_hash(blob.name, len(data))

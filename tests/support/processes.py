@@ -1,4 +1,4 @@
-"""The real command in processes of its own: that end, wait for each other, or die at a chosen step."""
+"""Run the real command in processes of their own, which may wait for each other or die at a chosen step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ from cas.store.store import Store
 def run_cas(
     *words: str, env: Mapping[str, str] | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Runs the real command in a process of its own."""
+    """Run the real command in a process of its own to its end.
+
+    Args:
+        words: the command's arguments.
+        env: variables to add or replace.
+        timeout: seconds after which the command is killed.
+    """
     return subprocess.run(
         [sys.executable, "-m", "cas", *words],
         env={**os.environ, **(env or {})},
@@ -34,7 +40,7 @@ def run_cas(
 
 
 def until(condition: Callable[[], object], timeout: float = 30) -> None:
-    """Waits for what another process is about to do."""
+    """Wait until a condition that another process brings about is true; fail after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -42,16 +48,21 @@ def until(condition: Callable[[], object], timeout: float = 30) -> None:
 
 
 def cas_command(*words: str, before: str = "") -> list[str]:
-    """The command line of the real command. before: Python to run in the process first, to break what it stands on."""
+    """Return the command line of the real command.
+
+    Args:
+        words: the command's arguments.
+        before: Python code that the process runs first, to replace what the command uses.
+    """
     return [sys.executable, "-c", f"{before}\nfrom cas.cli import main\nmain()", *words]
 
 
 def start_cas(*words: str, before: str = "", env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Starts the command in a process of its own."""
-    return _start(cas_command(*words, before=before), env or {})
+    """Start the command that `cas_command` returns, and kill it at the test's end if it still runs."""
+    return start_process(cas_command(*words, before=before), env or {})
 
 
-# Every call by which a restore changes the disk counts as one step; the process kills itself before the chosen one.
+# Every call by which a restore changes the disk counts as one step; the process kills itself before the chosen step.
 DIE_AT = """
 import os, signal, sys, threading
 left = [int(sys.argv.pop(1))]
@@ -74,7 +85,7 @@ os._exit = tell_and_end
 
 
 def die_at(step: int, store: Store, cache: Path, reference: str = "m") -> subprocess.CompletedProcess[str]:
-    """Restores in a process that kills itself before it changes the disk for the `step`-th time; 0: never."""
+    """Restore in a process that kills itself before it changes the disk for the `step`-th time; 0 means never."""
     words = (str(step), "--store", store.url, "-q", "restore", reference, "--cache-dir", str(cache))
     return subprocess.run(cas_command(*words, before=DIE_AT), capture_output=True, text=True, timeout=60, check=False)
 
@@ -82,7 +93,7 @@ def die_at(step: int, store: Store, cache: Path, reference: str = "m") -> subpro
 _started: list[subprocess.Popen[str]] = []
 
 
-def _start(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
+def start_process(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         command, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -91,14 +102,14 @@ def _start(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[s
 
 
 def end_started() -> None:
-    """Kills the processes that are still running."""
+    """Kill the started processes that still run."""
     while _started:
         with _started.pop() as process:
             process.kill()
 
 
 def outcomes(processes: list[subprocess.Popen[str]]) -> list[cas.Restored]:
-    """What restores started with --json did; all must end well."""
+    """Wait for restores that were started with --json, check that all succeed, and return their results."""
     found = []
     for process in processes:
         out, err = process.communicate(timeout=60)
@@ -108,33 +119,33 @@ def outcomes(processes: list[subprocess.Popen[str]]) -> list[cas.Restored]:
 
 
 def cas_json(store: Store | str, *words: str) -> Any:
-    """The one JSON document of a successful call."""
+    """Run a command, check that it succeeds, and return its one JSON document."""
     done = run_cas("--json", "--store", store if isinstance(store, str) else store.url, *words)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def cas_lines(store: Store | str, *words: str) -> list[str]:
-    """What a successful call prints."""
+    """Run a command, check that it succeeds, and return the lines it prints."""
     done = run_cas("--store", store if isinstance(store, str) else store.url, *words)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
 def on_terminal(columns: int, store: Store, *words: str) -> list[str]:
-    """The same on a terminal of so many columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    """Run a command on a terminal of so many columns, check that it succeeds, and return the lines it prints."""
+    terminal, commands_end = pty.openpty()
+    fcntl.ioctl(commands_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
     command = [sys.executable, "-m", "cas", "--store", store.url, *words]
-    with subprocess.Popen(command, stdout=theirs, stderr=subprocess.PIPE, env=environment) as process:
-        os.close(theirs)
+    with subprocess.Popen(command, stdout=commands_end, stderr=subprocess.PIPE, env=environment) as process:
+        os.close(commands_end)
         shown = b""
-        while piece := _read(ours):
+        while piece := _read(terminal):
             shown += piece
         assert process.stderr is not None
         errors = process.stderr.read().decode()
-    os.close(ours)
+    os.close(terminal)
     assert process.returncode == 0, errors
     return shown.decode().splitlines()
 
@@ -147,4 +158,4 @@ def _read(descriptor: int) -> bytes:
 
 
 Mount = Callable[..., Path]
-"""Called with a folder and words for mount(8): mounts there, and returns the folder."""
+"""A function that takes a folder and words for mount(8), mounts there, and returns the folder."""

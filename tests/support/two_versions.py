@@ -14,14 +14,20 @@ from tests.support.models import publish_tree, write_tree
 from tests.support.processes import run_cas
 
 OLD = {"model.bin": b"w" * 300_000, "config.json": b"{}"}
-
-
 NEW = {**OLD, "config.json": b'{"new": 1}'}
 
 
 @dataclass
 class Boot:
-    """m:v1 holds OLD and m:latest NEW; `lock` is a lock file of the first, and `cache` an empty hub cache."""
+    """A store in which m:v1 consists of OLD, and m:latest of NEW.
+
+    Attributes:
+        store: the store.
+        old: reference to the old version.
+        new: reference to the new version.
+        lock: a lock file of the old version.
+        cache: an empty hub cache.
+    """
 
     store: Store
     old: str
@@ -33,19 +39,19 @@ class Boot:
         return run_cas(*words, env={"CAS_STORE": self.store.url, "HF_HUB_CACHE": str(self.cache), **env})
 
     def json(self, *words: str, **env: str) -> Any:
-        """The one JSON document of a successful call."""
+        """Run a command, check that it succeeds, and return its one JSON document."""
         done = self.cas("--json", *words, **env)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     @property
     def old_digest(self) -> str:
-        """64 hex."""
+        """The digest of the old version (64 hex)."""
         return parse(self.old.partition("@")[2])
 
 
 def boot_at(store: Store, folder: Path) -> Boot:
-    """Publishes both versions to a store."""
+    """Publish both versions to a store, and write the lock file below `folder`."""
     tree = write_tree(folder / "tree", OLD)
     old = publish_tree(store, tree, tags=["v1", "latest"]).reference
     write_tree(tree, NEW)

@@ -10,7 +10,6 @@ import pytest
 
 from cas.store.store import Store, open_store
 from tests.support.models import write_tree
-from tests.support.processes import end_started
 from tests.worker.station import FILES, Station
 from tools.deployment import Deployment, write_tiny_models
 from tools.servers.hub import Hub
@@ -48,13 +47,6 @@ def deployment(worker_python: Path, s3_url: str, seaweed: SeaweedFS, tmp_path: P
             yield made
         finally:
             made.kill()
-
-
-@pytest.fixture(autouse=True)
-def no_process_left() -> Iterator[None]:
-    """Ends what a failed test left running."""
-    yield
-    end_started()
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
-"""What the tests of restore are given; nothing of it outlives its test, no process and no mount."""
+"""Versions to restore, a volume that has the old one, and a record of what is read from the disk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,6 @@ import pytest
 from cas.local import fs
 from tests.ops.restore.versions import Versions, model
 from tests.support.models import KIB, noise
-from tests.support.processes import end_started
-
-
-@pytest.fixture(autouse=True)
-def no_process_left() -> Iterator[None]:
-    """Ends what a failed test left running."""
-    yield
-    end_started()
 
 
 @pytest.fixture
