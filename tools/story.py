@@ -23,7 +23,7 @@ class Chapter:
 
     Attributes:
         title: how this chapter differs from the one before.
-        receipt: the receipt of the worker's cold start.
+        receipt: the document of the worker's cold-start line.
         answer: the output of the job, the same job in each chapter; None where the worker could not start.
         version: digest (64 hex) of the version that the worker should run, None where no store names one.
         exit_code: the worker's exit code, None for a worker that served until it was killed.

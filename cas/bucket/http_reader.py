@@ -1,9 +1,9 @@
-"""Reads bodies of objects straight into the caller's memory: the way of chunks while nothing is out of the ordinary.
+"""Reads objects straight into the caller's memory: the fast path of a restore, for ordinary answers only.
 
 obstore hands a body over in fresh memory, copied twice on its way. The standard library reads from the socket
 into a buffer that is used again and again, for half the CPU (docs/decisions/0011-bodies-into-buffers.md).
-This module knows no errors of servers. It leaves everything out of the ordinary to obstore, with its deadlines and
-retries.
+Any other answer (an error status, a cut connection, a slow body) is left to obstore, which has the deadlines, the
+retries and the error messages.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from cas.bucket.retry import RetryPolicy
 # Seconds. Servers close idle connections, and a request sent into a connection that is closing is lost.
 _LONGEST_IDLE = 15.0
 
-# A reader leaves a connection that is silent for this many times as long as a whole body usually takes, but for
-# _SHORTEST_SILENCE seconds at least; obstore then reads the object. (It stays with a connection that is only slow:
-# where many share a link, some get little of it for a while.)
+# When a connection is silent for _UNUSUAL times as long as a whole body usually takes, and for _SHORTEST_SILENCE
+# seconds at least, the reader closes it, and obstore reads the object. A connection that is slow but not silent is
+# kept: where many connections share a link, some get little of it for a while.
 _UNUSUAL = 8.0
 _SHORTEST_SILENCE = 3.0
 

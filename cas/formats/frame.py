@@ -151,7 +151,8 @@ class Decoder:
             self._frame, buffer = _grown(self._frame, len(view))
             buffer[:] = view
         try:
-            # Blosc needs a header of its own before the zstd frame; ours is as long, and lends its bytes.
+            # Blosc needs a header of its own before the zstd frame. Ours has the same length, so Blosc's is
+            # written over it for the time of the call.
             if planes.unpack(buffer[_HEADER.size - planes.HEADER_SIZE :], width, plain):
                 return
         except ValueError as error:

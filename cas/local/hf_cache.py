@@ -1,4 +1,4 @@
-"""The layout of Hugging Face's cache on disk: only this module knows blobs, snapshots, refs, trees and their locks.
+"""The layout of Hugging Face's cache on disk: where its blobs, snapshots, refs, tree listings and locks lie.
 
     <hub>/models--<org>--<name>/blobs/<etag>                  content; the etag is a sha256 or a git sha1
                                 snapshots/<commit>/<path>     symlinks to ../../blobs/<etag>

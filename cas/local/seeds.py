@@ -3,9 +3,9 @@
 A search looks for missing chunks in this order, from cheap to dear, and ends when nothing is missing:
     1. files of the version itself that are complete: another file of the version may share their chunks;
     2. lists of chunks, which cost no reading: of files that an earlier restore recorded, and of blobs whose name is a
-       wanted blob's. The directories of the wanted repos (with their older snapshots) are always listed; of the
-       cache's other repos only what their records list is used; other seeds (another cache, a volume) are listed
-       when the user names them;
+       wanted blob's. The directories of the wanted repos (with their older snapshots) are always searched. The
+       cache's other repos are not, but the files that their records list count. Other directories (another cache, a
+       volume) are searched when the user names them as seeds;
     3. files without such a list: they are cut where a publish would cut them, and pieces whose size is missing are
        hashed, likely files first, with a limit on what is read in vain.
 

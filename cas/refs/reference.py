@@ -107,7 +107,8 @@ def resolve(store: Store, reference: Reference | str) -> Resolved:
         FormatError: a newer program wrote the store or the manifest, or something in them is malformed.
     """
     reference = parse_reference(reference) if isinstance(reference, str) else reference
-    # A second thread checks meanwhile that there is a store and that we may read it: a bucket may be 100 ms away.
+    # A second thread checks meanwhile that there is a store and that we may read it. One after the other, both requests
+    # would cost a round trip more, which may take 100 ms.
     checked = BackgroundCall(store.check_format)
     try:
         digest = reference.digest
@@ -153,7 +154,7 @@ def version_of_same_content(store: Store, ref: Ref, same: Manifest, listen: even
 
 
 def absent(store: Store, ref: Ref) -> RefUnset:
-    """Return the error that a tag or pin was never set, with a hint at those that are."""
+    """Return the error for a tag or pin that was never set; it names tags or pins of the same model that are set."""
     kind, first, second = ref
     others = sorted(other for other in reflog.current(store, kind, first) if other != ref)
     if others:

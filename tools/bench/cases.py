@@ -1,4 +1,4 @@
-"""The cases to measure: each runs at the end of a link, and its outputs stay until its next round removes them."""
+"""The cases to measure, s5cmd and the other peers among them. What a case wrote stays until its next round."""
 
 from __future__ import annotations
 

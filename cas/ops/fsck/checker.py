@@ -8,9 +8,10 @@
     report    count and name what is left
 
 A publisher writes chunks, then the manifest, then the ref. The check reads in the opposite order, so what a ref or a
-manifest names was in the store before it, and a publish under way is never taken for damage. The order of the digests
-makes one digest enough to say how far the check has come. A manifest that only a repair source has is read from there
-at once, because its chunks have to be checked and repaired before it is written, last.
+manifest names was in the store before it, and a publish under way is never taken for damage. As chunks are checked in
+the order of their digests, a checkpoint needs only the last digest to say how far the check has come. A manifest that
+only a repair source has is read from there at once, because its chunks have to be checked and repaired before it is
+written, last.
 """
 
 from __future__ import annotations

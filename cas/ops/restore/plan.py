@@ -50,9 +50,9 @@ class PendingFile(NamedTuple):
         target: what is to be written.
         part_file: name of a part file to resume, None to begin a new one.
         missing: how many chunks are to be written.
-        base: a local file that holds `shared` bytes of the target at the same offsets. Where the file system can, the
-            part file begins as a clone of it.
-        shared: bytes.
+        base: a local file that holds some of the target's bytes at the same offsets; None when no file holds half of
+            them. Where the file system can, the part file begins as a clone of it.
+        shared: how many bytes of the target `base` holds at the same offsets.
     """
 
     target: Target
@@ -109,13 +109,14 @@ def make_plan(
 ) -> Plan:
     """Return the plan for the targets of a version.
 
-    A chunk that a local file of its own target holds is copied from there, one that `locations` names from there, and
-    all others are fetched.
+    Each chunk that is not in its file yet comes from the first of these that has it: a local file of its own target, a
+    location that `locations` names, the store.
 
     Args:
         wanted: the targets.
         local: the files that hold each target, as found by a scan.
-        owner: resume only part files of this owner, and copy from those of others; None resumes anybody's.
+        owner: the process that restores. Part files of this owner are resumed; from part files of other owners, which
+            may be at work, chunks are copied. None resumes every part file.
         locations: where else on this machine chunks may lie.
     """
     pairs = list(zip(wanted, local, strict=True))
@@ -165,7 +166,10 @@ def make_plan(
 
 
 def _with_bases(pending_files: Sequence[PendingFile], copies: Iterable[Copy]) -> Iterator[PendingFile]:
-    """Yield each file with its base: the local file that holds most of it at the same offsets, if at least half."""
+    """Yield each file with its base.
+
+    The base is the local file that holds the most bytes of it at the same offsets, provided that this is half or more.
+    """
     shared: list[dict[Path, int]] = [{} for _ in pending_files]
     for copy in copies:
         for destination in copy.destinations:
