@@ -84,7 +84,7 @@ def test_a_large_manifest_costs_bounded_memory(name: str, tmp_path: Path) -> Non
 def test_a_model_of_a_hundred_gigabytes_is_read_at_once() -> None:
     made = with_chunks(*([hex_of(b"%d" % at), 8 << 20] for at in range(20_000)))
     data = encoded(made)
-    begun = time.perf_counter()
+    begun = time.process_time()
     found = manifest.parse(data)
-    assert time.perf_counter() - begun < 0.2
+    assert time.process_time() - begun < 0.2
     assert found.plain_size == 20_000 * (8 << 20)
