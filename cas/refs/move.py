@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from cas import events
-from cas.errors import FormatError, InputError, RefMoved
+from cas.errors import FormatError, InputError, RefMoved, StoreError
 from cas.formats.digest import PREFIX, named, parse
+from cas.refs.confirm import confirm
 from cas.refs.reflog import UNSET, Move, Ref, RefLog, shown
 from cas.store import leases
 from cas.store.layout import VersionId
@@ -23,15 +24,15 @@ NOTHING = "none"
 class MoveOn:
     """The rule of an operation such as a publish: it moves a ref on from whatever version the ref names by then.
 
-    The operation made the version itself and holds its own lease where it needs one, so `move` takes no lease and
-    does not read the version again.
-
     Attributes:
         began: the versions (64 hex, None for nothing) that refs named when the operation began. `move` warns about a
             ref in here that somebody else moved since then.
+        lease: the operation's lease. Where it is acquired already, the operation made or found the version under it.
+            Otherwise `move` acquires it when a ref is to be moved, and reads the version under it.
     """
 
     began: Mapping[Ref, str | None]
+    lease: leases.LazyLease
 
 
 def move(
@@ -62,7 +63,7 @@ def move(
     Raises:
         NotFoundError: the store does not hold the version.
         RefMoved: somebody else moved a ref first.
-        LeaseLost: the lease was not renewed in time.
+        LeaseLost: the lease was not renewed in time. No ref names a version that was swept meanwhile.
     """
     by_hand = meanwhile is None
     pending: list[Ref] = []
@@ -88,23 +89,37 @@ def move(
         return ()
     moved: list[Ref] = []
     purpose = f"move {', '.join(map(str, pending))}"
-    with leases.hold_lease(store, purpose, listen) if by_hand else contextlib.nullcontext() as lease:
+    with _lease(store, purpose, listen, meanwhile) as (lease, is_fresh):
+        lease.check()
         for ref in pending:
-            if lease is not None:
-                # No sweep can begin now. One that ended before the lease may have removed what was seen earlier.
-                if digest is not None:
-                    store.get_manifest(ref.model, digest)
-                lease.check()
+            # No sweep can begin now. One that ended before the lease may have removed what was seen earlier.
+            if is_fresh and digest is not None:
+                store.get_manifest(ref.model, digest)
+            lease.check()
             try:
                 RefLog(store, ref).append(digest, reason, by, expect=expected[ref])
             except RefMoved:
                 if by_hand and moved:
                     listen(events.Warned(f"{', '.join(map(str, moved))} had been moved by then"))
                 raise
+            except StoreError:
+                confirm(store, ref, digest, lease, by, listen)  # the entry may have been written all the same
+                raise
+            confirm(store, ref, digest, lease, by, listen)
             moved.append(ref)
-        if lease is not None:
-            lease.check()
     return tuple(moved)
+
+
+@contextlib.contextmanager
+def _lease(
+    store: Store, purpose: str, listen: events.Listener, meanwhile: MoveOn | None
+) -> Iterator[tuple[leases.LeaseHandle | leases.LazyLease, bool]]:
+    """The lease to move refs under, and whether it is acquired only now, after the version was looked at."""
+    if meanwhile is not None:
+        yield meanwhile.lease, meanwhile.lease.start_acquiring()
+        return
+    with leases.hold_lease(store, purpose, listen) as lease:
+        yield lease, True
 
 
 def expected_move(store: Store, ref: Ref, expect: str) -> Move:

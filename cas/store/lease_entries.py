@@ -163,20 +163,23 @@ def active_leases(store: Store, listed: Iterable[Entry], now: Callable[[], datet
     return [lease for lease in not_ended if lease.until > time_now]
 
 
-def obsolete_entries(store: Store, folder: str, now: datetime.datetime) -> list[str]:
-    """Return the keys of entries that have no effect any more: ended, run out, or followed by another entry.
+def obsolete_entries(store: Store, folder: str, now: datetime.datetime) -> tuple[list[str], list[str]]:
+    """Return the keys of entries that have no effect any more, in two lists.
 
     Args:
         store: where the entries are.
         folder: `layout.LEASES` or `layout.COLLECTIONS`.
         now: the server's time.
+
+    Returns:
+        The entries that another entry follows, and the last entries of leases that ended or ran out. The second list
+        may be deleted only after the first: without the entry that ends a lease, the entry before it is in force.
     """
     listed = [entry for entry in store.bucket.list(folder) if layout.lease_entry(entry.key)]
     active = {lease.id for lease in active_leases(store, listed, lambda: now)}
     last = {entry.key.rpartition("-")[0]: entry.key for entry in listed}  # listings are ordered by key
-    return [
-        entry.key for entry in listed if entry.key.rpartition("-")[0] not in active or entry.key not in last.values()
-    ]
+    followed = [entry.key for entry in listed if entry.key not in last.values()]
+    return followed, [key for lease, key in last.items() if lease not in active]
 
 
 def _read(store: Store, identity: str, entry: Entry) -> ActiveLease:

@@ -100,10 +100,13 @@ class LazyLease:
                 self._acquisition.result()
                 self._context.__exit__(None, None, None)
 
-    def start_acquiring(self) -> None:
-        """Start to acquire the lease in a thread of its own, unless that was started before."""
+    def start_acquiring(self) -> bool:
+        """Start to acquire the lease in a thread of its own, and return True, unless that was started before."""
         with self._starting:
-            self._acquisition = self._acquisition or BackgroundCall(self._context.__enter__)
+            if self._acquisition is not None:
+                return False
+            self._acquisition = BackgroundCall(self._context.__enter__)
+            return True
 
     def is_condemned(self, digest: str) -> bool:
         """Return `LeaseHandle.is_condemned`; acquire the lease first, and wait until it is acquired."""

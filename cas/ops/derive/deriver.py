@@ -98,7 +98,7 @@ def derive(
         moved: tuple[Ref, ...] = ()
         if digest and not dry_run:
             try:
-                rule = MoveOn({targets[0]: parent})
+                rule = MoveOn({targets[0]: parent}, lease)
                 moved = move(store, dict.fromkeys(targets), digest, "derive", None, on_event, meanwhile=rule)
             except RefMoved as error:
                 on_event(not_named(VersionId(original.manifest.model, digest), error))

@@ -1,4 +1,9 @@
-"""Clearing: delete small objects that have served their purpose, none of which protects or needs a chunk."""
+"""Clearing: delete small objects that have served their purpose, none of which protects or needs a chunk.
+
+The last entry of a log tells what became of it: that a ref was removed, that a lease has ended. While it is there, the
+entries before it are without effect, so it outlives them: a ref's last entry is never deleted, and a lease's last entry
+is deleted after the others. Then no deletion that fails, and no run that is killed, puts an older entry into force.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +33,15 @@ def clear(store: Store, now: datetime.datetime, grace: datetime.timedelta, erase
         listed = log.listed()
         old = listed[:-KEPT]
         if log.current_digest() is None and listed[-1].modified < now - grace:
-            old = listed  # the ref was removed
+            # The ref was removed. Its last entry stays for ever: it says so, and the next move takes the next number.
+            old = listed[:-1]
         count += eraser.erase(log.ref.prefix, [entry.key for entry in old])
     # A run whose key may not delete leaves its probe behind.
     probes = [entry.key for entry in bucket.list(layout.COLLECTIONS) if layout.is_probe(entry.key)]
     count += eraser.erase(layout.COLLECTIONS, probes)
     for folder in (layout.LEASES, layout.COLLECTIONS):
-        count += eraser.erase(folder, obsolete_entries(store, folder, now))
+        for entries in obsolete_entries(store, folder, now):
+            count += eraser.erase(folder, entries)
     receipts = [entry.key for entry in bucket.list(layout.RECEIPTS) if entry.modified < now - _RECEIPTS_STAY]
     count += eraser.erase(layout.RECEIPTS, receipts)
     for upload in bucket.multipart_uploads():

@@ -76,7 +76,7 @@ def commit(
         store.get_manifest(new.model, digest)
     try:
         expected = {**dict.fromkeys(refs), refs[0]: expect}
-        moved = move(store, expected, digest, "publish", by, listen, meanwhile=MoveOn({refs[0]: parent}))
+        moved = move(store, expected, digest, "publish", by, listen, meanwhile=MoveOn({refs[0]: parent}, lease))
     except RefMoved as error:
         # Only if the first tag was lost. Once that names this version, somebody else has chosen what a later tag names.
         first = error.ref == str(refs[0])
@@ -85,6 +85,8 @@ def commit(
             listen(not_named(VersionId(new.model, digest), error))
             raise
         digest, created = theirs, False
-        moved = move(store, dict.fromkeys(refs), digest, "publish", by, listen, meanwhile=MoveOn({refs[0]: theirs}))
+        moved = move(
+            store, dict.fromkeys(refs), digest, "publish", by, listen, meanwhile=MoveOn({refs[0]: theirs}, lease)
+        )
     lease.check()
     return Committed(digest, tuple(ref.second for ref in moved), created)

@@ -82,14 +82,17 @@ def test_tags_pins_and_receipts_keep(models: Models) -> None:
     assert dangling(models.store, keep=1) == []
 
 
-def test_a_removed_ref_keeps_nothing_and_is_cleared_away(local: Models) -> None:
+def test_a_removed_ref_keeps_nothing_but_the_entry_that_removed_it(local: Models) -> None:
     only = local.publish("only", "gone")
     stays = local.publish("stays")
-    log_of(local.store, Reference("gone", tag="latest")).append(None, "untag")
+    log = log_of(local.store, Reference("gone", tag="latest"))
+    log.append(None, "untag")
+    names = log.names()
     local.collect()
     done = local.collect()
     assert local.versions() == {stays}
-    assert reflog.logs(local.store, "tags", "gone") == []
+    assert log.names() == names[-1:], "the entry that says that it was removed"
+    assert reflog.tags(local.store) == {"m": {"latest": stays}}
     assert local.chunks() == local.needed(stays)
     assert done.swept_versions == 1
     with pytest.raises(NotFoundError):
@@ -170,11 +173,12 @@ def test_unknown_objects_are_left_alone(local: Models) -> None:
     strange = ["chunks/zz/x", "chunks/README", "manifests/m/notes.txt", "gc/notes.txt", "leases/x.json", "other/x"]
     for key in strange:
         local.store.bucket.put(key, b"?", Kind.DOCUMENT)
-    log_of(local.store, Reference("m", tag="latest")).append(None, "untag")
+    log = log_of(local.store, Reference("m", tag="latest"))
+    log.append(None, "untag")
     local.collect()
     local.collect()
     left = {entry.key for entry in local.store.bucket.list("")}
-    assert left == {FORMAT_KEY, *strange}
+    assert left == {FORMAT_KEY, *strange, f"{log.ref.prefix}/{log.names()[-1]}"}
 
 
 def test_it_is_explained_what_keeps_a_digest(local: Models) -> None:
