@@ -6,6 +6,7 @@ Only the collector uses this module.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,6 +19,9 @@ _ATTEMPTS = 8  # Backblaze B2 answers 503 by design
 
 NO_VERSION = "null"
 """S3's id of a version that was written while the bucket kept no versions."""
+
+
+_connecting = threading.Lock()  # boto3 makes clients in one thread at a time
 
 
 class S3Admin:
@@ -94,6 +98,10 @@ class S3Admin:
 
     @property
     def _client(self) -> Any:
+        with _connecting:
+            return self._connected()
+
+    def _connected(self) -> Any:
         if self._boto3_client is None:
             import boto3
             from botocore.config import Config
@@ -108,7 +116,8 @@ class S3Admin:
                 response_checksum_validation="when_required",
             )
             authority = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
-            self._boto3_client = boto3.client(
+            # A session of its own: boto3's default session must not be used by several threads.
+            self._boto3_client = boto3.Session().client(
                 "s3",
                 endpoint_url=self._endpoint or None,
                 region_name=self._region,

@@ -19,7 +19,7 @@ from cas.errors import FormatError, InputError
 from cas.formats import paths
 from cas.formats.digest import Hex, hex_of
 from cas.formats.frame import MAX_CHUNK
-from cas.formats.typed_json import decode_json
+from cas.formats.typed_json import JsonFormat
 
 VERSION = 1
 
@@ -128,6 +128,10 @@ class _Versioned(Struct):
     version: Size
 
 
+_MANIFESTS = JsonFormat[Manifest](Manifest, order="deterministic")
+_VERSIONED = JsonFormat[_Versioned](_Versioned)
+
+
 def check_name(name: str, what: str) -> str:
     """Return `name` if it is a valid name.
 
@@ -164,7 +168,7 @@ def encode(manifest: Manifest) -> bytes:
     Raises:
         FormatError: the manifest breaks a rule that readers enforce. So nothing is written that cannot be read again.
     """
-    data = msgspec.json.encode(manifest, order="deterministic")
+    data = _MANIFESTS.encode(manifest)
     parse(data)
     return data
 
@@ -178,12 +182,12 @@ def parse(data: bytes) -> Manifest:
     if len(data) > MAX_MANIFEST:
         raise FormatError(f"manifest of {len(data)} bytes is over the limit of {MAX_MANIFEST}")
     try:
-        version = decode_json(data, _Versioned).version
+        version = _VERSIONED.decode(data).version
         if version != VERSION:
             raise FormatError(
                 f"manifest is of version {version}; this program knows version {VERSION}: upgrade model-cas"
             )
-        manifest = decode_json(data, Manifest)
+        manifest = _MANIFESTS.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise FormatError(f"manifest is malformed: {error}") from None
     _check(manifest)

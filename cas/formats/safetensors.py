@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 from msgspec import Meta
 
 from cas.errors import FormatError
 from cas.formats.tensor_files import MAX_HEADER, MAX_TENSORS
+from cas.formats.typed_json import JsonFormat
 
 _Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
@@ -75,6 +76,11 @@ class _Entry(msgspec.Struct, frozen=True, gc=False):
     data_offsets: tuple[_Count, _Count]
 
 
+_HEADERS = JsonFormat[dict[str, Any]](dict[str, msgspec.Raw])
+_METADATA_ENTRIES = JsonFormat[dict[str, str]](dict[str, str])
+_ENTRIES = JsonFormat[_Entry](_Entry)
+
+
 def length(first: bytes, size: int) -> int:
     """Bytes of the header and of the length before it.
 
@@ -109,11 +115,11 @@ def parse(head: bytes, size: int) -> Header:
     metadata: dict[str, str] | None = None
     tensors = []
     try:
-        for name, raw in msgspec.json.decode(text, type=dict[str, msgspec.Raw]).items():
+        for name, raw in _HEADERS.decode(text).items():
             if name == _METADATA:
-                metadata = msgspec.json.decode(raw, type=dict[str, str])
+                metadata = _METADATA_ENTRIES.decode(raw)
                 continue
-            entry = msgspec.json.decode(raw, type=_Entry)
+            entry = _ENTRIES.decode(raw)
             tensors.append(Tensor(name, entry.dtype, entry.shape, *entry.data_offsets))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise FormatError(f"its header is malformed: {error}") from None
@@ -126,7 +132,7 @@ def render(tensors: Iterable[Tensor], metadata: Mapping[str, str] | None) -> byt
     header: dict[str, object] = {} if metadata is None else {_METADATA: metadata}
     for tensor in tensors:
         header[tensor.name] = _Entry(tensor.dtype, tensor.shape, (tensor.start, tensor.end))
-    text = msgspec.json.encode(header)
+    text = _HEADERS.encode(header)
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 

@@ -14,6 +14,8 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
+from cas.formats.typed_json import JsonFormat
+
 MAX_HEADER = 32 * 1024 * 1024
 """The most bytes that are read of a safetensors header, a zip's directory or a GGUF's key-value pairs (a vocabulary of
 200,000 tokens takes 13 MiB). A file with more is cut every 8 MiB."""
@@ -64,6 +66,9 @@ class _Tensor(msgspec.Struct, frozen=True, gc=False):
     data_offsets: tuple[int, int] = (0, 0)
 
 
+_HEADERS = JsonFormat[dict[str, _Tensor]](dict[str, _Tensor])
+
+
 def runs(file: BinaryIO, size: int) -> list[Run] | None:
     """The runs of a tensor file, which cover it from byte 0 to `size`; None when it is of no known format."""
     file.seek(0)
@@ -102,7 +107,7 @@ def _safetensors(file: BinaryIO, size: int) -> list[tuple[int, int | None]]:
     text = _at(file, 8, length)
     if text.count(b"{") > MAX_TENSORS:
         raise _Unknown
-    header = msgspec.json.decode(text, type=dict[str, _Tensor])
+    header = _HEADERS.decode(text)
     data = 8 + length
     return [
         (data + tensor.data_offsets[0], _SAFETENSORS_WIDTHS.get(tensor.dtype, 1))

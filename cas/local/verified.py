@@ -17,6 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from cas.formats.manifest import MAX_MANIFEST, ChunkRef
+from cas.formats.typed_json import JsonFormat
 from cas.local.directory import Directory
 from cas.local.fs import is_file
 from cas.local.hf_cache import PRIVATE
@@ -58,12 +59,16 @@ class _ChunkLists(msgspec.Struct, frozen=True):
     contents: dict[str, Chunks]
 
 
+_STAMPS = JsonFormat[_Stamps](_Stamps)
+_CHUNK_LISTS = JsonFormat[_ChunkLists](_ChunkLists)
+
+
 class VerifiedFiles:
     """The record of one root directory: a repo's, or HF_HOME. Paths are components below the root."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        document = _read(root / PRIVATE / _STAMPS_NAME, _Stamps, _MAX_STAMPS)
+        document = _read(root / PRIVATE / _STAMPS_NAME, _STAMPS, _MAX_STAMPS)
         self._stamps = document.files if document and document.version == 1 else {}
 
     def valid_stamp(self, components: tuple[str, ...], content: str) -> FileStamp | None:
@@ -110,14 +115,14 @@ class VerifiedFiles:
         known = self._chunk_lists() | dict(chunks)
         lists = {content: known[content] for content in sorted(known.keys() & contents)}
         with Directory.open(self._root, (PRIVATE,)) as directory:
-            for name, document in (
-                (_CHUNKS_NAME, _ChunkLists(1, lists)),
-                (_STAMPS_NAME, _Stamps(1, dict(sorted(stamps.items())))),
+            for name, data in (
+                (_CHUNKS_NAME, _CHUNK_LISTS.encode(_ChunkLists(1, lists))),
+                (_STAMPS_NAME, _STAMPS.encode(_Stamps(1, dict(sorted(stamps.items()))))),
             ):
-                directory.write(name, msgspec.json.encode(document), directory)
+                directory.write(name, data, directory)
 
     def _chunk_lists(self) -> dict[str, Chunks]:
-        document = _read(self._root / PRIVATE / _CHUNKS_NAME, _ChunkLists, MAX_MANIFEST)
+        document = _read(self._root / PRIVATE / _CHUNKS_NAME, _CHUNK_LISTS, MAX_MANIFEST)
         return document.contents if document and document.version == 1 else {}
 
     @staticmethod
@@ -136,12 +141,12 @@ def stamp_of(path: Path, content: str) -> FileStamp | None:
     return FileStamp(content, stats.st_size, stats.st_mtime_ns)
 
 
-def _read(path: Path, kind: type[T], limit: int) -> T | None:
+def _read(path: Path, format: JsonFormat[T], limit: int) -> T | None:
     """Return a document of the record, None when it cannot be read: files are then hashed again, slower and as safe."""
     try:
         if not is_file(os.stat(path)):
             return None
         with path.open("rb") as file:
-            return msgspec.json.decode(file.read(limit), type=kind)
+            return format.decode(file.read(limit))
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

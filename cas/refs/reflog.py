@@ -18,7 +18,7 @@ from cas.bucket import Entry, Kind
 from cas.errors import FormatError, ObjectMissing, RefMoved, StoreError
 from cas.formats.digest import hex_of, named, parse
 from cas.formats.manifest import DigestName, Text, Time, now
-from cas.formats.typed_json import decode_json
+from cas.formats.typed_json import JsonFormat
 from cas.parallel import for_each
 from cas.store import layout
 from cas.store.layout import RefEntryId, RefKind
@@ -50,6 +50,9 @@ class RefEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def digest(self) -> str | None:
         """The digest (64 hex) of the version that the ref was moved to; None when it was removed."""
         return None if self.manifest is None else parse(self.manifest)
+
+
+_ENTRIES = JsonFormat[RefEntry](RefEntry)
 
 
 class Move(NamedTuple):
@@ -126,7 +129,7 @@ class RefLog:
 
         def read(data: bytes) -> RefEntry:
             try:
-                return decode_json(data, RefEntry)
+                return _ENTRIES.decode(data)
             except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
                 raise FormatError(f"{key} in {self._store.url} is malformed ({error}): set {self.ref} again") from None
 
@@ -192,7 +195,7 @@ class RefLog:
         from cas.host import whoami
 
         entry = RefEntry(None if digest is None else named(digest), now(), _text(by or whoami()), _text(reason))
-        written = self._store.bucket.put(self._key(mine), msgspec.json.encode(entry), Kind.DOCUMENT)
+        written = self._store.bucket.put(self._key(mine), _ENTRIES.encode(entry), Kind.DOCUMENT)
         names = self.names()
         winner = max((name for name in names if layout.ref_entry_order(name)[0] == sequence), default=mine)
         if winner > mine or not written:

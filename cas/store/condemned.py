@@ -18,7 +18,7 @@ from cas.bucket import Entry, Kind
 from cas.errors import FormatError, ObjectMissing
 from cas.formats.digest import Hex
 from cas.formats.manifest import Name
-from cas.formats.typed_json import decode_json
+from cas.formats.typed_json import JsonFormat
 from cas.store.layout import VersionId, condemned_key, condemned_run
 from cas.store.store import Store
 
@@ -33,6 +33,9 @@ class _Page(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     version: Annotated[int, msgspec.Meta(ge=1, le=1)]
     manifests: tuple[tuple[Name, Hex], ...]
     chunks: tuple[Hex, ...]
+
+
+_PAGES = JsonFormat[_Page](_Page)
 
 
 class CondemnedSet(NamedTuple):
@@ -85,7 +88,7 @@ def condemn(store: Store, run: str, versions: Iterable[VersionId], chunks: Itera
     """
     manifests, rest, number = tuple(versions), iter(chunks), 0
     while (page := tuple(digest.hex() for digest in islice(rest, _PAGE))) or manifests:
-        document = msgspec.json.encode(_Page(1, manifests, page))
+        document = _PAGES.encode(_Page(1, manifests, page))
         store.bucket.put(condemned_key(run, number), document, Kind.DOCUMENT)
         manifests, number = (), number + 1
 
@@ -101,7 +104,7 @@ def _pages(store: Store, condemned: CondemnedSet) -> Iterator[_Page]:
 
 def _parse(store: Store, key: str, data: bytes) -> _Page:
     try:
-        return decode_json(data, _Page)
+        return _PAGES.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise FormatError(
             f"{key} in {store.url} is malformed ({error}): remove that object, and run `cas gc` again"

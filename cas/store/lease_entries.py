@@ -20,7 +20,7 @@ from cas.bucket import Entry, Kind
 from cas.config import lease_seconds
 from cas.errors import CasError, FormatError, ObjectMissing, StoreError
 from cas.formats.manifest import Text
-from cas.formats.typed_json import decode_json
+from cas.formats.typed_json import JsonFormat
 from cas.host import whoami
 from cas.store import layout
 from cas.store.layout import LeaseEntry
@@ -46,6 +46,9 @@ class _LeaseDocument(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     purpose: Text
     seconds: Annotated[int, msgspec.Meta(ge=0, le=86_400)]
     waits: bool = False
+
+
+_DOCUMENTS = JsonFormat[_LeaseDocument](_LeaseDocument)
 
 
 class ActiveLease(NamedTuple):
@@ -121,7 +124,7 @@ class Lease:
             key = layout.lease_entry_key(LeaseEntry(self.id, self._sequence))
             trusted = self._seconds if seconds is None else seconds
             document = _LeaseDocument(self._by, self._purpose, trusted, self._waits)
-            self._store.bucket.put(key, msgspec.json.encode(document), Kind.DOCUMENT)
+            self._store.bucket.put(key, _DOCUMENTS.encode(document), Kind.DOCUMENT)
             self.lapsed |= 0 < self._good_until < time.clock_gettime(_CLOCK)
             self._good_until = begun + self._seconds * _OWN_SHARE
             return key
@@ -185,7 +188,7 @@ def obsolete_entries(store: Store, folder: str, now: datetime.datetime) -> tuple
 def _read(store: Store, identity: str, entry: Entry) -> ActiveLease:
     def parse(data: bytes) -> _LeaseDocument:
         try:
-            return decode_json(data, _LeaseDocument)
+            return _DOCUMENTS.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise FormatError(f"{entry.key} in {store.url} is malformed: {error}") from None
 

@@ -29,7 +29,7 @@ from cas.errors import (
 from cas.formats import manifest
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.manifest import ChunkRef, Manifest
-from cas.formats.typed_json import decode_json
+from cas.formats.typed_json import JsonFormat
 from cas.parallel import ReusableBuffer
 from cas.store import layout
 from cas.store.layout import VersionId
@@ -49,6 +49,9 @@ class _Format(msgspec.Struct, frozen=True):
 
     format: str
     version: int
+
+
+_FORMATS = JsonFormat[_Format](_Format)
 
 
 class Store:
@@ -86,7 +89,7 @@ class Store:
 
     def _read_format(self, data: bytes) -> None:
         try:
-            found = decode_json(data, _Format)
+            found = _FORMATS.decode(data)
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise FormatError(f"{layout.FORMAT_KEY} in {self.url} is not a store's: is this the right URL?") from None
         if found.format != "cas" or found.version != layout.LAYOUT_VERSION:
@@ -119,9 +122,7 @@ class Store:
         try:
             self.check_format()
         except NotFoundError:
-            self.bucket.put(
-                layout.FORMAT_KEY, msgspec.json.encode(_Format("cas", layout.LAYOUT_VERSION)), Kind.DOCUMENT
-            )
+            self.bucket.put(layout.FORMAT_KEY, _FORMATS.encode(_Format("cas", layout.LAYOUT_VERSION)), Kind.DOCUMENT)
             self.check_format()
 
     def get_chunk(self, ref: ChunkRef, decoder: Decoder) -> tuple[memoryview, int]:

@@ -108,16 +108,23 @@ class Ended(msgspec.Struct, frozen=True):
     failure: tuple[str, str] | None = None
 
 
+# Made here, in one thread: msgspec crashes when two threads decode a type for the first time at once.
+_encode = msgspec.json.Encoder().encode
+_messages = msgspec.json.Decoder(Restored | Failed)
+_endings = msgspec.json.Decoder(Ended)
+
+
 def encode(message: Restored | Failed | Ended) -> bytes:
     """Return a message as one line."""
-    return msgspec.json.encode(message) + b"\n"
+    return _encode(message) + b"\n"
 
 
 def decode(line: bytes) -> Restored | Failed:
     """Return the restoring process's message in a line; raises msgspec.DecodeError."""
-    return msgspec.json.decode(line, type=Restored | Failed)
+    message: Restored | Failed = _messages.decode(line)
+    return message
 
 
 def decode_ended(line: bytes) -> Ended:
     """Return the worker's reply in a line; raises msgspec.DecodeError."""
-    return msgspec.json.decode(line, type=Ended)
+    return _endings.decode(line)

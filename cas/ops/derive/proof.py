@@ -25,6 +25,7 @@ from cas.ops.derive.nearest import Verdict
 from cas.ops.derive.plan import CastFile, Piece, Unit
 
 _NOTHING = hex_of(b"")
+_encode = msgspec.json.Encoder().encode
 
 
 class Ledger:
@@ -145,4 +146,4 @@ def _sides(piece: Piece, source: memoryview, target: memoryview) -> tuple[memory
 
 
 def _quoted(name: str) -> str:
-    return msgspec.json.encode(name).decode()
+    return _encode(name).decode()

@@ -13,6 +13,7 @@ import msgspec
 
 from cas.errors import InputError
 from cas.formats.digest import Hex
+from cas.formats.typed_json import JsonFormat
 from cas.local.directory import Directory
 from cas.local.fs import sync, write_all
 from cas.ops.fsck.damage import Defect
@@ -53,6 +54,9 @@ class Checkpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     found: dict[str, Defect] = {}
 
 
+_CHECKPOINTS = JsonFormat[Checkpoint](Checkpoint)
+
+
 def load_checkpoint(path: Path, store: str, scope: str | None, sample: float) -> Checkpoint | None:
     """Read the checkpoint of a check from a file, or return None if there is no such file.
 
@@ -66,7 +70,7 @@ def load_checkpoint(path: Path, store: str, scope: str | None, sample: float) ->
         InputError: the file is of another check, or no checkpoint at all.
     """
     try:
-        checkpoint = msgspec.json.decode(path.read_bytes(), type=Checkpoint)
+        checkpoint = _CHECKPOINTS.decode(path.read_bytes())
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -169,6 +173,6 @@ class Progress:
             folder = Path(os.path.abspath(self._path)).parent
             with Directory.open(folder, create=False) as opened:
                 with opened.file(self._scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
-                    write_all(fd, msgspec.json.encode(self.checkpoint))
+                    write_all(fd, _CHECKPOINTS.encode(self.checkpoint))
                     sync(fd)
                 opened.rename(self._scratch, opened, self._path.name)

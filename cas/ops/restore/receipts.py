@@ -121,6 +121,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         return receipt_key(self.deployment, self.when, parse(self.manifest), os.urandom(8).hex())
 
 
+_encode = msgspec.json.Encoder().encode
+
+
 class ReceiptWriter:
     """Listens to one restore and writes its receipt at the end of a `with` block, whether the restore failed or not.
 
@@ -216,7 +219,7 @@ class ReceiptWriter:
 
     def _put(self, resolved: events.Resolved, error: Exception | None, end: float) -> None:
         receipt = self._receipt(resolved, error, end)
-        self._store.bucket.put(receipt.key(), msgspec.json.encode(receipt), Kind.DOCUMENT)
+        self._store.bucket.put(receipt.key(), _encode(receipt), Kind.DOCUMENT)
 
     def _receipt(self, resolved: events.Resolved, error: Exception | None, end: float) -> Receipt:
         model, _, manifest = resolved.reference.partition("@")
