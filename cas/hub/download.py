@@ -1,6 +1,7 @@
 """The one module that calls huggingface_hub: it downloads repos and files, lists revisions, and translates errors.
 
-HF_ENDPOINT and HF_TOKEN are always the user's: no manifest and no source file chooses either.
+HF_ENDPOINT and HF_TOKEN are always the user's: no manifest and no source file chooses either. What a hub says is not
+trusted: cas/hub/names.py checks each name that a path is made of.
 
 huggingface_hub takes half a second to import, so each function imports it when it is called.
 """
@@ -13,15 +14,20 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cas.config import hub_endpoint, without_secrets
 from cas.errors import NO_SPACE, AccessDenied, CacheError, CasError, DiskFull, NotFoundError, StoreError
+from cas.formats.paths import match_patterns
+from cas.hub import names
 from cas.hub.source import RepoSource, matching
 from cas.parallel import for_each
 
 # Seconds that the hub may take to describe a revision. Downloads have huggingface_hub's own timeouts.
 _INFO_TIMEOUT = 10.0
+
+# A hub may list no more files than this of a larger repo (VERY_LARGE_REPO_THRESHOLD of huggingface_hub).
+_WHOLE_LISTING = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,18 @@ class HubFile:
     path: str
     size: int
     etag: str | None
+
+
+class HubRevision(NamedTuple):
+    """What a hub says of a revision.
+
+    Attributes:
+        commit: the commit that it names now, 40 hex digits.
+        paths: all files of that commit; None if the hub does not list all of them.
+    """
+
+    commit: str
+    paths: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,17 +86,22 @@ class ErrorWording:
     if_failed: str = ""
 
 
-def check_access(repo: RepoSource, wording: ErrorWording) -> None:
-    """Ask the hub whether it has a revision of a repo, and lets this user read it.
+def check_access(repo: RepoSource, wording: ErrorWording) -> HubRevision:
+    """Ask the hub whether it has a revision of a repo, and lets this user read it; return what it says of it.
 
     snapshot_download alone does not tell: it silently falls back to the hub cache, even when access is refused.
 
     Raises:
+        FormatError: the commit, or the path of a file that matches the repo's patterns, must not become a path here.
         AccessDenied: the repo is gated, and the user has not accepted its terms.
         NotFoundError: the hub has no such repo or revision.
         StoreError: the hub cannot be reached, or fails.
     """
-    _revision_info(repo, wording, sizes=False)
+    info = _revision_info(repo, wording, sizes=False)
+    paths = [file.rfilename for file in getattr(info, "siblings", None) or ()]
+    for path in match_patterns(paths, repo.include)[0] if repo.include else paths:
+        names.check_file_path(path)
+    return HubRevision(info.sha, frozenset(paths) if 0 < len(paths) < _WHOLE_LISTING else None)
 
 
 def list_files(repo: RepoSource) -> list[HubFile]:
@@ -86,6 +109,7 @@ def list_files(repo: RepoSource) -> list[HubFile]:
 
     Raises:
         InputError: a pattern matches no file.
+        FormatError: the commit, or a file's path or etag, must not become a path here.
         AccessDenied: the repo is gated, and the user has not accepted its terms.
         NotFoundError: the hub has no such repo or revision.
         StoreError: the hub cannot be reached, or fails.
@@ -99,7 +123,12 @@ def list_files(repo: RepoSource) -> list[HubFile]:
             )
             for file in getattr(info, "siblings", None) or ()
         }
-    return [files[path] for path in matching(files, repo.include, repo.repo_id)]
+    chosen = [files[path] for path in matching(files, repo.include, repo.repo_id)]
+    for file in chosen:
+        names.check_file_path(file.path)
+        if file.etag is not None:
+            names.check_etag(file.etag)
+    return chosen
 
 
 def download_snapshot(repo: RepoSource, hub: Path, wording: ErrorWording) -> None:
@@ -108,6 +137,7 @@ def download_snapshot(repo: RepoSource, hub: Path, wording: ErrorWording) -> Non
     If the hub cannot be reached, a hub cache that has all the files that it last heard of is enough.
 
     Raises:
+        FormatError: the hub names a commit, etag or path that must not become a path here.
         AccessDenied: the repo is gated, and the user has not accepted its terms.
         NotFoundError: the hub has no such repo or revision.
         DiskFull: the files do not fit.
@@ -132,6 +162,7 @@ def download_file(repo: RepoSource, path: str, hub: Path, wording: ErrorWording)
     """Download one file of a revision into a hub cache, unless the cache has it.
 
     Raises:
+        FormatError: the hub names a commit, etag or path that must not become a path here.
         AccessDenied: the repo is gated, and the user has not accepted its terms.
         NotFoundError: the hub has no such repo, revision or (if `wording.absent` is given) file.
         DiskFull: the file does not fit.
@@ -144,6 +175,20 @@ def download_file(repo: RepoSource, path: str, hub: Path, wording: ErrorWording)
         hf_hub_download(repo.repo_id, path, repo_type=repo.repo_type, revision=repo.revision, cache_dir=hub)
 
     _run_download(download, repo, wording)
+
+
+@contextlib.contextmanager
+def without_shared_blobs() -> Iterator[None]:
+    """Have huggingface_hub (1.33 and later) download files instead of linking those that several repos share."""
+    from huggingface_hub import constants
+
+    name = "HF_HUB_DISABLE_SHARED_BLOBS"
+    before = getattr(constants, name, False)
+    setattr(constants, name, True)
+    try:
+        yield
+    finally:
+        setattr(constants, name, before)
 
 
 def hide_secrets_in_log() -> None:
@@ -204,8 +249,14 @@ def _bars_on_terminals_only() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hub_errors(repo: RepoSource, wording: ErrorWording) -> Iterator[None]:
+    """Have the hub's names checked, and translate the errors of huggingface_hub."""
+    from huggingface_hub import HfApi, file_download
+
+    names.guard(file_download, HfApi)
     try:
         yield
+    except CasError:
+        raise
     except Exception as error:
         raise _translated(error, repo, wording) from error
 

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from cas import events
 from cas.config import CacheDirs, hub_endpoint
-from cas.errors import AccessDenied, CacheError, CasError, InputError, NotFoundError
-from cas.hub.download import ErrorWording, check_access, download_snapshot
+from cas.errors import AccessDenied, CacheError, CasError, FormatError, InputError, NotFoundError
+from cas.hub.download import ErrorWording, HubRevision, check_access, download_snapshot
 from cas.hub.source import RepoSource, Source, matching
-from cas.local.hf_cache import RepoCache, SnapshotFile, files_below
+from cas.local.hf_cache import RepoCache, SnapshotFile, etags_of, files_below
 from cas.local.locks import Lock
 
-# Folders that are no content of a repo; `hf upload` leaves them out, too.
+# Folders and files that are no content of a repo, at any depth; `hf upload` leaves them out, too. A `.git/config` may
+# hold a token; a submodule's `.git` is a file.
 _NOT_CONTENT = (".git", ".cache/huggingface")
 
 # Seconds to wait for another process's download.
@@ -67,37 +68,46 @@ def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download
         InputError: a pattern matches no file, there is nothing to publish, or a repo is named twice.
         NotFoundError: the hub has no such repo or revision, or, without a download, the hub cache lacks files.
         CacheError: the cache or the folder cannot be used, or its files are in disorder.
+        FormatError: the hub names a commit, etag or path that must not become a path on this machine.
         StoreError: the hub refuses, or fails and the hub cache does not have all files.
     """
     repos = []
     for repo in source.repos:
-        is_downloaded = False
+        revision = None
         if download:
             listen(events.Phase("download"))
-            is_downloaded = _download(repo, dirs.hub, listen)
-        repos.append(_cached_repo(repo, dirs.hub, listen, is_downloaded=is_downloaded))
+            revision = _download(repo, dirs.hub, listen)
+        repos.append(_cached_repo(repo, dirs.hub, listen, revision))
     if source.folder:
         repos.append(_folder_repo(*source.folder))
     _check_distinct(repos)
     return Gathered(tuple(repos), _plain_files(source.files, dirs.home))
 
 
-def _cached_repo(repo: RepoSource, hub: Path, listen: events.Listener, *, is_downloaded: bool) -> LocalRepo:
-    """The repo's files in the hub cache. is_downloaded: the hub answered just now, so that none of them is missing."""
+def _cached_repo(repo: RepoSource, hub: Path, listen: events.Listener, revision: HubRevision | None) -> LocalRepo:
+    """The repo's files in the hub cache.
+
+    Args:
+        repo: the repo.
+        hub: the hub cache.
+        listen: receives warnings.
+        revision: what the hub said just now, before all files were downloaded; None if it was not asked, or failed.
+    """
     cache = RepoCache(hub, repo.repo_type, repo.repo_id)
     commit = cache.commit_of(repo.revision)
     where = f"{repo.repo_id}@{commit[:12]}"
     # The tree listing, if the cache has it, tells files that were never downloaded from files that do not exist.
     listed = cache.tree_listing(commit)
-    if not is_downloaded and not listed:
+    if not revision and not listed:
         _wait_for_downloads(cache, listen)
         listen(events.Warned(f"{cache.root} has no listing of {where} to compare with: publishing the files it holds"))
-    files = _snapshot(cache, commit, listed)
+    upstream = revision.paths if revision and revision.commit == commit else None
+    files = _without_strays(_snapshot(cache, commit, listed), upstream, listed, where, listen)
     # One selection from both sets of paths: a file that only the listing names is selected here and missing below.
     chosen = matching(listed.keys() | files.keys(), repo.include, where)
     if not chosen <= files.keys():
         _wait_for_downloads(cache, listen)
-        files = _snapshot(cache, commit, listed)
+        files = _without_strays(_snapshot(cache, commit, listed), upstream, listed, where, events.ignore)
     if missing := sorted(chosen - files.keys()):
         raise NotFoundError(
             f"{where} is not completely in the hub cache {hub} ({missing[0]} is missing, {len(missing)} in all): "
@@ -108,6 +118,41 @@ def _cached_repo(repo: RepoSource, hub: Path, listen: events.Listener, *, is_dow
     return LocalRepo(
         repo.repo_id, repo.repo_type, commit, repo.restored_refs(), tuple(files[path] for path in sorted(chosen))
     )
+
+
+def _without_strays(
+    files: dict[str, SnapshotFile],
+    upstream: frozenset[str] | None,
+    listed: Mapping[str, object],
+    where: str,
+    listen: events.Listener,
+) -> dict[str, SnapshotFile]:
+    """Leave out files that a program or a person put into a snapshot: the commit would vouch for what it does not have.
+
+    Args:
+        files: the files of a snapshot, by path.
+        upstream: the paths of the commit, as the hub lists them now; None if the hub was not asked or does not tell.
+        listed: the tree listing of the cache. A restore of some files lists these alone, so a link to a blob that it
+            does not name may be a later download.
+        where: the repo and the commit, in words.
+        listen: receives a warning that names the files.
+    """
+    if upstream is not None:
+        strays = files.keys() - upstream
+    elif listed:
+        etags = {None, *etags_of(listed).values()}
+        strays = {path for path in files.keys() - listed.keys() if files[path].blob in etags}
+    else:
+        strays = set()
+    if strays:
+        others = f" (and {len(strays) - 1} more)" if len(strays) > 1 else ""
+        listen(
+            events.Warned(
+                f"{min(strays)!a}{others} lies in the snapshot of {where}, and is not in the hub's listing of it: "
+                "left out; publish your own files with --dir"
+            )
+        )
+    return {path: file for path, file in files.items() if path not in strays}
 
 
 def _snapshot(cache: RepoCache, commit: str, listed: Mapping[str, object]) -> dict[str, SnapshotFile]:
@@ -150,7 +195,7 @@ def _plain_files(patterns: tuple[str, ...], home: Path) -> tuple[SnapshotFile, .
         f"{top}/{file.path}": file._replace(path=f"{top}/{file.path}")
         for top in sorted(tops)
         if (home / top).is_dir()
-        for file in files_below(home / top)
+        for file in files_below(home / top, skip=_NOT_CONTENT)
     }
     return tuple(files[path] for path in sorted(matching(files, patterns, str(home))))
 
@@ -183,8 +228,8 @@ def _unfinished(cache: RepoCache) -> list[str]:
     return [blob for blob in cache.unfinished_blobs() if not cache.root.joinpath(*cache.blob_components(blob)).exists()]
 
 
-def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> bool:
-    """Download the repo's files into the hub cache. Return False if the hub fails, and the cache has to suffice."""
+def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> HubRevision | None:
+    """Download the repo's files into the hub cache. Return None if the hub fails, and the cache has to suffice."""
     where = f"{repo.repo_id}@{repo.revision}"
     wording = ErrorWording(
         subject=where,
@@ -196,13 +241,12 @@ def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> bool:
         if_full="choose another --cache-dir",
         if_unusable=f"check {hub}, or choose another --cache-dir",
     )
-    answered = True
+    revision = None
     try:
-        check_access(repo, wording)
-    except (AccessDenied, NotFoundError):
+        revision = check_access(repo, wording)
+    except (AccessDenied, NotFoundError, FormatError):
         raise
     except CasError as error:
-        answered = False
         listen(events.Warned(f"{error}; looking for it in {hub}"))
     download_snapshot(repo, hub, wording)
-    return answered
+    return revision

@@ -133,6 +133,15 @@ def nearest_existing(path: Path) -> Path:
     return path
 
 
+def is_inside(path: Path, folder: Path) -> bool:
+    """Return whether the directory entry `path` lies below `folder`, once the symlinks on the way to it are resolved.
+
+    The entry itself is not resolved: to remove a symlink is to remove nothing else.
+    """
+    parent, top = os.path.realpath(path.parent), os.path.realpath(folder)
+    return path.name not in ("", ".", "..") and os.path.commonpath((parent, top)) == top
+
+
 def is_file(stats: os.stat_result | None) -> bool:
     """Return whether `stats` are those of a regular file; None stands for an absent one."""
     return stats is not None and stat.S_ISREG(stats.st_mode)

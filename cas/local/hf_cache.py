@@ -231,18 +231,18 @@ def files_below(folder: Path, skip: Iterable[str] = ()) -> list[SnapshotFile]:
 
     Args:
         folder: where to begin.
-        skip: relative paths of folders to leave out.
+        skip: what to leave out at any depth: names of files or folders, or relative paths such as `a/b`.
 
     Raises:
         CacheError: a symlink dangles or leads in a circle, or a file is no regular file.
     """
-    skipped = set(skip)
+    skipped = tuple(f"/{path}" for path in skip)
     found: list[SnapshotFile] = []
     ancestors = {str(folder): frozenset({os.path.realpath(folder)})}
     for parent, folders, names in os.walk(folder, followlinks=True):
         relative = os.path.relpath(parent, folder)
         prefix = "" if relative == "." else f"{relative}/"
-        folders[:] = sorted(name for name in folders if prefix + name not in skipped)
+        folders[:] = sorted(name for name in folders if not f"/{prefix}{name}".endswith(skipped))
         for name in folders:
             path = os.path.join(parent, name)
             real = os.path.realpath(path)
@@ -250,6 +250,8 @@ def files_below(folder: Path, skip: Iterable[str] = ()) -> list[SnapshotFile]:
                 raise CacheError(f"{path} points to {real}, a folder it lies in: remove the link")
             ancestors[path] = ancestors[parent] | {real}
         for name in names:
+            if f"/{prefix}{name}".endswith(skipped):
+                continue
             path = os.path.join(parent, name)
             real = os.path.realpath(path)
             status = _regular_file(real)

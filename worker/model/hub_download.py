@@ -10,10 +10,20 @@ from pathlib import Path
 
 from cas import events
 from cas.config import CacheDirs
-from cas.errors import AccessDenied, CacheError, CasError, DiskFull, IntegrityError, NotFoundError, StoreError
-from cas.hub.download import HubFile
-from cas.hub.gather import Gathered, gather
+from cas.errors import (
+    AccessDenied,
+    CacheError,
+    CasError,
+    DiskFull,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    StoreError,
+)
+from cas.hub.download import HubFile, without_shared_blobs
+from cas.hub.gather import Gathered, LocalRepo, gather
 from cas.hub.source import Source, matching
+from cas.local.fs import is_inside
 from cas.local.hf_cache import RepoCache, SnapshotFile, blob_hash
 from cas.parallel import for_each
 from worker.boot import environment
@@ -100,7 +110,7 @@ def download_model(source: Source, paths: Sequence[Path], seeds: Sequence[Path],
             recorder.warn(f"{problems[-1]}; trying the next directory")
         except AccessDenied as error:
             raise HubFailed(str(error), away=False) from error
-        except (StoreError, NotFoundError) as error:
+        except (StoreError, NotFoundError, FormatError) as error:
             # Try on: huggingface_hub needs no hub for a directory that has all the files it last heard of.
             failed.append((path, error))
             if path != ordered[-1]:
@@ -115,7 +125,7 @@ def download_model(source: Source, paths: Sequence[Path], seeds: Sequence[Path],
         raise damaged
     if not failed:
         raise CacheError(f"no directory of CAS_CACHE_DIRS takes the model: {'; '.join(problems)}")
-    away = files is None or any(isinstance(error, StoreError) for _, error in failed)
+    away = files is None or any(isinstance(error, StoreError | FormatError) for _, error in failed)
     if away and (found := _from_other_programs(source, seeds, recorder)):
         return found
     others = f" (nor in {', '.join(str(path) for path, _ in failed[1:])})" if failed[1:] else ""
@@ -187,6 +197,7 @@ def download_verified(source: Source, dirs: CacheDirs, recorder: Recorder) -> Ga
     Raises:
         InputError: the source names files that its repos do not have.
         NotFoundError: the hub has no such repo or revision.
+        FormatError: the hub sends names that must not become paths on this machine.
         StoreError: the hub cannot be reached, or fails, and the cache does not have all files.
         CacheError: the cache cannot be written to, or its disk is full.
         IntegrityError: a file is damaged after the second download, too.
@@ -196,30 +207,43 @@ def download_verified(source: Source, dirs: CacheDirs, recorder: Recorder) -> Ga
     if not damaged:
         return gathered
     for repo, file in damaged:
-        recorder.error(f"{file.real} is not what its name says ({file.path} of {repo}): downloading it again")
-        file.real.unlink(missing_ok=True)
-        for link in dirs.hub.glob(f"models--{repo.replace('/', '--')}/snapshots/*/{file.path}"):
-            link.unlink()
-    gathered = gather(source, dirs, recorder.listen, download=True)
+        recorder.error(f"{file.real} is not what its name says ({file.path} of {repo.repo_id}): downloading it again")
+        _remove(RepoCache(dirs.hub, repo.repo_type, repo.repo_id), file)
+    with without_shared_blobs():
+        gathered = gather(source, dirs, recorder.listen, download=True)
     if damaged := _damaged_files(gathered, recorder):
         repo, file = damaged[0]
         raise IntegrityError(
-            f"{file.path} of {repo} arrives damaged from the hub: look at HF_ENDPOINT and what stands in front of it"
+            f"{file.path} of {repo.repo_id} arrives damaged from the hub: "
+            "look at HF_ENDPOINT and what stands in front of it"
         )
     return gathered
 
 
-def _damaged_files(gathered: Gathered, recorder: Recorder) -> list[tuple[str, SnapshotFile]]:
-    """Hash every file whose blob's name tells its content; those that differ, each with its repo id."""
-    recorder.phase("check")
-    found: list[tuple[str, SnapshotFile]] = []
+def _remove(cache: RepoCache, damaged: SnapshotFile) -> None:
+    """Remove a damaged file from a repo's folder: its blob, and its name in every snapshot.
 
-    def check(item: tuple[str, SnapshotFile]) -> None:
+    A link on the way may lead elsewhere, as to the blobs that several repos share. Nothing outside the repo's folder is
+    removed, because a hub tells which shared blob a file is: it could have the blobs of other repos removed.
+    """
+    names = [Path(entry.path, damaged.path) for entry in os.scandir(cache.root / "snapshots")]
+    blob = [cache.root.joinpath(*cache.blob_components(damaged.blob))] if damaged.blob else []
+    for path in (damaged.real, *blob, *names):
+        if is_inside(path, cache.root) and (path.is_symlink() or path.is_file()):
+            path.unlink()
+
+
+def _damaged_files(gathered: Gathered, recorder: Recorder) -> list[tuple[LocalRepo, SnapshotFile]]:
+    """Hash every file whose blob's name tells its content; those that differ, each with its repo."""
+    recorder.phase("check")
+    found: list[tuple[LocalRepo, SnapshotFile]] = []
+
+    def check(item: tuple[LocalRepo, SnapshotFile]) -> None:
         file = item[1]
         if file.blob is not None and _hash(file.real, file.blob) != file.blob:
             found.append(item)
 
-    files = [(repo.repo_id, file) for repo in gathered.repos for file in repo.files]
+    files = [(repo, file) for repo in gathered.repos for file in repo.files]
     for_each(check, files, threads=4)
     return found
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from cas.errors import AccessDenied, CasError, DiskFull, InputError, NotFoundError
 from cas.hub.download import HubFile, list_files
 from cas.hub.source import Source
+from cas.local.fs import is_inside
 from cas.local.hf_cache import RepoCache
 from cas.local.locks import Lock
 from worker.boot import directories, environment
@@ -88,7 +89,8 @@ def remove_new_files(source: Source, hub: Path, before: Set[Path]) -> None:
         before: the paths that the cache had before the download, from `cached_paths`.
     """
     for cache in _caches(source, hub):
-        new = [path for path in _paths_of(cache) if path not in before]
+        # `blobs` and `snapshots` may be links to elsewhere: nothing outside the repo's folder is removed.
+        new = [path for path in _paths_of(cache) if path not in before and is_inside(path, cache.root)]
         for path in new:
             if path.parent == cache.root / "blobs":
                 lock = Lock(cache.blob_lock(path.name.partition(".")[0]))

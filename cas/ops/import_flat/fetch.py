@@ -13,7 +13,7 @@ from cas.bucket import Bucket, ObjectRange
 from cas.config import MIB, usable_cores
 from cas.errors import DiskFull, FormatError, IntegrityError, StoreError
 from cas.local.fs import disk_errors, free_bytes, write_all
-from cas.ops.import_flat.integrity import check_complete, content_name
+from cas.ops.import_flat.integrity import check_loadable, content_name
 from cas.ops.import_flat.repo_plan import WantedFile
 from cas.ops.import_flat.workspace import FetchedObject, Workspace
 from cas.parallel import for_each
@@ -169,7 +169,7 @@ class Fetcher:
             raise IntegrityError(f"{where} {meant} and {name} by content: it is damaged; nothing was published")
         if not wanted.names:
             try:
-                check_complete(transfer.part_file, wanted.path)
+                check_loadable(transfer.part_file, wanted.path)
             except FormatError as error:
                 raise IntegrityError(f"{where} is damaged or cut short: {error}; nothing was published") from None
         return name

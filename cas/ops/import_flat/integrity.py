@@ -1,13 +1,11 @@
-"""Names files by their content, and checks that a file whose content nothing names is not cut short."""
+"""Names files by their content, and checks that a loader can load a file whose content nothing names."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
-from cas.errors import FormatError
-from cas.formats import safetensors
+from cas.formats import loadable
 from cas.local.fs import disk_errors
 from cas.local.hf_cache import blob_hash
 
@@ -42,21 +40,16 @@ def content_name(path: Path, names: Collection[str] = ()) -> str:
     return next((name for name in found if name in names), found[-1])
 
 
-def check_complete(path: Path, name: str) -> None:
-    """Raise FormatError if a file is cut short, as far as safetensors files and zip archives tell.
+def check_loadable(path: Path, name: str) -> None:
+    """Raise FormatError if a file is cut short, or a web page under the name of another file.
 
     Args:
         path: the file.
-        name: the name it is published by, whose suffix tells a safetensors file.
+        name: the name it is published by.
     """
     with disk_errors(path), path.open("rb") as file:
-        size = path.stat().st_size
-        if name.endswith(".safetensors"):
-            length = safetensors.length(file.read(8), size)
-            file.seek(0)
-            safetensors.parse(file.read(length), size)
-        elif file.read(4) == b"PK\3\4" and not zipfile.is_zipfile(path):
-            raise FormatError("it begins as a zip archive and has no end")
+        loadable.check_no_page(file, name)
+        loadable.check_complete(file, path.stat().st_size, name)
 
 
 def _is_lfs(sample: bytes, size: int) -> bool:

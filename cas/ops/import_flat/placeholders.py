@@ -6,22 +6,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 from cas.bucket import Bucket, Entry
 from cas.errors import IntegrityError
+from cas.formats import loadable
 from cas.parallel import for_each
 
-# An empty file is not valid in any of these formats.
-_NEVER_EMPTY = re.compile(
-    r"\.(bin|ckpt|gguf|h5|json|model|msgpack|np[yz]|onnx|pickle|pkl|pt|pth|safetensors|toml|ya?ml)$", re.IGNORECASE
-)
-_LINK = re.compile(
-    rb"(?:(?:\.\.[/\\])+|/)(?:[^\0\r\n]+[/\\])?blobs[/\\](?:[0-9a-f]{2}[/\\])?(?P<blob>[^/\\\s]+)\s*", re.DOTALL
-)
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-_TEXT_LIMIT = 1024  # bytes; the text of a link and a Git LFS pointer are shorter
 _REQUESTS = 8
 
 
@@ -43,11 +34,7 @@ def refuse_placeholders(bucket: Bucket, files: Iterable[Entry], unnamed: Iterabl
         unnamed: objects whose content nothing names, so that no later check finds them wrong; the small ones are read.
         otherwise: the next step for a user who cannot make a better sync.
     """
-    wrong = {
-        entry.key: f"is empty, as no {suffix[0]} file is"
-        for entry in files
-        if not entry.size and (suffix := _NEVER_EMPTY.search(entry.key))
-    }
+    wrong = {entry.key: empty for entry in files if not entry.size and (empty := loadable.describe_empty(entry.key))}
 
     def check(entry: Entry) -> None:
         if description := describe_placeholder(bucket, entry):
@@ -67,12 +54,9 @@ def refuse_empty_snapshot(where: str, files: Mapping[str, Entry], otherwise: str
 
 def describe_placeholder(bucket: Bucket, entry: Entry) -> str:
     """Read a small object, and return what placeholder it is, as the rest of a sentence; empty if it is none."""
-    if not 0 < entry.size <= _TEXT_LIMIT:
+    if not 0 < entry.size <= loadable.TEXT_LIMIT:
         return ""
-    data = bytes(bucket.get(entry.key, _TEXT_LIMIT))
-    if link := _LINK.fullmatch(data):
-        return f"holds the text of a symlink to blob {link['blob'].decode('ascii', 'replace'):.16}, not what that holds"
-    return "holds a pointer of Git LFS, not the file" if data.startswith(_LFS_POINTER) else ""
+    return loadable.describe_placeholder(bytes(bucket.get(entry.key, loadable.TEXT_LIMIT)))
 
 
 def placeholder_error(where: str, what: str, otherwise: str) -> IntegrityError:

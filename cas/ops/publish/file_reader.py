@@ -81,7 +81,7 @@ class FileReader:
             InputError: this user may not read the file.
         """
         self._file = file
-        with _reading_errors(file), file.real.open("rb") as opened:
+        with reading_errors(file), file.real.open("rb") as opened:
             spans = chunking.spans(opened, file.size)
         self.slices = tuple(FileSlice(file.real, *span) for span in spans)
         self.chunks: list[ChunkRef] = []
@@ -112,7 +112,7 @@ class FileReader:
             CacheError: the file changed since it was listed, or its disk fails.
             InputError: this user may not read the file.
         """
-        with _reading_errors(self._file):
+        with reading_errors(self._file):
             view = self.slices[number].read(into)
         if view is None:
             raise _changed(self._file)
@@ -170,7 +170,7 @@ class FileReader:
         return running
 
     def _finish(self) -> None:
-        with _reading_errors(self._file):
+        with reading_errors(self._file):
             after = os.stat(self._file.real)
         # Compared with what the listing saw: a change between the listing and the first read counts, too.
         if (after.st_size, after.st_mtime_ns) != (self._file.size, self._file.mtime_ns):
@@ -195,7 +195,7 @@ def _may_be_same(other: RepoFile, file: SnapshotFile) -> bool:
 
 
 @contextmanager
-def _reading_errors(file: SnapshotFile) -> Iterator[None]:
+def reading_errors(file: SnapshotFile) -> Iterator[None]:
     """Translate an OSError of reading `file` into the error that a publish raises."""
     try:
         yield

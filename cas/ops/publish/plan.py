@@ -62,6 +62,12 @@ class PublishPlan:
         return list(self._readers.values())
 
     @property
+    def files_to_read(self) -> list[SnapshotFile]:
+        """The gathered files whose content is read, each under every path that it has."""
+        files = (*(file for repo in self._gathered.repos for file in repo.files), *self._gathered.plain_files)
+        return [file for file in files if _key(file) in self._readers]
+
+    @property
     def bytes_to_read(self) -> int:
         """Bytes of all files to read."""
         return sum(reader.size for reader in self.readers)

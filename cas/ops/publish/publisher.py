@@ -3,7 +3,8 @@
     parent         what the first tag names now: its blobs are not read, and its chunks are expected in the store
     gather         download what is missing; list the files and stat each
     plan           choose the files to read, and cut them into chunks
-    refuse         a tag that has moved, and a manifest too large for any reader: before any file is read
+    refuse         a tag that has moved, a manifest too large for any reader, and files that no loader can load: before
+                   anything is sent
     lease          taken before anything depends on what the store has: no collector deletes it from here on
     upload         read each file once: hash, look up, encode, prove and send each chunk
     ensure stored  look up the chunks that were not sent, and send those that the store has lost
@@ -29,6 +30,7 @@ from cas.hub.gather import gather
 from cas.hub.source import Source
 from cas.ops.publish.commit import Committed, commit
 from cas.ops.publish.plan import PublishPlan
+from cas.ops.publish.unloadable import refuse_unloadable
 from cas.ops.publish.upload import Uploader
 from cas.refs.move import check_last_move
 from cas.refs.reference import DEFAULT_TAG, version_to_build_on
@@ -105,7 +107,8 @@ def publish(
     Raises:
         InputError: the source, a name or a pattern is not valid, a file cannot be read, or the manifest is too large.
         NotFoundError: the source is not on the hub, or not completely on this machine.
-        IntegrityError: a blob's content is not what its name says, or a frame does not decode to its chunk.
+        IntegrityError: a blob's content is not what its name says, a file is one that no loader can load, or a frame
+            does not decode to its chunk.
         CacheError: a file changed while it was published, or the cache or its disk is broken.
         StoreError: the store or the hub fails; RefMoved when somebody else moved a tag at the same moment, LeaseLost
             when a collector may have deleted chunks meanwhile.
@@ -133,6 +136,7 @@ def publish(
             check_last_move(store, first_tag, expect)
         # A manifest that no reader would accept is refused before any file is read.
         _manifest(model, plan.entries(placeholders=True), parent_digest)
+        refuse_unloadable(plan.files_to_read)
         if not dry_run:
             store.create()
             if force or (plan.bytes_to_read and not plan.may_match_parent):

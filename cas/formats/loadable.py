@@ -1,0 +1,92 @@
+"""What no loader can load: placeholders, empty files, files that are cut short, and web pages in place of weights.
+
+A publish and an import refuse the same files by these checks. They read little: small files whole, and of large ones
+the beginning, a header or the end.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from typing import BinaryIO
+
+from cas.errors import FormatError
+from cas.formats import safetensors
+from cas.formats.tensor_files import MAX_HEADER, MAX_TENSORS
+
+TEXT_LIMIT = 1024
+"""Bytes; the text of a symlink and a Git LFS pointer are shorter."""
+
+_WEIGHTS = re.compile(
+    r"\.(bin|ckpt|gguf|h5|keras|model|msgpack|np[yz]|onnx|pickle|pkl|ptl?|pth|safetensors|tflite)$", re.IGNORECASE
+)
+# An empty file is not valid in any of these formats.
+_NEVER_EMPTY = re.compile(
+    r"\.(bin|ckpt|gguf|h5|json|model|msgpack|np[yz]|onnx|pickle|pkl|pt|pth|safetensors|toml|ya?ml)$", re.IGNORECASE
+)
+# Parts of an archive that was split have neither of these endings, and no end of their own.
+_ZIP = re.compile(r"\.(bin|ckpt|keras|mar|npz|pickle|pkl|ptl?|pth|zip)$", re.IGNORECASE)
+_LINK = re.compile(
+    rb"(?:(?:\.\.[/\\])+|/)(?:[^\0\r\n]+[/\\])?blobs[/\\](?:[0-9a-f]{2}[/\\])?(?P<blob>[^/\\\s]+)\s*", re.DOTALL
+)
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+# How pages, and errors of servers in XML, begin. A server that wants a login often answers 200.
+_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html|head|body|\?xml|error|!--)", re.IGNORECASE)
+_PAGE_LIMIT = 1024  # bytes
+
+
+def is_weights(path: str) -> bool:
+    """Return whether a file holds weights, by the ending of its name."""
+    return _WEIGHTS.search(path) is not None
+
+
+def describe_empty(path: str) -> str:
+    """Say what is wrong with an empty file of this name, as the rest of a sentence; empty if it may be empty."""
+    suffix = _NEVER_EMPTY.search(path)
+    return f"is empty, as no {suffix[0]} file is" if suffix else ""
+
+
+def describe_placeholder(data: bytes) -> str:
+    """Say what placeholder a small file is, as the rest of a sentence; empty if it is none.
+
+    Args:
+        data: all bytes of a file of at most TEXT_LIMIT bytes.
+    """
+    if link := _LINK.fullmatch(data):
+        return f"holds the text of a symlink to blob {link['blob'].decode('ascii', 'replace'):.16}, not what that holds"
+    return "holds a pointer of Git LFS, not the file" if data.startswith(_LFS_POINTER) else ""
+
+
+def check_no_page(file: BinaryIO, path: str) -> None:
+    """Raise FormatError if a file is a web page, and its name says that it holds weights or a configuration.
+
+    Args:
+        file: the file, which is read from its beginning.
+        path: the name it is published by.
+    """
+    file.seek(0)
+    if (is_weights(path) or _NEVER_EMPTY.search(path)) and _PAGE.match(file.read(_PAGE_LIMIT)):
+        raise FormatError("it is a web page, or what a server says of an error, saved under that name")
+
+
+def check_complete(file: BinaryIO, size: int, path: str) -> None:
+    """Raise FormatError if a file is cut short, as far as safetensors files and zip archives tell.
+
+    Args:
+        file: the file, of which a header or the end is read.
+        size: bytes of the whole file.
+        path: the name it is published by, whose ending tells the format.
+    """
+    file.seek(0)
+    if path.lower().endswith(".safetensors"):
+        first = file.read(8)
+        # A loader may accept a header that is too long to be read here, or has too many tensors.
+        if MAX_HEADER < int.from_bytes(first, "little") <= size - 8:
+            return
+        length = safetensors.length(first, size)
+        file.seek(0)
+        head = file.read(length)
+        if head.count(b"{") <= MAX_TENSORS:
+            safetensors.parse(head, size)
+    elif _ZIP.search(path) and file.read(4) == b"PK\3\4" and not zipfile.is_zipfile(file):
+        raise FormatError("it begins as a zip archive and has no end")
