@@ -40,7 +40,7 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
-    write_tree(tmp_path / "weights", {"model.safetensors": b"private", "config.json": b"{}"})
+    write_tree(tmp_path / "weights", {"model.safetensors": b"\2" + bytes(7) + b"{}", "config.json": b"{}"})
     (tmp_path / "serve.py").write_text(_SERVE)
     hub = tmp_path / "hub"
     write_tree(hub / "SWivid/F5-TTS/F5TTS_v1_Base", {"model_1250000.safetensors": b"w" * 5000, "vocab.txt": b"a\n"})

@@ -30,7 +30,7 @@ from cas.store.store import Store
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree
 
 TAGS = st.sampled_from(["latest", "prod"])
-NAMES = st.sampled_from(["a.txt", "b.bin", "sub/c", "sub/deep/d.safetensors", "e"])
+NAMES = st.sampled_from(["a.txt", "b.dat", "sub/c", "sub/deep/d.tensors", "e"])
 CONTENTS = st.one_of(
     st.binary(max_size=200),
     st.integers(0, 3).map(lambda seed: bytes([seed]) * 70_000),

@@ -18,7 +18,7 @@ from cas.errors import FormatError, InputError
 from cas.formats import chunking
 from cas.refs import reflog
 from cas.store.store import Store
-from tests.support.models import publish_tree, snapshot, write_tree
+from tests.support.models import REPO, put_model, snapshot
 from tests.support.processes import run_cas
 from tests.support.safetensors import (
     FLOATS,
@@ -162,9 +162,10 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_a_malformed_file_is_refused_in_one_line(case: str, directory_store: Store, tmp_path: Path) -> None:
+def test_a_malformed_file_is_refused_in_one_line(case: str, directory_store: Store) -> None:
     data, told = MALFORMED[case]
-    publish_tree(directory_store, write_tree(tmp_path / "src", {"sub/model.safetensors": data, "a.txt": b"a"}))
+    # A publish would refuse such a file.
+    put_model(directory_store, {REPO: {"a.txt": b"a", "sub/model.safetensors": data}})
     with pytest.raises(FormatError, match=told) as caught:
         cas.derive("m", directory_store, cast="float16", tags=["x"])
     assert str(caught.value).startswith("org/model/sub/model.safetensors cannot be cast: ")
@@ -175,8 +176,8 @@ def test_a_malformed_file_is_refused_in_one_line(case: str, directory_store: Sto
     assert "x" not in reflog.tags(directory_store, "m")["m"]
 
 
-def test_the_command_ends_with_the_format_exit_code(directory_store: Store, tmp_path: Path) -> None:
-    publish_file(directory_store, tmp_path / "src", MALFORMED["gap"][0])
+def test_the_command_ends_with_the_format_exit_code(directory_store: Store) -> None:
+    put_model(directory_store, {REPO: {"model.safetensors": MALFORMED["gap"][0]}})
     done = run_cas("--store", directory_store.url, "derive", "m", "--cast", "float16", "--tag", "x")
     assert (done.returncode, done.stdout) == (5, "")
     assert len(done.stderr.splitlines()) == 1

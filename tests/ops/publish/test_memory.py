@@ -98,11 +98,11 @@ def test_small_containers_get_a_small_budget(
 
 def test_files_of_every_size_around_a_chunk(directory_store: Store, tmp_path: Path) -> None:
     sizes = [0, 1, 8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 17 * MIB]
-    tree = write_tree(tmp_path / "tree", {f"{size}.bin": (b"%09d" % size) * (size // 9 + 1) for size in sizes})
+    tree = write_tree(tmp_path / "tree", {f"{size}.dat": (b"%09d" % size) * (size // 9 + 1) for size in sizes})
     for size in sizes:
-        os.truncate(tree / f"{size}.bin", size)
+        os.truncate(tree / f"{size}.dat", size)
     publish_tree(directory_store, tree)
     cas.restore("m", directory_store, cache_dir=tmp_path / "hub")
     snapshot = next((tmp_path / "hub").glob("models--*/snapshots/*"))
     for size in sizes:
-        assert (snapshot / f"{size}.bin").read_bytes() == (tree / f"{size}.bin").read_bytes()
+        assert (snapshot / f"{size}.dat").read_bytes() == (tree / f"{size}.dat").read_bytes()
