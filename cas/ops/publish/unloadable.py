@@ -10,7 +10,7 @@ from cas.local.hf_cache import SnapshotFile
 from cas.ops.publish.file_reader import reading_errors
 from cas.parallel import for_each
 
-_THREADS = 8
+_THREADS = 4
 
 
 def refuse_unloadable(files: Iterable[SnapshotFile]) -> None:
