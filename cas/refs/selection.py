@@ -27,6 +27,8 @@ class Choice:
         reason: why this version, in words.
         reference: the reference as its author wrote it; empty for a lock file.
         lock: the lock file; None for a reference.
+        by_default: whether nobody chose this version: it is the tag latest because no tag, digest, pin or lock file is
+            named.
         parsed: the parsed reference; None for a lock file.
 
     Raises:
@@ -36,6 +38,7 @@ class Choice:
     reason: str
     reference: str = ""
     lock: Path | None = None
+    by_default: bool = field(default=False, compare=False)
     parsed: Reference | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +80,8 @@ def choose(
         CasError: the pin could not be read: the version it names must not be passed over.
     """
     if reference := environ.get("CAS_MODEL"):
-        return Choice("CAS_MODEL", reference)
+        only_model = ":" not in reference and "@" not in reference
+        return Choice("CAS_MODEL", reference, by_default=only_model)
     if lock := environ.get("CAS_LOCK"):
         return Choice(f"lock file {lock}", lock=Path(lock))
     if default_lock is not None and _is_there(default_lock):
@@ -88,7 +92,7 @@ def choose(
     if not deployment:
         if model is None:
             raise InputError(f"nothing names a model: give a REF, or {_WAYS}")
-        return Choice("no deployment is named, so latest", f"{model}:{DEFAULT_TAG}")
+        return Choice("no deployment is named, so latest", f"{model}:{DEFAULT_TAG}", by_default=True)
     check_name(deployment, "deployment")
     return _pinned(open_store(store), deployment, model)
 
@@ -97,7 +101,7 @@ def _pinned(store: Store, deployment: str, model: str | None) -> Choice:
     only = model or _only_model(store, deployment)
     digest = RefLog(store, Ref("pins", deployment, only)).current_digest()
     if digest is None:
-        return Choice(f"no pin of deployment {deployment}, so latest", f"{only}:{DEFAULT_TAG}")
+        return Choice(f"no pin of deployment {deployment}, so latest", f"{only}:{DEFAULT_TAG}", by_default=True)
     return Choice(f"pin of deployment {deployment}", f"{only}@{named(digest)}")
 
 

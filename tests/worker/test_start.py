@@ -98,7 +98,7 @@ def children(pid: int) -> list[str]:
 
 @pytest.mark.timeout(300)
 def test_a_bucket_without_keys_is_a_worker_without_voices(deployment: Deployment) -> None:
-    deployment.start(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    deployment.start(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="", CAS_FALLBACK="hub")
     answer = deployment.run_job()
     assert "error" not in answer
     receipt = deployment.receipt()

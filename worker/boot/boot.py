@@ -165,7 +165,13 @@ class Boot:
         code = error.exit_code if isinstance(error, CasError) else 1
         what = f"{restored.version or 'the model'} in {restored.directory}"
         cause = f"{what} cannot be used: {describe_error(error)}"
-        failed = Failed(exit_code=code, causes=(cause,), warnings=restored.warnings, errors=restored.errors)
+        failed = Failed(
+            exit_code=code,
+            causes=(cause,),
+            fallback=restored.fallback,
+            warnings=restored.warnings,
+            errors=restored.errors,
+        )
         self._finish(failed, failure=(type(error).__name__, cause))
         self.settle(_AFTER_FAILURE)
 

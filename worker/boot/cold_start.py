@@ -78,7 +78,7 @@ def as_document(phases: Phases, result: Restored | Failed, *, model: str, deploy
         seconds[name] = round(seconds.get(name, 0.0) + step.seconds, 3)
     metrics: dict[str, float] = {"seconds_ready": round(time.monotonic() - phases.begun, 3), **seconds}
     units = dict.fromkeys(metrics, "Seconds")
-    fields: dict[str, Any] = {"ok": isinstance(result, Restored)}
+    fields: dict[str, Any] = {"ok": isinstance(result, Restored), "fallback": result.fallback}
     if isinstance(result, Restored):
         counts = {f"bytes_{name}": getattr(result.bytes, name) for name in result.bytes.__struct_fields__}
         fetching = sum(step.seconds for step in result.steps if step.name == "fetch")

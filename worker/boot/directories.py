@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 _ANSWERS_WITHIN = 10.0
 _STAYS_FREE = 10  # percent of the file system of `/`: below that RunPod takes a worker for unfit
 _PROBE = bytes(64 * 1024)
-_OWN = ".cas-worker"
+
+OWN = ".cas-worker"
+"""Folder of a cache directory for the worker's own files."""
+
+RefPath = tuple[str, str, str]
+"""The path of a ref below `refs/` in a store: `tags`, model and tag, or `pins`, deployment and model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,31 +154,44 @@ def missing(manifest: Manifest, directory: Path) -> int:
     return max(1, unwritten - begun) if unwritten else 0
 
 
-def last_version(directory: Path, model: str) -> Resolved | None:
-    """Return the last version of a model that `directory` was given; None when nothing readable says so."""
+def last_version(directory: Path, model: str, ref: RefPath | None = None) -> Resolved | None:
+    """Return the last version of a model that `directory` was given; None when nothing readable says so.
+
+    Args:
+        directory: a cache directory.
+        model: name of the model.
+        ref: count only versions that this ref named then; None counts every version.
+    """
     try:
-        found = cas.read_lock(_last_version_file(directory, model))
+        found = cas.read_lock(_last_version_file(directory, model, ref))
     except CasError:
         return None
     return found if found.manifest.model == model else None
 
 
-def write_last_version(directory: Path, version: Resolved, store: cas.Store) -> None:
-    """Write into `directory` that this version was restored there last.
+def write_last_version(directory: Path, version: Resolved, store: cas.Store, ref: RefPath | None = None) -> None:
+    """Write into `directory` that this version was restored there last, and that a ref named it.
 
-    Two requests to the store, and none where that is written already.
+    Two requests to the store for each of both, and none where that is written already.
+
+    Args:
+        directory: a cache directory.
+        version: what was restored.
+        store: a store that has the version.
+        ref: the ref that named the version; None for a version that no ref named.
 
     Raises:
-        CasError: the file cannot be written, or the store cannot be read.
+        CasError: a file cannot be written, or the store cannot be read.
     """
     model = version.manifest.model
-    last = last_version(directory, model)
-    if last is None or last.digest != version.digest:
-        cas.write_lock(version.exact, store, _last_version_file(directory, model))
+    for of in dict.fromkeys((None, ref)):
+        last = last_version(directory, model, of)
+        if last is None or last.digest != version.digest:
+            cas.write_lock(version.exact, store, _last_version_file(directory, model, of))
 
 
-def _last_version_file(directory: Path, model: str) -> Path:
-    return directory / _OWN / f"{model}.json"
+def _last_version_file(directory: Path, model: str, ref: RefPath | None) -> Path:
+    return directory.joinpath(OWN, *ref[:2], f"{ref[2]}.json") if ref else directory / OWN / f"{model}.json"
 
 
 def _allocated(part_files: Path) -> int:
@@ -186,7 +204,7 @@ def _allocated(part_files: Path) -> int:
 def _examine(path: Path) -> Finding:
     try:
         path.mkdir(parents=True, exist_ok=True)
-        with Directory.open(path, (_OWN,)) as scratch, scratch.temporary_name() as name:
+        with Directory.open(path, (OWN,)) as scratch, scratch.temporary_name() as name:
             with fs.disk_errors(path), scratch.file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
                 fs.write_all(fd, _PROBE)
                 durable = _sync(path, fd)

@@ -9,6 +9,10 @@ import msgspec
 Source = Literal["store", "mirror", "here", "hub"]
 """What had the model; `here` is this machine alone, `hub` is Hugging Face."""
 
+Fallback = Literal["bytes", "hub", "none"]
+"""What may stand in for a store that does not give the wanted version: sources of the same bytes, what Hugging Face has
+as main, or nothing."""
+
 
 class Step(msgspec.Struct, frozen=True):
     """One phase of a boot.
@@ -58,6 +62,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
         complete: whether the cache has all files, so that the hub need not be asked for any.
         publish: whether the store said that it has no such version, so that the worker should publish this one.
         bytes: where its bytes came from.
+        fallback: what might have stood in for the store; empty when nothing was decided.
         steps: the phases of the restore.
         warnings: what went otherwise than wished meanwhile.
         errors: what went wrong meanwhile, and must be looked into.
@@ -73,6 +78,7 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     complete: bool
     publish: bool
     bytes: Bytes
+    fallback: Fallback | Literal[""] = ""
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
@@ -84,6 +90,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="f
     Attributes:
         exit_code: that of the command line for such an error.
         causes: what each source said.
+        fallback: as that of `Restored`.
         steps: the phases until then.
         warnings: as those of `Restored`.
         errors: as those of `Restored`.
@@ -91,6 +98,7 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="f
 
     exit_code: int
     causes: tuple[str, ...]
+    fallback: Fallback | Literal[""] = ""
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()

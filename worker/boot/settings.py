@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from cas.errors import InputError
 from worker.boot.device import Asked
-from worker.boot.messages import Source
+from worker.boot.messages import Fallback, Source
 
 MODEL = "f5-tts"
 CACHE_DIRS = "/runpod-volume/models:/tmp/models:/app/models"
@@ -37,9 +37,11 @@ class Settings:
         directories: cache directories that the model may be in, in the order in which to try them.
         seeds: existing folders that may hold some of the model's bytes.
         model: name of the model.
+        deployment: the deployment whose pin is taken; None when none is named.
         local: whether the version is known without reading a pin from a store.
         lock: path of the image's own lock file, which need not exist.
         source: file that says what to take from Hugging Face.
+        fallback: what may stand in for a store that does not give the version; None where CAS_FALLBACK does not say.
         publish: whether the worker publishes what it downloaded.
         receipt: whether the worker writes a receipt into the store.
         receipt_named: whether the environment asks for the receipt explicitly.
@@ -55,9 +57,11 @@ class Settings:
     directories: tuple[Path, ...]
     seeds: tuple[Path, ...]
     model: str
+    deployment: str | None
     local: bool
     lock: Path
     source: Path
+    fallback: Fallback | None
     publish: bool
     receipt: bool
     receipt_named: bool
@@ -92,9 +96,11 @@ class Settings:
             directories=_directories(environ),
             seeds=tuple(path for path in (RUNPOD_CACHE,) if path.is_dir()),
             model=model,
+            deployment=deployment,
             local=bool(not deployment or environ.get("CAS_MODEL") or environ.get("CAS_LOCK") or os.path.lexists(lock)),
             lock=lock,
             source=_ROOT / f"manifests/sources/{model}.toml",
+            fallback=_fallback(environ),
             publish=enabled and named and _switch(environ, "CAS_PUBLISH"),
             receipt=enabled and _switch(environ, "CAS_RECEIPT"),
             receipt_named=bool(environ.get("CAS_RECEIPT")),
@@ -136,6 +142,15 @@ def _deployment(environ: Mapping[str, str]) -> str | None:
                 raise InputError(f"{name} is {given!a}: write letters, digits, '.', '_' and '-', 96 at most")
             return given
     return None
+
+
+def _fallback(environ: Mapping[str, str]) -> Fallback | None:
+    match given := environ.get("CAS_FALLBACK", "").strip().lower():
+        case "":
+            return None
+        case "bytes" | "hub" | "none":
+            return given
+    raise InputError(f"CAS_FALLBACK is {given!a}: write bytes, hub or none, or leave it unset")
 
 
 def _device(environ: Mapping[str, str]) -> Asked:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cas
 from cas.errors import (
     CasError,
@@ -12,6 +14,7 @@ from cas.errors import (
     NotFoundError,
     RefUnset,
     SignatureError,
+    StoreError,
     StoreMissing,
 )
 from cas.refs.reference import DEFAULT_TAG
@@ -23,6 +26,19 @@ DAMAGE = (IntegrityError, FormatError, SignatureError, ChunkMissing)
 """Errors of a store whose content is damaged or incomplete."""
 
 _SWITCHED_OFF = "ENABLE_S3_MODEL_CACHE is false"
+
+
+class NoSource(StoreError):
+    """No source has a model for this worker.
+
+    Attributes:
+        causes: what each source said.
+        hub_away: whether the hub could not be reached.
+    """
+
+    def __init__(self, causes: Sequence[str], *, hub_away: bool = False) -> None:
+        super().__init__("; ".join(causes))
+        self.causes, self.hub_away = tuple(causes), hub_away
 
 
 class FailedSources:
@@ -74,6 +90,18 @@ class FailedSources:
             self.refused |= kind == "store" or not self._settings.store
         if kind == "store" and isinstance(error, StoreMissing | RefUnset):
             self.unpublished = choice is not None and is_latest(choice)
+
+    def skip(self, kind: Source, url: str, wanted: str) -> None:
+        """Note that a mirror was not asked, because it may not say which version is wanted.
+
+        Args:
+            kind: `mirror`.
+            url: its URL.
+            wanted: what names the version, in words.
+        """
+        text = f"{kind} {url}: not asked, as the store alone may say which version {wanted} is"
+        self.causes.append(text)
+        self._recorder.warn(f"{text}; trying what comes next")
 
     def why(self) -> str:
         """Return in words why the model comes from no store."""

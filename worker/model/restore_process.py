@@ -12,6 +12,7 @@ import sys
 import traceback
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,6 +20,9 @@ from worker.boot import messages
 from worker.boot.process import Parent
 from worker.errors import describe_error
 from worker.log import logger
+
+if TYPE_CHECKING:
+    from worker.model.source_chain import SourceChain
 
 _LINES_OF_TRACEBACK = 4
 _READY_WITHIN = 1800.0  # seconds
@@ -47,6 +51,7 @@ def main(paths: list[str], parent: Parent) -> int:
     from worker.model.recorder import Recorder
 
     recorder = Recorder()
+    chain: SourceChain | None = None
     sent = False
 
     def send(result: messages.Restored) -> None:
@@ -63,7 +68,8 @@ def main(paths: list[str], parent: Parent) -> int:
         recorder.quiet_receipts = not settings.receipt_named
         with Reporter() as reporter:
             recorder.follow = reporter.listen
-            SourceChain(settings, [Path(path) for path in paths], recorder, partial(_reply, parent)).walk(send)
+            chain = SourceChain(settings, [Path(path) for path in paths], recorder, partial(_reply, parent))
+            chain.walk(send)
     except Exception as error:
         code = getattr(error, "exit_code", 1)
         if sent:
@@ -75,6 +81,7 @@ def main(paths: list[str], parent: Parent) -> int:
             messages.Failed(
                 exit_code=code,
                 causes=tuple(causes),
+                fallback=chain.condition.fallback if chain else "",
                 steps=recorder.steps(),
                 warnings=tuple(recorder.warnings),
                 errors=tuple(recorder.errors),

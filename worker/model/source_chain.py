@@ -3,8 +3,11 @@
     the version is known without a store (CAS_MODEL, CAS_LOCK, a lock file in the image)?  choose it
     for the store, then each mirror:
         choose the version if that is still open (the store has the pins), restore it from there, done
+    somebody chose the version (worker/model/condition.py)?
+        its bytes are on this machine?              restore it from here, done
+        Hugging Face has its files at its commits?  restore it from them and from the stores, done; else the end
     a complete, verified version on this machine?   run it, done
-    Hugging Face                                    download it, done
+    Hugging Face                                    download what it has as main, done
 
 Each step down is one warning with its cause. With stores switched off, Hugging Face comes before this machine.
 """
@@ -13,9 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cas
 from cas.bucket import RetryPolicy
@@ -23,19 +25,19 @@ from cas.config import hub_endpoint
 from cas.errors import CacheError, CasError, InputError, IntegrityError, NotFoundError, StoreError
 from cas.events import Listener
 from cas.ops.restore.receipts import PhaseTime, ReceiptWriter
-from cas.refs.reference import Reference, Resolved, resolve
+from cas.refs.reference import Resolved, resolve
 from worker.boot import directories, environment
 from worker.boot.directories import RankedDirectory
-from worker.boot.messages import Bytes, Ended, Restored, Source
+from worker.boot.messages import Ended, Restored, Source
 from worker.boot.settings import Settings
-from worker.model.failed_sources import DAMAGE, FailedSources, is_latest
+from worker.model.condition import Condition
+from worker.model.failed_sources import DAMAGE, FailedSources, NoSource, is_latest
 from worker.model.recorder import Recorder
-
-if TYPE_CHECKING:
-    from worker.model.hub_download import DownloadedModel
+from worker.model.results import Results
 
 _RECEIPT_WITHIN = 3.0  # seconds
 _READ_ONLY = ("https://", "http://")
+_RECALLED = "the last one that was restored here"
 
 # Gives up sooner than a command does: a command has no other source to turn to.
 _POLICY = RetryPolicy(give_up=60.0)
@@ -43,21 +45,12 @@ _POLICY = RetryPolicy(give_up=60.0)
 Report = Callable[[Restored], None]
 
 
-class NoSource(StoreError):
-    """No source has a model for this worker.
+class SourceChain:
+    """One walk down the chain of sources.
 
     Attributes:
-        causes: what each source said.
-        hub_away: whether the hub could not be reached.
+        condition: which version is wanted, and what may stand in for it.
     """
-
-    def __init__(self, causes: Sequence[str], *, hub_away: bool = False) -> None:
-        super().__init__("; ".join(causes))
-        self.causes, self.hub_away = tuple(causes), hub_away
-
-
-class SourceChain:
-    """One walk down the chain of sources."""
 
     def __init__(
         self, settings: Settings, paths: Sequence[Path], recorder: Recorder, ended: Callable[[], Ended | None]
@@ -71,9 +64,11 @@ class SourceChain:
             ended: waits for the worker's reply that it can speak, or cannot; None when the worker is gone.
         """
         self._settings, self._paths, self._recorder, self._ended = settings, paths, recorder, ended
-        self._failed = FailedSources(settings, recorder)
-        self._choice: cas.Choice | None = None
+        self.condition = Condition(settings)
+        self._failed, self._results = FailedSources(settings, recorder), Results(self.condition, recorder)
         self._resolved: Resolved | None = None
+        self._recalled = False  # whether this machine's own records, and no store, say which version is wanted
+        self._answered: list[tuple[Source, cas.Store]] = []  # those that lack something, or hold it damaged
 
     def walk(self, report: Report) -> None:
         """Bring the model to this machine, and then do what can wait until the worker speaks.
@@ -88,24 +83,35 @@ class SourceChain:
             CasError: a lock file cannot be used.
         """
         if self._settings.local:
-            self._choose(None)
-            assert self._choice
-            if self._choice.lock is not None:
-                version = self._choice.version()
+            choice = self.condition.choose(os.environ, None)
+            if choice.lock is not None:
+                version = choice.version()
                 assert isinstance(version, Resolved)
                 self._resolved = version
         for kind, url in self._settings.stores():
+            if self._resolved is None and not self.condition.may_name(kind) and not self._recall():
+                self._failed.skip(kind, url, str(self.condition))
+                continue
             try:
                 store = cas.open_store(url, policy=_POLICY)
             except (StoreError, CacheError) as error:
-                self._failed.add(kind, url, error, self._choice, resolved=self._resolved is not None)
+                self._failed.add(kind, url, error, self.condition.choice, resolved=self._resolved is not None)
                 continue
             # A CacheError from here on is the fault of this machine's directories: the next store would not help.
             try:
                 self._from_store(kind, store, report)
                 return
             except (NotFoundError, StoreError, *DAMAGE) as error:
-                self._failed.add(kind, url, error, self._choice, resolved=self._resolved is not None)
+                self._failed.add(kind, url, error, self.condition.choice, resolved=self._resolved is not None)
+                if not isinstance(error, StoreError):
+                    self._answered.append((kind, store))
+        match self.condition.fallback:
+            case "none":
+                nothing_else = "CAS_FALLBACK is none: neither this machine nor Hugging Face may stand in"
+                raise NoSource([*self._failed.causes, nothing_else])
+            case "bytes":
+                self._from_bytes(report)
+                return
         if self._settings.enabled and self._from_this_machine(report):
             return
         try:
@@ -114,43 +120,102 @@ class SourceChain:
             if self._settings.enabled or not none.hub_away or not self._from_this_machine(report):
                 raise
 
-    def _choose(self, store: cas.Store | None) -> None:
-        if self._choice is None:
-            model, lock = self._settings.model, self._settings.lock
-            self._choice = cas.choose(os.environ, model=model, default_lock=lock, store=store)
-
-    def _from_store(self, kind: Source, store: cas.Store, report: Report) -> None:
+    def _from_store(
+        self,
+        kind: Source,
+        store: cas.Store,
+        report: Report,
+        downloaded: contextlib.ExitStack | None = None,
+        seed: Path | None = None,
+    ) -> None:
+        """Restore the version from a store; `seed` holds files from Hugging Face, which `downloaded` removes."""
         self._recorder.phase("resolve")
-        self._choose(store)
-        assert self._choice
         if self._resolved is None:
-            assert self._choice.parsed is not None, "a lock file says without a store which version it holds"
-            self._resolved = self._known(self._choice.parsed) or resolve(store, self._choice.parsed)
+            choice = self.condition.choose(os.environ, store)
+            assert choice.parsed is not None, "a lock file says without a store which version it holds"
+            self._resolved = self._known(choice.parsed.digest) or resolve(store, choice.parsed)
+        elif self._recalled and kind == "mirror":
+            store.check_format()  # a restore of a complete version would not notice that there is no store
         with contextlib.ExitStack() as stack:
             listen = self._recorder.listen
             writer = None
-            if self._settings.receipt and not store.url.startswith(_READ_ONLY):
-                reason = self._choice.reason
-                writer = stack.enter_context(ReceiptWriter(store, listen, reason=reason, timeout=_RECEIPT_WITHIN))
+            if self._settings.receipt and kind != "hub" and not store.url.startswith(_READ_ONLY):
+                writer = stack.enter_context(
+                    ReceiptWriter(store, listen, reason=self._reason(), timeout=_RECEIPT_WITHIN)
+                )
                 listen = writer.listen
-            directory, done = self._restore(self._resolved, store, listen)
+            directory, done = self._restore(self._resolved, store, listen, [seed] if seed else [])
             if writer:
                 writer.finished(done)
-            report(self._restored(kind, store.url, directory, done, self._choice.reason))
-            if self._choice.lock is None:
+            source: tuple[Source, str] = ("hub", hub_endpoint()) if seed else (kind, store.url)
+            report(self._results.restored(*source, directory, done, self._reason(), seed))
+            if downloaded:
+                downloaded.close()
+            if kind != "hub" and not (self.condition.choice and self.condition.choice.lock):
+                ref = None if self._recalled else self.condition.ref
                 with contextlib.suppress(CasError):
-                    directories.write_last_version(directory.path, self._resolved, store)
+                    directories.write_last_version(directory.path, self._resolved, store, ref)
             if writer:
                 boot = self._ended() or Ended(())
                 phases = (PhaseTime(step.name, round(step.seconds, 6)) for step in boot.steps)
-                writer.boot(phases, str(directory.path), directory.reason, boot.failure)
+                fallback = self.condition.fallback
+                writer.boot(phases, str(directory.path), directory.reason, boot.failure, fallback=fallback)
 
-    def _known(self, reference: Reference) -> Resolved | None:
-        """Return a version named by its digest if a directory had it last: then no store need be read for it."""
+    def _reason(self) -> str:
+        """Why this version, in words."""
+        return self.condition.choice.reason if self.condition.choice and not self._recalled else _RECALLED
+
+    def _known(self, digest: str | None) -> Resolved | None:
+        """Return the version of a digest (64 hex) if a directory had it last: then no store need be read for it."""
         found = (directories.last_version(path, self._settings.model) for path in self._paths)
-        return next((version for version in found if version and version.digest == reference.digest), None)
+        return next((version for version in found if version and version.digest == digest), None)
 
-    def _restore(self, version: Resolved, store: cas.Store, listen: Listener) -> tuple[RankedDirectory, cas.Restored]:
+    def _recall(self) -> bool:
+        """Take the version that this machine's records say is wanted; return whether they say so."""
+        self._resolved = self.condition.recalled(self._paths, refused=self._failed.refused)
+        self._recalled = self._resolved is not None
+        return self._recalled
+
+    def _from_bytes(self, report: Report) -> None:
+        """Restore the version that is wanted, and no other, from this machine's files or those of Hugging Face."""
+        if self._resolved is None and not self._recall():
+            unknown = f"Hugging Face: not asked, as nothing but a store says which version {self.condition} is"
+            raise NoSource([*self._failed.causes, f"{unknown} (CAS_FALLBACK=hub runs what it has as main)"])
+        assert self._resolved
+        exact, nothing = self._resolved.exact, cas.open_store("memory:")
+        try:
+            directory, done = self._restore(self._resolved, nothing, self._recorder.listen)
+        except (NotFoundError, *DAMAGE):
+            pass  # some of it is not here; what is here was put into the part files
+        else:
+            path = directory.path
+            self._recorder.warn(f"{self._failed.why()}: running {exact}, which is in {path}, verified")
+            report(self._results.restored("here", str(path), directory, done, self._reason()))
+            return
+        # huggingface_hub takes half a second to import: only where it is needed.
+        from worker.model.hub_bytes import download_seed
+
+        self._recorder.warn(f"taking files of {exact} from Hugging Face, as {self._failed.why()}")
+        ranked, _ = directories.rank(self._paths, self._resolved.manifest)
+        with contextlib.ExitStack() as stack:
+            try:
+                seed = stack.enter_context(
+                    download_seed(self._resolved.manifest, [one.path for one in ranked], self._recorder)
+                )
+            except StoreError as error:
+                raise NoSource([*self._failed.causes, f"Hugging Face: {error}"], hub_away=True) from error
+            problem = ""
+            for kind, store in [*self._answered, ("hub", nothing)]:
+                try:
+                    self._from_store(kind, store, report, stack, seed.folder)
+                    return
+                except (NotFoundError, StoreError, *DAMAGE) as error:
+                    problem = f"what it has is not what {exact} names, or not all of it: {error}"
+        raise NoSource([*self._failed.causes, f"Hugging Face: {'; '.join(seed.problems) or problem}"])
+
+    def _restore(
+        self, version: Resolved, store: cas.Store, listen: Listener, seeds: Iterable[Path] = ()
+    ) -> tuple[RankedDirectory, cas.Restored]:
         ranked, small = directories.rank(self._paths, version.manifest)
         problems = [f"{finding.path}: {finding.problem}" for finding in small]
         for problem in problems:
@@ -159,9 +224,9 @@ class SourceChain:
             environment.apply(directory.path)
             hub = environment.hub_of(directory.path)
             others = (path for path in self._paths if path != directory.path and path.is_dir())
-            seeds = [*self._settings.seeds, *others]
+            every = [*seeds, *self._settings.seeds, *others]
             try:
-                return directory, cas.restore(version, store, cache_dir=hub, seeds=seeds, on_event=listen)
+                return directory, cas.restore(version, store, cache_dir=hub, seeds=every, on_event=listen)
             except CacheError as error:
                 problems.append(f"{directory.path}: {error}")
                 self._recorder.warn(f"{problems[-1]}; trying the next directory")
@@ -172,8 +237,9 @@ class SourceChain:
 
         Where the store says that it does not have a version that was asked for by name, no other version will do.
         """
-        named = self._choice is not None and not is_latest(self._choice)
-        exact = self._choice.parsed.digest if self._choice and self._choice.parsed else None
+        choice = self.condition.choice
+        named = choice is not None and not is_latest(choice)
+        exact = choice.parsed.digest if choice and choice.parsed else None
         for path in self._paths:
             version = self._resolved or directories.last_version(path, self._settings.model)
             if version is None or (exact and not version.digest.startswith(exact)):
@@ -187,9 +253,9 @@ class SourceChain:
                 directory, done = self._restore(version, cas.open_store("memory:"), self._recorder.listen)
             except CasError:
                 continue
-            reason = self._choice.reason if self._choice and self._resolved else "the last one that was restored here"
+            self._recalled = self._resolved is None
             self._recorder.warn(f"{self._failed.why()}: running {version.exact}, which is in {path}, verified")
-            report(self._restored("here", str(path), directory, done, reason))
+            report(self._results.restored("here", str(path), directory, done, self._reason()))
             return True
         return False
 
@@ -205,7 +271,7 @@ class SourceChain:
             if not causes:
                 raise
             raise NoSource([*causes, f"Hugging Face: {error}"], hub_away=True) from error
-        instead = f" instead of {self._choice}" if self._choice else ""
+        instead = f" instead of {self.condition.choice}" if self.condition.choice else ""
         self._recorder.warn(f"taking the model from Hugging Face{instead}, as {self._failed.why()}")
         try:
             downloaded = download_model(source, self._paths, self._settings.seeds, self._recorder)
@@ -213,47 +279,5 @@ class SourceChain:
             raise NoSource([*causes, f"Hugging Face: {error}"], hub_away=error.away) from error
         except IntegrityError as error:
             raise IntegrityError("; ".join([*causes, f"Hugging Face: {error}"])) from error
-        report(self._downloaded(downloaded))
-
-    def _restored(
-        self, source: Source, where: str, directory: RankedDirectory, done: cas.Restored, reason: str
-    ) -> Restored:
-        return Restored(
-            source=source,
-            where=where,
-            directory=str(directory.path),
-            directory_reason=directory.reason,
-            version=done.reference,
-            version_reason=reason,
-            snapshots=done.snapshots,
-            complete=True,
-            publish=False,
-            bytes=Bytes(
-                total=done.total,
-                fetched=done.fetched,
-                wire=done.wire,
-                reused=done.reused,
-                present=max(0, done.total - done.fetched - done.reused),
-            ),
-            steps=self._recorder.steps(),
-            warnings=tuple(self._recorder.warnings),
-            errors=tuple(self._recorder.errors),
-        )
-
-    def _downloaded(self, downloaded: DownloadedModel) -> Restored:
-        total, moved = downloaded.count_bytes()
-        return Restored(
-            source="hub",
-            where=hub_endpoint(),
-            directory=str(downloaded.directory.path),
-            directory_reason=downloaded.directory.reason,
-            version="",
-            version_reason="what Hugging Face has as main",
-            snapshots=downloaded.snapshots(),
-            complete=False,
-            publish=self._settings.publish and self._failed.unpublished and downloaded.hub_answered,
-            bytes=Bytes(total=total, downloaded=moved, present=total - moved),
-            steps=self._recorder.steps(),
-            warnings=tuple(self._recorder.warnings),
-            errors=tuple(self._recorder.errors),
-        )
+        publish = self._settings.publish and self._failed.unpublished
+        report(self._results.downloaded(downloaded, publish=publish))

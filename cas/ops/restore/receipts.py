@@ -86,6 +86,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         reason: why this version, in words.
         directory: where a boot restored it to; empty for a restore of its own.
         directory_reason: why there, in words.
+        fallback: what might have stood in for the store in a boot: `bytes`, `hub` or `none`; else empty.
         when: when it began, UTC.
         seconds: wall time until what was restored could be used.
         ok: whether it succeeded.
@@ -105,6 +106,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     directory: str = ""
     directory_reason: str = ""
+    fallback: str = ""
     when: Time
     seconds: float
     ok: bool
@@ -158,6 +160,7 @@ class ReceiptWriter:
         self._finished: float | None = None
         self._boot_phases: tuple[PhaseTime, ...] = ()
         self._directory = ("", "")
+        self._fallback = ""
         self._failure: Failure | None = None
 
     def finished(self, restored: Restored) -> None:
@@ -165,7 +168,13 @@ class ReceiptWriter:
         self._restored, self._finished = restored, time.monotonic()
 
     def boot(
-        self, phases: Iterable[PhaseTime], directory: str, directory_reason: str, failure: tuple[str, str] | None = None
+        self,
+        phases: Iterable[PhaseTime],
+        directory: str,
+        directory_reason: str,
+        failure: tuple[str, str] | None = None,
+        *,
+        fallback: str = "",
     ) -> None:
         """Make this the receipt of a boot, which ends now.
 
@@ -174,9 +183,11 @@ class ReceiptWriter:
             directory: where the version was restored to.
             directory_reason: why there, in words.
             failure: class and message of the error that kept the model from being used.
+            fallback: what might have stood in for this store.
         """
         self._boot_phases = tuple(phases)
         self._directory = (directory, _without_secrets(directory_reason))
+        self._fallback = fallback
         self._failure = failure and Failure(failure[0], _without_secrets(failure[1]))
 
     def listen(self, event: events.Event) -> None:
@@ -236,6 +247,7 @@ class ReceiptWriter:
             reason=_without_secrets(self._reason),
             directory=self._directory[0],
             directory_reason=self._directory[1],
+            fallback=self._fallback,
             when=timestamp(self._when),
             seconds=round(end - self._begun, 6),
             ok=error is None and self._failure is None,
