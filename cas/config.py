@@ -56,10 +56,12 @@ class CacheDirs:
     Attributes:
         hub: the hub cache (HF_HUB_CACHE).
         home: HF_HOME.
+        home_is_implied: whether `home` follows only from where the hub cache is, and no variable or default names it.
     """
 
     hub: Path
     home: Path
+    home_is_implied: bool = False
 
 
 def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
@@ -73,9 +75,10 @@ def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
     home = environ.get("HF_HOME") or default_home
     hub = cache_dir or environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
     hub_path = Path(os.path.expandvars(hub)).expanduser().absolute()
-    if cache_dir and not environ.get("HF_HOME") and hub_path.name == "hub":
-        home = str(hub_path.parent)
-    return CacheDirs(hub_path, Path(os.path.expandvars(home)).expanduser().absolute())
+    home_path = Path(os.path.expandvars(home)).expanduser().absolute()
+    if cache_dir and not environ.get("HF_HOME") and hub_path.name == "hub" and hub_path.parent != home_path:
+        return CacheDirs(hub_path, hub_path.parent, home_is_implied=True)
+    return CacheDirs(hub_path, home_path)
 
 
 def environment(dirs: CacheDirs) -> dict[str, str]:

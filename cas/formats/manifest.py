@@ -29,9 +29,6 @@ MAX_MANIFEST = 16 * 1024 * 1024
 MAX_CHUNKS = 200_000
 """Chunks of the largest manifest that is read; a chunk counts each time that it is named."""
 
-# Names below HF_HOME that no plain file may have: the hub cache with its own rules, the user's tokens, our part files.
-_RESERVED_NAMES = ("hub", "token", "stored_tokens", ".cas")
-
 # In Python alone, $ also matches before a last newline: hence (?!\n).
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?!\n)$"
 REPO_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,95})?(?!\n)$"
@@ -223,8 +220,7 @@ def _check(manifest: Manifest) -> None:
     paths.check_tree(f"{root}/{ref}" for root, repo in zip(roots, manifest.repos, strict=True) for ref in repo.refs)
     paths.check_tree(file.path for file in manifest.files)
     for file in manifest.files:
-        if file.path.split("/")[0].casefold() in _RESERVED_NAMES:
-            raise FormatError(f"path {file.path!a} is Hugging Face's or ours below HF_HOME: refusing the manifest")
+        paths.check_plain_path(file.path)
     _check_sizes(manifest.all_files())
 
 

@@ -22,6 +22,9 @@ MAX_PATH = 1024
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 """Endings of the names of pickle files. They hold weights, and reading a pickle runs the code in it."""
 
+PLAIN_FILE_FOLDER = "torch"
+"""The one folder of HF_HOME that a version may put plain files into: TORCH_HOME."""
+
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"|?*\\]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)", re.IGNORECASE)
 
@@ -68,6 +71,35 @@ def check_tree(paths: Iterable[str]) -> None:
         folder, next_folder = path.split("/")[:shared], next_path.split("/")[:shared]
         if folder != next_folder:
             raise _refused(next_path, f"has a folder that is {_shown('/'.join(folder))} on some systems")
+
+
+def check_plain_path(path: str) -> None:
+    """Raise FormatError unless a plain file may have this path below HF_HOME.
+
+    Plain files lie below `torch/`, spelled so, byte by byte: everything else in HF_HOME is the user's (tokens), code
+    that clients import (`modules`), configuration that they obey (`accelerate`), or has rules of its own (`hub`,
+    `.cas`, a worker's `.cas-worker`). Names with a leading dot are configuration by custom, and ours.
+
+    Args:
+        path: one that `check_path` accepts.
+    """
+    if not path.startswith(f"{PLAIN_FILE_FOLDER}/"):
+        raise _refused(
+            path, f"is not below {PLAIN_FILE_FOLDER}/, where alone a version may have files outside its repos"
+        )
+    if is_hidden(path):
+        raise _refused(path, "has a part that begins with a dot")
+
+
+def is_hidden(path: str) -> bool:
+    """Return whether a component of `path` begins with a dot, on any file system.
+
+    HFS+ ignores invisible characters in names, and some network volumes fold look-alikes of a dot.
+    """
+    if not path.isascii():
+        visible = "".join(char for char in path if unicodedata.category(char) != "Cf")
+        path = unicodedata.normalize("NFKC", visible)
+    return path.startswith(".") or "/." in path
 
 
 def _folded(path: str) -> str:

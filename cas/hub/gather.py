@@ -10,8 +10,9 @@ from pathlib import Path
 from cas import events
 from cas.config import CacheDirs, hub_endpoint
 from cas.errors import AccessDenied, CacheError, CasError, FormatError, InputError, NotFoundError
+from cas.formats.paths import PLAIN_FILE_FOLDER, is_hidden, match_patterns
 from cas.hub.download import ErrorWording, HubRevision, check_access, download_snapshot
-from cas.hub.source import RepoSource, Source, matching
+from cas.hub.source import RepoSource, Source, check_plain_pattern, matching
 from cas.local.hf_cache import RepoCache, SnapshotFile, etags_of, files_below
 from cas.local.locks import Lock
 
@@ -65,7 +66,8 @@ def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download
         download: whether to download first what the hub cache lacks of the repos.
 
     Raises:
-        InputError: a pattern matches no file, there is nothing to publish, or a repo is named twice.
+        InputError: a pattern matches no file or is not below `torch/`, there is nothing to publish, or a repo is named
+            twice.
         NotFoundError: the hub has no such repo or revision, or, without a download, the hub cache lacks files.
         CacheError: the cache or the folder cannot be used, or its files are in disorder.
         FormatError: the hub names a commit, etag or path that must not become a path on this machine.
@@ -81,7 +83,7 @@ def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download
     if source.folder:
         repos.append(_folder_repo(*source.folder))
     _check_distinct(repos)
-    return Gathered(tuple(repos), _plain_files(source.files, dirs.home))
+    return Gathered(tuple(repos), _plain_files(source.files, dirs.home, listen))
 
 
 def _cached_repo(repo: RepoSource, hub: Path, listen: events.Listener, revision: HubRevision | None) -> LocalRepo:
@@ -186,17 +188,24 @@ def _folder_repo(folder: Path, repo: RepoSource) -> LocalRepo:
     )
 
 
-def _plain_files(patterns: tuple[str, ...], home: Path) -> tuple[SnapshotFile, ...]:
+def _plain_files(patterns: tuple[str, ...], home: Path, listen: events.Listener) -> tuple[SnapshotFile, ...]:
+    """The files that the patterns match; like a shell's, their wildcards match no name with a leading dot."""
+    for pattern in patterns:
+        check_plain_pattern(pattern)
     if not patterns:
         return ()
-    # Only the folders that the patterns begin with are walked, because HF_HOME holds the hub cache, too.
-    tops = {pattern.split("/")[0] for pattern in patterns}
-    files = {
-        f"{top}/{file.path}": file._replace(path=f"{top}/{file.path}")
-        for top in sorted(tops)
-        if (home / top).is_dir()
-        for file in files_below(home / top, skip=_NOT_CONTENT)
-    }
+    folder = home / PLAIN_FILE_FOLDER
+    below = files_below(folder, skip=_NOT_CONTENT) if folder.is_dir() else []
+    found = [file._replace(path=f"{PLAIN_FILE_FOLDER}/{file.path}") for file in below]
+    hidden, _ = match_patterns((file.path for file in found if is_hidden(file.path)), patterns)
+    if hidden:
+        listen(
+            events.Warned(
+                f"{min(hidden)} in {home} has a name with a leading dot ({len(hidden)} in all): no version may have "
+                "such a plain file, so it is left out"
+            )
+        )
+    files = {file.path: file for file in found if not is_hidden(file.path)}
     return tuple(files[path] for path in sorted(matching(files, patterns, str(home))))
 
 

@@ -58,7 +58,7 @@ class Source:
 
     Attributes:
         repos: repos of a hub.
-        files: glob patterns of plain files below HF_HOME (TORCH_HOME content).
+        files: glob patterns of plain files below HF_HOME, all of them in `torch/` (TORCH_HOME content).
         folder: a folder of private weights, and the repo that it is published as, with the patterns of its files.
     """
 
@@ -74,7 +74,7 @@ class Source:
             for repo in document.repo:
                 _check_repo(repo)
             for pattern in document.files:
-                _check_plain_pattern(pattern)
+                check_plain_pattern(pattern)
         except OSError as error:
             raise InputError(f"source {path} cannot be read: {error.strerror}") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, InputError) as error:
@@ -116,11 +116,14 @@ def _check_repo(repo: RepoSource) -> RepoSource:
     return repo
 
 
-def _check_plain_pattern(pattern: str) -> None:
-    """Raise InputError unless a pattern stays below one folder of HF_HOME."""
+def check_plain_pattern(pattern: str) -> None:
+    """Raise InputError unless a pattern names only files that a version may have outside its repos."""
     top, slash, rest = pattern.partition("/")
-    if not slash or not top.strip(".") or set(top) & set("*?[") or ".." in rest.split("/"):
-        raise InputError(f"files pattern {pattern!r}: begin with a folder of HF_HOME by name, such as torch/hub/*.pth")
+    if not slash or top != paths.PLAIN_FILE_FOLDER or paths.is_hidden(rest):
+        raise InputError(
+            f"files pattern {pattern!r}: begin with a folder that a version may have in HF_HOME, which is torch/ "
+            "alone, such as torch/hub/*.pth; names with a leading dot cannot be published"
+        )
 
 
 def matching(files: Iterable[str], include: Sequence[str], where: str) -> set[str]:

@@ -49,6 +49,10 @@ Stamps = dict[tuple[str, ...], FileStamp]
 """Stamps of files by their paths, as components below a root."""
 
 
+# Size and time of a file that a restore is about to write: no file has them, so its bytes are never taken on trust.
+_CLAIM = -1
+
+
 class _Stamps(msgspec.Struct, frozen=True):
     version: int
     files: dict[str, FileStamp]
@@ -90,6 +94,27 @@ class VerifiedFiles:
         """Return whether the record holds this stamp for this file."""
         return self._stamps.get("/".join(components)) == stamp
 
+    def names(self, components: tuple[str, ...], *, claimed: bool = True) -> bool:
+        """Return whether the record names a file, whatever has become of it: a restore wrote it, or was about to.
+
+        Args:
+            components: the file's path.
+            claimed: whether it counts if a restore was only about to write the file.
+        """
+        stamp = self._stamps.get("/".join(components))
+        return stamp is not None and (claimed or stamp.size != _CLAIM)
+
+    def claim(self, contents: Mapping[tuple[str, ...], str]) -> None:
+        """Record that a restore is about to write files, so that later restores may replace them.
+
+        Args:
+            contents: what each file will hold (64 hex), by its path.
+
+        Raises:
+            CacheError: the directory cannot be written.
+        """
+        self.update({path: FileStamp(content, _CLAIM, _CLAIM) for path, content in contents.items()}, {})
+
     def unchanged_files(self) -> Iterator[tuple[Path, Chunks]]:
         """Yield the path and the chunks of each verified file that has not changed since."""
         lists = self._chunk_lists()
@@ -102,6 +127,8 @@ class VerifiedFiles:
     def update(self, files: Mapping[tuple[str, ...], FileStamp], chunks: Mapping[str, Chunks]) -> None:
         """Write the record anew with `files` added, and without files that changed or are gone.
 
+        A claimed file stays in the record for as long as something has its name.
+
         Args:
             files: stamps of newly verified files.
             chunks: the chunks of each content in `files`, by its name (64 hex).
@@ -109,7 +136,7 @@ class VerifiedFiles:
         Raises:
             CacheError: the directory cannot be written.
         """
-        stamps = {path: stamp for path, stamp in self._stamps.items() if self._is_current(self._root / path, stamp)}
+        stamps = {path: stamp for path, stamp in self._stamps.items() if self._is_worth_keeping(path, stamp)}
         stamps.update({"/".join(components): stamp for components, stamp in files.items()})
         contents = {stamp.content for stamp in stamps.values()}
         known = self._chunk_lists() | dict(chunks)
@@ -124,6 +151,11 @@ class VerifiedFiles:
     def _chunk_lists(self) -> dict[str, Chunks]:
         document = _read(self._root / PRIVATE / _CHUNKS_NAME, _CHUNK_LISTS, MAX_MANIFEST)
         return document.contents if document and document.version == 1 else {}
+
+    def _is_worth_keeping(self, path: str, stamp: FileStamp) -> bool:
+        return (
+            os.path.lexists(self._root / path) if stamp.size == _CLAIM else self._is_current(self._root / path, stamp)
+        )
 
     @staticmethod
     def _is_current(path: Path, stamp: FileStamp) -> bool:

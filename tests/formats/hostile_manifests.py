@@ -15,7 +15,7 @@ _REPO = encoded(document()["repos"][0])
 
 def _filled(marker: str, item: Callable[[int], bytes]) -> bytes:
     """A document whose empty list or object after `marker` is filled up to the limit."""
-    head, empty, tail = encoded(document(plain_files=["x"], refs=[])).partition(marker.encode())
+    head, empty, tail = encoded(document(plain_files=["torch/x"], refs=[])).partition(marker.encode())
     items: list[bytes] = []
     size = len(head) + len(tail)
     while size < _SIZE:
@@ -29,7 +29,7 @@ def _repo(index: int) -> bytes:
 
 
 def _file(index: int, components: int = 0) -> bytes:
-    return b"," * (not index) + b'{"path":"%d%s","size":0,"chunks":[]}' % (index, b"/a" * components)
+    return b"," * (not index) + b'{"path":"torch/%d%s","size":0,"chunks":[]}' % (index, b"/a" * components)
 
 
 CASES: Mapping[str, Callable[[], bytes]] = {
@@ -41,8 +41,8 @@ CASES: Mapping[str, Callable[[], bytes]] = {
     "chunks": lambda: _filled('"chunks":[]', lambda at: b'["%064x",1]' % at),
     "annotations": lambda: _filled('"annotations":{}', lambda at: b'"%x":""' % at),
     "refs": lambda: _filled('"refs":[]', lambda at: b'"%x"' % at),
-    "files": lambda: _filled('{"path":"x","size":0,"chunks":[]}]', _file),
-    "deep files": lambda: _filled('{"path":"x","size":0,"chunks":[]}]', lambda at: _file(at, 500)),
+    "files": lambda: _filled('{"path":"torch/x","size":0,"chunks":[]}]', _file),
+    "deep files": lambda: _filled('{"path":"torch/x","size":0,"chunks":[]}]', lambda at: _file(at, 500)),
     "repos": lambda: _filled('"files":[]}]', _repo),
     "a number of 16 MB": lambda: b'{"version":' + b"9" * _SIZE + b"}",
     "zeros": lambda: bytes(_SIZE),

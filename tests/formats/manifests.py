@@ -53,7 +53,7 @@ ENCODED = (
 
 
 def with_chunks(*chunks: object, size: object = None) -> dict[str, Any]:
-    made = document(plain_files=["x"])
+    made = document(plain_files=["torch/x"])
     made["files"][0] |= {"chunks": list(chunks), "size": sum(chunk[1] for chunk in chunks) if size is None else size}  # type: ignore[index]
     return made
 

@@ -53,7 +53,7 @@ def test_the_order_of_annotations_does_not_matter() -> None:
 )
 def test_what_can_be_written_can_be_read(annotations: dict[str, str], sizes: list[int]) -> None:
     chunks = tuple(ChunkRef(hex_of(b"%d" % size), size) for size in sizes)
-    new = msgspec.structs.replace(EXAMPLE, files=(PlainFile("x", sum(sizes), chunks),), annotations=annotations)
+    new = msgspec.structs.replace(EXAMPLE, files=(PlainFile("torch/x", sum(sizes), chunks),), annotations=annotations)
     try:
         data = manifest.encode(new)
     except FormatError:
@@ -63,7 +63,7 @@ def test_what_can_be_written_can_be_read(annotations: dict[str, str], sizes: lis
 
 
 def test_nothing_is_written_that_could_not_be_read() -> None:
-    for path in ("../x", "hub/x"):
+    for path in ("../x", "hub/x", ".bashrc", "modules/x.py", "torch/.x", "Torch/x"):
         bad = msgspec.structs.replace(EXAMPLE, files=(PlainFile(path, 0, ()),))
         with pytest.raises(FormatError, match="refusing"):
             manifest.encode(bad)

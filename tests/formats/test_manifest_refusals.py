@@ -42,7 +42,7 @@ OTHERS: dict[str, bytes] = {
 
 
 def test_the_sources_of_the_wrong_ones_are_right() -> None:
-    manifest.parse(encoded(document(repo=["a"], plain_files=["b"])))
+    manifest.parse(encoded(document(repo=["a"], plain_files=["torch/b"])))
     manifest.parse(encoded(with_chunks([A, 5], [B, 6], [A, 5])))
     manifest.parse(encoded(edited(lambda m: m["repos"].append({**REPO, "commit": "1" * 40, "refs": ["other"]}))))
 

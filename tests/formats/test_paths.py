@@ -75,6 +75,25 @@ CLASHES = {
     "folder deep below": ["a/B/c/d", "a/b/x/y"],
 }
 
+ELSEWHERE = (
+    *("hub", "HUB/x", "hub/models--org--m/refs/main", "token", "Stored_Tokens", ".cas/verified.json"),
+    *("x", "x/y", ".bashrc", ".ssh/authorized_keys", "bin/ls", "modules/transformers_modules/x.py", "xet/log"),
+    *("accelerate/default_config.yaml", ".cas-worker/f5-tts.json", ".locks/x", "torch", "torchx/y", "a/torch/x"),
+    *(
+        "Torch/x",
+        "TORCH/x",
+        "torch /x",
+        "\uff54orch/x",
+        "torc\u0266/x",
+        "tor\u200bch/x",
+        "\u200dtorch/x",
+        "t\u043erch/x",
+    ),
+    *("torch/.netrc", "torch/.cas/verified.json", "torch/hub/.ssh/x", "torch/a/..b", "torch/...x/y"),
+    *("torch/\u200d.bashrc", "torch/\ufeff.ssh/x", "torch/\uff0ebashrc", "torch/x/\u2024profile", "torch/\u2025x"),
+)
+"""Paths where no version may have a plain file."""
+
 BENIGN = [
     ["config.json", "model-00001-of-00002.safetensors", ".gitattributes", "a b/c d.txt"],
     ["модель.bin", "模型/权重.safetensors", "🤗/emoji 👩‍🚀.txt", "caf\u00e9", "cafe", "ﬁ.txt"],
@@ -161,23 +180,24 @@ def attacks() -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for name, path in HOSTILE.items():
         found[f"repo: {name}"] = encoded(document(repo=["a", path]))
-        found[f"plain: {name}"] = encoded(document(plain_files=["a", path]))
+        found[f"plain: {name}"] = encoded(document(plain_files=["torch/a", path]))
+        found[f"plain, below torch: {name}"] = encoded(document(plain_files=["torch/a", f"torch/{path}"]))
         found[f"ref: {name}"] = encoded(document(refs=["a", path]))
     for name, paths in CLASHES.items():
         found[f"repo: {name}"] = encoded(document(repo=paths))
-        found[f"plain: {name}"] = encoded(document(plain_files=paths))
+        found[f"plain: {name}"] = encoded(document(plain_files=[f"torch/{path}" for path in paths]))
         found[f"ref: {name}"] = encoded(document(refs=paths))
-    for path in ("hub", "HUB/x", "hub/models--org--m/refs/main", "token", "Stored_Tokens", ".cas/verified.json"):
-        found[f"plain: {path}"] = encoded(document(plain_files=[path]))
+    for path in ELSEWHERE:
+        found[f"plain: {path}"] = encoded(document(plain_files=["torch/a", path]))
     found["repo: surrogate"] = encoded(document(repo=["x"])).replace(b'"x"', b'"\\ud800"')
     return found
 
 
 def test_what_the_attacks_are_made_from_is_sound(directory_store: Store, tmp_path: Path) -> None:
-    data = encoded(document(repo=["a", "b/c"], plain_files=["x/y"], refs=["main", "pr/1"]))
+    data = encoded(document(repo=["a", "b/c"], plain_files=["torch/x/y"], refs=["main", "pr/1"]))
     restored = restore_by_hand(directory_store, data, tmp_path / "home" / "hub")
     assert read_tree(Path(restored.snapshots["org/model"])) == {"a": b"", "b/c": b""}
-    assert (tmp_path / "home" / "x" / "y").read_bytes() == b""
+    assert (tmp_path / "home" / "torch" / "x" / "y").read_bytes() == b""
 
 
 @pytest.mark.parametrize("name", attacks())

@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from cas.bucket import Bucket, Entry
 from cas.errors import InputError, NotFoundError
 from cas.formats.manifest import REPO_PATTERN
+from cas.formats.paths import PLAIN_FILE_FOLDER, is_hidden
 from cas.local.hf_cache import is_commit
 
 _REPO_FOLDER = re.compile(r"(model|dataset|space)s--(.+)")
 _REPO_ID = re.compile(REPO_PATTERN)
 _UNFINISHED = (".incomplete", ".partial", ".lock", ".tmp")
-_HUB, _TORCH = "hub", "torch"
+_HUB = "hub"
 
 
 @dataclass(slots=True)
@@ -124,8 +125,10 @@ def read_listing(bucket: Bucket) -> Listing:
                     "name the folder above the right one as SOURCE"
                 )
             known.add(components[index + 1 :], entry)
-        elif components[0] == _TORCH and len(components) > 1:
-            if not entry.key.endswith(_UNFINISHED):
+        elif components[0] == PLAIN_FILE_FOLDER and len(components) > 1:
+            if is_hidden(entry.key):
+                ignored[PLAIN_FILE_FOLDER] += 1
+            elif not entry.key.endswith(_UNFINISHED):
                 plain_files[entry.key] = entry
         elif not index:
             ignored[components[0]] += 1

@@ -9,7 +9,7 @@ from itertools import pairwise
 from cas import events
 from cas.bucket import Bucket
 from cas.errors import InputError, NotFoundError
-from cas.formats.paths import match_patterns
+from cas.formats.paths import PLAIN_FILE_FOLDER, match_patterns
 from cas.ops.import_flat.listing import Listing, RepoListing, Selection
 from cas.ops.import_flat.placeholders import refuse_placeholders, without_folder_marks
 from cas.ops.import_flat.repo_plan import RepoPlan, RepoPlanner, WantedFile, check_paths
@@ -85,8 +85,8 @@ def make_plan(
         RepoPlanner(bucket, repo, selection.include, listen).plan(revision or selection.revision, partial=partial)
         for repo, selection in chosen
     )
-    left_out = len(listing.plain_files) - len(plain_files)
-    return Plan(planned, plain_files, {**listing.ignored, "torch": left_out} if left_out else listing.ignored)
+    left_out = len(listing.plain_files) - len(plain_files) + listing.ignored.get(PLAIN_FILE_FOLDER, 0)
+    return Plan(planned, plain_files, {**listing.ignored, PLAIN_FILE_FOLDER: left_out} if left_out else listing.ignored)
 
 
 def _choose_repos(

@@ -18,6 +18,7 @@ from cas.local.fs import start_writing_out, write_all
 from cas.local.targets import PART_DIRECTORY, Target
 from cas.local.verified import FileStamp, Stamps
 from cas.ops.restore.blob_locks import BlobLocks
+from cas.ops.restore.plain_files import PlainFileGuard
 from cas.ops.restore.plan import Copy, Destination, PendingFile, part_file_name
 
 # Seconds after which part files of any version are removed: nobody has finished restoring it.
@@ -32,7 +33,12 @@ class PartFiles:
     """The part files of one restore; use as a context manager."""
 
     def __init__(
-        self, pending_files: Sequence[PendingFile], owner: str, locks: BlobLocks, listen: events.Listener
+        self,
+        pending_files: Sequence[PendingFile],
+        owner: str,
+        locks: BlobLocks,
+        guard: PlainFileGuard,
+        listen: events.Listener,
     ) -> None:
         """Open the directories of part files; a part file itself is made when its first chunk is written.
 
@@ -40,6 +46,7 @@ class PartFiles:
             pending_files: the plan's; destinations refer to them by index.
             owner: marks the part files as ours, as in plan.part_file_name.
             locks: the lock of a blob is acquired when its part file is made, and released when it has its final name.
+            guard: keeps plain files from replacing what no restore wrote.
             listen: hears a warning when the file system offers no fsync.
         """
         self._error: BaseException | None = None
@@ -51,7 +58,7 @@ class PartFiles:
             self._stack = stack.pop_all()
         disk = _Disk(listen)
         self._files = [
-            _PartFile(pending, directories[pending.target.root], owner, locks, disk) for pending in pending_files
+            _PartFile(pending, directories[pending.target.root], owner, locks, guard, disk) for pending in pending_files
         ]
 
     def __enter__(self) -> PartFiles:
@@ -159,10 +166,18 @@ class _Disk:
 class _PartFile:
     """The part file of one target; `stamp` is set once it has its final name."""
 
-    def __init__(self, pending: PendingFile, directory: Directory, owner: str, locks: BlobLocks, disk: _Disk) -> None:
+    def __init__(
+        self,
+        pending: PendingFile,
+        directory: Directory,
+        owner: str,
+        locks: BlobLocks,
+        guard: PlainFileGuard,
+        disk: _Disk,
+    ) -> None:
         self.target = pending.target
         self.stamp: FileStamp | None = None
-        self._directory, self._locks, self._disk = directory, locks, disk
+        self._directory, self._locks, self._plain_file_guard, self._disk = directory, locks, guard, disk
         self._resumed, self._base = pending.part_file, pending.base
         self._is_clone = False
         self._name = part_file_name(pending.target.content, owner, os.urandom(4).hex())
@@ -252,6 +267,8 @@ class _PartFile:
                 raise IntegrityError(f"{path} was changed by another program: restore again")
             *parents, name = self.target.components
             with Directory.open(self.target.root, parents) as parent:
+                if self.target.repo is None:
+                    self._plain_file_guard.check_file(self.target)
                 self._directory.rename(self._name, parent, name)
         except FileNotFoundError:
             raise PartFileLost from None

@@ -5,8 +5,9 @@ Order of steps:
     2. scan this machine for files and chunks of the version; search seeds for the chunks that are missing; plan
     3. if no file is missing: make the version visible (step 6) and end
     4. lock every directory to be written to; plan again if another restore changed something meanwhile
-    5. check the free space; copy chunks from local files and fetch the others from the store at the same time; fetch
-       what the local files did not hold after all; sync and rename each file once its last chunk is written
+    5. check the free space; claim the plain files; copy chunks from local files and fetch the others from the store at
+       the same time; fetch what the local files did not hold after all; sync and rename each file once its last chunk
+       is written
     6. make the version visible: snapshot links, tree listings, refs, and last the record of verified files
     7. remove part files that killed restores left
 
@@ -38,6 +39,7 @@ from cas.ops.restore.blob_locks import BlobLocks
 from cas.ops.restore.disk_space import check_free_space
 from cas.ops.restore.link import make_visible
 from cas.ops.restore.part_files import PartFileLost, PartFiles, remove_part_files
+from cas.ops.restore.plain_files import PlainFileGuard, check_home
 from cas.ops.restore.plan import Fetch, Plan, make_plan
 from cas.ops.restore.reuse import BackgroundCopies
 from cas.ops.restore.root_locks import hold_root_locks, restore_progress
@@ -118,7 +120,7 @@ def restore(
         IntegrityError: a chunk or a manifest is damaged, or a file changed while it was written.
         FormatError: the store's format is not known, or the version has pickle files.
         StoreError: the store cannot be read.
-        CacheError: the cache cannot be written.
+        CacheError: the cache cannot be written, or a file that no restore wrote is where a plain file belongs.
     """
     begun = time.monotonic()
     limits = limits or config.Limits()
@@ -174,8 +176,11 @@ class _Restore:
         self.changed = False
         self._counting = threading.Lock()
         self._owner = os.urandom(8).hex()
+        self._guard = PlainFileGuard()
 
     def run(self, *, dry_run: bool) -> None:
+        if self._manifest.files:
+            check_home(self._dirs)
         progress = restore_progress(self._targets)
         plan = self._plan()
         if dry_run:
@@ -210,11 +215,14 @@ class _Restore:
         local = scan(self._targets, self._limits, self._listen, rehash=self._rehash)
         if self._locations is None:
             self._locations = find_chunks(self._targets, local, self._seeds, self._limits, self._listen)
-        return make_plan(self._targets, local, owner, self._locations)
+        plan = make_plan(self._targets, local, owner, self._locations)
+        self._guard.check(plan)
+        return plan
 
     def _execute(self, plan: Plan, blob_locks: BlobLocks) -> None:
         check_free_space(plan)
-        with PartFiles(plan.pending_files, self._owner, blob_locks, self._listen) as part_files:
+        self._guard.claim(plan)
+        with PartFiles(plan.pending_files, self._owner, blob_locks, self._guard, self._listen) as part_files:
             try:
                 part_files.finish_complete()
                 self._transfer(plan, part_files)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas import refs
+from cas import events, refs
 from cas.errors import CacheError, InputError
 from cas.formats.manifest import Manifest
 from cas.store.store import Store
@@ -72,6 +72,13 @@ def test_a_source_file_says_all_a_source_can(full: Site, directory_store: Store,
         ("files = ['/etc/passwd']", "begin with a folder"),
         ("files = ['tor*/x']", "begin with a folder"),
         ("files = ['a/../../x']", "begin with a folder"),
+        ("files = ['nltk_data/*']", "torch/ alone"),
+        ("files = ['Torch/hub/*']", "torch/ alone"),
+        ("files = ['modules/x.py']", "torch/ alone"),
+        ("files = ['.ssh/*']", "torch/ alone"),
+        ("files = ['torch']", "torch/ alone"),
+        ("files = ['torch/.netrc']", "leading dot"),
+        ("files = ['torch/hub/../../.ssh/*']", "leading dot"),
         ("models = 1", "unknown field `models`"),
     ],
 )
@@ -90,6 +97,33 @@ def test_a_source_file_that_cannot_be_read(tmp_path: Path) -> None:
     for name, told in (("none.toml", "No such file"), ("", "Is a directory"), ("latin.toml", "utf-8")):
         with pytest.raises(InputError, match=told):
             cas.Source.from_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("pattern", ["*", "hub/*", ".bashrc", "../*", "accelerate/*.yaml", "torch/.x", "\uff54orch/*"])
+def test_patterns_of_a_caller_are_refused_as_those_of_a_file(
+    pattern: str, directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tree(tmp_path / "home", {"torch/x.pth": b"x", ".bashrc": b"mine", "accelerate/a.yaml": b"mine"})
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    with pytest.raises(InputError, match="torch/ alone"):
+        cas.publish("m", cas.Source(files=("torch/*", pattern)), directory_store)
+
+
+def test_a_wildcard_matches_no_plain_file_with_a_leading_dot(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"torch/hub/x.pth": b"x", "torch/hub/.DS_Store": b"n", "torch/hub/a_main/.github/x.yml": b"x"}
+    write_tree(tmp_path / "home", files)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    seen: list[events.Event] = []
+    cas.publish("m", cas.Source(files=("torch/*",)), directory_store, on_event=seen.append)
+    assert [file.path for file in published(directory_store).files] == ["torch/hub/x.pth"]
+    (warning,) = [event.text for event in seen if isinstance(event, events.Warned)]
+    assert warning.startswith("torch/hub/.DS_Store in ")
+    assert "2 in all" in warning
+    (tmp_path / "home/torch/hub/x.pth").unlink()
+    with pytest.raises(InputError, match="matches no file"):
+        cas.publish("m", cas.Source(files=("torch/*",)), directory_store)
 
 
 def test_the_shipped_source_publishes_f5_tts_and_nothing_else(site: Site, tmp_path: Path) -> None:

@@ -58,10 +58,10 @@ def test_what_files_and_repos_share_is_fetched_once(directory_store: Store, tmp_
 
 
 def test_a_complete_cache_needs_nothing(directory_store: Store, tmp_path: Path) -> None:
-    manifest = put_model(directory_store, {REPO: {"a": HEAD, "empty": b""}}, {"p": TAIL})
-    cas.restore("m", directory_store, cache_dir=tmp_path / "hub")
+    manifest = put_model(directory_store, {REPO: {"a": HEAD, "empty": b""}}, {"torch/p": TAIL})
+    cas.restore("m", directory_store, cache_dir=tmp_path / "home/hub")
     for rehash in (False, True):
-        plan = plan_for(manifest, tmp_path / "hub", rehash=rehash)
+        plan = plan_for(manifest, tmp_path / "home/hub", rehash=rehash)
         assert (plan.pending_files, plan.fetches, plan.copies, plan.needed_space) == ((), (), (), {})
         assert [list(stamps) for stamps in plan.complete] == [[target.components] for target in plan.targets]
 
@@ -106,7 +106,11 @@ def test_a_part_file_is_gone_on_with_unless_it_may_be_somebodys(directory_store:
 
 
 def test_one_part_file_serves_one_of_two_files_with_its_content(directory_store: Store, tmp_path: Path) -> None:
-    manifest = put_model(directory_store, {}, {"x": HEAD + TAIL, "y": HEAD + TAIL, "e": b"", "f": b""})
+    manifest = put_model(
+        directory_store,
+        {},
+        {f"torch/{name}": data for name, data in zip("xyef", (HEAD + TAIL, HEAD + TAIL, b"", b""), strict=True)},
+    )
     wanted = targets_of(manifest, cache_dirs(tmp_path / "hub"))
     parts = tmp_path / ".cas/parts"
     parts.mkdir(parents=True)
@@ -117,7 +121,7 @@ def test_one_part_file_serves_one_of_two_files_with_its_content(directory_store:
     assert [pending.part_file for pending in plan.pending_files] == [full, None, empty, None]
 
     cas.restore("m", directory_store, cache_dir=tmp_path / "hub")
-    assert [(tmp_path / name).read_bytes() for name in "xyef"] == [HEAD + TAIL, HEAD + TAIL, b"", b""]
+    assert [(tmp_path / "torch" / name).read_bytes() for name in "xyef"] == [HEAD + TAIL, HEAD + TAIL, b"", b""]
 
 
 def test_a_dry_run_tells_the_bytes_and_changes_nothing(directory_store: Store, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ FEW_FILES = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64
 def test_several_repos_and_plain_files_come_back_together(directory_store: Store, tmp_path: Path) -> None:
     first = {"config.json": b"{}", "deep/er/still/w.bin": noise(200 * KIB), "leer": b"", "naïve/模型.txt": b"unicode"}
     second = {"config.json": b"{}", "w.bin": noise(64 * KIB)}
-    plain = {"torch/hub/checkpoints/x.pth": noise(100 * KIB), "torch/empty": b"", "nltk/same.pth": noise(100 * KIB)}
+    plain = {"torch/hub/checkpoints/x.pth": noise(100 * KIB), "torch/empty": b"", "torch/same.pth": noise(100 * KIB)}
     put_model(directory_store, {REPO: first, "solo": second}, plain)
     restored = cas.restore("m", directory_store, cache_dir=tmp_path / "home/hub")
     check(restored, first)
@@ -83,7 +83,7 @@ def test_two_commits_of_one_repo_share_its_blobs(directory_store: Store, tmp_pat
 def test_the_umask_decides_who_may_read(
     umask: int, file_mode: int, folder_mode: int, directory_store: Store, tmp_path: Path
 ) -> None:
-    put_model(directory_store, {REPO: {"sub/a": noise(9)}}, {"p/q": b"plain"})
+    put_model(directory_store, {REPO: {"sub/a": noise(9)}}, {"torch/q": b"plain"})
     before = os.umask(umask)
     try:
         cas.restore("m", directory_store, cache_dir=tmp_path / "home/hub")

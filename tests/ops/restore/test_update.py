@@ -117,12 +117,14 @@ def test_what_another_file_of_the_version_holds_is_copied(directory_store: Store
     """One repo is there, another one and a plain file share its bytes."""
     first = {"a.bin": noise(200 * KIB, 1)}
     put_model(directory_store, {REPO: first}, model="one")
-    put_model(directory_store, {REPO: first, "org/twin": {"b.bin": first["a.bin"] + b"!"}}, {"x/y.bin": first["a.bin"]})
+    put_model(
+        directory_store, {REPO: first, "org/twin": {"b.bin": first["a.bin"] + b"!"}}, {"torch/y.bin": first["a.bin"]}
+    )
     cas.restore("one", directory_store, cache_dir=tmp_path / "home/hub")
     restored = cas.restore("m", directory_store, cache_dir=tmp_path / "home/hub")
     assert restored.fetched == 8 * KIB + 1, "the last chunk of b.bin"
     check(restored, {"b.bin": first["a.bin"] + b"!"}, "org/twin")
-    assert (tmp_path / "home/x/y.bin").read_bytes() == first["a.bin"]
+    assert (tmp_path / "home/torch/y.bin").read_bytes() == first["a.bin"]
 
 
 def test_a_plain_file_is_updated_in_place(directory_store: Store, tmp_path: Path) -> None:
