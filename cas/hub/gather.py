@@ -15,6 +15,7 @@ from cas.hub.download import ErrorWording, HubRevision, check_access, download_s
 from cas.hub.source import RepoSource, Source, check_plain_pattern, matching
 from cas.local.hf_cache import RepoCache, SnapshotFile, etags_of, files_below
 from cas.local.locks import Lock
+from cas.local.small_files import check_before_download
 
 # Folders and files that are no content of a repo, at any depth; `hf upload` leaves them out, too. A `.git/config` may
 # hold a token; a submodule's `.git` is a file.
@@ -77,6 +78,7 @@ def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download
     for repo in source.repos:
         revision = None
         if download:
+            check_before_download(RepoCache(dirs.hub, repo.repo_type, repo.repo_id), repo.revision)
             listen(events.Phase("download"))
             revision = _download(repo, dirs.hub, listen)
         repos.append(_cached_repo(repo, dirs.hub, listen, revision))

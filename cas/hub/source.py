@@ -15,7 +15,10 @@ from msgspec import Meta
 from cas.errors import FormatError, InputError
 from cas.formats import paths
 from cas.formats.manifest import REPO_PATTERN, RepoId
+from cas.local.fs import read_bounded
 from cas.local.hf_cache import is_commit
+
+_MAX_SIZE = 1024 * 1024  # bytes of the largest source file that is read
 
 
 class RepoSource(
@@ -70,13 +73,15 @@ class Source:
     def from_file(cls, path: str | Path) -> Source:
         """Read a source from a TOML file, such as manifests/sources/f5-tts.toml. Raise InputError if it is invalid."""
         try:
-            document = msgspec.convert(tomllib.loads(Path(path).read_text()), _Document)
+            document = msgspec.convert(tomllib.loads(read_bounded(Path(path), _MAX_SIZE).decode()), _Document)
             for repo in document.repo:
                 _check_repo(repo)
             for pattern in document.files:
                 check_plain_pattern(pattern)
         except OSError as error:
             raise InputError(f"source {path} cannot be read: {error.strerror}") from None
+        except RecursionError:
+            raise InputError(f"source {path}: its values are nested too deep") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError, InputError) as error:
             raise InputError(f"source {path}: {error}") from None
         if not document.repo and not document.files:

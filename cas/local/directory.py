@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cas.local.fs import disk_errors, sync, write_all
+from cas.local.fs import check_regular, disk_errors, sync, write_all
 
 _LINKS_UNSUPPORTED = (
     errno.EPERM,
@@ -98,12 +98,14 @@ class Directory:
         """Open the file `name` and yield its descriptor; a new file may be read by everybody the umask allows.
 
         Args:
-            name: the entry; a symlink is refused.
+            name: the entry; a symlink, a named pipe or anything else that is no regular file is refused at once.
             flags: of os.open, such as os.O_RDONLY.
         """
         with disk_errors(self.path / name):
-            fd = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=self._fd)
+            flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+            fd = os.open(name, flags, 0o666, dir_fd=self._fd)
             try:
+                check_regular(fd, self.path / name)
                 yield fd
             finally:
                 os.close(fd)

@@ -13,6 +13,7 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from cas.errors import NO_PERMISSION, NO_SPACE, CacheError, DiskFull
 from cas.formats.digest import Buffer
@@ -58,17 +59,99 @@ def start_writing_out(fd: int, offset: int, size: int) -> None:
         os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
 
 
+class NotAFile(OSError):
+    """Something that is no regular file is where a file belongs: a directory, a named pipe, a socket, a device."""
+
+    def __init__(self, path: str | Path) -> None:
+        if os.path.isdir(path):
+            super().__init__(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        else:
+            super().__init__(errno.EEXIST, "it is no regular file", str(path))
+
+
+class FileTooLarge(OSError):
+    """A file is larger than anything that belongs there."""
+
+    def __init__(self, path: str | Path, limit: int) -> None:
+        super().__init__(errno.EFBIG, f"it is larger than {limit:,} bytes", str(path))
+
+
 @contextlib.contextmanager
 def open_for_reading(path: Path) -> Iterator[int]:
-    """Open a file for reading, following symlinks, and yield its descriptor; raises OSError.
+    """Open a regular file for reading, following symlinks, and yield its descriptor.
 
-    O_NONBLOCK: opening a named pipe returns at once instead of waiting for a writer.
+    Raises:
+        NotAFile: there is something else. A device is not even opened, as that may have effects.
+        OSError: the file cannot be opened.
     """
+    if not is_file(os.stat(path)):
+        raise NotAFile(path)
+    # O_NONBLOCK: opening a named pipe that has just taken the file's place returns at once, without a writer.
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
+        check_regular(fd, path)
         yield fd
     finally:
         os.close(fd)
+
+
+@contextlib.contextmanager
+def open_binary(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file as a Python file for reading, as `open_for_reading` does."""
+    with open_for_reading(path) as fd, open(fd, "rb", closefd=False) as file:
+        yield file
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Return the content of a small file that others may have written.
+
+    Every such file (a ref, a tree listing, a record, a lock file) is read by this function, so that whatever is in its
+    place costs neither time without end nor memory without bound.
+
+    Args:
+        path: the file; symlinks are followed.
+        limit: the most bytes that it may have.
+
+    Raises:
+        NotAFile: there is something else than a regular file.
+        FileTooLarge: it has more bytes than `limit`.
+        OSError: it cannot be read.
+    """
+    with open_for_reading(path) as fd:
+        size = os.fstat(fd).st_size
+        if size > limit:
+            raise FileTooLarge(path, limit)
+        # One byte more, and no more than that: the file may grow while it is read.
+        data = bytearray(min(size + 4096, limit + 1))
+        done = read_at(fd, memoryview(data), 0)
+    if done > limit:
+        raise FileTooLarge(path, limit)
+    return bytes(memoryview(data)[:done])
+
+
+def check_size(path: Path, limit: int | None = None) -> None:
+    """Look at a file that another program is going to read.
+
+    Args:
+        path: the file; symlinks are followed.
+        limit: the most bytes that it may have, None for any number.
+
+    Raises:
+        NotAFile: there is something else than a regular file.
+        FileTooLarge: it has more bytes than `limit`.
+        OSError: it cannot be looked at.
+    """
+    stats = os.stat(path)
+    if not is_file(stats):
+        raise NotAFile(path)
+    if limit is not None and stats.st_size > limit:
+        raise FileTooLarge(path, limit)
+
+
+def check_regular(fd: int, path: str | Path) -> None:
+    """Raise NotAFile unless a descriptor is that of a regular file; `path` is for the message."""
+    if not is_file(os.fstat(fd)):
+        raise NotAFile(path)
 
 
 def clone(source: int, target: int) -> bool:
@@ -174,7 +257,8 @@ def disk_errors(path: Path, otherwise: Callable[[str], str] | None = None) -> It
             raise CacheError(
                 f"{path} is a symlink or a file where a directory belongs: remove it and restore again"
             ) from error
-        if error.errno in (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
+        # ENXIO: a named pipe without a reader, or a socket.
+        if error.errno in (errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENXIO):
             raise CacheError(
                 f"{path} is in the way, and is not what belongs there: remove it and restore again"
             ) from error

@@ -23,7 +23,8 @@ from typing import NamedTuple
 
 from cas.errors import CacheError, NotFoundError
 from cas.formats.digest import Buffer
-from cas.local.fs import is_file
+from cas.local.fs import is_file, read_bounded
+from cas.local.small_files import MAX_REF, MAX_TREE, MAX_TREE_DEPTH, is_shallow
 
 PRIVATE = ".cas"
 """Our directory inside a repo's: it is removed together with the repo, and huggingface_hub's scan ignores it."""
@@ -113,21 +114,24 @@ class RepoCache:
 
         Raises:
             NotFoundError: the cache has no such ref.
-            CacheError: the ref's file holds something else than a commit.
+            CacheError: the ref's file cannot be read, or holds something else than a commit.
         """
         if is_commit(revision):
             return revision
+        ref = self.root.joinpath(*self.ref_components(revision))
         try:
-            commit = self.root.joinpath(*self.ref_components(revision)).read_text().strip()
+            commit = read_bounded(ref, MAX_REF).decode(errors="replace").strip()
         except (FileNotFoundError, NotADirectoryError):
             raise NotFoundError(
                 f"{self.repo_id}@{revision} is not in the hub cache {self.hub}: "
                 "download it first, or leave out --no-download"
             ) from None
-        if not is_commit(commit):
+        except OSError as error:
             raise CacheError(
-                f"{self.root / 'refs' / revision} holds {commit!r:.60}, not a commit: download the repo again"
-            )
+                f"{ref} cannot be read ({error.strerror}): remove it, and download the repo again"
+            ) from error
+        if not is_commit(commit):
+            raise CacheError(f"{ref} holds {commit!r:.60}, not a commit: download the repo again")
         return commit
 
     def snapshot_files(self, commit: str) -> list[SnapshotFile]:
@@ -154,7 +158,7 @@ class RepoCache:
     def tree_listing(self, commit: str) -> dict[str, object]:
         """Return the entries of the commit's tree listing by path; empty when it is absent or cannot be read."""
         try:
-            return tree_files(self.root.joinpath(*self.tree_components(commit)).read_bytes())
+            return tree_files(read_bounded(self.root.joinpath(*self.tree_components(commit)), MAX_TREE))
         except OSError:
             return {}
 
@@ -173,7 +177,7 @@ def is_commit(text: str) -> bool:
 def names_commit(ref: Path) -> bool:
     """Return whether a ref's file holds a commit alone: huggingface_hub takes a newline as part of the commit."""
     try:
-        return is_commit(ref.read_text())
+        return is_commit(read_bounded(ref, MAX_REF).decode())
     except (OSError, UnicodeDecodeError):
         return False
 
@@ -187,9 +191,11 @@ def tree_files(document: Buffer) -> dict[str, object]:
     """Return the entries of a tree listing by path; empty when it cannot be read."""
     try:
         tree = json.loads(bytes(document))
-        return dict(tree["files"] if tree["format_version"] == _TREE_VERSION else {})
-    except (ValueError, KeyError, TypeError):
+        files = tree["files"] if tree["format_version"] == _TREE_VERSION else {}
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {}
+    # What is read is written again with other entries, and writing has less room for nesting than reading.
+    return files if isinstance(files, dict) and is_shallow(files, MAX_TREE_DEPTH) else {}
 
 
 def etags_of(listed: Mapping[str, object]) -> dict[str, str]:

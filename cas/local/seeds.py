@@ -26,6 +26,7 @@ from cas import events
 from cas.config import MIB, Limits
 from cas.formats import chunking
 from cas.formats.manifest import ChunkRef
+from cas.local.fs import open_binary
 from cas.local.scan import Extent, hash_extents
 from cas.local.seed_files import Identity, SeedFile, SeedFiles, describe_unreadable
 from cas.local.targets import PART_DIRECTORY, ChunkLocation, LocalFiles, Target
@@ -191,7 +192,7 @@ class _Search:
             for offset, chunk in target.chunk_offsets()
         }
         try:
-            with file.path.open("rb") as opened:
+            with open_binary(file.path) as opened:
                 cuts.update((span.offset, span.size) for span in chunking.spans(opened, file.size))
         except OSError as error:
             self._errors.setdefault(file.seed, error)

@@ -19,7 +19,7 @@ import msgspec
 from cas.formats.manifest import MAX_MANIFEST, ChunkRef
 from cas.formats.typed_json import JsonFormat
 from cas.local.directory import Directory
-from cas.local.fs import is_file
+from cas.local.fs import is_file, read_bounded
 from cas.local.hf_cache import PRIVATE
 
 Chunks = tuple[ChunkRef, ...]
@@ -176,9 +176,6 @@ def stamp_of(path: Path, content: str) -> FileStamp | None:
 def _read(path: Path, format: JsonFormat[T], limit: int) -> T | None:
     """Return a document of the record, None when it cannot be read: files are then hashed again, slower and as safe."""
     try:
-        if not is_file(os.stat(path)):
-            return None
-        with path.open("rb") as file:
-            return format.decode(file.read(limit))
+        return format.decode(read_bounded(path, limit))
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -16,7 +16,7 @@ from cas import refs
 from cas.errors import CacheError, FormatError, InputError, IntegrityError, ManifestCorrupt
 from cas.formats import manifest
 from cas.formats.digest import hex_of, named
-from cas.local.fs import is_file, open_for_reading, read_at, sync, write_all
+from cas.local.fs import FileTooLarge, NotAFile, read_bounded, sync, write_all
 from cas.refs.reference import Reference, Resolved
 from cas.store.layout import manifest_key
 from cas.store.store import Store, open_store
@@ -131,19 +131,15 @@ def _beside(file: Path) -> Path:
 def _read(file: Path, limit: int) -> bytes | None:
     """The bytes of a file; None only when the system reports that there is no such file."""
     try:
-        with open_for_reading(file) as fd:
-            found = os.fstat(fd)
-            if not is_file(found):
-                raise InputError(f"{file} is not a file: name one that `cas lock` wrote")
-            data = bytearray(min(found.st_size, limit) + 1)
-            size = read_at(fd, memoryview(data), 0)
+        return read_bounded(file, limit)
     except FileNotFoundError:
         return None
+    except NotAFile:
+        raise InputError(f"{file} is not a file: name one that `cas lock` wrote") from None
+    except FileTooLarge:
+        raise FormatError(f"{file} is over the limit of {limit} bytes: `cas lock` did not write it") from None
     except OSError as error:
         raise CacheError(f"{file} cannot be read ({error.strerror}): check its path, owner and mode") from error
-    if size > limit:
-        raise FormatError(f"{file} is over the limit of {limit} bytes: `cas lock` did not write it")
-    return bytes(data[:size])
 
 
 def _write(file: Path, data: bytes) -> None:

@@ -153,7 +153,9 @@ def write_prometheus(document: dict[str, Any], file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with private.open("w", encoding="utf-8") as out:
+            # What a killed worker left, or anybody put there, is not written to.
+            private.unlink(missing_ok=True)
+            with private.open("x", encoding="utf-8") as out:
                 out.write(text)
                 out.flush()
                 os.fsync(out.fileno())

@@ -23,7 +23,7 @@ from cas.errors import (
 from cas.hub.download import HubFile, without_shared_blobs
 from cas.hub.gather import Gathered, LocalRepo, gather
 from cas.hub.source import Source, matching
-from cas.local.fs import is_inside
+from cas.local.fs import is_inside, open_binary
 from cas.local.hf_cache import RepoCache, SnapshotFile, blob_hash
 from cas.parallel import for_each
 from worker.boot import environment
@@ -249,7 +249,7 @@ def _damaged_files(gathered: Gathered, recorder: Recorder) -> list[tuple[LocalRe
 
 
 def _hash(path: Path, blob: str) -> str:
-    with path.open("rb") as file:
+    with open_binary(path) as file:
         running = blob_hash(blob, os.fstat(file.fileno()).st_size)
         while block := file.read(_BLOCK):
             running.update(block)

@@ -15,13 +15,14 @@ from cas.errors import InputError
 from cas.formats.digest import Hex
 from cas.formats.typed_json import JsonFormat
 from cas.local.directory import Directory
-from cas.local.fs import sync, write_all
+from cas.local.fs import read_bounded, sync, write_all
 from cas.ops.fsck.damage import Defect
 
 SAVE_EVERY = 5.0
 """Seconds between two writes of the file."""
 
 _VERSION = 1
+_MAX_SIZE = 256 * 1024 * 1024  # bytes: over a million damaged chunks
 
 
 class Checkpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -70,9 +71,11 @@ def load_checkpoint(path: Path, store: str, scope: str | None, sample: float) ->
         InputError: the file is of another check, or no checkpoint at all.
     """
     try:
-        checkpoint = _CHECKPOINTS.decode(path.read_bytes())
+        checkpoint = _CHECKPOINTS.decode(read_bounded(path, _MAX_SIZE))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): remove it, or name another --state") from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(
             f"{path} is no state of this version of `cas fsck` ({error}): remove it, or name another --state"

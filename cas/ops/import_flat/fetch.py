@@ -12,7 +12,7 @@ from cas import events
 from cas.bucket import Bucket, ObjectRange
 from cas.config import MIB, usable_cores
 from cas.errors import DiskFull, FormatError, IntegrityError, StoreError
-from cas.local.fs import disk_errors, free_bytes, write_all
+from cas.local.fs import check_regular, disk_errors, free_bytes, write_all
 from cas.ops.import_flat.integrity import check_loadable, content_name
 from cas.ops.import_flat.repo_plan import WantedFile
 from cas.ops.import_flat.workspace import FetchedObject, Workspace
@@ -53,8 +53,10 @@ class _Transfer:
                     "import again when its writer is done"
                 )
         with disk_errors(self.part_file):
-            fd = os.open(self.part_file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+            fd = os.open(self.part_file, flags, 0o666)
             try:
+                check_regular(fd, self.part_file)
                 write_all(fd, piece.data, start)
             finally:
                 os.close(fd)

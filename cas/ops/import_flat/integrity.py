@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 
 from cas.formats import loadable
-from cas.local.fs import disk_errors
+from cas.local.fs import disk_errors, open_binary
 from cas.local.hf_cache import blob_hash
 
 # A hub keeps large files and binary files as LFS, and names them by sha256, unless a .gitattributes says otherwise.
@@ -28,8 +29,8 @@ def content_name(path: Path, names: Collection[str] = ()) -> str:
         The one of `names` that fits. If none fits, the file's sha256 or git sha1, of a kind that `names` has. Without
         `names`, the name that a hub would most likely give it.
     """
-    with disk_errors(path), path.open("rb") as file:
-        size = path.stat().st_size
+    with disk_errors(path), open_binary(path) as file:
+        size = os.fstat(file.fileno()).st_size
         kinds = {len(name) for name in names} or {_SHA256 if _is_lfs(file.read(_SAMPLE), size) else _SHA1}
         hashes = [blob_hash("0" * kind, size) for kind in sorted(kinds)]
         file.seek(0)
@@ -47,9 +48,9 @@ def check_loadable(path: Path, name: str) -> None:
         path: the file.
         name: the name it is published by.
     """
-    with disk_errors(path), path.open("rb") as file:
+    with disk_errors(path), open_binary(path) as file:
         loadable.check_no_page(file, name)
-        loadable.check_complete(file, path.stat().st_size, name)
+        loadable.check_complete(file, os.fstat(file.fileno()).st_size, name)
 
 
 def _is_lfs(sample: bytes, size: int) -> bool:

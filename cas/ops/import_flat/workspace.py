@@ -18,13 +18,14 @@ from cas.bucket import Entry
 from cas.config import CacheDirs
 from cas.errors import CacheError, InputError
 from cas.local.directory import Directory
-from cas.local.fs import disk_errors
-from cas.local.hf_cache import RepoCache, tree_document, tree_entries
+from cas.local.fs import disk_errors, read_bounded, write_all
+from cas.local.hf_cache import RepoCache, is_blob, tree_document, tree_entries
 from cas.local.locks import Lock
 
 _PRIVATE = ".cas-import"
 _SOURCE, _DONE, _LOCK = "source", "done", "lock"
 _PART_SUFFIX = ".part"
+_MAX_SOURCE, _MAX_DONE = 64 * 1024, 64 * 1024 * 1024  # bytes of the largest such files that are read
 
 
 class SnapshotLink(NamedTuple):
@@ -88,10 +89,13 @@ class Workspace:
                 )
             try:
                 mark = self._private / _SOURCE
-                if mark.exists() and mark.read_text() != source:
+                claimed_by = source
+                with contextlib.suppress(FileNotFoundError), _reading_errors(mark):
+                    claimed_by = read_bounded(mark, _MAX_SOURCE).decode(errors="replace")
+                if claimed_by != source:
+                    shown = claimed_by if claimed_by.isprintable() else ascii(claimed_by[:100])
                     raise InputError(
-                        f"{self.root} belongs to the import of {mark.read_text()}: "
-                        f"choose another --cache-dir for {source}"
+                        f"{self.root} belongs to the import of {shown}: choose another --cache-dir for {source}"
                     )
                 private.write(_SOURCE, source.encode(), private)
                 for name in private.names():
@@ -112,18 +116,22 @@ class Workspace:
     def record(self, entry: Entry, name: str) -> None:
         """Record that an object has been fetched and verified, and that its content is called `name`."""
         line = json.dumps([entry.key, entry.size, entry.tag, name]) + "\n"
-        path = self._private / _DONE
-        with disk_errors(path), path.open("a") as file:
-            file.write(line)
+        with (
+            Directory.open(self.root, (_PRIVATE,)) as private,
+            private.file(_DONE, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as fd,
+        ):
+            write_all(fd, line.encode())
 
     def recorded(self) -> dict[FetchedObject, str]:
         """Return the name of each recorded object's content. A line that a kill left half-written does not count."""
         names = {}
-        with contextlib.suppress(FileNotFoundError), open(self._private / _DONE) as file:
-            for line in file:
-                with contextlib.suppress(ValueError):
+        path = self._private / _DONE
+        with contextlib.suppress(FileNotFoundError), _reading_errors(path):
+            for line in read_bounded(path, _MAX_DONE).splitlines():
+                with contextlib.suppress(ValueError, TypeError, RecursionError):
                     key, size, tag, name = json.loads(line)
-                    names[FetchedObject(key, size, tag)] = name
+                    if is_blob(name):
+                        names[FetchedObject(key, size, tag)] = name
         return names
 
     def write_snapshot(self, repo: RepoCache, commit: str, revision: str, links: Iterable[SnapshotLink]) -> None:
@@ -159,3 +167,9 @@ class Workspace:
             for name in names:
                 if (path := os.path.join(folder, name)) not in wanted:
                     os.unlink(path)
+
+
+@contextlib.contextmanager
+def _reading_errors(path: Path) -> Iterator[None]:
+    with disk_errors(path, lambda words: f"{path} cannot be read ({words}): remove it, or choose another --cache-dir"):
+        yield

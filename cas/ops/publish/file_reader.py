@@ -14,7 +14,7 @@ from cas.errors import CacheError, InputError, IntegrityError
 from cas.formats import chunking
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef, RepoFile
-from cas.local.fs import read_at
+from cas.local.fs import open_binary, open_for_reading, read_at
 from cas.local.hf_cache import SnapshotFile, blob_hash
 
 
@@ -43,11 +43,8 @@ class FileSlice(NamedTuple):
             OSError: the file cannot be opened or read.
         """
         view = into[: self.size]
-        fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with open_for_reading(self.path) as fd:
             return view if read_at(fd, view, self.offset) == self.size else None
-        finally:
-            os.close(fd)
 
 
 class FileReader:
@@ -81,7 +78,7 @@ class FileReader:
             InputError: this user may not read the file.
         """
         self._file = file
-        with reading_errors(file), file.real.open("rb") as opened:
+        with reading_errors(file), open_binary(file.real) as opened:
             spans = chunking.spans(opened, file.size)
         self.slices = tuple(FileSlice(file.real, *span) for span in spans)
         self.chunks: list[ChunkRef] = []

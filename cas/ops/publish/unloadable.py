@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from cas.errors import FormatError, IntegrityError
 from cas.formats import loadable
+from cas.local.fs import open_binary
 from cas.local.hf_cache import SnapshotFile
 from cas.ops.publish.file_reader import reading_errors
 from cas.parallel import for_each
@@ -50,7 +51,7 @@ def _describe(file: SnapshotFile) -> str:
         return ""
     if not file.size:
         return "" if is_named else loadable.describe_empty(file.path)
-    with reading_errors(file), file.real.open("rb") as opened:
+    with reading_errors(file), open_binary(file.real) as opened:
         if file.size <= loadable.TEXT_LIMIT and (found := loadable.describe_placeholder(opened.read())):
             return found
         try:

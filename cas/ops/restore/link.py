@@ -16,8 +16,9 @@ from cas.formats.digest import hex_of
 from cas.formats.manifest import Manifest, Repo
 from cas.local import verified
 from cas.local.directory import Directory, LinksUnsupported
-from cas.local.fs import read_at, sync, write_all
+from cas.local.fs import read_at, read_bounded, sync, write_all
 from cas.local.hf_cache import RepoCache, tree_document, tree_entries
+from cas.local.small_files import MAX_REF
 from cas.local.targets import PART_DIRECTORY, Target
 from cas.local.verified import Stamps, VerifiedFiles
 
@@ -139,7 +140,7 @@ def _write_ref(cache: RepoCache, ref: str, commit: str, listen: events.Listener)
     *parents, name = cache.ref_components(ref)
     path = cache.root.joinpath(*parents, name)
     try:
-        before = path.read_bytes()
+        before = read_bounded(path, MAX_REF)
     except OSError:
         before = b""
     if before == commit.encode():

@@ -22,6 +22,7 @@ from cas.store.store import Store
 from tests.support.buckets import RecordingBucket
 from tests.support.damage import NEW, OLD, edit, fill, flip, noise, piece
 from tests.support.models import put_model, write_tree
+from tests.support.planted import PLANTS, plant
 from tests.support.processes import run_cas
 
 FEW = Limits(requests=3, workers=2)
@@ -195,3 +196,13 @@ main()
     assert os.listdir(tmp_path) == ["store"]
     again = run_cas(*words, "--repair-from", str(write_tree(tmp_path / "source", {"model.bin": OLD["model.bin"]})))
     assert again.returncode == 0, again.stderr
+
+
+@pytest.mark.parametrize("what", PLANTS)
+def test_a_state_that_cannot_be_read_is_refused_by_its_path(what: str, store: Store, tmp_path: Path) -> None:
+    fill(store)
+    plant(what, tmp_path / "state.json")
+    with pytest.raises(InputError) as caught:
+        fsck("m", store, state=tmp_path / "state.json")
+    assert f"{tmp_path}/state.json" in str(caught.value)
+    assert str(caught.value).isprintable()

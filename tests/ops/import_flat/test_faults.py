@@ -14,7 +14,7 @@ import pytest
 import cas
 from cas import refs
 from cas.bucket import open_bucket
-from cas.errors import DiskFull, StoreError
+from cas.errors import CacheError, DiskFull, InputError, StoreError
 from cas.local.locks import Lock
 from cas.ops.import_flat import fetch, importer
 from cas.store.store import open_store
@@ -22,6 +22,7 @@ from tests.support.buckets import HURRIED
 from tests.support.faults import ONCE_DAMAGED
 from tests.support.flat import FOLDER, Flat
 from tests.support.models import read_tree, snapshot
+from tests.support.planted import PLANTS, plant
 from tools.servers.fault_proxy import Fault, FaultProxy
 from tools.servers.fault_proxy import Kind as Faulty
 
@@ -131,3 +132,32 @@ def test_two_imports_into_one_folder(local: Flat, tmp_path: Path) -> None:
     assert done.returncode == 7
     assert "another import is at work" in done.stderr
     assert refs.resolve(open_store(local.store), "m")
+
+
+@pytest.mark.parametrize("what", PLANTS)
+@pytest.mark.parametrize("name", ["done", "source", "lock", "0.part"])
+def test_what_was_planted_in_the_workspace_ends_the_import_or_is_replaced(
+    name: str, what: str, local: Flat, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    planned = importer.plan(local.source)
+    importer.fetch(local.source, planned, work)
+    plant(what, work / ".cas-import" / name)
+    try:
+        importer.fetch(local.source, planned, work)
+    except (CacheError, InputError) as error:
+        assert f"{work}/" in str(error) or f"{work} " in str(error)
+        assert str(error).isprintable()
+    else:
+        assert name in ("lock", "0.part") or "nested" in what or what in ("other types", "no text")
+
+
+@pytest.mark.parametrize(
+    "line", [b"5", b"[1,2,3,4]", b"[[],{},null,7]", b"[" * 9000, b"\xff", b'["a",1,"t","../../x"]']
+)
+def test_a_line_of_the_record_that_says_nothing_is_left_out(line: bytes, local: Flat, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    planned = importer.plan(local.source)
+    importer.fetch(local.source, planned, work)
+    (work / ".cas-import/done").write_bytes(line + b"\n" + (work / ".cas-import/done").read_bytes())
+    importer.fetch(local.source, planned, work)
