@@ -117,7 +117,7 @@ def test_equal_tensors_are_stored_once(directory_store: Store, tmp_path: Path) -
     write_safetensors(tmp_path / "w", weights)
     zeros, _ = safetensors([("F32", 16 * MIB), ("F32", 16 * MIB), ("F16", 8 * MIB)])
     files = {
-        "zeros.safetensors": zeros,
+        "zeros": zeros,
         "a": (tmp_path / "w").read_bytes(),
         "b": (tmp_path / "w").read_bytes(),
         "empty": b"",
