@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import errno
 
+from cas.formats.printable import printable
+
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 """The errno values by which an operating system reports a full disk or quota; we raise DiskFull for them."""
 
@@ -27,9 +29,16 @@ NO_PERMISSION = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 
 
 class CasError(Exception):
-    """Base of all errors that this package raises on purpose."""
+    """Base of all errors that this package raises on purpose.
+
+    Its text is one harmless line, whatever a server, a key or a name says in it.
+    """
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the error's message, made printable."""
+        return printable(super().__str__())
 
 
 class InputError(CasError):
@@ -100,6 +109,14 @@ class AccessDenied(StoreError):
 
 class Unsupported(StoreError):
     """The store does not implement the request (a conditional write, a listing)."""
+
+
+class ForeignKey(StoreError):
+    """A listing holds a key that the client cannot read, which hides the rest of the listing from that client."""
+
+
+class ListingUnbounded(StoreError):
+    """A listing makes no progress, or has no end; trying again cannot help."""
 
 
 class BucketMissing(StoreError):

@@ -15,7 +15,7 @@ from cas.errors import CasError
 from worker.boot import device, imports, process
 from worker.boot.boot import Boot, BootFailed
 from worker.boot.messages import Restored
-from worker.log import logger
+from worker.log import Printable, logger
 from worker.model import publish_process
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def main() -> None:
     # The first process of a container gets SIGTERM only if it has a handler. While it answers jobs, the SDK has one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
     # For libraries; the worker's own lines are those of worker/log.py.
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(Printable("%(levelname)s %(name)s: %(message)s"))
     process.end_forks_with_this()
     try:
         boot = Boot.start()

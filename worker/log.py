@@ -10,6 +10,8 @@ import logging
 import sys
 from typing import TextIO
 
+from cas.formats.printable import printable, printable_lines, printable_traceback
+
 _LEVELS = {logging.WARNING: "warning: ", logging.ERROR: "error: "}
 
 
@@ -18,8 +20,17 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = f"worker: {_LEVELS.get(record.levelno, '')}{record.getMessage()}"
-        line = text.replace("\n", " ").rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = printable(text.replace("\n", " ").rstrip())
+        if not record.exc_info:
+            return line
+        return f"{line}\n{printable_traceback(self.formatException(record.exc_info), 'worker')}"
+
+
+class Printable(logging.Formatter):
+    """Lines of libraries, made printable: they may quote a server."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
 
 
 class _StandardError(logging.StreamHandler[TextIO]):

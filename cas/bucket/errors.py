@@ -20,6 +20,7 @@ from cas.errors import (
     CacheError,
     CasError,
     DiskFull,
+    ForeignKey,
     ObjectExists,
     ObjectMissing,
     Stalled,
@@ -149,6 +150,11 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,200})</Message>")
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
+# What object_store finds wrong with a key; and what it misses in an answer, which no other try brings.
+_UNUSABLE_PATH = re.compile(r'(Error parsing Path|Path "|Encountered illegal character sequence)[^\n]{0,200}')
+_UNUSABLE_ANSWER = re.compile(
+    r"(Content-Length Header|Invalid content length|(Missing|Invalid) (last modified|etag))[^\n]{0,100}", re.I
+)
 _BAD_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 
 _PERMISSIONS = {
@@ -191,12 +197,25 @@ def obstore_error(error: Exception, key: str, where: str, operation: str) -> Cas
     if isinstance(error, ob.NotSupportedError | NotImplementedError):
         return _refusal(_Answer(501, "", ""), what, permission, "not implemented")
     if number := _first(_OS_ERROR, text):
-        return _disk_error(int(number), what, text)
+        return disk_error(int(number), what, text)
+    if flaw := _UNUSABLE_PATH.search(text):
+        if operation == "list":
+            return ForeignKey(f"{what}: the listing holds a key that no program of ours can have written: {flaw[0]}")
+        return StoreError(f"{what}: no object can have this key: {_without_query(text)}")
     return _without_answer(what, text)
+
+
+def is_panic(error: BaseException) -> bool:
+    """Return whether an exception is the panic of a library in Rust, which may be a BaseException and only repeats."""
+    return type(error).__name__ in ("PanicException", "RustPanic")
 
 
 def _without_answer(what: str, text: str) -> CasError:  # noqa: PLR0911 (in order)
     """The error for an exception of obstore that carries no answer of the server. text: of the exception."""
+    if missing := _UNUSABLE_ANSWER.search(text):
+        return StoreError(
+            f"{what}: the answer cannot be used ({missing[0]}): check the endpoint, or the proxy before it"
+        )
     if "redirect" in text:
         return StoreError(f"{what}: the store redirects elsewhere: check AWS_ENDPOINT_URL and AWS_REGION")
     if flaw := _first(_BAD_CERTIFICATE, text):
@@ -220,7 +239,14 @@ def _is_absence(error: Exception, text: str) -> bool:
     return isinstance(error, FileNotFoundError | ob.NotFoundError) or _first(_OS_ERROR, text) == "20"
 
 
-def _disk_error(number: int, what: str, text: str) -> CasError:
+def disk_error(number: int, what: str, text: str) -> CasError:
+    """The error that an error of the operating system in a directory store stands for.
+
+    Args:
+        number: its errno.
+        what: the operation, the key and the store.
+        text: obstore's words, or those of the operating system.
+    """
     if number in NO_SPACE:
         return DiskFull(f"{what}: the disk is full or its quota used up: free some space and try again")
     if number in NO_PERMISSION:

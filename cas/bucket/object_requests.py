@@ -8,6 +8,7 @@ docs/decisions/0003-async-inside-sync-outside.md.)
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,14 +18,16 @@ import obstore
 from obstore.store import ObjectStore
 
 from cas.bucket.base import Entry, Kind, ObjectRange
-from cas.bucket.errors import obstore_error
+from cas.bucket.errors import is_panic, obstore_error
 from cas.bucket.event_loop import run_on_network_loop
 from cas.bucket.retry import RetryPolicy, retry, with_timeout
-from cas.errors import CasError, ObjectTooLarge, StoreError, Transient
+from cas.errors import CasError, ForeignKey, ObjectTooLarge, StoreError, Transient
 from cas.formats.digest import Buffer
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult, ObjectMeta
+
+    from cas.bucket.listing import ForeignNames, Listing
 
 T = TypeVar("T")
 Entries: TypeAlias = list[Entry]  # inside the class, `list` is its method
@@ -57,6 +60,7 @@ class ObjectRequests:
         self._stores_headers = stores_headers
         self._clients: dict[bool, ObjectStore] = {}
         self._connecting = threading.Lock()
+        self._foreign: ForeignNames | None = None
 
     def client(self, *, reading: bool) -> ObjectStore:
         """Return obstore's client. reading: the one for requests without a body."""
@@ -64,6 +68,15 @@ class ObjectRequests:
             if reading not in self._clients:
                 self._clients[reading] = self._connect(reading)
             return self._clients[reading]
+
+    @property
+    def foreign(self) -> ForeignNames:
+        """Names the foreign objects that listings of this bucket leave out."""
+        if self._foreign is None:
+            from cas.bucket.listing import ForeignNames
+
+            self._foreign = ForeignNames(self.where)
+        return self._foreign
 
     def call(self, operation: str, key: str, attempt: Callable[[float], Awaitable[T]]) -> T:
         """Return the result of `attempt`, repeated as the retry policy says.
@@ -88,7 +101,13 @@ class ObjectRequests:
         except CasError:
             raise
         except Exception as error:
+            if is_panic(error):
+                raise self._panic(operation, key, error) from error
             raise obstore_error(error, key, self.where, operation) from error
+        except BaseException as error:
+            if is_panic(error):
+                raise self._panic(operation, key, error) from error
+            raise
 
     async def get(self, key: str, limit: int, stretch: float) -> Buffer:
         """Read an object; raises ObjectTooLarge when it has more than `limit` bytes."""
@@ -151,24 +170,60 @@ class ObjectRequests:
         await with_timeout(self.policy.body(len(data), stretch), f"{operation} {key} in {self.where}", request)
 
     async def list(self, prefix: str, stretch: float) -> Entries:
-        """Read the listing of a folder, ordered by key."""
-        found: list[Entry] = []
-        pages = obstore.list(self.client(reading=True), prefix.rstrip("/") or None, chunk_size=1000)
+        """Read the listing of a folder, ordered by key, without foreign objects.
+
+        After an error that may pass, the listing goes on behind its last key, as long as it brings new pages: a server
+        that fails every third page would never show a whole long one.
+
+        Raises:
+            ForeignKey: a key in it cannot be read by obstore.
+            ListingUnbounded: it does not go on, or does not end.
+        """
+        from cas.bucket.listing import Listing
+
+        listing = Listing(prefix.strip("/"), self.where, self.foreign)
         while True:
-            page = await self._answer(f"list {prefix}", _next_page(pages), stretch)
-            if page is None:
-                return sorted(found)
-            found += [Entry(meta["path"], meta["size"], meta["last_modified"], _tag(meta)) for meta in page]
+            pages = listing.pages
+            try:
+                with self.translated_errors("list", prefix):
+                    await self._read_pages(listing, stretch)
+                return sorted(listing.entries)
+            except Transient:
+                if listing.pages == pages:
+                    raise
+                await asyncio.sleep(self.policy.backoff)
+
+    async def _read_pages(self, listing: Listing, stretch: float) -> None:
+        resumed = bool(listing.last)
+        pages = obstore.list(
+            self.client(reading=True), listing.prefix or None, offset=listing.last or None, chunk_size=1000
+        )
+        while (page := await self._answer(f"list {listing.prefix}", _next_page(pages), stretch)) is not None:
+            entries = [Entry(meta["path"], meta["size"], meta["last_modified"], _tag(meta)) for meta in page]
+            if resumed and not listing.is_beyond(entries):
+                raise Transient(f"list {listing.prefix} in {self.where}: the server cannot go on behind a key")
+            resumed = False
+            listing.add(entries)
 
     async def looks_empty(self, what: str, stretch: float) -> bool:
         """Read whether the bucket's top folder lists nothing at all. what: what it is asked for, named in errors."""
         request = obstore.list_with_delimiter_async(self.client(reading=True))
-        top = await self._answer(what, request, stretch)
+        try:
+            with self.translated_errors("list", ""):
+                top = await self._answer(what, request, stretch)
+        except ForeignKey:
+            return False
         return not top["objects"] and not top["common_prefixes"]
 
     async def delete(self, key: str, stretch: float) -> None:
         """Remove an object."""
         await self._answer(f"delete {key}", obstore.delete_async(self.client(reading=True), key), stretch)
+
+    def _panic(self, operation: str, key: str, error: BaseException) -> StoreError:
+        return StoreError(
+            f"{operation} {key or '/'} in {self.where}: the storage library failed ({error}): report it, with the line "
+            "that it printed"
+        )
 
     async def _answer(self, what: str, request: Awaitable[T], stretch: float) -> T:
         return await with_timeout(self.policy.answer * stretch, f"{what} in {self.where}", request)

@@ -11,7 +11,7 @@ from obstore.store import ObjectStore
 from cas.bucket.base import Bucket, Entry, Kind, MultipartUpload, MultipartUploads, ObjectRange, Stored, Versions
 from cas.bucket.event_loop import network_loop
 from cas.bucket.object_requests import ObjectRequests
-from cas.errors import ObjectExists, ObjectMissing, ObjectTooLarge, Transient, Unsupported
+from cas.errors import ForeignKey, ObjectExists, ObjectMissing, ObjectTooLarge, Transient, Unsupported
 from cas.formats.digest import Buffer
 
 if TYPE_CHECKING:
@@ -116,7 +116,13 @@ class ObjectBucket(Bucket):
                 found = await self._requests.list(prefix, stretch)
             return found
 
-        return self._requests.call("list", prefix, attempt)
+        try:
+            return self._requests.call("list", prefix, attempt)
+        except ForeignKey:
+            # One such key (`a//b`) hides the whole listing from obstore (apache/arrow-rs-object-store#341).
+            if self._s3_admin is None:
+                raise
+            return self._s3_admin.list(prefix, self._requests.foreign)
 
     def delete(self, key: str) -> None:
         self._must_be_writable("delete", key)

@@ -5,15 +5,24 @@ Only the collector uses this module.
 
 from __future__ import annotations
 
+import datetime
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cas.bucket.base import MultipartUpload, Stored
+from cas.bucket.base import Entry, MultipartUpload, Stored
 from cas.bucket.errors import boto3_error
-from cas.errors import Unsupported
+from cas.errors import StoreError, Unsupported
+
+if TYPE_CHECKING:
+    from cas.bucket.listing import ForeignNames
+
+Entries: TypeAlias = list[Entry]  # inside the class, `list` is its method
+Versions: TypeAlias = list[Stored]
+Uploads: TypeAlias = list[MultipartUpload]
 
 _ATTEMPTS = 8  # Backblaze B2 answers 503 by design
 
@@ -39,6 +48,7 @@ class S3Admin:
             credentials: as keyword arguments of boto3; empty for boto3's own chain.
         """
         self._url, self._bucket = url, bucket
+        self._where = f"{url} at {endpoint}" if endpoint else url
         self._prefix = f"{prefix}/" if prefix else ""
         self._endpoint, self._region, self._credentials = endpoint, region, credentials
         self._boto3_client: Any = None
@@ -50,23 +60,74 @@ class S3Admin:
         except Unsupported:
             return False
 
-    def stored(self, prefix: str, *, folder: bool = True) -> list[Stored]:
+    def stored(self, prefix: str, *, folder: bool = True) -> Versions:
         """Return every version, delete markers included, below a folder.
 
         Args:
             prefix: the folder.
             folder: False takes `prefix` as the beginning of keys instead.
         """
-        found: list[Stored] = []
+        found: Versions = []
         begin = f"{self._prefix}{prefix.rstrip('/')}{'/' if folder and prefix else ''}"
-        with self._translated_errors(f"list the versions of {prefix}", "s3:ListBucketVersions"):
-            for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=begin):
+        what = f"list the versions of {prefix}"
+        markers = {"KeyMarker": "NextKeyMarker", "VersionIdMarker": "NextVersionIdMarker"}
+        with self._translated_errors(what, "s3:ListBucketVersions"):
+            for page in self._pages("list_object_versions", what, markers, Prefix=begin):
                 for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
                     key = one["Key"].removeprefix(self._prefix)
                     found.append(
                         Stored(key, one.get("Size", 0), one["LastModified"], one["VersionId"], one["IsLatest"])
                     )
         return sorted(found)
+
+    def list(self, prefix: str, foreign: ForeignNames) -> Entries:
+        """Return every object below a folder, ordered by key: for a listing that obstore cannot read.
+
+        Args:
+            prefix: the folder.
+            foreign: is told of the objects that are left out.
+        """
+        from cas.bucket.listing import Listing
+
+        listing = Listing(prefix.strip("/"), self._where, foreign)
+        begin = f"{self._prefix}{prefix.strip('/')}{'/' if prefix else ''}"
+        markers = {"ContinuationToken": "NextContinuationToken"}
+        with self._translated_errors(f"list {prefix}", "s3:ListBucket"):
+            for page in self._pages("list_objects_v2", f"list {prefix or '/'}", markers, Prefix=begin):
+                listing.add(
+                    [
+                        Entry(
+                            one["Key"].removeprefix(self._prefix).removesuffix("/"),
+                            one.get("Size", 0),
+                            one["LastModified"].astimezone(datetime.UTC),
+                            one.get("ETag", "").strip('"'),
+                        )
+                        for one in page.get("Contents", ())
+                    ]
+                )
+        return sorted(listing.entries)
+
+    def _pages(self, operation: str, what: str, markers: Mapping[str, str], **arguments: str) -> Iterator[Any]:
+        """Yield the pages of a listing; raise ListingUnbounded for one that does not end.
+
+        Args:
+            operation: boto3's name of the request.
+            what: the listing in words.
+            markers: names of arguments that say where the next page begins, with the fields of a page that hold them.
+            **arguments: of the request, beside the bucket.
+        """
+        from cas.bucket.listing import ListingProgress
+
+        progress = ListingProgress(f"{what} in {self._where}")
+        while True:
+            page = getattr(self._client, operation)(Bucket=self._bucket, **arguments)
+            further = {name: page[field] for name, field in markers.items() if page.get(field)}
+            going_on = bool(page.get("IsTruncated") and further)
+            progress.page((), repr(further) if going_on else "")
+            yield page
+            if not going_on:
+                return
+            arguments |= further
 
     def erase(self, stored: Stored) -> None:
         """Delete one version for good."""
@@ -75,14 +136,13 @@ class S3Admin:
                 Bucket=self._bucket, Key=self._prefix + stored.key, VersionId=stored.version or NO_VERSION
             )
 
-    def multipart_uploads(self) -> list[MultipartUpload]:
+    def multipart_uploads(self) -> Uploads:
         """Return the multipart uploads below the prefix that nobody ended; none where the server cannot list them."""
         found = []
+        markers = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
         try:
             with self._translated_errors("list uploads", "s3:ListBucketMultipartUploads"):
-                for page in self._client.get_paginator("list_multipart_uploads").paginate(
-                    Bucket=self._bucket, Prefix=self._prefix
-                ):
+                for page in self._pages("list_multipart_uploads", "list uploads", markers, Prefix=self._prefix):
                     found += [
                         MultipartUpload(one["Key"], one["UploadId"], one["Initiated"])
                         for one in page.get("Uploads", ())
@@ -125,14 +185,34 @@ class S3Admin:
                 **({"verify": authority} if authority else {}),
                 **self._credentials,
             )
+            for operation in ("ListObjectsV2", "ListObjectVersions", "ListMultipartUploads"):
+                self._boto3_client.meta.events.register(f"before-parse.s3.{operation}", _make_readable)
         return self._boto3_client
 
     @contextmanager
     def _translated_errors(self, what: str, permission: str) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+        from botocore.parsers import ResponseParserError
 
         try:
             yield
         except (BotoCoreError, ClientError, HTTPClientError) as error:
             if translated := boto3_error(error, what, self._url, permission):
                 raise translated from error
+        except ResponseParserError as error:
+            raise StoreError(f"{what} in {self._where}: the answer cannot be read: check the endpoint") from error
+
+
+# XML cannot hold control characters, and a key can: servers send them raw, or as references, which are no XML either.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:x0*1?[0-9a-fA-F]|0*(?:[12]?[0-9]|3[01]));")
+
+_LISTING = re.compile(r"<List(Bucket|Versions|MultipartUploads)Result\b")
+
+
+def _make_readable(response_dict: Any, **_: object) -> None:
+    """Replace what is not XML in an answer, so that one strange key does not hide the others."""
+    text = response_dict["body"].decode("utf-8", "replace")
+    readable = _CONTROL.sub("\ufffd", text)
+    response_dict["body"] = readable.encode()
+    if readable != text and _LISTING.search(readable):
+        response_dict["status_code"] = 200  # botocore has made it 500, as it could not read the body

@@ -11,6 +11,7 @@ import click
 
 from cas.cli import output, terminal
 from cas.cli.options import Settings, common
+from cas.formats.printable import printable
 
 if TYPE_CHECKING:
     from cas.formats.safetensors import Tensor
@@ -132,14 +133,14 @@ def _file(file: ComparedFile, *, every: bool) -> Iterator[_Line]:
         name = f"{origin} -> {name}"
     yield _Line(1, f"{change:<8} ", name, f"  {' -> '.join(dict.fromkeys(sizes))}")
     if file.note:
-        yield _Line(2, terminal.printable(file.note))
+        yield _Line(2, printable(file.note))
     if not file.tensors:
         return
     pairs = file.tensors.pairs
     shown = pairs if every or len(pairs) <= _MAX_TENSORS else pairs[: _MAX_TENSORS - 1]
     for pair in shown:
         forms = [_form(tensor) for tensor in (pair.before, pair.after) if tensor]
-        yield _Line(2, f"{pair.change:<8} ", terminal.printable(pair.name), f"  {' -> '.join(dict.fromkeys(forms))}")
+        yield _Line(2, f"{pair.change:<8} ", printable(pair.name), f"  {' -> '.join(dict.fromkeys(forms))}")
     if len(shown) < len(pairs):
         counts = Counter(pair.change for pair in pairs[len(shown) :])
         yield _Line(2, f"{', '.join(f'{count} more {what}' for what, count in counts.items())}: see them with -v")
@@ -150,7 +151,7 @@ def _file(file: ComparedFile, *, every: bool) -> Iterator[_Line]:
 
 
 def _form(tensor: Tensor) -> str:
-    return f"{terminal.printable(tensor.dtype)} {list(tensor.shape)}"
+    return f"{printable(tensor.dtype)} {list(tensor.shape)}"
 
 
 def _counted(count: int, noun: str, what: str) -> str:

@@ -15,7 +15,9 @@ from typing import TextIO
 import click
 
 from cas.cli.options import Settings, common
+from cas.cli.streams import open_streams
 from cas.errors import CasError
+from cas.formats.printable import printable, printable_traceback
 from cas.version import __version__
 
 # Name -> (module and function, one line for the list of commands). A module has the command's name; `tag` also holds
@@ -98,7 +100,7 @@ def root(settings: Settings) -> None:
 
 def main() -> None:
     """Run the command line of this process, and end the process with the exit code (cas/errors.py lists them)."""
-    _open_streams()
+    open_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt_once)
     if instruction := os.environ.get("_CAS_COMPLETE"):
@@ -131,6 +133,13 @@ def main() -> None:
     except Exception as error:
         _print_error(f"unexpected {type(error).__name__}: {error}: run again with -v and report it", error, settings)
         code = 1
+    except BaseException as error:
+        from cas.bucket.errors import is_panic
+
+        if not is_panic(error):
+            raise
+        _print_error(f"a library failed ({error}): report it, with what it printed above", error, settings)
+        code = 1
     _flush_or_discard(sys.stdout)
     _flush_or_discard(sys.stderr)
     # Not sys.exit(): after an interrupt, worker threads may still wait for a request. When a thread of the S3 client
@@ -156,13 +165,6 @@ def _interrupt_once(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _open_streams() -> None:
-    """Replace streams that the caller closed (`cas … >&-`) and that Python has as None: writes to them vanish."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for the process's life)
-
-
 def _flush_or_discard(stream: TextIO) -> None:
     """Flush a stream; discard what cannot be written, or Python would try again at exit and print an error."""
     try:
@@ -171,7 +173,7 @@ def _flush_or_discard(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _print_error(text: str, error: Exception | None = None, settings: Settings | None = None) -> None:
+def _print_error(text: str, error: BaseException | None = None, settings: Settings | None = None) -> None:
     if error is not None and settings is not None and settings.verbose:
-        traceback.print_exception(error, file=sys.stderr)
-    print(f"cas: {text}", file=sys.stderr)
+        sys.stderr.write(printable_traceback("".join(traceback.format_exception(error)), "cas"))
+    print(f"cas: {printable(text)}", file=sys.stderr)

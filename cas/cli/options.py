@@ -56,9 +56,22 @@ def common(function: Callable[..., None]) -> Callable[..., Any]:
         settings.verbose |= verbose
         if settings.quiet and settings.verbose:
             raise click.UsageError("-q and -v exclude each other", ctx)
+        if settings.verbose:
+            _show_notes()
         function(settings, **given)
 
     return wrapped
+
+
+def _show_notes() -> None:
+    """Write the notes of buckets, such as the foreign objects that a listing leaves out, to standard error."""
+    import logging
+
+    logger = logging.getLogger("cas.bucket")
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler(sys.stderr))
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
 
 
 lock_option = click.option(

@@ -6,14 +6,15 @@ import json
 import sys
 from collections.abc import Sequence
 
+from cas.formats.printable import printable_json
+
 SHORT_DIGEST = 12
 """Hex digits of a digest or commit that tables show."""
 
 
 def document(value: object) -> None:
     """Print the one JSON document of this call."""
-    json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    sys.stdout.write(printable_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

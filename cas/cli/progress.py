@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from cas import events
+from cas.formats.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -112,7 +113,7 @@ class Reporter:
             DownloadColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(compact=True),
-            console=Console(file=self._out),
+            console=Console(file=getattr(self._out, "unfiltered", self._out)),
             transient=True,
         )
         self._task = self._bar.add_task(self._description(), total=self._phase.total, rate="")
@@ -151,6 +152,7 @@ class Reporter:
         return _DESCRIPTIONS.get(self._phase.name, self._phase.name)
 
     def _line(self, text: str) -> None:
+        text = printable(text)
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -27,13 +27,6 @@ def print_line(text: str) -> None:
     print(text.encode(encoding, "replace").decode(encoding))
 
 
-def printable(name: str) -> str:
-    """A name from an untrusted file, with the characters escaped that would control a terminal."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in name
-    )
-
-
 def columns(text: str) -> int:
     """Columns that a text takes up."""
     return sum(map(_columns_of, text))

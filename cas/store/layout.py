@@ -34,10 +34,12 @@ CHUNK_FOLDERS = tuple(f"{CHUNKS}/{number:02x}" for number in range(256))
 RefKind: TypeAlias = Literal["tags", "pins"]
 
 _CHUNK = re.compile(r"chunks/[0-9a-f]{2}/([0-9a-f]{64})")
-_MANIFEST = re.compile(r"manifests/([^/]+)/([0-9a-f]{64})\.json")
-_REF = re.compile(r"refs/(tags|pins)/([^/]+)/([^/]+)/([0-9]{8,}-[0-9a-f]{16}\.json)")
+# As `cas.formats.manifest.NAME_PATTERN`: under other names nothing of ours is stored, and their keys are left alone.
+_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_MANIFEST = re.compile(rf"manifests/({_NAME})/([0-9a-f]{{64}})\.json")
+_REF = re.compile(rf"refs/(tags|pins)/({_NAME})/({_NAME})/([0-9]{{8,20}}-[0-9a-f]{{16}}\.json)")
 _RECEIPT = re.compile(r"receipts/[^/]+/[^/]+/[^/]*-([0-9a-f]{64})-[0-9a-f]+\.json")
-_LEASE = re.compile(r"(leases/[0-9a-f]{16}|gc/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-sweep)-([0-9]{6,})\.json")
+_LEASE = re.compile(r"(leases/[0-9a-f]{16}|gc/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-sweep)-([0-9]{6,20})\.json")
 _CONDEMNED = re.compile(r"gc/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})-[0-9]{4}\.json")
 
 

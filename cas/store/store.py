@@ -275,8 +275,7 @@ class Store:
 
     def models(self) -> list[str]:
         """Return the names of all models with a manifest, sorted."""
-        keys = (entry.key.split("/") for entry in self.bucket.list(layout.MANIFESTS))
-        return sorted({parts[1] for parts in keys if len(parts) == 3})
+        return sorted({version.model for version in self.list_manifests()})
 
 
 def open_store(store: Store | str | None = None, *, policy: RetryPolicy | None = None) -> Store:

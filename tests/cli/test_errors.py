@@ -15,7 +15,7 @@ from cas.bucket import Kind, open_bucket
 from cas.store.store import Store
 from tests.cli.conftest import Shop
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import run_cas
+from tests.support.processes import run_cas, start_cas
 from tools.servers.seaweed import SeaweedFS
 
 CAS = [sys.executable, "-m", "cas"]
@@ -188,3 +188,16 @@ def test_a_hostile_document_in_the_store_is_no_traceback(shop: Shop) -> None:
     fixed = shop.cas("tag", "m:v1", "latest")
     assert fixed.returncode == 0, fixed.stderr
     assert shop.json("show", "m")["digest"] == shop.v1[2:]
+
+
+def test_a_panic_of_a_library_is_one_line(shop: Shop) -> None:
+    before = """
+import cas.store.store
+class PanicException(BaseException): pass
+def fail(*_): raise PanicException("slice index starts at 8")
+cas.store.store.hex_of = fail
+"""
+    done = start_cas("--store", shop.url, "restore", "m", "--dry-run", before=before)
+    _, told = done.communicate(timeout=60)
+    assert done.returncode == 1
+    assert told.endswith("cas: a library failed (slice index starts at 8): report it, with what it printed above\n")

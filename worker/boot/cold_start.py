@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from cas.formats.printable import printable_json
 from worker.boot.messages import Failed, Restored, Step
 from worker.log import logger
 
@@ -125,7 +126,7 @@ def write_line(document: dict[str, Any], out: TextIO | None = None) -> None:
         out: where to; by default standard output.
     """
     stream = out or sys.stdout
-    stream.write(json.dumps(document, ensure_ascii=False) + "\n")
+    stream.write(printable_json(json.dumps(document, ensure_ascii=False)) + "\n")
     stream.flush()
 
 

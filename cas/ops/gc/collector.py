@@ -221,7 +221,7 @@ class _Run:
 
     def _mark(self, now: datetime.datetime) -> None:
         self._listen(events.Phase("resolve"))
-        self._live.find_roots(now)
+        self._live.find_roots(now, self._listen)
         self._live.mark(self._listen)
 
     def _sweep(

@@ -66,7 +66,8 @@ def explain(
     live.find_roots(datetime.datetime.now(datetime.UTC))
     versions = [version for version in live.manifests if version.digest.startswith(prefix)]
     folder = layout.chunk_folder(prefix)
-    chunks = [name for entry in store.bucket.list(folder) if (name := entry.key.rpartition("/")[2]).startswith(prefix)]
+    digests = filter(None, (layout.chunk_digest(entry.key) for entry in store.bucket.list(folder)))
+    chunks = [name for name in digests if name.startswith(prefix)]
     if len(versions) + len(chunks) > 1:
         raise InputError(f"{prefix} is ambiguous: give more digits")
     if versions:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from cas import events
 from cas.bucket import Entry
 from cas.config import Limits
-from cas.errors import FormatError, IntegrityError, NotFoundError
+from cas.errors import FormatError, IntegrityError, ListingUnbounded, NotFoundError
 from cas.formats.manifest import timestamp
 from cas.parallel import for_each
 from cas.refs import reflog
@@ -65,11 +65,12 @@ class LiveSet:
         """Return the versions in the store that nothing retains, sorted."""
         return sorted(self.manifests.keys() - self.versions)
 
-    def find_roots(self, now: datetime.datetime) -> None:
+    def find_roots(self, now: datetime.datetime, listen: events.Listener = events.ignore) -> None:
         """Read refs, receipts and listings into `manifests` and `roots`.
 
         Args:
             now: the server's time.
+            listen: is told when receipts cannot be listed to their end.
 
         Raises:
             FormatError: an entry of a ref cannot be read.
@@ -79,7 +80,7 @@ class LiveSet:
         # Manifests are listed after the refs are read: a version that a ref names was in the store before the ref.
         self.manifests = self._store.list_manifests()
         refs = sorted(root for ref, moves in histories.items() for root in self._named_by(ref, moves))
-        self.roots = [*refs, *self._receipts(now), *self._young(now)]
+        self.roots = [*refs, *self._receipts(now, listen), *self._young(now)]
 
     def mark(self, listen: events.Listener = events.ignore) -> None:
         """Read the manifests of all roots into `chunks`; raise IntegrityError for a manifest that cannot be read."""
@@ -135,9 +136,15 @@ class LiveSet:
                     "`cas unpin`)"
                 )
 
-    def _receipts(self, now: datetime.datetime) -> list[Root]:
+    def _receipts(self, now: datetime.datetime, listen: events.Listener) -> list[Root]:
         digests: dict[str, str] = {}
-        for entry in self._store.bucket.list(layout.RECEIPTS):
+        try:
+            listed = self._store.bucket.list(layout.RECEIPTS)
+        except ListingUnbounded as error:
+            # Whoever may only write receipts must not end the collector's runs, nor hide a receipt from it.
+            listen(events.Warned(f"every version is kept, as receipts cannot be read: {error}"))
+            return [Root(version, "receipts, which are too many to be listed") for version in self.manifests]
+        for entry in listed:
             if entry.modified > now - RECEIPTS_RETAIN and (digest := layout.receipt_digest(entry.key)):
                 digests[digest] = entry.key
         return [

@@ -24,6 +24,7 @@ from cas.bucket import Kind
 from cas.errors import CasError
 from cas.formats.digest import parse
 from cas.formats.manifest import DigestName, Name, Time, timestamp
+from cas.formats.printable import printable
 from cas.host import Host
 from cas.parallel import BackgroundCall
 from cas.store.layout import receipt_key
@@ -285,8 +286,8 @@ def _describe_error(error: BaseException) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    """Return `text` without the queries and users of URLs, and without the values of secret variables."""
+    """Return `text` printable, without the queries and users of URLs, and without the values of secret variables."""
     for name in _SECRETS:
         if secret := os.environ.get(name):
             text = text.replace(secret, f"<{name}>")
-    return _USER.sub(r"\1", _QUERY.sub(r"\1", text))[:_MAX_TEXT]
+    return printable(_USER.sub(r"\1", _QUERY.sub(r"\1", text))[:_MAX_TEXT])

@@ -1,0 +1,40 @@
+"""The streams of the command line: whatever a command prints reaches the terminal as harmless text."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, TextIO, cast
+
+from cas.formats.printable import printable_lines
+
+
+class PrintableStream:
+    """A text stream that escapes what would steer a terminal.
+
+    Attributes:
+        unfiltered: the stream behind it, for what draws on the terminal on purpose.
+    """
+
+    def __init__(self, unfiltered: TextIO) -> None:
+        self.unfiltered = unfiltered
+
+    def write(self, text: str) -> int:
+        """Write a text; its line feeds and tabs stay."""
+        self.unfiltered.write(printable_lines(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.unfiltered, name)
+
+
+def open_streams() -> None:
+    """Filter standard output and standard error.
+
+    Streams that the caller closed (`cas … >&-`), and that Python has as None, are replaced: writes to them vanish.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for the process's life)
+        setattr(sys, name, cast(TextIO, PrintableStream(stream)))
