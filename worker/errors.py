@@ -28,7 +28,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value of a job as an error message may show it: short, ASCII, on one line."""
+    """Return a value of a job or of a file as an error message may show it: short, ASCII, on one line."""
     if isinstance(value, str):
         return ascii(value if len(value) <= _SHOWN else value[:_SHOWN] + "...")
     if value is None or isinstance(value, bool):

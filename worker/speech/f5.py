@@ -24,7 +24,7 @@ from f5_tts.infer.utils_infer import cross_fade_duration, infer_batch_process, t
 
 from cas.errors import InputError
 from worker.errors import WorkerBroken
-from worker.speech import model_files, networks, reference
+from worker.speech import configs, model_files, networks, reference
 from worker.speech.reference import Voice
 from worker.speech.sound import Samples
 from worker.speech.speaker import Manner, OnStep
@@ -213,9 +213,9 @@ def load(hub: Path, device: str, *, config: Path | None = None, must_be_verified
         config = Path(os.environ["CAS_F5_CONFIG"])
     if config is None and files.config is not None:
         with files.config.unchanged() as path:
-            network = networks.read_architecture(path)
+            network = configs.read_architecture(path)
     else:
-        network = networks.read_architecture(config or networks.shipped_config())
+        network = configs.read_architecture(config or networks.shipped_config())
     vocoder = networks.vocoder(files.vocoder_config, files.vocoder_weights, device)
     return Speaker(networks.speech_model(network, files.weights, device), vocoder, device)
 

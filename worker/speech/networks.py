@@ -6,9 +6,7 @@ meta device, where they have no storage, and are then replaced by the file's ten
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,16 @@ from typing import Any
 import torch
 from accelerate import init_empty_weights
 from f5_tts.infer import utils_infer
-from f5_tts.model import CFM
+from f5_tts.model import CFM, DiT, MMDiT, UNetT
 from f5_tts.model.utils import get_tokenizer
-from hydra.utils import get_class
 from safetensors.torch import load_file
 from vocos import Vocos
+from vocos.feature_extractors import MelSpectrogramFeatures
+from vocos.heads import ISTFTHead
+from vocos.models import VocosBackbone
 
 from cas.errors import CasError, FormatError
+from worker.speech.configs import Architecture, read_vocos
 from worker.speech.model_files import ModelFile
 
 DEFAULT = "F5TTS_v1_Base"
@@ -32,53 +33,14 @@ _PREFIX = "ema_model."
 _NOT_WEIGHTS = frozenset({"initted", "step"})
 _OF_OLD_CHECKPOINTS = frozenset({"mel_spec.mel_stft.mel_scale.fb", "mel_spec.mel_stft.spectrogram.window"})
 
+_BACKBONES = {"DiT": DiT, "UNetT": UNetT, "MMDiT": MMDiT}
+
 State = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """Which network the weights are for.
-
-    Attributes:
-        backbone: name of a class of f5_tts.model.
-        arguments: keyword arguments to make it with.
-        source: the config file that says so.
-    """
-
-    backbone: str
-    arguments: dict[str, Any]
-    source: str
 
 
 def shipped_config() -> Path:
     """Return the path of the config that f5_tts ships for the published weights."""
     return Path(str(files("f5_tts").joinpath(f"configs/{DEFAULT}.yaml")))
-
-
-def read_architecture(path: Path) -> Architecture:
-    """Read a config in the form of F5-TTS's own (`f5_tts/configs/*.yaml`): YAML, or JSON, which is YAML.
-
-    Raises:
-        FormatError: it is not of F5-TTS's form, or its vocoder is not Vocos.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        model = OmegaConf.load(str(path)).model
-        backbone, spectrum = str(model.backbone), str(model.mel_spec.mel_spec_type)
-        arguments = OmegaConf.to_container(model.arch, resolve=True)
-    except (OSError, ValueError, AttributeError, TypeError, YAMLError, OmegaConfBaseException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FormatError(
-            f"{path} is no F5-TTS config ({reason}): it needs model.backbone, .arch, .mel_spec"
-        ) from error
-    if not re.fullmatch(r"[A-Za-z]\w{0,30}", backbone) or not isinstance(arguments, dict):
-        raise FormatError(f"{path} names the backbone {backbone!r:.40}: f5_tts has DiT, UNetT and MMDiT")
-    if spectrum != "vocos":
-        raise FormatError(f"{path} wants the vocoder {spectrum!r:.40}: only vocos is supported here")
-    return Architecture(backbone, {str(key): value for key, value in arguments.items()}, str(path))
 
 
 def precision(device: str) -> Any:
@@ -112,7 +74,7 @@ def speech_network(architecture: Architecture) -> Any:
     """
     vocabulary, size = get_tokenizer(str(files("f5_tts").joinpath("infer/examples/vocab.txt")), "custom")
     try:
-        backbone = get_class(f"f5_tts.model.{architecture.backbone}")
+        backbone = _BACKBONES[architecture.backbone]
         with init_empty_weights(include_buffers=False):
             return CFM(
                 transformer=backbone(
@@ -158,13 +120,24 @@ def _tensors_of(path: Path, device: str) -> State:
 
 
 def _pickle_of(path: Path, _device: str) -> State:
-    state: State = torch.load(path, map_location="cpu", weights_only=True)
+    """The tensors of a pickle; with weights_only it can name no code, but still hold anything instead of tensors."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, torch.Tensor) and tensor.layout is torch.strided
+        for name, tensor in state.items()
+    ):
+        raise FormatError(f"{path} cannot be loaded (it is no mapping of names to tensors): publish the model again")
     return state
 
 
 def _vocos_of(path: Path, _device: str) -> Any:
+    arguments = read_vocos(path)
     with init_empty_weights(include_buffers=False):
-        return Vocos.from_hparams(str(path))
+        return Vocos(
+            feature_extractor=MelSpectrogramFeatures(**arguments["feature_extractor"]),
+            backbone=VocosBackbone(**arguments["backbone"]),
+            head=ISTFTHead(**arguments["head"]),
+        )
 
 
 def _read(file: ModelFile, reader: Any, device: str) -> Any:

@@ -22,7 +22,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from f5_tts.infer import utils_infer  # noqa: E402
 
-from worker.speech import f5, model_files, networks  # noqa: E402
+from worker.speech import configs, f5, model_files, networks  # noqa: E402
 from worker.speech.speaker import Manner  # noqa: E402
 
 SHORT = "The sea was calm that night, and nobody spoke."
@@ -97,7 +97,7 @@ def plain_cast() -> Any:
 
 def in_float16() -> dict[str, list[str]]:
     """What F5-TTS's own loading makes of the published file in float16, as on CUDA, beside ours of both files."""
-    network = networks.read_architecture(model_files.find(HUB).config.path)  # type: ignore[union-attr]
+    network = configs.read_architecture(model_files.find(HUB).config.path)  # type: ignore[union-attr]
     theirs = utils_infer.load_checkpoint(
         plain().ema_model, str(model_files.find(HUB).weights.path), "cpu", dtype=torch.float16
     )
@@ -110,7 +110,7 @@ def in_float16() -> dict[str, list[str]]:
 
 def shapes_of_v1_base() -> dict[str, list[int]]:
     """Of the state of the network that is made for the published weights."""
-    model = networks.speech_network(networks.read_architecture(networks.shipped_config()))
+    model = networks.speech_network(configs.read_architecture(networks.shipped_config()))
     return {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
 
 

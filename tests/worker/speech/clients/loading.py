@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from worker.speech import f5, model_files, networks
 
 HUB, COPIES = (Path(word) for word in sys.argv[1:])
@@ -67,6 +69,39 @@ def no_pickle(hub: Path) -> None:
     model_files.find(hub).vocoder_weights.path.write_bytes(b"not a zip")
 
 
+def code_in_config(hub: Path) -> None:
+    """Whatever it names would leave a file; so would the pickle, if it came to that."""
+    forget(hub)
+    files = model_files.find(hub)
+    named = "{class_path: subprocess.Popen, init_args: {args: [touch, %s]}}" % (hub.parent / "ran")
+    files.vocoder_config.path.write_text(f"feature_extractor: {named}\nbackbone: {named}\nhead: {named}\n")
+
+
+def secret_in_config(hub: Path) -> None:
+    forget(hub)
+    config(hub).write_text(config(hub).read_text().replace('"dim": 64', '"dim": "${oc.env:PATH}"'))
+
+
+class Touch:
+    """A pickle of it runs a command where it is loaded as pickles are by default."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.system, (f"touch {self.path}",)
+
+
+def pickled(make: Callable[[Path], object]) -> Spoil:
+    """The vocoder's weights are a pickle of something."""
+
+    def spoil(hub: Path) -> None:
+        forget(hub)
+        torch.save(make(hub.parent / "ran"), model_files.find(hub).vocoder_weights.path)
+
+    return spoil
+
+
 def cut(hub: Path) -> None:
     forget(hub)
     os.truncate(weights(hub), 1_000_000)
@@ -88,6 +123,13 @@ CASES: dict[str, tuple[Spoil, bool]] = {
     "of another width": (other_width, False),
     "config without a network": (no_config, False),
     "no pickle": (no_pickle, False),
+    "code in the vocoder's config": (code_in_config, False),
+    "a variable in the config": (secret_in_config, False),
+    "code in a pickle": (pickled(lambda ran: {"head.out.bias": Touch(ran)}), False),
+    "a pickle of a list": (pickled(lambda ran: [torch.zeros(1)]), False),
+    "a pickle of words": (pickled(lambda ran: {"head.out.bias": "x"}), False),
+    "a pickle without names": (pickled(lambda ran: {1: torch.zeros(1)}), False),
+    "a sparse pickle": (pickled(lambda ran: {"head.out.bias": torch.zeros(1026).to_sparse()}), False),
     "cut and unknown": (cut, False),
 }
 
@@ -96,6 +138,7 @@ def attempt(hub: Path, must_be_verified: bool) -> list[str]:
     try:
         f5.load(hub, "cpu", must_be_verified=must_be_verified)
     except Exception as error:
+        assert not (hub.parent / "ran").exists()
         return [type(error).__name__, str(error)]
     return ["loaded", ""]
 

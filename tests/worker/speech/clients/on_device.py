@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from f5_tts.infer import utils_infer
 
-from worker.speech import f5, model_files, networks
+from worker.speech import configs, f5, model_files, networks
 
 DEVICE = sys.argv[1]
 HUB, HALF = (Path(word) for word in sys.argv[2:])
@@ -37,7 +37,7 @@ def plain() -> Any:
     """What F5-TTS's own load_checkpoint makes of the published file."""
     files = model_files.find(HUB)
     assert files.config
-    empty = networks.speech_network(networks.read_architecture(files.config.path)).to_empty(device="cpu")
+    empty = networks.speech_network(configs.read_architecture(files.config.path)).to_empty(device="cpu")
     return utils_infer.load_checkpoint(empty, str(files.weights.path), DEVICE)
 
 
