@@ -133,7 +133,8 @@ def chosen_version(settings: Settings, reference: str | None, lock: str | None) 
     if reference is not None:
         return selection.Choice("named by the caller", reference)
     chosen = selection.choose(os.environ, store=settings.store)
-    Reporter(quiet=settings.quiet, verbose=settings.verbose, out=sys.stderr).listen(
-        events.Noted(f"the version is {chosen}: {chosen.reason}")
-    )
+    reporter = Reporter(quiet=settings.quiet, verbose=settings.verbose, out=sys.stderr)
+    reporter.listen(events.Noted(f"the version is {chosen}: {chosen.reason}"))
+    if chosen.caution:
+        reporter.listen(events.Warned(chosen.caution))
     return chosen

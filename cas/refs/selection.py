@@ -48,6 +48,21 @@ class Choice:
         """The words of a command line that name this version: `f5-tts:latest`, or `--lock FILE`."""
         return self.reference if self.lock is None else f"--lock {self.lock}"
 
+    @property
+    def caution(self) -> str:
+        """What speaks against a configuration that names the version in this way; empty if nothing does.
+
+        A few digits of a digest are no proof of content: it takes minutes to make another manifest that shares 8 of
+        them, which are 32 bits.
+        """
+        digest = self.parsed.digest if self.parsed is not None else None
+        if digest is None or len(digest) == 64:
+            return ""
+        return (
+            f"{self.reason} names {self.reference} by {len(digest)} of the 64 digits of its digest, which another "
+            "version can be made to share: write all of them, as `cas show` prints them"
+        )
+
     def version(self) -> str | Resolved:
         """Return what an operation takes: the reference, or the version in the lock file, as `read_lock` reads it."""
         return self.reference if self.lock is None else read_lock(self.lock)

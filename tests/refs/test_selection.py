@@ -92,6 +92,26 @@ def test_a_name_that_is_none_is_the_callers_mistake(environ: dict[str, str]) -> 
         choose(environ, model="m", store="memory:")
 
 
+def test_a_configuration_with_a_part_of_a_digest_is_warned_of(boot: Boot) -> None:
+    digest = boot.old.partition("blake3:")[2]
+    for reference in (f"m@{digest[:8]}", f"m@{digest[:32]}", f"m@{digest[:63]}"):
+        chosen = choose({"CAS_MODEL": reference})
+        count = len(reference) - 2
+        assert chosen.caution.startswith(f"CAS_MODEL names {reference} by {count} of the 64 digits of its digest")
+        restored = boot.cas("restore", "-q", CAS_MODEL=reference)
+        assert (restored.returncode, restored.stderr) == (0, f"warning: {chosen.caution}\n")
+    for environ in (
+        {"CAS_MODEL": f"m@{digest}"},
+        {"CAS_MODEL": boot.old},
+        {"CAS_MODEL": "m"},
+        {"CAS_MODEL": "pin:eu/m"},
+    ):
+        assert choose(environ).caution == ""
+    assert choose({"CAS_LOCK": str(boot.lock)}).caution == ""
+    named = boot.cas("restore", "-q", f"m@{digest[:8]}")
+    assert (named.returncode, named.stderr) == (0, ""), "somebody looks at what a command line restores"
+
+
 def test_a_lock_that_is_named_and_not_there_makes_way_for_nothing(boot: Boot) -> None:
     named = choose({"CAS_LOCK": "/none.json", "CAS_DEPLOYMENT": "eu"}, model="m", default_lock=boot.lock)
     with pytest.raises(InputError, match=r"/none\.json does not exist"):

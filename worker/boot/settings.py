@@ -131,7 +131,9 @@ def _model(environ: Mapping[str, str]) -> str:
         return MODEL
     match = _NAME.fullmatch(given)
     if match is None:
-        raise InputError(f"CAS_MODEL is {given!a}: write model, model:tag, model@<8+ hex> or pin:deployment/model")
+        raise InputError(
+            f"CAS_MODEL is {given!a}: write model, model:tag, model@blake3:<64 hex> or pin:deployment/model"
+        )
     return match["model"]
 
 
