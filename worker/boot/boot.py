@@ -84,6 +84,8 @@ class Boot:
             BootFailed: no directory can be used.
         """
         phases = Phases()
+        # What this process and its children make, no other user may write to: the next boot would leave it out.
+        os.umask(os.umask(0o022) | 0o022)
         with phases.measure("settings"):
             settings = Settings.read()
             # Set before the checks, and whatever they find: nothing may ever download to somewhere else.

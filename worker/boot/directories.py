@@ -20,6 +20,7 @@ from cas.local import fs
 from cas.local.directory import Directory, LinksUnsupported
 from cas.parallel import BackgroundCall
 from worker.boot.environment import hub_of
+from worker.boot.ownership import others_problem
 
 if TYPE_CHECKING:
     from cas.refs.reference import Resolved
@@ -66,6 +67,8 @@ class RankedDirectory:
 
 def examine(paths: Iterable[Path], within: float = _ANSWERS_WITHIN) -> list[Finding]:
     """Write, sync and link a file in each directory, all at once, and measure the free space.
+
+    A directory that another user of this machine can write to is not used, whatever it holds.
 
     Args:
         paths: the directories; those that do not exist are made.
@@ -203,7 +206,11 @@ def _allocated(part_files: Path) -> int:
 
 def _examine(path: Path) -> Finding:
     try:
+        if problem := others_problem(path):
+            return Finding(path, problem)
         path.mkdir(parents=True, exist_ok=True)
+        if problem := others_problem(path):  # another user may have been faster than this mkdir
+            return Finding(path, problem)
         with Directory.open(path, (OWN,)) as scratch, scratch.temporary_name() as name:
             with fs.disk_errors(path), scratch.file(name, os.O_RDWR | os.O_CREAT | os.O_EXCL) as fd:
                 fs.write_all(fd, _PROBE)

@@ -28,6 +28,7 @@ from cas.local.hf_cache import RepoCache, SnapshotFile, blob_hash
 from cas.parallel import for_each
 from worker.boot import environment
 from worker.boot.directories import RankedDirectory
+from worker.boot.ownership import others_problem
 from worker.model import hub_space
 from worker.model.recorder import Recorder
 
@@ -170,6 +171,9 @@ def _from_other_programs(source: Source, seeds: Sequence[Path], recorder: Record
     """The model from the first hub cache of another program that has all of it, verified; no cache is written to."""
     for hub in seeds:
         if hub != environment.hub_of(hub.parent) or not is_complete(source, hub):
+            continue
+        if problem := others_problem(hub.parent):
+            recorder.warn(f"{hub} is of no use: {problem}")
             continue
         try:
             gathered = gather(source, CacheDirs(hub, hub.parent), events.ignore, download=False)

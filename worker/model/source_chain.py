@@ -29,6 +29,7 @@ from cas.refs.reference import Resolved, resolve
 from worker.boot import directories, environment
 from worker.boot.directories import RankedDirectory
 from worker.boot.messages import Ended, Restored, Source
+from worker.boot.ownership import without_others
 from worker.boot.settings import Settings
 from worker.model.condition import Condition
 from worker.model.failed_sources import DAMAGE, FailedSources, NoSource, is_latest
@@ -79,11 +80,14 @@ class SourceChain:
         Raises:
             InputError: a setting is wrong.
             NoSource: no source has the model.
-            CacheError: no directory takes it.
+            CacheError: no directory takes it, or other users may write to all of them.
             CasError: a lock file cannot be used.
         """
+        self._paths = without_others(self._paths, self._recorder.warn)
         if self._settings.local:
             choice = self.condition.choose(os.environ, None)
+            if choice.caution:
+                self._recorder.warn(choice.caution)
             if choice.lock is not None:
                 version = choice.version()
                 assert isinstance(version, Resolved)
