@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -36,8 +35,12 @@ def others_problem(directory: Path) -> str:
             if problem := _problem(component):
                 return problem
         for name in _READ_IN_IT:
-            for component in _components(directory / name):
-                if problem := _problem(component, sticky_is_enough=component.name != name):
+            entry = directory / name
+            if not os.path.lexists(entry):
+                continue
+            components = [*_components(entry)] if entry.is_symlink() else [entry]
+            for component in components:
+                if problem := _problem(component, sticky_is_enough=component != components[-1]):
                     return problem
     except OSError as error:
         return f"{error.filename or directory}: {error.strerror}"
@@ -84,12 +87,12 @@ def _components(path: Path) -> Iterator[Path]:
 def _problem(path: Path, *, sticky_is_enough: bool = True) -> str:
     found = os.lstat(path)
     # Who owns `/` may do anything; in a container without root's rights that is a number that stands for root.
-    ours = {0, os.geteuid(), os.lstat("/").st_uid}
-    if found.st_uid not in ours and found.st_uid != _owner_of_new_files(path):
+    if found.st_uid not in (0, os.geteuid(), os.lstat("/").st_uid) and found.st_uid != _owner_of_new_files(path):
         return f"{path} belongs to another user of this machine (uid {found.st_uid}): chown it to yours, {_INSTEAD}"
     if stat.S_ISLNK(found.st_mode) or (sticky_is_enough and found.st_mode & stat.S_ISVTX):
         return ""
-    writers = found.st_mode & _OTHERS_WRITE & ~_open_bits(path)
+    writers = found.st_mode & _OTHERS_WRITE
+    writers &= ~_open_bits(path) if writers else 0
     if writers & stat.S_IWGRP and not writers & stat.S_IWOTH and _is_private(found.st_gid):
         return ""
     if writers:
@@ -100,6 +103,8 @@ def _problem(path: Path, *, sticky_is_enough: bool = True) -> str:
 
 def _owner_of_new_files(path: Path) -> int:
     """The user that the file system shows as the owner of this process's files: some network volumes map all to one."""
+    import tempfile  # rarely needed, and no start should wait for it
+
     if path.is_symlink() or not path.is_dir():
         return os.geteuid()
     try:
