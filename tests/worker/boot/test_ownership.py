@@ -70,6 +70,21 @@ def test_the_sticky_bit_keeps_what_one_made_and_not_what_others_add(name: str, u
     assert (examine([directory])[0].problem == "") is usable
 
 
+def test_a_hub_may_be_a_link_to_elsewhere(directory: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere/hub"
+    elsewhere.mkdir(parents=True)
+    (directory / "hub/models--a--b").rmdir()
+    (directory / "hub").rmdir()
+    (directory / "hub").symlink_to(elsewhere)
+    elsewhere.parent.chmod(0o1777)
+    assert others_problem(directory) == ""
+    elsewhere.chmod(0o1777)
+    assert f"write to {elsewhere}" in others_problem(directory)
+    elsewhere.chmod(0o755)
+    give(elsewhere.parent)
+    assert f"{elsewhere.parent} belongs to another user" in others_problem(directory)
+
+
 def test_nothing_is_made_below_another_users_directory(tmp_path: Path) -> None:
     theirs = tmp_path / "theirs"
     theirs.mkdir()
