@@ -86,8 +86,7 @@ class SourceChain:
         self._paths = without_others(self._paths, self._recorder.warn)
         if self._settings.local:
             choice = self.condition.choose(os.environ, None)
-            if choice.caution:
-                self._recorder.warn(choice.caution)
+            self._warn_of(choice)
             if choice.lock is not None:
                 version = choice.version()
                 assert isinstance(version, Resolved)
@@ -123,6 +122,10 @@ class SourceChain:
         except NoSource as none:
             if self._settings.enabled or not none.hub_away or not self._from_this_machine(report):
                 raise
+
+    def _warn_of(self, choice: cas.Choice) -> None:
+        if choice.caution:
+            self._recorder.warn(choice.caution)
 
     def _from_store(
         self,
