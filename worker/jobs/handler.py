@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from cas.errors import CasError, InputError
+from cas.formats.printable import printable
 from worker.errors import BadRequest, WorkerBroken
 from worker.jobs import reference_url
 from worker.jobs.audio_input import check_audio
@@ -252,7 +253,8 @@ def _error_line(error: Exception, job: Job) -> str:
     if isinstance(error, CasError):
         if not isinstance(error, InputError):
             _log.warning("job %s: %s", _safe(job), error)
-        line = " ".join(str(error).split())
+        # The sender gets a sentence: line breaks of a server's words become spaces, and not visible escapes.
+        line = printable(" ".join(Exception.__str__(error).split()))
         return line if len(line) <= _LONGEST_ERROR else line[:_LONGEST_ERROR] + "..."
     reference = secrets.token_hex(4)
     _log.error("job %s failed, reference %s", _safe(job), reference, exc_info=error)
