@@ -29,7 +29,8 @@ _ZIP = re.compile(r"\.(bin|ckpt|keras|mar|npz|pickle|pkl|ptl?|pth|zip)$", re.IGN
 _LINK = re.compile(
     rb"(?:(?:\.\.[/\\])+|/)(?:[^\0\r\n]+[/\\])?blobs[/\\](?:[0-9a-f]{2}[/\\])?(?P<blob>[^/\\\s]+)\s*", re.DOTALL
 )
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: a text that only mentions the address is none.
+_LFS_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v[0-9]+\n(.*\n)*?oid sha256:[0-9a-f]{64}\n")
 # How pages, and errors of servers in XML, begin. A server that wants a login often answers 200.
 _PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html|head|body|\?xml|error|!--)", re.IGNORECASE)
 _PAGE_LIMIT = 1024  # bytes
@@ -54,7 +55,7 @@ def describe_placeholder(data: bytes) -> str:
     """
     if link := _LINK.fullmatch(data):
         return f"holds the text of a symlink to blob {link['blob'].decode('ascii', 'replace'):.16}, not what that holds"
-    return "holds a pointer of Git LFS, not the file" if data.startswith(_LFS_POINTER) else ""
+    return "holds a pointer of Git LFS, not the file" if _LFS_POINTER.match(data) else ""
 
 
 def check_no_page(file: BinaryIO, path: str) -> None:
