@@ -2,6 +2,7 @@
 #   make demo    publish and restore a real model on a directory store
 #   make test    all tests          make check   linters, types, layers, schema
 #   make bench   timings            make soak    two minutes of everything at once, with kills
+#   make mutants wrong changes of the code, each of which a test must notice
 #   make bench-boot  the worker's cold start   make clean   remove everything made here
 # Except for the RunPod worker's environment: at 6 GB it is kept in the user's cache, for all clones.
 
@@ -13,7 +14,7 @@ HUBS := 0.36 1.33 2.4
 HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
 
-.PHONY: demo test check bench bench-boot soak schema worker-env lock clean
+.PHONY: demo test check bench bench-boot soak mutants schema worker-env lock clean
 
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
@@ -42,6 +43,10 @@ bench-boot: $(VENV)/bench-ready worker-env
 # Workers, publishers and a collector, killed at random, for two minutes.
 soak: $(VENV)/dev-ready
 	CAS_SOAK_SECONDS=120 $(BIN)/python -m pytest -s tests/ops/gc/test_soak.py
+
+# make mutants MUTANTS="--only store --jobs 4" runs a part, or several at a time.
+mutants: $(VENV)/dev-ready $(HUB_READY) worker-env
+	$(BIN)/python -m tools.mutants $(MUTANTS)
 
 schema: $(VENV)/runtime-ready
 	$(BIN)/python -m tools.schema
