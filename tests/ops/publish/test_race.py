@@ -118,6 +118,35 @@ def test_a_publish_that_expects_no_tag_moves_no_tag_that_exists_or_was_removed(
         publish_tree(store, tree, expect=UNSET)
 
 
+@pytest.mark.parametrize("moment", ["put_manifest", "get_manifest"])
+def test_a_publish_that_expects_a_move_does_not_overtake_one_of_the_last_moment(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
+    publish_tree(store, tree)
+    log = RefLog(store, Ref("tags", "m", "latest"))
+    (expect,) = log.history(1)
+    theirs = publish_tree(store, write_tree(tmp_path / "other", {"w.bin": b"2"}), tags=["other"]).reference[-64:]
+    write_tree(tree, {"w.bin": b"3"})
+    real = getattr(Store, moment)
+
+    def overtaken(self: Store, *words: Any) -> Any:
+        if moment == "put_manifest" or len(store.versions("m")) == 3:
+            monkeypatch.setattr(Store, moment, real)
+            RefLog(self, log.ref).append(theirs, "theirs")
+        return real(self, *words)
+
+    monkeypatch.setattr(Store, moment, overtaken)
+    received: list[Any] = []
+    with pytest.raises(RefMoved, match="m:latest was moved"):
+        publish_tree(store, tree, expect=expect, on_event=received.append)
+    assert RefLog(store, log.ref).current_digest() == theirs
+    assert len(RefLog(store, log.ref).names()) == 2
+    assert any(
+        isinstance(event, Warned) and "is in the store, but m:latest names another" in event.text for event in received
+    )
+
+
 def test_a_second_tag_that_somebody_else_won_stays_theirs(
     directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
