@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # Seconds. On a volume whose server is gone a system call waits for ever.
 _ANSWERS_WITHIN = 10.0
 _STAYS_FREE = 10  # percent of the file system of `/`: below that RunPod takes a worker for unfit
-_PROBE = bytes(64 * 1024)
+_PROBE = bytes(range(256)) * 256  # not zeros, which is what a volume that lost it would give back
 
 OWN = ".cas-worker"
 """Folder of a cache directory for the worker's own files."""

@@ -43,7 +43,7 @@ class DownloadedModel:
         gathered: its files.
         directory: the cache directory that they are in.
         started: when the download began, in seconds since 1970, by the clock of files.
-        hub_answered: False if the hub failed, and another program's download is used instead.
+        hub_answered: False if the hub failed, and an earlier download, or another program's, is used instead.
     """
 
     gathered: Gathered
@@ -121,7 +121,7 @@ def download_model(source: Source, paths: Sequence[Path], seeds: Sequence[Path],
         else:
             first = "first of CAS_CACHE_DIRS that passes the checks" if not index else "next of CAS_CACHE_DIRS"
             reason = "it holds what was downloaded before" if path in holding else first
-            return DownloadedModel(gathered, RankedDirectory(path, reason), started)
+            return DownloadedModel(gathered, RankedDirectory(path, reason), started, hub_answered=files is not None)
     if damaged:
         raise damaged
     if not failed:

@@ -147,6 +147,15 @@ class Findings:
                 version = self._inventory.versions[index]
                 for _, manifest in read_manifests(self._store, [version], self._recover):
                     needed_by |= {digest: f"{version} {path}" for digest, path in _files(manifest, some).items()}
+        # A collector may have deleted that version meanwhile. Another one may need the chunk, too.
+        unnamed = {
+            digest for index, some in by_version.items() if index is not None for digest in some - needed_by.keys()
+        }
+        for version, manifest in read_manifests(
+            self._store, self._inventory.versions if unnamed else (), self._recover
+        ):
+            needed_by |= {digest: f"{version} {path}" for digest, path in _files(manifest, unnamed).items()}
+            unnamed -= needed_by.keys()
         return [
             DamagedObject(kind, "chunk", named(digest), needed_by.get(digest, ""), reason)
             for some in by_version.values()

@@ -16,6 +16,7 @@ from cas.bucket import Bucket
 from cas.config import Limits
 from cas.errors import InputError, Transient
 from cas.formats.digest import Buffer, named
+from cas.formats.manifest import digest_of
 from cas.ops.fsck.checker import fsck
 from cas.store.layout import chunk_key
 from cas.store.store import Store
@@ -120,6 +121,21 @@ def test_what_was_published_meanwhile_is_checked_whatever_its_digest(store: Stor
     break_off(store, state, 2)
     checked = fsck(None, store, state=state, limits=FEW)
     assert [item.name for item in checked.missing.items] == [named(doomed)]
+
+
+def test_a_check_of_what_is_new_that_is_broken_off_is_not_done_with_it(store: Store, tmp_path: Path) -> None:
+    fill(store)
+    state = tmp_path / "state.json"
+    break_off(store, state, 20)
+    watermark = json.loads(state.read_bytes())["watermark"]
+    more = put_model(store, {"org/model": {"model.bin": noise(20 << 16, 11)}})
+    below = sorted(digest for digest in more.chunks() if digest < watermark)
+    assert len(below) > 2 + FEW.requests
+    store.bucket.delete(chunk_key(below[-1]))
+    assert below[-1] not in break_off(store, state, 2), "the second sitting ends before it gets there"
+    known = json.loads(state.read_bytes())
+    assert (known["watermark"], digest_of(more) in known["versions"]) == (watermark, False)
+    assert [item.name for item in fsck(None, store, state=state, limits=FEW).missing.items] == [named(below[-1])]
 
 
 def test_a_state_of_another_check_is_refused(store: Store, tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from cas.bucket import Kind
 from cas.errors import InputError, NotFoundError
 from cas.formats.digest import hex_of, named
 from cas.formats.frame import Encoder, largest_frame
-from cas.formats.manifest import digest_of
+from cas.formats.manifest import ChunkRef, Manifest, Repo, RepoFile, digest_of, now
 from cas.ops.fsck.checker import DamagedObject, fsck
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store
 from tests.support.buckets import RecordingBucket
 from tests.support.damage import CHUNK, NEW, OLD, ORPHAN, edit, fill, flip, newer, noise, piece, state_of
+from tests.support.models import COMMIT
 from tests.support.processes import run_cas
 
 SCOPES = [None, "m", "m:latest"]
@@ -75,6 +76,21 @@ def test_damaged_frames_are_told_apart(
     assert [(item.what, item.name) for item in items] == [("chunk", named(damaged))]
     assert items[0].needed_by == f"m@{named(digest_of(latest))} model.bin"
     assert state_of(store) == before
+
+
+@pytest.mark.parametrize("said", [CHUNK - 1, CHUNK + 1])
+def test_a_chunk_of_another_size_than_its_version_says_is_corrupt(directory_store: Store, said: int) -> None:
+    fill(directory_store)
+    chunk = ChunkRef(hex_of(ORPHAN), said)
+    files = (RepoFile("model.bin", said, "0" * 64, (chunk,)),)
+    repo = Repo("org/model", "model", COMMIT, ("main",), files)
+    version = Manifest(model="wrong", created=now(), created_by="test", repos=(repo,), files=())
+    directory_store.put_manifest(version)
+    checked = fsck(None, directory_store)
+    assert [(item.name, item.needed_by) for item in checked.corrupt.items] == [
+        (named(hex_of(ORPHAN)), f"wrong@{named(digest_of(version))} model.bin")
+    ]
+    assert checked.left == 1
 
 
 @pytest.mark.parametrize("scope", SCOPES)

@@ -17,7 +17,7 @@ from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store, open_store
 from tests.support.buckets import HURRIED, RecordingBucket, proxied
 from tests.support.damage import NEW, OLD, edit, fill, flip, piece, state_of
-from tests.support.models import write_tree
+from tests.support.models import put_model, write_tree
 from tests.support.processes import run_cas
 from tools.servers.fault_proxy import Fault, FaultProxy, Kind
 from tools.servers.seaweed import SeaweedFS
@@ -140,3 +140,19 @@ def test_what_is_collected_meanwhile_is_missing_only_where_others_need_it(direct
     checked = fsck(None, Store(collecting), limits=Limits(requests=1, workers=1))
     assert [item.name for item in checked.missing.items] == ([named(chunk)] if needed else [])
     assert checked.left == needed
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_chunk_that_two_versions_lack_stays_missing_when_one_of_them_is_collected(
+    directory_store: Store, which: int
+) -> None:
+    versions = sorted(map(digest_of, fill(directory_store)))
+    put_model(directory_store, {"org/model": {"config.json": b"{2}"}})  # so that no ref names those two any more
+    shared = piece(NEW, 2)
+    assert shared == piece(OLD, 2)
+    collecting = Collecting(directory_store.bucket)
+    collecting.doomed = (manifest_key("m", versions[which]), chunk_key(shared))
+    # One request at a time: the inventory holds the version whose digest is the lower one for who needs the chunk.
+    checked = fsck(None, Store(collecting), limits=Limits(requests=1, workers=1))
+    assert [item.name for item in checked.missing.items] == [named(shared)]
+    assert checked.missing.items[0].needed_by.startswith(f"m@{named(versions[1 - which])}")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 import cas
 from cas import events
-from cas.bucket import Kind, open_bucket
-from cas.errors import InputError
-from cas.formats.digest import hex_of
+from cas.bucket import Entry, Kind, open_bucket
+from cas.errors import InputError, Transient
+from cas.formats.digest import Buffer, hex_of
 from cas.formats.manifest import digest_of
 from cas.ops.fsck.checker import Checked, fsck
+from cas.store import layout
 from cas.store.layout import chunk_key, manifest_key
+from cas.store.lease_entries import LeaseLost
 from cas.store.store import Store, open_store
 from tests.support.buckets import RecordingBucket, slow_store
 from tests.support.damage import NEW, OLD, ORPHAN, edit, fill, flip, newer, noise, piece, restored, state_of
@@ -206,3 +209,66 @@ def test_nothing_is_written_where_nothing_is_damaged(store: Store, tmp_path: Pat
     watched = RecordingBucket(store.bucket)
     assert fsck(None, Store(watched), repair_from=[source]).sound
     assert watched.written == []
+
+
+class Failing(RecordingBucket):
+    """A bucket that takes no chunk."""
+
+    def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
+        if key.startswith("chunks/"):
+            raise Transient("the network is gone")
+        return super().put(key, data, kind, overwrite=overwrite)
+
+
+def test_a_repair_that_is_broken_off_has_written_no_manifest_without_its_chunks(
+    directory_store: Store, tmp_path: Path
+) -> None:
+    _, latest = fill(directory_store)
+    source = copy_of(directory_store, tmp_path / "copy")
+    key = manifest_key("m", digest_of(latest))
+    directory_store.bucket.delete(key)
+    directory_store.bucket.delete(chunk_key(piece(NEW, 7)))
+    failing = Failing(directory_store.bucket)
+    with pytest.raises(Transient):
+        fsck(None, Store(failing), repair_from=[source])
+    assert not directory_store.bucket.exists(key)
+    watched = RecordingBucket(directory_store.bucket)
+    assert fsck(None, Store(watched), repair_from=[source]).repaired.count == 2
+    assert [name for name in watched.written if not name.startswith("leases/")] == [chunk_key(piece(NEW, 7)), key]
+
+
+class Sleeping(RecordingBucket):
+    """A bucket whose machine sleeps for ten minutes after the lease was acquired, once so many objects were written."""
+
+    written_before, slept = 0, 0.0
+
+    def list(self, prefix: str) -> list[Entry]:
+        if prefix == layout.COLLECTIONS and not self.written_before:
+            self.slept = 600
+        return super().list(prefix)
+
+    def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
+        done = super().put(key, data, kind, overwrite=overwrite)
+        if not key.startswith("leases/"):
+            self.written_before -= 1
+            self.slept = 600 if self.written_before <= 0 else 0
+        return done
+
+
+@pytest.mark.parametrize("lost", [("manifest",), ("chunk",), ("chunk", "manifest")])
+def test_a_repair_that_slept_writes_no_more(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...]
+) -> None:
+    _, latest = fill(directory_store)
+    source = copy_of(directory_store, tmp_path / "copy")
+    keys = {"manifest": manifest_key("m", digest_of(latest)), "chunk": chunk_key(piece(NEW, 7))}
+    for what in lost:
+        directory_store.bucket.delete(keys[what])
+    sleeping = Sleeping(directory_store.bucket)
+    sleeping.written_before = len(lost) - 1
+    clock = time.clock_gettime
+    monkeypatch.setattr(time, "clock_gettime", lambda which: clock(which) + sleeping.slept)
+    with pytest.raises(LeaseLost, match="cas fsck --repair-from: this machine slept"):
+        fsck(None, Store(sleeping), repair_from=[source])
+    assert [directory_store.bucket.exists(keys[what]) for what in lost] == [True] * (len(lost) - 1) + [False]
+    assert fsck(None, directory_store, repair_from=[source]).repaired.count == 1

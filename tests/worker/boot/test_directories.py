@@ -69,6 +69,19 @@ def test_a_directory_that_fails_says_so(
     assert good.problem == ""
 
 
+@pytest.mark.parametrize("left", [b"", bytes(64 * 1024), bytes(range(255))], ids=["nothing", "zeros", "too little"])
+def test_a_volume_that_loses_what_was_written_says_so(
+    left: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def preadv(fd: int, views: list[memoryview], offset: int) -> int:
+        data = left[offset:][: len(views[0])]
+        views[0][: len(data)] = data
+        return len(data)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    assert problem(tmp_path / "lossy") == "what was written there cannot be read back"
+
+
 @pytest.mark.parametrize(
     ("call", "code", "note"),
     [

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
-from collections.abc import Iterator
-from pathlib import Path
+import threading
+import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.jobs.web import Web, answer, make_certificate, redirect, trickle
+from tests.worker.jobs.web import AUDIO, Web, answer, redirect, trickle
 from worker.errors import BadRequest
-from worker.jobs.reference_url import Limits, check_url, fetch, is_public
+from worker.jobs.audio_input import MAX_AUDIO
+from worker.jobs.reference_url import MAX_URL, Limits, check_url, fetch, is_public
 
-AUDIO = b"RIFF" + bytes(range(256)) * 40
 SECRET = "?signature=hush"
 NOT_PUBLIC = """
 0.0.0.0 10.1.2.3 100.64.0.1 100.100.100.200 127.0.0.1 127.8.8.8 168.63.129.16 169.254.169.254 169.254.170.2 172.16.0.1
@@ -24,23 +26,6 @@ NOT_PUBLIC = """
 64:ff9b::10.0.0.1 64:ff9b::169.254.169.254 64:ff9b:1::1 100::1 2001::1 2001:db8::1 2002:7f00:1::1 3fff::1 5f00::1
 fc00::1 fd00:ec2::254 fe80::1 fe80::1%eth0 fec0::1 ff02::1 nonsense
 """
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_certificate(tmp_path_factory.mktemp("certificate"))
-
-
-@pytest.fixture
-def web(certificate: Path) -> Iterator[Web]:
-    server = Web(certificate, {"/audio": answer(AUDIO)})
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def trusting(certificate: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certificate)
 
 
 def get(url: str, context: ssl.SSLContext, **limits: float) -> bytes:
@@ -71,6 +56,11 @@ class TestAnswers:
 
     def test_redirects_are_followed(self, web: Web, trusting: ssl.SSLContext) -> None:
         web.answers |= {"/a": redirect("/b"), "/b": redirect(f"{web.url}/audio{SECRET}")}
+        assert get(f"{web.url}/a", trusting) == AUDIO
+
+    @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+    def test_each_status_of_a_redirect_is_followed(self, web: Web, trusting: ssl.SSLContext, status: str) -> None:
+        web.answers["/a"] = answer(b"", status, Location="/audio")
         assert get(f"{web.url}/a", trusting) == AUDIO
 
     def test_redirects_end(self, web: Web, trusting: ssl.SSLContext) -> None:
@@ -120,6 +110,28 @@ class TestAnswers:
     ) -> None:
         web.answers["/a"] = trickle(beginning)
         assert "took more than 0.4 s" in refused(f"{web.url}/a", trusting, seconds=0.4)
+
+    def test_all_redirects_together_have_one_deadline(
+        self, web: Web, trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock, passed = time.monotonic, [0.0]
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + passed[0])
+
+        def redirect_late(wire: Any, stopping: threading.Event) -> None:
+            passed[0] += 1500
+            redirect("/a")(wire, stopping)
+
+        web.answers["/a"] = redirect_late
+        assert "took more than 2000 s" in refused(f"{web.url}/a", trusting, seconds=2000)
+        assert len(web.asked) == 2
+
+    def test_a_server_that_never_agrees_on_a_key_is_cut_at_the_deadline(self, trusting: ssl.SSLContext) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"https://localhost:{silent.getsockname()[1]}/audio"
+            assert "took more than 0.2 s" in refused(url, trusting, seconds=0.2)
+
+    def test_what_a_download_may_take_unless_somebody_says_otherwise(self) -> None:
+        assert Limits() == (MAX_AUDIO, 20.0, 3)
 
     @pytest.mark.parametrize("data", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n"])
     def test_no_http_at_all_is_refused(self, web: Web, trusting: ssl.SSLContext, data: bytes) -> None:
@@ -193,13 +205,16 @@ class TestTexts:
             ("https://host/\r\nX: y", "not a URL"),
             ("https://höst/", "not a URL"),
             ("https://host\\@other/", "not a URL"),
-            ("https://host/" + "a" * 3000, "at most 2048"),
+            ("https://host/" + "a" * (MAX_URL + 1 - len("https://host/")), "a URL of 2049 characters: at most 2048"),
         ],
     )
     def test_these_are_refused(self, url: str, reason: str) -> None:
         with pytest.raises(BadRequest, match=reason) as error:
             check_url(url)
         assert "hush" not in str(error.value)
+
+    def test_a_url_of_just_the_limit_is_taken(self) -> None:
+        assert check_url("https://host/".ljust(MAX_URL, "a")).hostname == "host"
 
     @given(st.one_of(st.text(), st.text().map("https://".__add__)))
     def test_any_text_is_taken_or_refused(self, url: str) -> None:

@@ -13,6 +13,9 @@ from typing import BinaryIO
 
 import pytest
 
+AUDIO = b"RIFF" + bytes(range(256)) * 40
+"""What is at /audio."""
+
 Answer = Callable[[BinaryIO, threading.Event], None]
 """Writes an answer; the event says that the server is being stopped."""
 

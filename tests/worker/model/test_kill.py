@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -18,11 +19,26 @@ RESTORING = f"{DIE_AT}\nimport runpy\nrunpy.run_module('worker.model.restore_pro
 POINTS = 8
 
 
+CHUNK = 16 * 1024
+
+
 def small_chunks(station: Station) -> Store:
     """The version in chunks of 16 KiB, so that there is something to be killed between."""
     store = open_store(station.store)
-    put_model(store, FILES, model="f5-tts", chunk=16 * 1024)
+    put_model(store, FILES, model="f5-tts", chunk=CHUNK)
     return store
+
+
+def has_a_chunk(directory: Path) -> bool:
+    """Whether a chunk is in a part file: until then a restore has fetched chunks, and may have written none."""
+    contents = [data for files in FILES.values() for data in files.values()]
+    chunks = {data[at : at + CHUNK] for data in contents for at in range(0, len(data), CHUNK)}
+    for path in directory.glob("hub/models--*/**/*.part"):
+        with contextlib.suppress(FileNotFoundError):
+            data = path.read_bytes()
+            if any(data[at : at + CHUNK] in chunks for at in range(0, len(data), CHUNK)):
+                return True
+    return False
 
 
 def check_cache(directory: Path) -> None:
@@ -72,7 +88,7 @@ def test_a_worker_that_is_killed_takes_the_restoring_process_with_it(station: St
     exact = "f5-tts@" + store.versions("f5-tts")[0]
     with slow_store(store, 12) as server:
         process = station.start("-m", "worker.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
-        until(lambda: server.stalling)
+        until(lambda: server.stalling and has_a_chunk(station.directories[0]))
         (restoring,) = children(process.pid)
         process.kill()
         process.wait(timeout=10)

@@ -48,6 +48,15 @@ def test_a_latest_that_was_removed_stays_removed(station: Station) -> None:
     assert any("was removed from" in line for line in done.warnings)
 
 
+def test_what_was_here_is_not_published_as_latest_when_the_hub_did_not_answer(station: Station) -> None:
+    assert restored(station).publish, "the hub has just said that this is its main"
+    station.hub.down = True
+    done = restored(station)
+    assert (done.source, done.publish) == ("hub", False)
+    station.hub.down = False
+    assert restored(station).publish
+
+
 @pytest.mark.parametrize("lost", ["chunks", "manifests"])
 @pytest.mark.parametrize("pinned", [False, True])
 def test_what_is_lost_is_damage_and_no_reason_to_move_latest(lost: str, pinned: bool, station: Station) -> None:
