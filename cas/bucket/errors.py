@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from obstore import exceptions as ob
 
+from cas.bucket.redirects import NOWHERE, REDIRECTED
 from cas.errors import (
     NO_PERMISSION,
     NO_SPACE,
@@ -216,8 +217,8 @@ def _without_answer(what: str, text: str) -> CasError:  # noqa: PLR0911 (in orde
         return StoreError(
             f"{what}: the answer cannot be used ({missing[0]}): check the endpoint, or the proxy before it"
         )
-    if "redirect" in text:
-        return StoreError(f"{what}: the store redirects elsewhere: check AWS_ENDPOINT_URL and AWS_REGION")
+    if "redirect" in text or NOWHERE in text:
+        return StoreError(f"{what}: {REDIRECTED}")
     if flaw := _first(_BAD_CERTIFICATE, text):
         return StoreError(
             f"{what}: the server's certificate is not trusted ({flaw}): "

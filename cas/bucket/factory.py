@@ -20,6 +20,7 @@ from cas.bucket.base import Bucket, Entry
 from cas.bucket.errors import is_panic
 from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket
+from cas.bucket.redirects import only_to_host_of
 from cas.bucket.retry import RetryPolicy, with_timeout
 from cas.bucket.s3_admin import S3Admin
 from cas.errors import AccessDenied, CacheError, InputError
@@ -142,6 +143,8 @@ def _http(url: str, policy: RetryPolicy) -> Bucket:
 
     def connect(reading: bool) -> ObjectStore:
         options = _client_options(url, policy, reading)
+        if options["allow_http"]:  # without it, https may redirect to https alone: a hub does so to its storage
+            options |= only_to_host_of(url)
         return _made(url, lambda: HTTPStore.from_url(url, client_options=options, retry_config=_NO_RETRIES))
 
     requests = ObjectRequests(connect, policy, url, stores_headers=True)
@@ -157,15 +160,16 @@ def _s3(url: str, policy: RetryPolicy) -> Bucket:
     host = urlsplit(endpoint).hostname or ""
     region = _region(host, credentials)
     bucket, prefix = parts.netloc, parts.path.strip("/")
+    address = endpoint or f"https://{bucket}.s3.{region}.amazonaws.com"
 
     def connect(reading: bool) -> ObjectStore:
-        options = _client_options(endpoint, policy, reading)
+        options = _client_options(address, policy, reading) | only_to_host_of(address)
         make = lambda: S3Store(  # noqa: E731
             bucket,
             prefix=prefix or None,
             region=region,
             # Always given: obstore reads the variables, too, and panics at one that is set but empty.
-            aws_endpoint_url_s3=endpoint or f"https://{bucket}.s3.{region}.amazonaws.com",
+            aws_endpoint_url_s3=address,
             virtual_hosted_style_request=not endpoint,
             # TLS protects what is sent; boto3, too, signs the bodies of requests over plain http only.
             unsigned_payload=not endpoint.startswith("http://"),

@@ -20,7 +20,9 @@ import weakref
 from collections.abc import Callable, Iterator
 from urllib.parse import SplitResult, urlsplit
 
+from cas.bucket.redirects import REDIRECTED
 from cas.bucket.retry import RetryPolicy
+from cas.errors import StoreError
 
 # Seconds. Servers close idle connections, and a request sent into a connection that is closing is lost.
 _LONGEST_IDLE = 15.0
@@ -41,13 +43,15 @@ _Connection = http.client.HTTPConnection
 class DirectReader:
     """Reads objects by their URLs. Several threads may use it at once."""
 
-    def __init__(self, read_url: Callable[[str], str], policy: RetryPolicy) -> None:
+    def __init__(self, read_url: Callable[[str], str], policy: RetryPolicy, *, may_redirect: bool = True) -> None:
         """Make no request yet.
 
         Args:
             read_url: makes the URL under which a key can be read now, signed where that is needed.
             policy: time limits of one request.
+            may_redirect: True leaves redirects to obstore, whose client decides which to follow; False refuses them.
         """
+        self._may_redirect = may_redirect
         self._read_url = read_url
         self._policy = policy
         self._idle: list[tuple[_Connection, float]] = []
@@ -60,14 +64,20 @@ class DirectReader:
         weakref.finalize(self, _close, self._idle)
 
     def read(self, key: str, into: memoryview) -> int | None:
-        """Write an object to `into` and return its size in bytes; None when the caller must read it through obstore."""
+        """Write an object to `into` and return its size in bytes; None when the caller must read it through obstore.
+
+        Raises:
+            StoreError: the server redirects, and may not.
+        """
         if time.monotonic() < self._rests_until:
             return None
         try:
             url = urlsplit(self._read_url(key))
             if self._proxied is None:
-                self._proxied = _is_proxied(url)
+                self._proxied = is_proxied(url)
             size = None if self._proxied else self._read(url, into)
+        except _Redirected:
+            raise StoreError(f"get {key}: {REDIRECTED}") from None
         except Exception:
             # Signing needs credentials, connecting needs a network, reading needs a peer that keeps its word. What
             # failed here will fail for obstore, too, which tells the cases apart and reports them.
@@ -89,6 +99,8 @@ class DirectReader:
                 with self._watch.until(connection, begun + self._policy.body(len(into), 1)):
                     connection.request("GET", f"{url.path}?{url.query}" if url.query else url.path)
                     answer = connection.getresponse()
+                    if not self._may_redirect and 300 <= answer.status < 400 and answer.getheader("Location"):
+                        raise _Redirected
                     size = _body(answer, into)
             except ConnectionError:
                 connection.close()
@@ -139,6 +151,10 @@ class DirectReader:
                 self._idle.append((connection, time.monotonic()))
 
 
+class _Redirected(Exception):
+    """The server named another address, and may not."""
+
+
 class _Watch:
     """Cuts connections at their deadlines, in a thread of its own: a trickle never runs into a socket's timeout."""
 
@@ -176,7 +192,7 @@ class _Watch:
                             socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
 
 
-def _is_proxied(url: SplitResult) -> bool:
+def is_proxied(url: SplitResult) -> bool:
     """Whether the user's variables send such requests through a proxy; only obstore talks to proxies."""
     proxies = {url.scheme, "all"} & urllib.request.getproxies().keys()
     return bool(proxies) and not urllib.request.proxy_bypass(url.netloc)

@@ -165,7 +165,11 @@ class ObjectBucket(Bucket):
             if self._direct is None and self._read_url:
                 from cas.bucket.http_reader import DirectReader
 
-                self._direct = DirectReader(lambda key: self.signed_url(key, _DIRECT_SECONDS), self._requests.policy)
+                self._direct = DirectReader(
+                    lambda key: self.signed_url(key, _DIRECT_SECONDS),
+                    self._requests.policy,
+                    may_redirect=not self.url.startswith("s3://"),
+                )
             return self._direct
 
     async def _must_show_something(self, prefix: str, stretch: float) -> None:

@@ -185,6 +185,7 @@ class S3Admin:
                 **({"verify": authority} if authority else {}),
                 **self._credentials,
             )
+            self._boto3_client.meta.events.register("before-parameter-build.s3", _stay_here)
             for operation in ("ListObjectsV2", "ListObjectVersions", "ListMultipartUploads"):
                 self._boto3_client.meta.events.register(f"before-parse.s3.{operation}", _make_readable)
         return self._boto3_client
@@ -205,6 +206,12 @@ class S3Admin:
 
 # XML cannot hold control characters, and a key can: servers send them raw, or as references, which are no XML either.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:x0*1?[0-9a-fA-F]|0*(?:[12]?[0-9]|3[01]));")
+
+
+def _stay_here(context: Any, **_: object) -> None:
+    """Keep boto3 from looking for the region that a redirect names: a server that redirects that, too, loops it."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
+
 
 _LISTING = re.compile(r"<List(Bucket|Versions|MultipartUploads)Result\b")
 

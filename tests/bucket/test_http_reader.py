@@ -11,7 +11,7 @@ import pytest
 
 import cas
 from cas.bucket import Bucket, open_bucket
-from cas.bucket.http_reader import DirectReader, _is_proxied
+from cas.bucket.http_reader import DirectReader, is_proxied
 from cas.errors import AccessDenied, ObjectMissing, ObjectTooLarge
 from cas.store.store import Store
 from tests.support.buckets import HURRIED
@@ -151,7 +151,7 @@ class TestProxies:
             monkeypatch.delenv(name.upper(), raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        assert _is_proxied(urlsplit("https://s3.example.com/key")) is not expected
+        assert is_proxied(urlsplit("https://s3.example.com/key")) is not expected
 
 
 @pytest.fixture(params=["memory", "directory", "s3", "http"])

@@ -16,6 +16,7 @@ import pytest
 from cas.bucket import Bucket, open_bucket
 from cas.errors import InputError, StoreError
 from tests.bucket.recording import Environment
+from tests.bucket.redirecting import redirecting
 from tests.support.buckets import HURRIED
 from tests.support.web import QuietFiles
 
@@ -37,14 +38,19 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _certified(authority: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority / "server.pem", authority / "server.key")
+    return context
+
+
 @pytest.fixture
 def secure(authority: Path, tmp_path: Path) -> Iterator[Bucket]:
     """A store that a web server shows over TLS, holding `key`; not opened before its first use."""
     root = tmp_path / "web"
     root.mkdir()
     (root / "key").write_bytes(b"data")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority / "server.pem", authority / "server.key")
+    context = _certified(authority)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietFiles, directory=str(root))) as server:
         server.daemon_threads = True
         server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that do not trust it hang up
@@ -92,3 +98,19 @@ class TestTLS:
         monkeypatch.setenv("AWS_CA_BUNDLE", str(bundle))
         with pytest.raises(InputError, match=f"AWS_CA_BUNDLE {bundle} {says}"):
             secure.get("key", limit=4)
+
+
+def test_https_redirects_to_https_alone(authority: Path, monkeypatch: Environment) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority / "ca.pem"))
+    context = _certified(authority)
+    with redirecting(context) as store, redirecting(context) as secured, redirecting() as open_to_all:
+        bucket = open_bucket(store.at("localhost", "https"), HURRIED)
+        store.location = secured.at("localhost", "https")
+        assert bytes(bucket.get("key", limit=4)) == b"data"
+        for host in ("localhost", "127.0.0.1"):
+            store.location = open_to_all.at(host)
+            with pytest.raises(StoreError, match="redirects elsewhere"):
+                bucket.get("key", limit=4)
+            with pytest.raises(StoreError, match="redirects elsewhere"):
+                bucket.get_into("key", memoryview(bytearray(4)))
+        assert open_to_all.requests == []
