@@ -14,13 +14,12 @@ from cas import events
 from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
 from cas.formats.manifest import Manifest, Repo
-from cas.local import verified
 from cas.local.directory import Directory, LinksUnsupported
 from cas.local.fs import read_at, read_bounded, sync, write_all
 from cas.local.hf_cache import RepoCache, tree_document, tree_entries
 from cas.local.small_files import MAX_REF
 from cas.local.targets import PART_DIRECTORY, Target
-from cas.local.verified import Stamps, VerifiedFiles
+from cas.local.verified import FileStamp, Stamps, VerifiedFiles
 
 
 def make_visible(manifest: Manifest, hub: Path, complete: Mapping[Target, Stamps], listen: events.Listener) -> None:
@@ -92,20 +91,24 @@ def _link(target: Target, snapshot_path: tuple[str, ...], stamps: Stamps, listen
                 listen(events.Noted(f"{target.root} offers no symlinks"))
         try:
             parent.hardlink(origin, source[-1], name, scratch)
+            stamps[snapshot_path] = stamps[source]
         except LinksUnsupported:
             if source == target.components:
                 # Without links the blob is moved to its first snapshot path, as huggingface_hub does: a copy would need
                 # the space twice.
                 origin.rename(source[-1], parent, name)
-                del stamps[source]
+                stamps[snapshot_path] = stamps.pop(source)
             else:
-                _copy(target, origin, source[-1], parent, name, scratch)
-        if stamp := verified.stamp_of(parent.path / name, target.content):
-            stamps[snapshot_path] = stamp
+                stamps[snapshot_path] = _copy(target, origin, source[-1], parent, name, scratch)
 
 
-def _copy(target: Target, origin: Directory, source: str, parent: Directory, name: str, scratch: Directory) -> None:
-    """Copy a file of the target, hashing every chunk on the way."""
+def _copy(
+    target: Target, origin: Directory, source: str, parent: Directory, name: str, scratch: Directory
+) -> FileStamp:
+    """Copy a file of the target, hashing every chunk on the way, and return the stamp of the copy.
+
+    The stamp is taken before the copy gets its name: afterwards another program may write to it.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     with scratch.temporary_name() as temporary:
         with origin.file(source, os.O_RDONLY) as old, scratch.file(temporary, flags) as new:
@@ -115,7 +118,9 @@ def _copy(target: Target, origin: Directory, source: str, parent: Directory, nam
                     raise IntegrityError(f"{origin.path / source} changed while it was copied: restore again")
                 write_all(new, memoryview(buffer))
             sync(new)
+            stats = os.fstat(new)
         scratch.rename(temporary, parent, name)
+    return FileStamp(target.content, stats.st_size, stats.st_mtime_ns)
 
 
 def _write_tree(cache: RepoCache, repo: Repo) -> None:

@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 
+import cas
 from cas.config import Limits
-from cas.errors import DiskFull
+from cas.errors import CacheError, DiskFull
 from cas.events import Event, Phase
 from cas.ops.restore.part_files import PartFiles
+from cas.store.store import Store
 from tests.ops.restore.versions import MIB, Versions, big_file, flip, old_commit
 from tests.support.buckets import slow_store
-from tests.support.models import KIB, check, check_blobs, noise, read_tree, snapshot
+from tests.support.models import KIB, REPO, check, check_blobs, noise, put_model, read_tree, snapshot
 from tests.support.processes import die_at, start_cas, until
 
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -142,3 +144,28 @@ def test_a_copy_that_finds_the_disk_full_ends_the_fetches_too(
     assert read_tree(versions.cache / "models--org--model/snapshots" / old_commit(versions)) == versions.old
     assert read_tree(snapshot(versions.restore())) == versions.new
     assert set(versions.bucket.chunks) <= versions.added, "small files may have been finished"
+
+
+@pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, DiskFull), (errno.EIO, CacheError)])
+@pytest.mark.parametrize("where", ["a repo", "plain files"])
+def test_copies_that_fail_where_nothing_is_fetched_end_the_restore(
+    where: str, code: int, error: type[CacheError], directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, hub = noise(200 * KIB, 1), tmp_path / "home/hub"
+    put_model(directory_store, {"org/first": {"a.bin": data}}, model="one")
+    cas.restore("one", directory_store, cache_dir=hub)
+    repos = {"org/first": {"a.bin": data}} | ({REPO: {"b.bin": data}} if where == "a repo" else {})
+    put_model(directory_store, repos, {"torch/b.bin": data} if where == "plain files" else {})
+
+    def refuse(*_: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", refuse)
+        with pytest.raises(error) as caught:
+            cas.restore("m", directory_store, cache_dir=hub)
+    assert caught.value.exit_code == 7
+    assert not [*hub.glob("models--org--model/*/**/b.bin"), *hub.glob("models--org--model/blobs/*")]
+    assert not (hub.parent / "torch/b.bin").exists()
+    restored = cas.restore("m", directory_store, cache_dir=hub)
+    assert (restored.fetched, restored.reused) == (0, 200 * KIB)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.errors import CacheError, DiskFull
+from cas.errors import CacheError, DiskFull, IntegrityError
 from cas.events import Warned
 from cas.store.store import Store
 from tests.support.buckets import slow_store
@@ -125,6 +125,43 @@ def test_a_disk_that_fails_to_keep_a_file_is_not_believed(
     restored = cas.restore("m", directory_store, cache_dir=tmp_path)
     check(restored, FILES)
     assert restored.fetched > 0, "what memory still shows of a failed file is no proof of the disk"
+
+
+def test_a_part_file_that_the_disk_failed_to_keep_is_not_resumed(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_model(directory_store, {REPO: {"a.bin": FILES["a.bin"]}})
+
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fail)
+        with pytest.raises(CacheError, match="the disk failed to keep it"):
+            cas.restore("m", directory_store, cache_dir=tmp_path)
+    assert parts(tmp_path) == []
+    assert cas.restore("m", directory_store, cache_dir=tmp_path).fetched == 600 * KIB
+
+
+@pytest.mark.parametrize("change", [-1, 1, -600 * KIB], ids=["shorter", "longer", "emptied"])
+def test_a_part_file_that_another_program_resizes_gets_no_name(
+    change: int, directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_model(directory_store, {REPO: {"a.bin": FILES["a.bin"]}})
+    real = os.fsync
+
+    def resize(fd: int) -> None:
+        for part in tmp_path.glob("models--*/.cas/parts/*.part"):
+            os.truncate(part, part.stat().st_size + change)
+        real(fd)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", resize)
+        with pytest.raises(IntegrityError, match=r"\.part was changed by another program: restore again"):
+            cas.restore("m", directory_store, cache_dir=tmp_path)
+    root = tmp_path / "models--org--model"
+    assert [*root.glob("blobs/*"), *root.glob("snapshots/*/*"), *root.glob(".cas/verified.json")] == []
+    check(cas.restore("m", directory_store, cache_dir=tmp_path), {"a.bin": FILES["a.bin"]})
 
 
 @pytest.mark.parametrize("code", [errno.ENOTSUP, errno.EINVAL])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import cas
+from cas.formats.digest import hex_of
 from cas.local.hf_cache import RepoCache
 from cas.ops.verify import verify
 from cas.store.store import Store
@@ -123,6 +124,47 @@ def test_an_edit_that_keeps_size_and_time_passes_until_verify(cache: Path, direc
     assert restored.fetched == 64 * KIB
     check(restored, FILES)
     assert verify("m", directory_store, cache_dir=cache).sound
+
+
+def test_a_file_that_is_written_to_while_it_is_hashed_is_not_believed(
+    cache: Path, directory_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = blob_of(cache, "sub/model.bin")
+    first = hex_of(blob.read_bytes()[: 64 * KIB])
+    os.utime(blob, (1, 1))  # so the record does not vouch for it, and the write has another time
+
+    def write_after_the_hash(data: memoryview) -> str:
+        digest = hex_of(data)
+        if digest == first:
+            flip(blob, 5)
+        return digest
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cas.local.scan.hex_of", write_after_the_hash)
+        restored = cas.restore("m", directory_store, cache_dir=cache)
+    assert restored.fetched == 64 * KIB
+    check(restored, FILES)
+
+
+def test_a_file_that_is_written_to_once_it_has_its_name_is_not_believed(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_model(directory_store, {REPO: FILES})
+    real = os.rename
+
+    def rename(old: str, new: str, **where: int) -> None:
+        real(old, new, **where)
+        blob = tmp_path / "models--org--model/blobs" / new
+        if blob.is_file() and blob.stat().st_size:
+            flip(blob, -1)
+            os.utime(blob, (1, 1))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", rename)
+        cas.restore("m", directory_store, cache_dir=tmp_path)
+    restored = cas.restore("m", directory_store, cache_dir=tmp_path)
+    assert restored.changed
+    check(restored, FILES)
 
 
 def delete_link(root: Path) -> Path:

@@ -11,7 +11,7 @@ import pytest
 
 import cas
 from cas.config import cache_dirs
-from cas.errors import CacheError
+from cas.errors import CacheError, IntegrityError
 from cas.local.targets import targets_of
 from cas.ops.verify import verify
 from cas.store.store import Store
@@ -85,6 +85,43 @@ def test_a_cache_of_copies_becomes_links_where_links_work(
     restored = cas.restore("m", directory_store, cache_dir=tmp_path / "cache")
     assert (restored.changed, restored.fetched) == (False, 0)
     assert read_tree(snapshot(restored)) == FILES
+
+
+def test_without_symlinks_a_file_that_is_written_to_once_it_has_its_name_is_not_believed(
+    poor: str, directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_model(directory_store, {REPO: FILES})
+    real = os.rename
+
+    def rename(old: str, new: str, **where: int) -> None:
+        real(old, new, **where)
+        for path in tmp_path.glob(f"cache/models--org--model/snapshots/*/{new}"):
+            path.write_bytes(path.read_bytes()[:-1] + b"!")
+            os.utime(path, (1, 1))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "rename", rename)
+        folder = snapshot(cas.restore("m", directory_store, cache_dir=tmp_path / "cache"))
+    assert read_tree(folder) != FILES
+    assert cas.restore("m", directory_store, cache_dir=tmp_path / "cache").changed
+    assert read_tree(folder) == FILES
+
+
+@pytest.mark.parametrize("poor", ["copies"], indirect=True)
+def test_a_second_copy_is_made_of_verified_bytes_only(poor: str, directory_store: Store, tmp_path: Path) -> None:
+    """The record vouches for a file by its size and time: bytes that changed beneath those are not copied."""
+    put_model(directory_store, {REPO: FILES})
+    folder = snapshot(cas.restore("m", directory_store, cache_dir=tmp_path / "cache"))
+    first, second = folder / "sub/a.bin", folder / "twin.bin"
+    before = first.stat()
+    first.write_bytes(FILES["sub/a.bin"][:-1] + b"!")
+    os.utime(first, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second.unlink()
+    with pytest.raises(IntegrityError, match=r"a\.bin changed while it was copied: restore again"):
+        cas.restore("m", directory_store, cache_dir=tmp_path / "cache")
+    assert not second.exists()
+    cas.restore("m", directory_store, cache_dir=tmp_path / "cache", verify=True)
+    assert read_tree(folder) == FILES
 
 
 # Where a symlink is planted, below the repo's folder.
