@@ -105,9 +105,10 @@ def is_hidden(path: str) -> bool:
 def _folded(path: str) -> str:
     """A form that is equal for paths that differ only in case or normalisation; it has every "/" of `path`.
 
-    Source: Unicode 16, section 3.13, D145 (canonical caseless matching).
+    Source: Unicode 16, section 3.13, D145 (canonical caseless matching). D145 decomposes once more at the end, which
+    changes nothing: whatever Unicode folds, it folds decomposed text to decomposed text. A test tries every character.
     """
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
+    return unicodedata.normalize("NFD", path).casefold()
 
 
 def _shown(path: str) -> str:

@@ -157,6 +157,16 @@ class TestContract:
         assert bytes(bucket.get("key", 4)) == b"same"
 
 
+def test_a_server_that_refuses_conditional_writes_replaces_nothing_from_the_first_write_on(
+    proxy: FaultProxy, s3_url: str
+) -> None:
+    open_bucket(s3_url, HURRIED).put("key", b"first", Kind.CHUNK)
+    for data, holds in ((b"other", False), (b"first", True)):
+        proxy.inject(Fault(Faulty.STATUS, status=501, code="NotImplemented", method="PUT"))
+        assert open_bucket(s3_url, HURRIED).put("key", data, Kind.CHUNK) is holds
+        assert bytes(open_bucket(s3_url, HURRIED).get("key", 5)) == b"first"
+
+
 @pytest.mark.parametrize("kind", ["directory", "s3"])
 def test_listings_have_no_limit(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     bucket = open_bucket(str(tmp_path) if kind == "directory" else request.getfixturevalue("s3_url"))

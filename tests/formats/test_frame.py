@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cas.errors import FormatError, IntegrityError
-from cas.formats.frame import MAX_CHUNK, Decoder, Encoder, FrameDamaged, decode, largest_frame
-from cas.formats.planes import BLOCK
-from tests.formats.hostile_frames import CASES, SIZE, header
+from cas.formats.frame import MAX_CHUNK, Decoder, Encoder, FrameDamaged, claimed_size, decode, largest_frame
+from cas.formats.planes import BLOCK, join
+from tests.formats.hostile_frames import CASES, SIZE, header, zstd
 from tests.support.bounded import call_within_memory
 
 REFUSALS = (IntegrityError, FormatError)
@@ -137,6 +137,30 @@ def test_frames_with_other_options_are_refused(options: dict[str, bool]) -> None
 @pytest.mark.parametrize("level", [-5, 3, 19, 22])
 def test_frames_of_any_level_are_read(level: int) -> None:
     assert decode(Encoder(level).encode(FLOATS.tobytes(), 4), FLOATS.nbytes) == FLOATS.tobytes()
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("size", [MAX_CHUNK + 1, 2**40, 2**64 - 1])
+def test_a_claim_over_the_largest_chunk_is_refused_where_no_manifest_tells_the_size(kind: int, size: int) -> None:
+    sound = header(MAX_CHUNK, kind, kind + 1)
+    assert claimed_size(sound) == MAX_CHUNK
+    with pytest.raises(FrameDamaged, match="more than the 67108864 of any chunk"):
+        claimed_size(header(size, kind, kind + 1))
+
+
+@pytest.mark.parametrize("longer", [-1, 0, 1])
+def test_planes_are_decoded_from_a_zstd_frame_about_as_long_as_they_are(longer: int) -> None:
+    """Blosc takes a block as long as its content for one that is not compressed."""
+    head, literal = len(zstd(b"", 0)), RANDOM[:1000]
+    repeated = head + 3 + 3 + 1 - longer  # the bytes that the run of zeros saves: the headers, and one byte of its own
+    body = zstd((len(literal) << 3).to_bytes(3, "little") + literal + (repeated << 3 | 3).to_bytes(3, "little") + b"\0",
+                len(literal) + repeated)  # fmt: skip
+    stored = literal + bytes(repeated)
+    assert len(body) == len(stored) + longer
+    for width in (2, 4):
+        plain = bytearray(len(stored))
+        join(stored, width, memoryview(plain))
+        assert decode(header(len(stored), 1, width) + body, len(stored)) == plain
 
 
 def test_a_newer_version_is_told_from_damage() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Sequence
 from itertools import accumulate
@@ -150,6 +151,17 @@ def test_no_neighbour_makes_a_bad_part_good(before: str, device: str, forbidden:
     for path in (f"{before}{forbidden}{after}", f"{before}/{device}", f"{before}/../{after}", f"{before} /{after}"):
         with pytest.raises(FormatError):
             check_path(path)
+
+
+def test_folding_leaves_decomposed_text_decomposed() -> None:
+    """So the comparison of paths needs no second normalisation, as D145 of the Unicode standard has it."""
+    folding = [char for char in map(chr, range(sys.maxunicode + 1)) if char.casefold() != char]
+    assert len(folding) > 1400
+    for char in folding:
+        for marks in ("", "\u0301", "\u0323\u0301", "\u0345", "\u0345\u0323", "\u0334", "\u0345\u0334\u0301"):
+            folded = unicodedata.normalize("NFD", char + marks + char).casefold()
+            assert unicodedata.is_normalized("NFD", folded), ascii(char + marks)
+            assert folded == folded.casefold()
 
 
 def naive(paths: Sequence[str]) -> bool:

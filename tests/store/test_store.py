@@ -6,16 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from cas.bucket import Kind, open_bucket
+from cas.bucket import Bucket, Kind, open_bucket
 from cas.errors import ChunkCorrupt, FormatError, ManifestCorrupt, NotFoundError
 from cas.formats import manifest
-from cas.formats.digest import hex_of
+from cas.formats.digest import Buffer, hex_of
 from cas.formats.frame import Decoder, largest_frame
 from cas.formats.manifest import ChunkRef
 from cas.store.layout import FORMAT_KEY, chunk_key, manifest_key
 from cas.store.store import Store
 from tests.formats.hostile_frames import CASES, SIZE
 from tests.formats.manifests import ENCODED, EXAMPLE, A
+from tests.support.buckets import RecordingBucket
+from tests.support.by_hand import put
 
 # Its format
 
@@ -49,6 +51,50 @@ def test_no_store_is_told_from_a_broken_one(directory_store: Store) -> None:
     directory_store.create()
     Store(open_bucket(directory_store.url)).check_format()
     assert Path(directory_store.url, FORMAT_KEY).read_bytes() == b'{"format":"cas","version":1}'
+
+
+# Documents
+
+
+class DamagingBucket(RecordingBucket):
+    """A bucket whose first `damaged` answers have one bit flipped on the way."""
+
+    def __init__(self, inner: Bucket, damaged: int) -> None:
+        super().__init__(inner)
+        self._damaged = damaged
+
+    def get(self, key: str, limit: int) -> Buffer:
+        data = bytearray(super().get(key, limit))
+        if len(self.read) <= self._damaged:
+            data[len(data) // 2] ^= 1
+        return data
+
+
+def test_a_document_that_arrives_damaged_is_fetched_once_more(directory_store: Store) -> None:
+    digest = directory_store.put_manifest(EXAMPLE)
+    once, twice = (DamagingBucket(directory_store.bucket, damaged) for damaged in (1, 2))
+    assert Store(once).get_manifest("f5-tts", digest) == EXAMPLE
+    with pytest.raises(ManifestCorrupt):
+        Store(twice).get_manifest("f5-tts", digest)
+    assert once.read == twice.read == [manifest_key("f5-tts", digest)] * 2
+
+
+def test_the_format_is_checked_once_and_fetched_once_more_when_it_arrives_damaged(directory_store: Store) -> None:
+    directory_store.create()
+    bucket = DamagingBucket(directory_store.bucket, 1)
+    store = Store(bucket)
+    for _ in range(3):
+        store.check_format()
+    assert bucket.read == [FORMAT_KEY] * 2
+
+
+def test_a_chunk_is_fetched_three_times_before_it_counts_as_damaged(directory_store: Store) -> None:
+    (chunk,) = put(directory_store, b"plain" * 99)
+    twice, thrice = (DamagingBucket(directory_store.bucket, damaged) for damaged in (2, 3))
+    assert bytes(Store(twice).get_chunk(chunk, Decoder())[0]) == b"plain" * 99
+    with pytest.raises(ChunkCorrupt, match=chunk.digest):
+        Store(thrice).get_chunk(chunk, Decoder())
+    assert twice.read == thrice.read == [chunk_key(chunk.digest)] * 3
 
 
 # Chunks

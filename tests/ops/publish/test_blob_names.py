@@ -15,13 +15,13 @@ from cas.config import MIB
 from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef, RepoFile
-from cas.local.hf_cache import blob_hash, files_below
+from cas.local.hf_cache import RepoCache, blob_hash, files_below, git_sha1
 from cas.ops.publish import file_reader
 from cas.ops.publish.file_reader import FileReader
 from cas.store.store import Store, open_store
 from tests.ops.publish.numbered import numbered, only_file
 from tests.support.hub import Site
-from tests.support.models import REPO, publish_tree, read_tree, sha256, snapshot, write_tree
+from tests.support.models import COMMIT, REPO, publish_tree, read_tree, sha256, snapshot, write_tree
 
 
 @pytest.fixture
@@ -67,6 +67,21 @@ def test_a_name_is_not_computed_for_chunks_that_the_parent_has_named(
     assert only_file(directory_store).blob == sha256(tree / "renamed.bin")
     publish_tree(directory_store, tree, force=True)  # a forced publish trusts no parent
     assert named == [len(data)]
+
+
+def test_a_blob_named_by_its_git_sha1_is_not_given_the_sha256_of_the_parents_file(
+    directory_store: Store, tmp_path: Path
+) -> None:
+    """Small files of a repo have git's name on the hub, and were named by their sha256 when a folder was published."""
+    data = b"{}" * 50
+    publish_tree(directory_store, write_tree(tmp_path / "tree", {"config.json": data}))
+    cache = RepoCache(tmp_path / "hub", "model", REPO)
+    write_tree(cache.root, {f"blobs/{git_sha1(data)}": data, "refs/main": COMMIT.encode()})
+    (cache.root / "snapshots" / COMMIT).mkdir(parents=True)
+    (cache.root / "snapshots" / COMMIT / "config.json").symlink_to(f"../../blobs/{git_sha1(data)}")
+    source = cas.Source.from_repos([REPO])
+    cas.publish("m", source, directory_store, cache_dir=tmp_path / "hub", download=False)
+    assert only_file(directory_store).blob == git_sha1(data)
 
 
 @pytest.mark.parametrize("changed", [(9, 2, 3), (1, 9, 3), (1, 2, 9), (2, 1, 3), (1, 2), (1, 2, 3, 4)])

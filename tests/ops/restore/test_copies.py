@@ -149,7 +149,12 @@ def test_a_copy_that_finds_the_disk_full_ends_the_fetches_too(
 @pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, DiskFull), (errno.EIO, CacheError)])
 @pytest.mark.parametrize("where", ["a repo", "plain files"])
 def test_copies_that_fail_where_nothing_is_fetched_end_the_restore(
-    where: str, code: int, error: type[CacheError], directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    where: str,
+    code: int,
+    error: type[CacheError],
+    directory_store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data, hub = noise(200 * KIB, 1), tmp_path / "home/hub"
     put_model(directory_store, {"org/first": {"a.bin": data}}, model="one")

@@ -60,7 +60,9 @@ class Disk:
 
     def at(self, step: str, *parts: str) -> list[int]:
         """Return when this kind of step happened to paths that contain all of `parts`."""
-        return [at for at, (kind, path) in enumerate(self.steps) if kind == step and all(part in path for part in parts)]
+        return [
+            at for at, (kind, path) in enumerate(self.steps) if kind == step and all(part in path for part in parts)
+        ]
 
 
 @pytest.fixture
