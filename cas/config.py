@@ -28,8 +28,22 @@ def store_url(given: str | None = None) -> str:
 def seed_dirs(given: Iterable[str | Path] = ()) -> tuple[Path, ...]:
     """The seeds, which may already hold wanted chunks: `given`, then those of CAS_SEEDS, which os.pathsep separates."""
     named = [*given, *os.environ.get("CAS_SEEDS", "").split(os.pathsep)]
-    found = (Path(os.path.expandvars(name)).expanduser().absolute() for name in named if str(name))
+    found = (expand_user(os.path.expandvars(name)).absolute() for name in named if str(name))
     return tuple(dict.fromkeys(found))
+
+
+def expand_user(path: str | Path) -> Path:
+    """`path` with the user's, or another user's, home directory in place of `~` or `~user` at its beginning.
+
+    Raises:
+        InputError: this machine knows no user of that name.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise InputError(
+            f"{str(path)!a} begins with the name of no user of this machine: write the whole path"
+        ) from None
 
 
 def lease_seconds() -> int:
@@ -74,8 +88,8 @@ def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
     default_home = os.path.join(environ.get("XDG_CACHE_HOME") or os.path.join(_home(), ".cache"), "huggingface")
     home = environ.get("HF_HOME") or default_home
     hub = cache_dir or environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
-    hub_path = Path(os.path.expandvars(hub)).expanduser().absolute()
-    home_path = Path(os.path.expandvars(home)).expanduser().absolute()
+    hub_path = expand_user(os.path.expandvars(hub)).absolute()
+    home_path = expand_user(os.path.expandvars(home)).absolute()
     if cache_dir and not environ.get("HF_HOME") and hub_path.name == "hub" and hub_path.parent != home_path:
         return CacheDirs(hub_path, hub_path.parent, home_is_implied=True)
     return CacheDirs(hub_path, home_path)

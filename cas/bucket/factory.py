@@ -11,11 +11,12 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from obstore import sign
 from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Store
 
+from cas import config
 from cas.bucket.base import Bucket, Entry
 from cas.bucket.errors import is_panic
 from cas.bucket.object_requests import ObjectRequests
@@ -68,9 +69,14 @@ def open_bucket(url: str, policy: RetryPolicy | None = None) -> Bucket:
 
 
 def _directory(url: str, policy: RetryPolicy) -> Bucket:
-    path = Path(url.removeprefix("file://")).expanduser().absolute()
-    if path.exists() and not path.is_dir():
-        raise CacheError(f"store {path} is a file: name a directory")
+    path = config.expand_user(url.removeprefix("file://")).absolute()
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            raise CacheError(f"store {path} is a file: name a directory")
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, ValueError) as error:  # ValueError: a NUL
+        raise CacheError(f"store {path} cannot be used: {getattr(error, 'strerror', error)}") from error
 
     def connect(reading: bool) -> ObjectStore:
         # Reading must not create the directory that it looks for; obstore wants it to exist.
@@ -152,7 +158,7 @@ def _http(url: str, policy: RetryPolicy) -> Bucket:
 
 
 def _s3(url: str, policy: RetryPolicy) -> Bucket:
-    parts = urlsplit(url)
+    parts = _split(url, "store s3://…: write s3://bucket/prefix and nothing else")
     if not parts.netloc or parts.query or parts.fragment or parts.username:
         raise InputError(f"store s3://{parts.hostname or ''}…: write s3://bucket/prefix and nothing else")
     credentials = _credentials()
@@ -216,12 +222,21 @@ def _plain_address(name: str, url: str) -> str:
         name: where the URL stands, named in errors.
         url: what stands there.
     """
-    parts = urlsplit(url)
+    advice = f"{name}: write https:// and the host, as in https://s3.example.com"
+    parts = _split(url, advice)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"{name}: write https:// and the host, as in https://s3.example.com")
+        raise InputError(advice)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InputError(f"{name} {parts.scheme}://{parts.hostname}…: write no user, password or query into it")
     return url.rstrip("/")
+
+
+def _split(url: str, advice: str) -> SplitResult:
+    """The components of a URL; raises InputError with this advice for one that has none, such as `https://[`."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise InputError(advice) from None
 
 
 def _made(url: str, make: Callable[[], ObjectStore]) -> ObjectStore:

@@ -89,5 +89,10 @@ def check_complete(file: BinaryIO, size: int, path: str) -> None:
         head = file.read(length)
         if head.count(b"{") <= MAX_TENSORS:
             safetensors.parse(head, size)
-    elif _ZIP.search(path) and file.read(4) == b"PK\3\4" and not zipfile.is_zipfile(file):
-        raise FormatError("it begins as a zip archive and has no end")
+    elif _ZIP.search(path) and file.read(4) == b"PK\3\4":
+        try:
+            has_end = zipfile.is_zipfile(file)
+        except zipfile.BadZipFile as error:  # zipfile does not call a zip archive of several disks none: it raises
+            raise FormatError(f"it begins as a zip archive and cannot be read as one: {error}") from None
+        if not has_end:
+            raise FormatError("it begins as a zip archive and has no end")

@@ -12,6 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from cas.config import expand_user
 from cas.errors import FormatError, InputError
 from cas.formats import paths
 from cas.formats.manifest import REPO_PATTERN, RepoId
@@ -96,7 +97,7 @@ class Source:
     @classmethod
     def from_folder(cls, folder: str | Path, repo_id: str, include: Sequence[str] = ()) -> Source:
         """Make a source of a folder that is published as the repo `repo_id`. Raise InputError if it is no folder."""
-        path = Path(folder).expanduser()
+        path = expand_user(folder)
         if not path.is_dir():
             raise InputError(f"{path} is not a directory: name the folder that holds the weights")
         return cls(folder=(path, _parse_repo(repo_id, include)))

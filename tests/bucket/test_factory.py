@@ -32,7 +32,9 @@ class TestVariables:
     def test_prefixes(self, recorder: Recorder, url: str, target: str) -> None:
         assert asked(recorder, url).target == target
 
-    @pytest.mark.parametrize("url", ["s3://", "s3:///prefix", "s3://key:secret@bucket/x", "s3://bucket/x?token=secret"])
+    @pytest.mark.parametrize(
+        "url", ["s3://", "s3:///prefix", "s3://key:secret@bucket/x", "s3://bucket/x?token=secret", "s3://["]
+    )
     def test_urls_that_say_more_or_less(self, recorder: Recorder, url: str) -> None:
         with pytest.raises(InputError, match="write s3://bucket/prefix and nothing else") as error:
             open_bucket(url)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cas.config import expand_user
 from cas.errors import InputError
 from worker.boot.device import Asked
 from worker.boot.messages import Fallback, Source
@@ -192,7 +193,10 @@ def _directories(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def _absolute(variable: str, name: str) -> Path:
-    path = Path(os.path.expandvars(name)).expanduser()
+    try:
+        path = expand_user(os.path.expandvars(name))
+    except InputError as error:
+        raise InputError(f"{variable}: {error}") from None
     if not path.is_absolute() or "\0" in name:
         raise InputError(f"{variable}: {name!a} is not an absolute path")
     return path

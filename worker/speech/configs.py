@@ -20,6 +20,7 @@ from worker.errors import shown
 
 _LARGEST = 64 * 1024  # bytes; F5-TTS's own configs have 2 KB
 _DEEPEST = 16  # levels of lists and mappings; F5-TTS's own configs have 4
+_TOO_DEEP = f"it is nested more than {_DEEPEST} levels deep"
 
 # With include_buffers=False, buffers and the modules themselves are made at once: these bounds keep a file from filling
 # the memory or making modules for hours before its tensors are compared with those of the weights.
@@ -178,10 +179,16 @@ class _Loader(SafeLoader):  # type: ignore[misc]  # mypy sees no yaml
             raise ValueError("it has an alias (*name), and none is followed here")
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise ValueError(f"it is nested more than {_DEEPEST} levels deep")
+            raise ValueError(_TOO_DEEP)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
+
+    def fetch_flow_collection_start(self, token_class: type) -> None:
+        # Scanning runs ahead of composing: a thousand brackets on end would be scanned first, for a second.
+        if self.flow_level >= _DEEPEST:
+            raise ValueError(_TOO_DEEP)
+        super().fetch_flow_collection_start(token_class)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         keys = [key.value for key, _ in node.value]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cas import events
-from cas.config import CacheDirs, Limits
+from cas.config import CacheDirs, Limits, expand_user
 from cas.errors import FormatError, InputError, IntegrityError, ManifestCorrupt, NotFoundError
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
@@ -115,7 +115,7 @@ class LocalDirectory(RepairSource):
     def prepare(
         self, wanted: Sizes, manifests: Manifests, limits: Limits, listen: events.Listener
     ) -> Iterator[PreparedSource]:
-        directory = Path(self.name).expanduser().absolute()
+        directory = expand_user(self.name).absolute()
         yield _LocalChunks(_find_locations(directory, wanted, manifests, limits, listen))
 
 
@@ -152,7 +152,7 @@ def open_sources(given: Iterable[str], store: Store) -> list[RepairSource]:
 def _open_source(name: str, store: Store) -> RepairSource:
     if name == HUB:
         return Hub(name)
-    directory = Path(name).expanduser()
+    directory = expand_user(name)
     if "://" in name or os.path.exists(directory / FORMAT_KEY):
         other = open_store(name)
         if other.url == store.url:

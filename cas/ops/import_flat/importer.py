@@ -20,7 +20,7 @@ from pathlib import Path
 
 from cas import events
 from cas.bucket import open_bucket
-from cas.config import CacheDirs
+from cas.config import CacheDirs, expand_user
 from cas.local.hf_cache import RepoCache
 from cas.ops.import_flat.fetch import Fetcher
 from cas.ops.import_flat.listing import Selection, read_listing
@@ -102,7 +102,7 @@ def fetch(source: str, planned: Plan, folder: Path, *, on_event: events.Listener
         StoreError: the source cannot be read, or is written to while it is read.
     """
     bucket = open_bucket(source)
-    workspace = Workspace(folder.expanduser().absolute())
+    workspace = Workspace(expand_user(folder).absolute())
     caches = [RepoCache(workspace.dirs.hub, repo.repo_type, repo.repo_id) for repo in planned.repos]
     with workspace.claimed(bucket.url):
         fetcher = Fetcher(bucket, workspace, on_event)

@@ -187,7 +187,7 @@ class ReceiptWriter:
             fallback: what might have stood in for this store.
         """
         self._boot_phases = tuple(phases)
-        self._directory = (directory, _without_secrets(directory_reason))
+        self._directory = (_without_secrets(directory), _without_secrets(directory_reason))
         self._fallback = fallback
         self._failure = failure and Failure(failure[0], _without_secrets(failure[1]))
 
@@ -272,7 +272,9 @@ class ReceiptWriter:
             fetched=fetched,
             wire=restored.wire if restored else self._wire,
             reused=reused,
-            reused_from=dict(restored.reused_from) if restored else {},
+            reused_from={_without_secrets(seed): size for seed, size in restored.reused_from.items()}
+            if restored
+            else {},
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 import zipfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.support.models import REPO, publish_tree, write_tree
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"1" * 64 + b"\nsize 1364000000\n"
 PAGE = b"\n <!DOCTYPE html>\n<html><head><title>Sign in</title></head>" + b"<p>x</p>" * 1000
+OF_TWO_DISKS = struct.pack("<4sIQI", b"PK\6\7", 1, 0, 2)  # the locator of zip64, APPNOTE.TXT 4.3.15
 
 
 def tensors(size: int, note: str = "") -> bytes:
@@ -53,6 +55,7 @@ def paths(store: Store | str) -> list[str]:
         ("config.json", b"", "is empty"),
         ("model.pt", archive()[:-1], "has no end"),
         ("voices.npz", archive()[:100], "has no end"),
+        ("model.pt", archive()[:-22] + OF_TWO_DISKS + archive()[-22:], "cannot be read as one: .*multiple disks"),
         ("pytorch_model.bin", PAGE, "web page"),
         ("model.gguf", b"\xef\xbb\xbf<html>", "web page"),
         ("model.onnx", b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "web page"),

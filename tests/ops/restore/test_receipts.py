@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 import shutil
 import socket
@@ -89,6 +90,13 @@ def test_seeds_are_named_with_what_came_from_them(boot: Boot, tmp_path: Path) ->
     sizes = only(boot.store).bytes
     assert sizes.reused == sizes.reused_from[str(seed)] == sizes.total
     assert (sizes.fetched, sizes.wire, sizes.present) == (0, 0, 0)
+
+
+def test_a_seed_whose_name_is_no_text_keeps_no_receipt_from_being_written(boot: Boot, tmp_path: Path) -> None:
+    seed = tmp_path / os.fsdecode(b"tree\xff\x1b")
+    (tmp_path / "tree").rename(seed)
+    assert boot.cas("restore", "m", "--receipt", "--seed", str(seed)).returncode == 0
+    assert only(boot.store).bytes.reused_from == {f"{tmp_path}/tree\\udcff\\x1b": only(boot.store).bytes.reused}
 
 
 def test_a_failed_restore_leaves_one_with_the_error(boot: Boot) -> None:

@@ -69,6 +69,12 @@ def test_an_address_of_the_hub_that_is_none_is_refused_and_not_shown(address: st
     assert "word" not in str(error.value).replace("password", "")
 
 
+def test_a_directory_of_a_user_who_is_not_there_is_refused_with_its_variable() -> None:
+    for name in ("CAS_CACHE_DIRS", "CAS_PROMETHEUS_FILE"):
+        with pytest.raises(InputError, match=f"{name}: '~nobody-of-this-name/x' begins with the name of no user"):
+            Settings.read({name: "~nobody-of-this-name/x"})
+
+
 def test_the_device_is_one_of_two() -> None:
     assert Settings.read({"CAS_DEVICE": " CPU "}).device == "cpu"
     with pytest.raises(InputError, match="CAS_DEVICE is 'tpu': write cpu or cuda"):
