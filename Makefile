@@ -3,6 +3,7 @@
 #   make test    all tests          make check   linters, types, layers, schema
 #   make bench   timings            make soak    two minutes of everything at once, with kills
 #   make mutants wrong changes of the code, each of which a test must notice
+#   make fuzz    ten minutes of hostile bytes for each parser (FUZZ_SECONDS=600)
 #   make bench-boot  the worker's cold start   make clean   remove everything made here
 # Except for the RunPod worker's environment: at 6 GB it is kept in the user's cache, for all clones.
 
@@ -14,7 +15,7 @@ HUBS := 0.36 1.33 2.4
 HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
 
-.PHONY: demo test check bench bench-boot soak mutants schema worker-env lock clean
+.PHONY: demo test check bench bench-boot soak mutants fuzz schema worker-env lock clean
 
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
@@ -48,6 +49,11 @@ soak: $(VENV)/dev-ready
 mutants: $(VENV)/dev-ready $(HUB_READY) worker-env
 	$(BIN)/python -m tools.mutants $(MUTANTS)
 
+# make fuzz FUZZ="zip frame" FUZZ_SECONDS=60 runs a part. What reaches new code stays in build/fuzz for the next run.
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/fuzz-ready
+	$(BIN)/python -m tools.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
+
 schema: $(VENV)/runtime-ready
 	$(BIN)/python -m tools.schema
 
@@ -65,6 +71,8 @@ lock:
 	build/lock/bin/python -m pip install --quiet -c requirements/dev.lock -r requirements/bench.in
 	build/lock/bin/python -m pip install --quiet --no-deps runai-model-streamer runai-model-streamer-s3
 	build/lock/bin/python -m pip freeze --exclude model-cas | grep -vxFf requirements/dev.lock > requirements/bench.lock
+	build/lock/bin/python -m pip install --quiet -c requirements/dev.lock -r requirements/fuzz.in
+	build/lock/bin/python -m pip freeze --exclude model-cas | grep -vxFf requirements/dev.lock | grep -vxFf requirements/bench.lock > requirements/fuzz.lock
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet . -r requirements/worker.in
 	@# Those are for CUDA: torch asks for them on Linux only.
@@ -93,6 +101,11 @@ $(VENV)/dev-ready: $(VENV)/runtime-ready requirements/dev.lock
 $(VENV)/bench-ready: $(VENV)/dev-ready requirements/bench.lock
 	@echo "adding what the benchmark compares with, and matplotlib (about 15 s)"
 	@$(PIP) --no-deps -r requirements/bench.lock
+	@touch $@
+
+$(VENV)/fuzz-ready: $(VENV)/runtime-ready requirements/fuzz.lock
+	@echo "adding the fuzzer (about 5 s)"
+	@$(PIP) --no-deps -r requirements/fuzz.lock
 	@touch $@
 
 $(VENV)/hubs/%/ready: $(VENV)/runtime-ready requirements/hub-%.lock

@@ -1,0 +1,265 @@
+"""What is fuzzed: for each kind of foreign bytes, a function that gives them to all of our code that reads them.
+
+A target returns, or raises an error of this project (`CasError`) whose text is one harmless line. Everything else is a
+fault: another exception, a property that an `assert` of the target states, a hang, memory without bound.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from cas import events, host
+from cas.errors import CasError
+from cas.formats import chunking, frame, loadable, manifest, planes, safetensors
+from cas.formats.digest import hex_of
+from cas.formats.printable import printable
+from cas.hub.source import Source
+from cas.local import hf_cache
+from cas.local.verified import VerifiedFiles
+from cas.ops.fsck.checkpoint import load_checkpoint
+from cas.ops.restore import receipts
+from cas.ops.restore.restorer import Restored
+from cas.refs.lock_file import read_lock
+from cas.refs.reflog import Ref, RefLog, current
+from cas.store import layout
+from cas.store.condemned import condemned_chunks, condemned_sets, condemned_versions
+from cas.store.lease_entries import active_leases
+from cas.store.store import Store
+from tools.fuzz import environment, mutators, refusals
+from tools.fuzz.bucket import WHEN, OneDocument, Written
+from tools.fuzz.mutators import Mutator
+from worker.jobs import schema
+from worker.speech import configs
+
+PRELOADED = (planes,)
+"""Modules that our code imports only when it needs them: imported here, they are instrumented, too."""
+
+_HEX = "0123456789abcdef" * 4
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One kind of foreign bytes.
+
+    Attributes:
+        run: gives the bytes to our code.
+        mutate: changes the bytes with a view to their form; None to change them as bytes alone.
+        max_size: the most bytes of an input.
+    """
+
+    run: Callable[[bytes], object]
+    mutate: Mutator | None = None
+    max_size: int = 8192
+
+
+def run(name: str, data: bytes) -> None:
+    """Give an input to a target.
+
+    Args:
+        name: of the target.
+        data: the input.
+
+    Raises:
+        Exception: a fault; an error of this project is none.
+    """
+    try:
+        TARGETS[name].run(data)
+    except CasError as error:
+        refusals.check(error)
+
+
+def _manifest(data: bytes) -> None:
+    parsed = manifest.parse(data)
+    assert manifest.parse(manifest.encode(parsed)) == parsed
+    assert sum(parsed.chunks().values()) <= parsed.plain_size
+
+
+def _ref(data: bytes) -> None:
+    ref = Ref("tags", "m", "latest")
+    key = layout.ref_entry_key(layout.RefEntryId(*ref, layout.ref_entry_name(1, _HEX[:16])))
+    store = Store(OneDocument(data, key))
+    assert [move.name for move in RefLog(store, ref).history()] == [key.rpartition("/")[2]]
+    digest = RefLog(store, ref).current_digest()
+    assert current(store, "tags") == ({} if digest is None else {ref: digest})
+
+
+def _lease(data: bytes) -> None:
+    for identity in (layout.lease_id(_HEX[:16]), layout.sweep_id(f"20260101T000000Z-{_HEX[:8]}")):
+        bucket = OneDocument(data, layout.lease_entry_key(layout.LeaseEntry(identity, 1)))
+        active_leases(Store(bucket), bucket.list(""), lambda: WHEN)
+
+
+def _condemned(data: bytes) -> None:
+    bucket = OneDocument(data, layout.condemned_key(f"20260101T000000Z-{_HEX[:8]}", 0))
+    for condemned in condemned_sets(bucket.list("")):
+        assert all(len(digest) == 32 for digest in condemned_chunks(Store(bucket), condemned))
+        list(condemned_versions(Store(bucket), condemned))
+
+
+def _keys(data: bytes) -> None:
+    """Read keys of a listing, those of receipts among them: a receipt itself is never read, only its key."""
+    for key in data.decode(errors="surrogateescape").split("\n"):
+        layout.chunk_digest(key)
+        layout.receipt_digest(key)
+        layout.is_probe(key)
+        layout.lease_entry(key)
+        if run := layout.condemned_run(key):
+            assert layout.lease_entry(key) is None, run
+        if version := layout.version_id(key):
+            assert layout.manifest_key(*version) == key
+        if entry := layout.ref_entry(key):
+            assert layout.ref_entry_key(entry) == key
+            layout.ref_entry_order(entry.name)
+
+
+def _receipt(data: bytes) -> None:
+    """Write the receipt of a boot whose words are foreign (a server's, a path, an error); NUL is between them."""
+    words = data.decode(errors="surrogateescape").split("\0")
+    reason, directory, why, seed, failure = (*words, "", "", "", "", "")[:5]
+    bucket, warnings = Written(), list[events.Event]()
+    with (
+        mock.patch.object(host, "versions", return_value={}),  # they take longer than all the rest
+        receipts.ReceiptWriter(Store(bucket), warnings.append, reason=reason) as writer,
+    ):
+        writer.listen(events.Resolved(f"m@blake3:{_HEX}", 1))
+        writer.finished(Restored("m", "", "", {}, 1, 1, 1, 1.0, True, reused_from={seed: 1}))
+        writer.boot([receipts.PhaseTime("import", 1.0)], directory, why, ("CasError", failure) if failure else None)
+    assert not [event for event in warnings if isinstance(event, events.Warned)], warnings
+    ((key, document),) = bucket.objects
+    assert layout.receipt_digest(key) == _HEX
+    text = document.decode()
+    assert json.loads(text)["manifest"] == f"blake3:{_HEX}"
+    assert text == printable(text), "a receipt steers a terminal"
+
+
+def _lock(data: bytes) -> None:
+    """Read a lock file: the text of FILE.b3, in which @ stands for the right digest, then NUL, then the manifest."""
+    beside, _, document = data.partition(b"\0")
+    with tempfile.TemporaryDirectory() as folder:
+        digest = hex_of(document)
+        path = Path(folder, "model.json" if beside else f"{digest}.json")
+        path.write_bytes(document)
+        if beside:
+            Path(f"{path}.b3").write_bytes(beside.replace(b"@", digest.encode()))
+        assert read_lock(path).digest == digest
+
+
+def _format(data: bytes) -> None:
+    Store(OneDocument(data)).check_format()
+
+
+def _frame(data: bytes) -> None:
+    size = frame.claimed_size(data)
+    plain = frame.decode(data, size)
+    assert len(plain) == size
+    decoder = frame.Decoder()
+    assert decoder.decode(bytearray(data), size) == plain
+    for wrong in {0, 1, size + 1} - {size}:
+        try:
+            decoder.decode(data, wrong)
+        except frame.FrameDamaged:
+            continue
+        raise AssertionError("a frame is decoded to another size than the manifest's")
+
+
+def _planes(data: bytes) -> None:
+    """Encode and decode plain bytes; the first byte of the input is the width."""
+    plain = data[1:]
+    encoded = frame.Encoder().encode(plain, data[0] or None if data else None)
+    assert frame.decode(encoded, len(plain)) == plain
+
+
+def _tensors(data: bytes) -> None:
+    """Cut a file into chunks: they cover it without gaps."""
+    at = 0
+    for span in chunking.spans(io.BytesIO(data), len(data)):
+        assert span.offset == at
+        assert 0 < span.size <= chunking.CHUNK
+        at += span.size
+    assert at == len(data)
+
+
+def _safetensors(data: bytes) -> None:
+    _tensors(data)
+    loadable.check_complete(io.BytesIO(data), len(data), "model.safetensors")
+    header = safetensors.parse(data[: safetensors.length(data[:8], len(data))], len(data))
+    for tensor in header.tensors:
+        assert 0 <= tensor.start <= tensor.end <= len(data) - header.data
+    again = safetensors.render(header.tensors, header.metadata)
+    written = safetensors.parse(again, len(again) + len(data) - header.data)
+    assert (written.tensors, written.metadata) == (header.tensors, header.metadata)
+
+
+def _zip(data: bytes) -> None:
+    _tensors(data)
+    loadable.check_no_page(io.BytesIO(data), "pytorch_model.bin")
+    loadable.describe_placeholder(data[: loadable.TEXT_LIMIT])
+    loadable.check_complete(io.BytesIO(data), len(data), "pytorch_model.bin")
+
+
+def _job(data: bytes) -> None:
+    try:
+        given = json.loads(data)
+    except (ValueError, RecursionError):
+        return  # the platform sends no such job
+    request = schema.parse(given)
+    assert 1 <= len(request.text) <= schema.MAX_TEXT
+
+
+def _speech_config(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "config.yaml")
+        path.write_bytes(data)
+        refusals.read_all((lambda: configs.read_architecture(path), lambda: configs.read_vocos(path)))
+
+
+def _source(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "source.toml")
+        path.write_bytes(data)
+        Source.from_file(path)
+
+
+def _hub_cache(data: bytes) -> None:
+    """Read the small files of a repo in a hub cache, each of which holds the input."""
+    hf_cache.etags_of(hf_cache.tree_files(data))
+    with tempfile.TemporaryDirectory() as folder:
+        repo = hf_cache.RepoCache(Path(folder), "model", "o/m")
+        for components in (("refs", "main"), (".cas", "verified.json"), (".cas", "chunks.json"), ("state.json",)):
+            path = repo.root.joinpath(*components)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        record = VerifiedFiles(repo.root)
+        assert list(record.unchanged_files()) == []
+        record.is_unchanged(path)
+        load_checkpoint(path, "memory:", None, 1.0)
+        repo.commit_of("main")
+
+
+TARGETS = {
+    "manifest": Target(_manifest, mutators.json_document),
+    "ref": Target(_ref, mutators.json_document),
+    "lease": Target(_lease, mutators.json_document),
+    "condemned": Target(_condemned, mutators.json_document),
+    "keys": Target(_keys),
+    "receipt": Target(_receipt),
+    "lock": Target(_lock, mutators.after_nul),
+    "format": Target(_format, mutators.json_document),
+    "frame": Target(_frame),
+    "planes": Target(_planes),
+    "safetensors": Target(_safetensors, mutators.safetensors),
+    "zip": Target(_zip),
+    "gguf": Target(_tensors),
+    "job": Target(_job, mutators.json_document),
+    "speech_config": Target(_speech_config, mutators.json_document),
+    "source": Target(_source),
+    "hub_cache": Target(_hub_cache, mutators.json_document),
+    "environment": Target(environment.read, environment.mutate),
+}
+"""Every kind of foreign bytes, by name."""
