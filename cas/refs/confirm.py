@@ -3,7 +3,9 @@
 A machine can be suspended between the last look at its lease and the write of the entry, for longer than a collector
 trusts the lease; and storage without conditional writes accepts the entry all the same. So the mover looks at the lease
 once more when the entry is written. If the lease was live, every later sweep sees the entry. If it lapsed, the mover
-takes a new lease, under which no sweep is under way, and takes the entry back unless its version is whole.
+takes a new lease, under which no sweep is under way, and takes the entry back unless its version is whole. A version of
+which only the manifest was swept, because others need all its chunks, is made whole from the manifest that the mover
+read.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from cas import events
 from cas.config import Limits
 from cas.errors import CasError, FormatError, IntegrityError, NotFoundError, ObjectMissing, RefMoved, StoreError
 from cas.formats.digest import named
+from cas.formats.manifest import Manifest, digest_of
 from cas.refs.reflog import Move, Ref, RefLog, entry_name
 from cas.store import layout
 from cas.store.layout import VersionId
@@ -32,6 +35,7 @@ def confirm(
     lease: LeaseHandle | LazyLease,
     by: str | None,
     listen: events.Listener,
+    manifest: Manifest | None = None,
 ) -> None:
     """Return if the lease was live when the ref's entry was written; otherwise mend the ref, and raise.
 
@@ -42,6 +46,7 @@ def confirm(
         lease: under which it was moved.
         by: who moved it, as `RefLog.append` takes it.
         listen: is told when a sweep is waited for.
+        manifest: the version's, if the mover has read it.
 
     Raises:
         LeaseLost: the lease had lapsed. The ref names a version that is whole, or none.
@@ -52,7 +57,7 @@ def confirm(
         if digest is None:
             raise
         try:
-            now, is_mended = _mend(store, ref, by, listen)
+            now, is_mended = _mend(store, ref, by, listen, manifest)
         except CasError as error:
             raise LeaseLost(
                 f"{lost}. Whether {ref} names a version that is still whole could not be found out ({error})"
@@ -66,8 +71,10 @@ def confirm(
         ) from lost
 
 
-def _mend(store: Store, ref: Ref, by: str | None, listen: events.Listener) -> tuple[str | None, bool]:
-    """Take the ref's last entry back if its version is not whole.
+def _mend(
+    store: Store, ref: Ref, by: str | None, listen: events.Listener, manifest: Manifest | None
+) -> tuple[str | None, bool]:
+    """Take the ref's last entry back if its version is not whole, and `manifest` does not make it so.
 
     Returns:
         The version (64 hex) that the ref names now, None for none; and whether an entry was taken back.
@@ -78,7 +85,7 @@ def _mend(store: Store, ref: Ref, by: str | None, listen: events.Listener) -> tu
             log = RefLog(store, ref)
             moves = _last_two(log)
             digest = moves[-1].entry.digest if moves else None
-            if digest is not None and not _is_whole(store, VersionId(ref.model, digest)):
+            if digest is not None and not _is_whole(store, VersionId(ref.model, digest), manifest):
                 back = moves[0].entry.digest if len(moves) > 1 else None
                 if back is not None and not _is_whole(store, VersionId(ref.model, back)):
                     back = None
@@ -105,10 +112,22 @@ def _last_two(log: RefLog) -> list[Move]:
     return moves
 
 
-def _is_whole(store: Store, version: VersionId) -> bool:
-    """Whether the store has a version's manifest, readable, and every chunk of it."""
+def _is_whole(store: Store, version: VersionId, manifest: Manifest | None = None) -> bool:
+    """Whether the store has a version's manifest, readable, and every chunk of it.
+
+    A manifest that the store lacks is written from `manifest`, if that is the version's and the chunks are all there.
+    """
+    is_swept = False
     try:
-        chunks = store.get_manifest(*version).chunks()
-    except (NotFoundError, IntegrityError, FormatError):
+        found = store.get_manifest(*version)
+    except NotFoundError:
+        if manifest is None or digest_of(manifest) != version.digest:
+            return False
+        found, is_swept = manifest, True
+    except (IntegrityError, FormatError):
         return False
-    return stored_chunks(store, chunks, Limits()) == chunks.keys()
+    chunks = found.chunks()
+    is_whole = stored_chunks(store, chunks, Limits()) == chunks.keys()
+    if is_whole and is_swept:
+        store.put_manifest(found)
+    return is_whole

@@ -93,8 +93,7 @@ def move(
         lease.check()
         for ref in pending:
             # No sweep can begin now. One that ended before the lease may have removed what was seen earlier.
-            if is_fresh and digest is not None:
-                store.get_manifest(ref.model, digest)
+            manifest = store.get_manifest(ref.model, digest) if is_fresh and digest is not None else None
             lease.check()
             try:
                 RefLog(store, ref).append(digest, reason, by, expect=expected[ref])
@@ -103,9 +102,9 @@ def move(
                     listen(events.Warned(f"{', '.join(map(str, moved))} had been moved by then"))
                 raise
             except StoreError:
-                confirm(store, ref, digest, lease, by, listen)  # the entry may have been written all the same
+                confirm(store, ref, digest, lease, by, listen, manifest)  # the entry may have been written all the same
                 raise
-            confirm(store, ref, digest, lease, by, listen)
+            confirm(store, ref, digest, lease, by, listen, manifest)
             moved.append(ref)
     return tuple(moved)
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from cas import events
+from cas.bucket import Kind
 from cas.bucket.object_store import ObjectBucket
 from cas.errors import RefMoved, StoreError, Transient
+from cas.formats.digest import hex_of
 from cas.refs.move import MoveOn, move
 from cas.refs.reflog import UNSET, Move, Ref, RefLog
 from cas.store import layout
@@ -18,6 +20,7 @@ from cas.store.leases import LazyLease
 from cas.store.store import Store
 from tests.refs.conftest import Desk
 from tests.support.clock import LeaseClock
+from tests.support.collecting import dangling
 
 LATEST, NEW = Ref("tags", "m", "latest"), Ref("pins", "eu", "m")
 
@@ -43,9 +46,10 @@ def on_put(monkeypatch: pytest.MonkeyPatch, folder: str, then: Callable[[str], N
 
 
 def swept(desk: Desk, *numbers: int) -> None:
-    """Delete manifests, as a collector does that does not see the new entry."""
+    """Delete manifests and the chunk that each has for itself, as a collector does that does not see the new entry."""
     for number in numbers:
         desk.store.bucket.delete(layout.manifest_key("m", desk.versions[number]))
+        desk.store.bucket.delete(layout.chunk_key(hex_of(b"%d" % number)))
 
 
 @pytest.mark.parametrize("ref", [LATEST, NEW])
@@ -140,19 +144,46 @@ def test_a_version_that_was_swept_meanwhile_is_not_named(
 def test_a_version_of_which_a_chunk_was_swept_is_not_named(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, clock: LeaseClock
 ) -> None:
-    own = min(
-        desk.store.get_manifest("m", desk.versions[0]).chunks().keys()
-        - desk.store.get_manifest("m", desk.versions[2]).chunks().keys()
-    )
-
     def sleep(_: str) -> None:
         clock.now += 600
-        desk.store.bucket.delete(layout.chunk_key(own))
+        desk.store.bucket.delete(layout.chunk_key(hex_of(b"0")))
 
     on_put(monkeypatch, "refs/", sleep)
     with pytest.raises(LeaseLost, match="had deleted while this machine slept"):
         move(desk.store, {LATEST: None}, desk.versions[0], "test")
     assert desk.names("m") == desk.versions[2]
+
+
+@pytest.mark.parametrize("ref", [LATEST, NEW])
+def test_a_version_whose_chunks_others_need_is_made_whole_from_what_was_read(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, clock: LeaseClock, ref: Ref
+) -> None:
+    def sleep(_: str) -> None:
+        clock.now += 600
+        desk.store.bucket.delete(layout.manifest_key("m", desk.versions[0]))
+
+    on_put(monkeypatch, "refs/", sleep)
+    with pytest.raises(LeaseLost, match="run the same command again"):
+        move(desk.store, {ref: None}, desk.versions[0], "test")
+    assert RefLog(desk.store, ref).current_digest() == desk.versions[0]
+    assert dangling(desk.store, keep=1) == []
+    assert move(desk.store, {ref: None}, desk.versions[0], "test") == ()
+
+
+def test_a_manifest_that_is_damaged_is_not_mended(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, clock: LeaseClock
+) -> None:
+    key = layout.manifest_key("m", desk.versions[0])
+
+    def sleep(_: str) -> None:
+        clock.now += 600
+        desk.store.bucket.put(key, b"{}", Kind.MANIFEST, overwrite=True)
+
+    on_put(monkeypatch, "refs/", sleep)
+    with pytest.raises(LeaseLost, match=r"m:latest names .* now"):
+        move(desk.store, {LATEST: None}, desk.versions[0], "test")
+    assert desk.names("m") == desk.versions[2]
+    assert bytes(desk.store.bucket.get(key, 100)) == b"{}", "`cas fsck` shows it"
 
 
 def test_what_somebody_else_named_meanwhile_is_not_taken_back(
@@ -167,6 +198,21 @@ def test_what_somebody_else_named_meanwhile_is_not_taken_back(
     with pytest.raises(StoreError):
         move(desk.store, {LATEST: None}, desk.versions[0], "test")
     assert desk.names("m") == desk.versions[1]
+
+
+def test_what_somebody_else_named_meanwhile_is_taken_back_when_it_was_swept(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, clock: LeaseClock
+) -> None:
+    def sleep(_: str) -> None:
+        clock.now += 600
+        RefLog(desk.store, LATEST).append(desk.versions[1], "theirs")
+        desk.store.bucket.delete(layout.manifest_key("m", desk.versions[1]))
+
+    on_put(monkeypatch, "refs/", sleep)
+    with pytest.raises(StoreError):
+        move(desk.store, {LATEST: None}, desk.versions[0], "test")
+    assert desk.names("m") != desk.versions[1]
+    assert dangling(desk.store, keep=1) == []
 
 
 def test_a_machine_that_sleeps_again_and_again_says_that_it_does_not_know(

@@ -344,3 +344,11 @@ class TestALazyLease:
             clock.now += 600
             with pytest.raises(LeaseLost):
                 lease.check()
+
+    def test_that_waits_for_a_sweep_is_given_up_at_the_end_of_the_context(self, store: Store) -> None:
+        sweep_of(store, "00000001").write()
+        waits = threading.Event()
+        with LazyLease(store, "publish m", lambda event: waits.set()) as lease:
+            lease.start_acquiring()
+            assert waits.wait(30)
+        assert in_force(store) == []
