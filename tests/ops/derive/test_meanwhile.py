@@ -6,19 +6,24 @@ import datetime
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import cas
 from cas import events, refs
-from cas.errors import ChunkMissing, RefMoved
+from cas.bucket import Kind
+from cas.errors import ChunkMissing, FormatError, IntegrityError, RefMoved
+from cas.formats.manifest import Manifest
+from cas.ops.derive import cast_units, deriver, plan
 from cas.ops.fsck.checker import fsck
 from cas.ops.gc import collector
 from cas.refs import reflog
 from cas.refs.reflog import Ref, RefLog
-from cas.store.layout import chunk_key
+from cas.store.layout import chunk_key, manifest_key
 from cas.store.lease_entries import LeaseLost
 from cas.store.store import Store
+from tests.support.buckets import RecordingBucket
 from tests.support.processes import until
 from tests.support.safetensors import Tensor, normal, publish_file, safetensors
 
@@ -105,6 +110,26 @@ def test_who_slept_while_the_tag_was_moved_is_told(
         cas.derive("m", directory_store, cast="float16", tags=["fp16"])
 
 
+def test_who_slept_is_told_although_no_tag_was_to_be_moved(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = chunk_key(chunks_of_variant(tmp_path)[0])
+    publish_file(directory_store, tmp_path / "src", MODEL)
+    cas.derive("m", directory_store, cast="float16", tags=["fp16"])
+    directory_store.bucket.delete(lost)
+    clock, slept, move = time.clock_gettime, [0.0], deriver.move
+    monkeypatch.setattr(time, "clock_gettime", lambda which: clock(which) + slept[0])
+
+    def move_late(*words: Any, **options: Any) -> Any:
+        slept[0] = 600
+        return move(*words, **options)
+
+    monkeypatch.setattr(deriver, "move", move_late)
+    with pytest.raises(LeaseLost):
+        cas.derive("m", directory_store, cast="float16", tags=["fp16"])
+    assert directory_store.bucket.exists(lost)
+
+
 def test_chunks_that_were_condemned_are_sent_again_and_survive_the_sweep(
     directory_store: Store, tmp_path: Path
 ) -> None:
@@ -149,3 +174,51 @@ def test_a_tag_that_somebody_else_moves_meanwhile_is_not_taken_from_them(
     assert refs.resolve(store, "m:fp16").digest == theirs
     assert any(isinstance(event, events.Warned) and "is in the store, but m:fp16 names another" in event.text
                for event in told)  # fmt: skip
+
+
+def test_a_cast_that_goes_wrong_stores_nothing(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_file(directory_store, tmp_path / "src", MODEL)
+    real = cast_units.cast
+
+    def wrong(before: memoryview, old: str, new: str, after: memoryview) -> None:
+        real(before, old, new, after)
+        after[100] ^= 1
+
+    monkeypatch.setattr(cast_units, "cast", wrong)
+    watched = RecordingBucket(directory_store.bucket)
+    with pytest.raises(IntegrityError, match=r"tensor 'w\d' of org/model/model.safetensors is not its original cast"):
+        cas.derive("m", Store(watched), cast="float16", tags=["fp16"])
+    assert [key for key in watched.written if not key.startswith("leases/")] == []
+
+
+def test_a_manifest_that_does_not_come_back_as_it_was_written_gets_no_tag(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = directory_store
+    publish_file(store, tmp_path / "src", MODEL)
+    put_manifest = Store.put_manifest
+
+    def put_damaged(self: Store, new: Manifest) -> str:
+        digest = put_manifest(self, new)
+        self.bucket.put(manifest_key("m", digest), b"damaged", Kind.MANIFEST, overwrite=True)
+        return digest
+
+    monkeypatch.setattr(Store, "put_manifest", put_damaged)
+    with pytest.raises(IntegrityError, match="was altered"):
+        cas.derive("m", store, cast="float16", tags=["fp16"])
+    assert "fp16" not in reflog.tags(store, "m")["m"]
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_more_tensors_than_any_model_has_are_refused(
+    files: int, directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = {f"model-{number}.safetensors": MODEL.replace(b"w0", b"v%d" % number) for number in range(1, files)}
+    publish_file(directory_store, tmp_path / "src", MODEL, **others)
+    monkeypatch.setattr(plan, "_MAX_TENSORS", 3 * files - 1)
+    with pytest.raises(FormatError, match="tensors, which is more than are cast at once"):
+        cas.derive("m", directory_store, cast="float16", tags=["fp16"])
+    monkeypatch.setattr(plan, "_MAX_TENSORS", 3 * files)
+    assert cas.derive("m", directory_store, cast="float16", tags=["fp16"]).tensors == 3 * files

@@ -14,7 +14,7 @@ import pytest
 
 import cas
 from cas import refs
-from cas.errors import CacheError, IntegrityError
+from cas.errors import CacheError, FormatError, IntegrityError
 from cas.local import fs
 from cas.store import lookup
 from cas.store.layout import chunk_key
@@ -202,3 +202,30 @@ def test_a_file_that_changes_before_a_chunk_that_the_store_lost_is_sent_again(
     write_tree(tree, {"w.bin": b"w" * 9_000_000})
     assert publish_tree(store, tree).reference == first.reference
     assert read_tree(snapshot(cas.restore("m", store, cache_dir=tmp_path / "hub"))) == read_tree(tree)
+
+
+def test_a_file_that_grows_while_it_is_hashed_and_whose_time_is_set_back(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = write_tree(tmp_path / "tree", {"w.bin": b"w" * 1000})
+    before = (tree / "w.bin").stat()
+
+    def changing(fd: int, view: memoryview, offset: int) -> int:
+        done = fs.read_at(fd, view, offset)
+        (tree / "w.bin").write_bytes(b"w" * 1000 + b"more")
+        os.utime(tree / "w.bin", ns=(before.st_atime_ns, before.st_mtime_ns))
+        return done
+
+    monkeypatch.setattr("cas.ops.publish.file_reader.read_at", changing)
+    with pytest.raises(CacheError, match=r"w.bin changed while it was read: publish again"):
+        publish_tree(directory_store, tree)
+    assert_nothing_published(directory_store)
+
+
+def test_nothing_is_written_into_a_store_of_a_newer_version(directory_store: Store, tmp_path: Path) -> None:
+    newer = b'{"format":"cas","version":2}'
+    write_tree(Path(directory_store.url), {"format.json": newer})
+    for force in (False, True):
+        with pytest.raises(FormatError, match="upgrade"):
+            publish_tree(directory_store, write_tree(tmp_path / "tree", {"w.bin": b"w"}), force=force)
+    assert read_tree(Path(directory_store.url)) == {"format.json": newer}

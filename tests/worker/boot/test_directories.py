@@ -12,11 +12,12 @@ import pytest
 
 import cas
 from cas.local import fs
+from cas.refs.reference import resolve
 from cas.store.store import open_store
 from tests.support.models import put_model
 from tests.support.processes import Mount
 from tests.worker.station import FILES, TOTAL, Station
-from worker.boot.directories import examine, free_space, missing, rank
+from worker.boot.directories import examine, free_space, last_version, missing, rank, write_last_version
 
 
 def problem(path: Path) -> str:
@@ -231,3 +232,15 @@ def test_a_disk_without_fsync_is_warned_of_and_gone_on_with(station: Station) ->
     assert isinstance(done, messages.Restored), err
     assert done.directory == str(a)
     assert any("a power cut may lose files" in line for line in done.warnings)
+
+
+def test_a_record_of_another_model_is_not_this_models_last_version(station: Station, tmp_path: Path) -> None:
+    store = open_store(station.store)
+    put_model(store, FILES, model="other")
+    version = resolve(store, "other")
+    write_last_version(tmp_path, version, store)
+    recorded = last_version(tmp_path, "other")
+    assert recorded is not None
+    assert recorded.exact == version.exact
+    (tmp_path / ".cas-worker/other.json").rename(tmp_path / ".cas-worker/f5-tts.json")
+    assert last_version(tmp_path, "f5-tts") is None

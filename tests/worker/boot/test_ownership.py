@@ -93,6 +93,21 @@ def test_nothing_is_made_below_another_users_directory(tmp_path: Path) -> None:
     assert list(theirs.iterdir()) == []
 
 
+def test_a_directory_that_another_user_makes_at_the_same_moment_is_left_out(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, mkdir = directory / "new", Path.mkdir
+
+    def overtaken(path: Path, *words: Any, **options: Any) -> None:
+        mkdir(path, *words, **options)
+        if path == made:
+            give(made)
+
+    monkeypatch.setattr(Path, "mkdir", overtaken)
+    assert "belongs to another user" in examine([made])[0].problem
+    assert list(made.iterdir()) == [], "nothing was written there"
+
+
 @pytest.mark.parametrize("far", [False, True])
 def test_a_link_of_another_user_is_not_followed(far: bool, directory: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
