@@ -62,13 +62,16 @@ def test_a_chunk_that_vanishes_before_the_commit_is_made_again(
 def test_a_chunk_that_vanishes_each_time_ends_the_derivation(directory_store: Store, tmp_path: Path) -> None:
     vanishing = chunks_of_variant(tmp_path)[0]
     publish_file(directory_store, tmp_path / "src", MODEL)
+    seen: list[events.Event] = []
 
     def listen(event: events.Event) -> None:
+        seen.append(event)
         if isinstance(event, events.Moved) and directory_store.has_chunk(vanishing):
             directory_store.bucket.delete(chunk_key(vanishing))
 
     with pytest.raises(ChunkMissing, match=vanishing):
         cas.derive("m", directory_store, cast="float16", tags=["fp16"], on_event=listen)
+    assert [event.name for event in seen if isinstance(event, events.Phase)].count("cast") == 3
     assert len(directory_store.versions("m")) == 1
     assert "fp16" not in reflog.tags(directory_store, "m")["m"]
 
