@@ -19,7 +19,7 @@ from cas.store.store import Store, open_store
 from tests.ops.fsck.test_refusals import Collecting
 from tests.ops.fsck.test_repair import copy_of
 from tests.support.buckets import RecordingBucket
-from tests.support.damage import NEW, ORPHAN, edit, fill, flip, newer, piece
+from tests.support.damage import NEW, OLD, ORPHAN, edit, fill, flip, newer, piece
 
 ONE = Limits(requests=1, workers=1)
 
@@ -68,6 +68,20 @@ def test_what_a_ref_names_is_missing_whoever_deleted_it(directory_store: Store) 
     collecting.doomed = (manifest_key("m", digest_of(latest)), chunk_key(piece(NEW, 8)))
     checked = fsck(None, Store(collecting), limits=ONE)
     assert [item.name for item in checked.missing.items] == [named(piece(NEW, 8))]
+
+
+def test_a_version_that_a_source_gives_back_gets_its_chunks_although_its_manifest_was_deleted_meanwhile(
+    directory_store: Store, tmp_path: Path
+) -> None:
+    old, _ = fill(directory_store)
+    source = copy_of(directory_store, tmp_path / "copy")
+    key = manifest_key("m", digest_of(old))
+    directory_store.bucket.put(key, b"{}", Kind.MANIFEST, overwrite=True)
+    collecting = Collecting(directory_store.bucket)
+    collecting.doomed = (key, chunk_key(piece(OLD, 8)))
+    checked = fsck(None, Store(collecting), limits=ONE, repair_from=[source])
+    assert {item.what for item in checked.repaired.items} == {"chunk", "manifest"}
+    assert fsck("m", directory_store).sound
 
 
 def test_a_store_or_a_source_of_a_newer_version_is_not_read(directory_store: Store, tmp_path: Path) -> None:
