@@ -79,6 +79,8 @@ CASES: Mapping[str, bytes] = {
     "planes of width 0": header(SIZE, 1, 0) + zstd(zeros(SIZE), SIZE),
     "planes of width 1": header(SIZE, 1, 1) + zstd(zeros(SIZE), SIZE),
     "unknown filter": header(SIZE, 2, 4) + zstd(zeros(SIZE), SIZE),
+    "reserved bits": _SOUND[:14] + b"\1\0" + _SOUND[16:],
+    "header of another length": _SOUND[:4] + struct.pack("<I", 15) + _SOUND[8:],
     "newer version": header(SIZE, tag=b"CAS2") + zstd(zeros(SIZE), SIZE),
     "empty": b"",
     "an error page": b"<html><body>503 Service Unavailable</body></html>",

@@ -114,11 +114,32 @@ def test_an_impossible_width_is_refused(width: int) -> None:
 def test_a_chunk_over_the_limit_is_refused() -> None:
     with pytest.raises(ValueError, match="at most"):
         Encoder().encode(memoryview(bytearray(MAX_CHUNK + 1)))
+    whole = memoryview(bytearray(MAX_CHUNK))
+    assert Decoder().decode(Encoder().encode(whole, 1), MAX_CHUNK) == whole
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_hostile_frame_is_refused(name: str) -> None:
     with pytest.raises(REFUSALS):
+        decode(CASES[name], SIZE)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("bomb that says so", "frame claims 2147483648 bytes where the manifest says 1000"),
+        ("bomb that only zstd tells", "zstd frame claims 2147483648 bytes"),
+        ("window of 128 MiB", "asks for a window of 134217728 bytes or a dictionary"),
+        ("dictionary", "or a dictionary"),
+        ("checksum announced and not there", "has a checksum"),
+        ("trailing byte", "zstd frame ends at byte"),
+        ("planes of width 1", "byte planes of width 1"),
+        ("reserved bits", "written by a newer version"),
+        ("header of another length", "written by a newer version"),
+    ],
+)
+def test_a_hostile_frame_is_refused_before_it_is_decoded(name: str, reason: str) -> None:
+    with pytest.raises(REFUSALS, match=reason):
         decode(CASES[name], SIZE)
 
 

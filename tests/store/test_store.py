@@ -109,6 +109,13 @@ def test_a_hostile_frame_in_a_store_is_a_corrupt_chunk(directory_store: Store, n
     assert directory_store.bucket.exists(chunk_key(ref.digest))
 
 
+def test_a_frame_of_a_newer_version_is_no_corrupt_chunk(directory_store: Store) -> None:
+    ref = ChunkRef(hex_of(bytes(SIZE)), SIZE)
+    directory_store.put_frame(ref.digest, CASES["newer version"])
+    with pytest.raises(FormatError, match="written by a newer version"):
+        directory_store.get_chunk(ref, Decoder())
+
+
 def test_a_frame_larger_than_its_chunk_can_be_is_not_even_fetched(directory_store: Store) -> None:
     ref = ChunkRef(hex_of(b"x"), 1)
     directory_store.put_frame(ref.digest, bytes(largest_frame(1) + 1))

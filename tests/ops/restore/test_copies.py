@@ -18,7 +18,9 @@ import cas
 from cas.config import Limits
 from cas.errors import CacheError, DiskFull
 from cas.events import Event, Phase
+from cas.formats.digest import Buffer
 from cas.ops.restore.part_files import PartFiles
+from cas.store.layout import chunk_digest
 from cas.store.store import Store
 from tests.ops.restore.versions import MIB, Versions, big_file, flip, old_commit
 from tests.support.buckets import slow_store
@@ -144,6 +146,32 @@ def test_a_copy_that_finds_the_disk_full_ends_the_fetches_too(
     assert read_tree(versions.cache / "models--org--model/snapshots" / old_commit(versions)) == versions.old
     assert read_tree(snapshot(versions.restore())) == versions.new
     assert set(versions.bucket.chunks) <= versions.added, "small files may have been finished"
+
+
+def test_after_a_copy_failed_no_further_chunk_is_fetched(versions: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions.restore("old")
+    failed = threading.Event()
+    real_abort, real_get = PartFiles.abort, versions.bucket.get
+
+    def abort(self: PartFiles, error: BaseException) -> None:
+        real_abort(self, error)
+        failed.set()
+
+    def get(key: str, limit: int) -> Buffer:
+        if chunk_digest(key):
+            assert failed.wait(60)
+        return real_get(key, limit)
+
+    def refuse(*_: object) -> object:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(PartFiles, "abort", abort)
+    monkeypatch.setattr(PartFiles, "copy", refuse)
+    monkeypatch.setattr(versions.bucket, "get", get)
+    with pytest.raises(OSError, match="Input/output error"):
+        versions.restore(limits=Limits(requests=1, workers=1))
+    assert len(versions.added) > 1
+    assert len(versions.bucket.chunks) == 1
 
 
 @pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, DiskFull), (errno.EIO, CacheError)])

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 import cas
+from cas.config import Limits, cache_dirs
 from cas.errors import CacheError, DiskFull, IntegrityError
 from cas.events import Warned
+from cas.local.targets import targets_of
+from cas.ops.restore.plan import part_file_name
 from cas.store.store import Store
 from tests.support.buckets import slow_store
 from tests.support.models import KIB, REPO, check, check_blobs, noise, put_model
@@ -106,6 +109,25 @@ def test_a_quota_is_a_full_disk(
             cas.restore("m", directory_store, cache_dir=tmp_path)
     assert [name for name in parts(tmp_path) if name.endswith(".part")] == []
     check(cas.restore("m", directory_store, cache_dir=tmp_path), FILES)
+
+
+def test_a_full_disk_gets_the_room_of_part_files_that_were_to_be_resumed(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = put_model(directory_store, {REPO: FILES})
+    content = {target.size: target.content for target in targets_of(made, cache_dirs(tmp_path))}[1500 * KIB]
+    part = tmp_path / "models--org--model/.cas/parts" / part_file_name(content, "they", "1")
+    part.parent.mkdir(parents=True)
+    part.write_bytes(FILES["c.bin"][: 700 * KIB])
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", refuse)
+        with pytest.raises(DiskFull):
+            cas.restore("m", directory_store, cache_dir=tmp_path, limits=Limits(requests=1, workers=1))
+    assert parts(tmp_path) == []
 
 
 def test_a_disk_that_fails_to_keep_a_file_is_not_believed(
