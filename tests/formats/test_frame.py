@@ -184,6 +184,23 @@ def test_planes_are_decoded_from_a_zstd_frame_about_as_long_as_they_are(longer: 
         assert decode(header(len(stored), 1, width) + body, len(stored)) == plain
 
 
+def test_a_frame_is_as_it_was_after_it_was_decoded_or_refused() -> None:
+    """A publish decodes the frame that it is about to send; the decoder writes over its header meanwhile."""
+    for plain, width in ((TEXT[:5000], 2), (FLOATS.tobytes(), 4), (TEXT[:5000], 1)):
+        frame = Encoder().encode(plain, width)
+        before = bytes(frame)
+        assert Decoder().decode(frame, len(plain)) == plain
+        assert frame == before
+    middle = len(frame) // 2
+    for at in range(middle, middle + 20):
+        damaged = bytearray(before)
+        damaged[at] ^= 0xFF
+        was = bytes(damaged)
+        with contextlib.suppress(FrameDamaged):
+            Decoder().decode(damaged, len(plain))
+        assert damaged == was
+
+
 def test_a_newer_version_is_told_from_damage() -> None:
     with pytest.raises(FormatError, match="newer version"):
         decode(CASES["newer version"], SIZE)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
 
-from cas.bucket import Bucket, Kind, open_bucket
-from cas.errors import ChunkCorrupt, FormatError, ManifestCorrupt, NotFoundError
+from cas.bucket import Bucket, Entry, Kind, open_bucket
+from cas.errors import ChunkCorrupt, FormatError, IntegrityError, ManifestCorrupt, NotFoundError
 from cas.formats import manifest
 from cas.formats.digest import Buffer, hex_of
-from cas.formats.frame import Decoder, largest_frame
+from cas.formats.frame import Codec, Decoder, Encoder, decode, largest_frame
 from cas.formats.manifest import ChunkRef
 from cas.store.layout import FORMAT_KEY, chunk_key, manifest_key
 from cas.store.store import Store
@@ -123,6 +124,23 @@ def test_a_frame_larger_than_its_chunk_can_be_is_not_even_fetched(directory_stor
         directory_store.get_chunk(ref, Decoder())
 
 
+def test_no_frame_is_made_of_other_bytes_than_its_digest_names() -> None:
+    codec = Codec()
+    frame = Store.make_frame(hex_of(b"plain"), b"plain", None, codec)
+    assert decode(frame, 5) == b"plain"
+    with pytest.raises(IntegrityError, match=f"bytes of digest blake3:{hex_of(b'other')} were given"):
+        Store.make_frame(hex_of(b"plain"), b"other", None, codec)
+
+
+def test_a_frame_that_does_not_decode_to_its_chunk_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the memory of this machine, or a library, had changed a byte while the frame was made."""
+    codec = Codec()
+    wrong = Encoder().encode(b"plaim")
+    monkeypatch.setattr(codec.encoder, "encode", lambda plain, width: wrong)
+    with pytest.raises(IntegrityError, match="were given for chunk"):
+        Store.make_frame(hex_of(b"plain"), b"plain", None, codec)
+
+
 # Manifests
 
 
@@ -142,3 +160,15 @@ def test_a_manifest_is_read_only_under_its_own_name_and_model(directory_store: S
     directory_store.bucket.put(manifest_key("f5-tts", A), ENCODED, Kind.MANIFEST)
     with pytest.raises(ManifestCorrupt, match="was altered"):
         directory_store.get_manifest("f5-tts", A)
+
+
+def test_versions_are_told_in_the_order_in_which_the_server_got_them(
+    directory_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    digests = ["c" * 64, "a" * 64, "b" * 64]
+    entries = [
+        Entry(manifest_key("m", digest), 1, began + datetime.timedelta(seconds=at)) for at, digest in enumerate(digests)
+    ]
+    monkeypatch.setattr(directory_store.bucket, "list", lambda prefix: sorted(entries))
+    assert directory_store.versions("m") == digests
