@@ -101,7 +101,7 @@ BENIGN = [
     ["a", "a-b/c", "a.b/c", "a b", "a!", "aa/b"],
     ["con-fig", "auxiliary", "com10", "nullable.txt", "console/x", "lpt", "conx"],
     ["a/b/c", "a/b/d", "a/bb", "b/a/c"],
-    ["é" * 127, "/".join(["x"] * 512)],
+    ["é" * 127, "x" * 255, "/".join(["x"] * 512), f"{'/'.join(['x'] * 511)}/xx"],
 ]
 
 
@@ -109,6 +109,22 @@ BENIGN = [
 def test_a_hostile_path_is_refused(path: str) -> None:
     with pytest.raises(FormatError, match="refusing the manifest"):
         check_path(path)
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("a/../b", "has the part '..':"),
+        ("./a", "has the part '.':"),
+        ("/a", "has the part '':"),
+        ("a/b.", "whose end Windows drops"),
+        ("a/nul", "a device name on Windows"),
+    ],
+)
+def test_the_reason_of_a_refusal_is_the_true_one(path: str, reason: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        check_path(path)
+    assert reason in str(caught.value)
 
 
 @pytest.mark.parametrize("paths", CLASHES.values(), ids=CLASHES)

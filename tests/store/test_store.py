@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Bucket, Entry, Kind, open_bucket
-from cas.errors import ChunkCorrupt, FormatError, IntegrityError, ManifestCorrupt, NotFoundError
+from cas.errors import ChunkCorrupt, ChunkMissing, FormatError, IntegrityError, ManifestCorrupt, NotFoundError
 from cas.formats import manifest
 from cas.formats.digest import Buffer, hex_of
 from cas.formats.frame import Codec, Decoder, Encoder, decode, largest_frame
@@ -108,6 +108,12 @@ def test_a_hostile_frame_in_a_store_is_a_corrupt_chunk(directory_store: Store, n
     with pytest.raises(ChunkCorrupt, match=ref.digest):
         directory_store.get_chunk(ref, Decoder())
     assert directory_store.bucket.exists(chunk_key(ref.digest))
+
+
+def test_a_chunk_that_is_absent_is_named(directory_store: Store) -> None:
+    directory_store.create()
+    with pytest.raises(ChunkMissing, match=f"blake3:{A}"):
+        directory_store.get_chunk(ChunkRef(A, 5), Decoder())
 
 
 def test_a_frame_of_a_newer_version_is_no_corrupt_chunk(directory_store: Store) -> None:

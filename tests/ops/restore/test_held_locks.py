@@ -52,7 +52,11 @@ def test_sixteen_blobs_are_locked_at_a_time(targets: tuple[Target, ...]) -> None
 
 def test_locks_that_hang_are_tried_once(targets: tuple[Target, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[Lock] = []
-    monkeypatch.setattr(Lock, "try_acquire", lambda self: tried.append(self))
+
+    def hang(self: Lock) -> None:
+        tried.append(self)
+
+    monkeypatch.setattr(Lock, "try_acquire", hang)
     held = BlobLocks(locks_work=True)
     for target in targets:
         held.try_acquire(target)
