@@ -19,7 +19,9 @@ from cas.config import Limits
 from cas.errors import CacheError, DiskFull
 from cas.events import Event, Phase
 from cas.formats.digest import Buffer
+from cas.ops.restore import restorer
 from cas.ops.restore.part_files import PartFiles
+from cas.ops.restore.reuse import BackgroundCopies
 from cas.store.layout import chunk_digest
 from cas.store.store import Store
 from tests.ops.restore.versions import MIB, Versions, big_file, flip, old_commit
@@ -99,6 +101,28 @@ def test_memory_stays_within_the_budget_together(versions: Versions) -> None:
     versions.restore("old")
     tight = Limits(budget=2 * MIB, requests=4, workers=4)
     versions.check(versions.restore(limits=tight))
+
+
+def test_fetches_do_with_the_memory_that_copies_leave(versions: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions.restore("old")
+    budgets: list[int] = []
+    copying: list[BackgroundCopies] = []
+    real_for_each, real_enter = restorer.for_each, BackgroundCopies.__enter__
+
+    def for_each(*words: Any, **options: Any) -> None:
+        budgets.append(options["budget"])
+        real_for_each(*words, **options)
+
+    def enter(self: BackgroundCopies) -> BackgroundCopies:
+        copying.append(self)
+        return real_enter(self)
+
+    monkeypatch.setattr(restorer, "for_each", for_each)
+    monkeypatch.setattr(BackgroundCopies, "__enter__", enter)
+    versions.check(versions.restore(limits=Limits(budget=8 * MIB, requests=1, workers=2)))
+    (copies,) = (copies for copies in copying if copies.buffer_bytes)
+    assert copies.buffer_bytes <= 2 * MIB, "a quarter"
+    assert budgets[0] == 8 * MIB - copies.buffer_bytes
 
 
 def test_sigkill_at_any_step_of_an_update(versions: Versions) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +123,25 @@ def test_a_second_copy_is_made_of_verified_bytes_only(poor: str, directory_store
     assert not second.exists()
     cas.restore("m", directory_store, cache_dir=tmp_path / "cache", verify=True)
     assert read_tree(folder) == FILES
+
+
+def test_a_cache_that_is_cleared_while_links_are_made_is_told(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_model(directory_store, {REPO: FILES})
+    real = os.symlink
+
+    def clear(*words: str, **where: int) -> None:
+        shutil.rmtree(tmp_path / "models--org--model")
+        real(*words, **where)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "symlink", clear)
+        with pytest.raises(
+            CacheError, match="vanished while its links were made: another program is clearing the cache"
+        ):
+            cas.restore("m", directory_store, cache_dir=tmp_path)
+    check(cas.restore("m", directory_store, cache_dir=tmp_path), FILES)
 
 
 # Where a symlink is planted, below the repo's folder.
