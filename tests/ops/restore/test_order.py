@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -80,6 +81,24 @@ def test_every_file_is_durable_before_it_gets_its_name(disk: Disk) -> None:
     assert disk.unsynced == []
     for name in ("blobs/", "snapshots/", "refs/main", "trees/", "torch/x.pth", "verified.json", "chunks.json"):
         assert disk.at("name", name), f"the restore names {name}"
+
+
+def test_without_links_copies_are_durable_before_they_get_their_names(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_model(directory_store, {REPO: FILES}, PLAIN)
+    (tmp_path / "home").mkdir()
+
+    def refuse(*_: object, **where: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with monkeypatch.context() as patched:
+        disk = Disk(tmp_path / "home", patched)
+        patched.setattr(os, "symlink", refuse)
+        patched.setattr(os, "link", refuse)
+        cas.restore("m", directory_store, cache_dir=tmp_path / "home/hub")
+    assert len(disk.at("name", "/snapshots/")) == len(FILES)
+    assert disk.unsynced == []
 
 
 @pytest.mark.parametrize(("folder", "files"), [("/blobs", "/blobs/"), ("torch", "torch/x"), ("torch/deep", "/deep/y")])
