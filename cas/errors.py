@@ -27,6 +27,9 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 NO_PERMISSION = frozenset({errno.EPERM, errno.EACCES, errno.EROFS})
 """The errno values by which an operating system refuses a write."""
 
+NO_FSYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""The errno values by which a file system says that it offers no fsync."""
+
 
 class CasError(Exception):
     """Base of all errors that this package raises on purpose.

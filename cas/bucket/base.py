@@ -168,6 +168,13 @@ class Bucket(ABC):
     def delete(self, key: str) -> None:
         """Remove an object; an absent object is no error."""
 
+    def settle(self) -> None:  # noqa: B027 (servers need nothing)
+        """Make what this process wrote, deleted or found survive a power cut; servers see to that by themselves.
+
+        Call it before an object is written, or deleted, because of others; and before success is told. What another
+        process wrote just now counts as found, so whoever builds on it makes it durable, too.
+        """
+
     def exists(self, key: str) -> bool:
         """Return whether the server has the object; False only when the server answered that it has not."""
         try:

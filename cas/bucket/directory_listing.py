@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from cas.bucket.base import Entry
@@ -19,7 +20,9 @@ _STAGED = re.compile(r"#[0-9]+$")
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
-def list_directory(root: Path, prefix: str, foreign: ForeignNames) -> list[Entry]:
+def list_directory(
+    root: Path, prefix: str, foreign: ForeignNames, visit: Callable[[str], None] = lambda folder: None
+) -> list[Entry]:
     """Return every file below a folder of a directory store, ordered by key; none when there is no such folder.
 
     Symlinks are followed, each folder once on a path. A fifo, a device, a symlink that leads nowhere or in a circle,
@@ -29,6 +32,7 @@ def list_directory(root: Path, prefix: str, foreign: ForeignNames) -> list[Entry
         root: the directory of the store.
         prefix: the folder, without slashes at its ends; empty for the whole store.
         foreign: is told of what is left out.
+        visit: is told each folder (the parent of keys; empty for the top one) that was read.
 
     Raises:
         CasError: a folder or file cannot be looked at; what a listing cannot see must not pass for absent.
@@ -58,6 +62,7 @@ def list_directory(root: Path, prefix: str, foreign: ForeignNames) -> list[Entry
                         foreign.skip(name, "it is no regular file")
                     elif not _STAGED.search(entry.name):
                         found.append(_entry(name, mode))
+            visit(key)
         except (FileNotFoundError, NotADirectoryError):
             continue  # somebody removed it meanwhile, or it never was
         except OSError as error:

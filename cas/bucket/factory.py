@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import datetime
 import os
 import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from obstore import sign
 from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Store
 
 from cas import config
-from cas.bucket.base import Bucket, Entry
+from cas.bucket.base import Bucket
 from cas.bucket.errors import is_panic
 from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket
 from cas.bucket.redirects import only_to_host_of
-from cas.bucket.retry import RetryPolicy, with_timeout
+from cas.bucket.retry import RetryPolicy
 from cas.bucket.s3_admin import S3Admin
 from cas.errors import AccessDenied, CacheError, InputError
-
-if TYPE_CHECKING:
-    from obstore import GetResult
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
@@ -87,61 +82,9 @@ def _directory(url: str, policy: RetryPolicy) -> Bucket:
         except Exception as error:
             raise CacheError(f"store {path} cannot be created: {str(error).splitlines()[0]}") from error
 
-    return _Directory(str(path), _DirectoryRequests(connect, policy, path), remote=False)
+    from cas.bucket.directory import DirectoryBucket, DirectoryRequests
 
-
-class _DirectoryRequests(ObjectRequests):
-    """Requests to a directory, which may appear while this process runs."""
-
-    def __init__(self, connect: Callable[[bool], ObjectStore], policy: RetryPolicy, root: Path) -> None:
-        """Make no request yet. connect: makes a client; policy: time limits and retries; root: the directory."""
-        super().__init__(connect, policy, str(root), stores_headers=False)
-        self._root = root
-
-    async def list(self, prefix: str, stretch: float) -> list[Entry]:
-        from cas.bucket.directory_listing import list_directory
-        from cas.bucket.listing import MAX_SECONDS
-
-        # Not by obstore: one strange file would hide all others.
-        listing = asyncio.to_thread(list_directory, self._root, prefix.strip("/"), self.foreign)
-        return await with_timeout(MAX_SECONDS, f"list {prefix or '/'} in {self.where}", listing)
-
-    async def begin_get(
-        self, key: str, stretch: float, *, head: bool = False, span: tuple[int, int] | None = None
-    ) -> GetResult:
-        with contextlib.suppress(OSError, ValueError):
-            if not stat.S_ISREG(mode := os.stat(self._root / key).st_mode) and not stat.S_ISDIR(mode):
-                raise CacheError(f"get {key} in {self.where}: it is no regular file: remove it")
-        return await super().begin_get(key, stretch, head=head, span=span)
-
-    def client(self, *, reading: bool) -> ObjectStore:
-        client = super().client(reading=reading)
-        if isinstance(client, MemoryStore):  # stands for a directory that does not exist yet: look again next time
-            self._clients.pop(reading, None)
-        return client
-
-
-class _Directory(ObjectBucket):
-    """A directory. Its files are read straight into the caller's memory."""
-
-    def get_into(self, key: str, into: memoryview) -> int:
-        try:
-            with open(os.path.join(self.url, key), "rb", buffering=0, opener=_open_at_once) as file:
-                status = os.fstat(file.fileno())
-                size = status.st_size
-                if (
-                    stat.S_ISREG(status.st_mode)
-                    and size <= len(into)
-                    and os.preadv(file.fileno(), [into[:size]], 0) == size
-                ):
-                    return size
-        except OSError:
-            pass  # the read by obstore, which follows, reports the error
-        return super().get_into(key, into)
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)  # a fifo would wait for a writer
+    return DirectoryBucket(str(path), DirectoryRequests(connect, policy, path))
 
 
 def _http(url: str, policy: RetryPolicy) -> Bucket:

@@ -15,12 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cas.errors import NO_PERMISSION, NO_SPACE, CacheError, DiskFull
+from cas.errors import NO_FSYNC, NO_PERMISSION, NO_SPACE, CacheError, DiskFull
 from cas.formats.digest import Buffer
 
 _FICLONE = 0x40049409
-
-_FSYNC_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 def sync(fd: int) -> bool:
@@ -35,7 +33,7 @@ def sync(fd: int) -> bool:
     try:
         os.fsync(fd)
     except OSError as error:
-        if error.errno in _FSYNC_UNSUPPORTED:
+        if error.errno in NO_FSYNC:
             return False
         raise
     return True

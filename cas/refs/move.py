@@ -48,6 +48,7 @@ def move(
     """Move refs of one model to a version, or remove them, and return the refs that were moved.
 
     A ref that names the version already stays as it is. A ref whose last entry cannot be read is moved, with a warning.
+    When this returns, a power cut undoes none of it.
 
     Args:
         store: where the refs and the version are.
@@ -86,6 +87,7 @@ def move(
                 )
         pending.append(ref)
     if not pending:
+        store.bucket.settle()  # what somebody else moved just now, and chunks that the caller sent again
         return ()
     moved: list[Ref] = []
     purpose = f"move {', '.join(map(str, pending))}"

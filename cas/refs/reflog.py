@@ -195,7 +195,9 @@ class RefLog:
         from cas.host import whoami
 
         entry = RefEntry(None if digest is None else named(digest), now(), _text(by or whoami()), _text(reason))
+        self._store.bucket.settle()  # the manifest, which somebody else may have written just now
         written = self._store.bucket.put(self._key(mine), _ENTRIES.encode(entry), Kind.DOCUMENT)
+        self._store.bucket.settle()  # the move, before success is told
         names = self.names()
         winner = max((name for name in names if layout.ref_entry_order(name)[0] == sequence), default=mine)
         if winner > mine or not written:

@@ -123,6 +123,7 @@ class Store:
             self.check_format()
         except NotFoundError:
             self.bucket.put(layout.FORMAT_KEY, _FORMATS.encode(_Format("cas", layout.LAYOUT_VERSION)), Kind.DOCUMENT)
+            self.bucket.settle()
             self.check_format()
 
     def get_chunk(self, ref: ChunkRef, decoder: Decoder) -> tuple[memoryview, int]:
@@ -242,10 +243,15 @@ class Store:
             raise ManifestMissing(model, named(digest), self.url) from None
 
     def put_manifest(self, new: Manifest) -> str:
-        """Write a manifest, whose chunks the caller has stored before, and return its digest (64 hex)."""
+        """Write a manifest, whose chunks the caller has stored or found before, and return its digest (64 hex).
+
+        The chunks are made durable before, and the manifest after it is written.
+        """
         data = manifest.encode(new)
         digest = hex_of(data)
+        self.bucket.settle()
         self.bucket.put(layout.manifest_key(new.model, digest), data, Kind.MANIFEST)
+        self.bucket.settle()
         return digest
 
     def versions(self, model: str) -> list[str]:

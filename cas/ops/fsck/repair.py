@@ -73,9 +73,11 @@ class Repair:
                 if wanted:
                     self._repair_from(source, wanted, lease)
                 wanted = {digest: size for digest, size in wanted.items() if digest not in self.chunks}
-            # Children are written before parents: chunks, then manifests.
+            # Children are written before parents, and are durable before them: chunks, then manifests.
+            self._store.bucket.settle()
             for version in sorted(self._inventory.recoverable):
                 self._put_manifest(version, lease)
+            self._store.bucket.settle()
 
     def _repair_from(self, source: RepairSource, wanted: Mapping[str, int | None], lease: LeaseHandle) -> None:
         before = len(self.chunks)

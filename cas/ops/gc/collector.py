@@ -173,7 +173,9 @@ class _Run:
             condemn(self._store, self._name, found.versions, found.chunks)
             pending = [*pending, CondemnedSet(self._name, now, ())]
         self._listen(events.Phase("clear"))
+        self._store.bucket.settle()  # a removal, before the entries that it removed
         cleared = clear(self._store, now, self._grace, eraser)
+        self._store.bucket.settle()
         return self._result(swept, eraser.freed, found, pending, cleared, put_off, begun)
 
     def preview(self, begun: float) -> Collected:

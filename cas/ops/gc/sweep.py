@@ -87,6 +87,8 @@ def sweep(
     for version in condemned_versions(store, condemned):
         if version not in retained:
             by_model.setdefault(version.model, []).append(version)
+    # A power cut must not take back a move of a ref that made a version unreferenced, after the version is deleted.
+    store.bucket.settle()
     # Manifests go first: then a manifest in the store has all its chunks, whenever the sweep is interrupted.
     versions = sum(
         eraser.erase(
@@ -97,6 +99,7 @@ def sweep(
     for version in [version for some in by_model.values() for version in some]:
         if version in live.manifests and live.manifests[version].modified < before:
             del live.manifests[version]
+    store.bucket.settle()  # a power cut must not bring a manifest back without its chunks
     by_folder: dict[str, list[str]] = {}
     for digest in condemned_chunks(store, condemned):
         if digest not in live.chunks:
