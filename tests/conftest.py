@@ -7,13 +7,13 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cas.bucket import open_bucket
+from cas.bucket import durable, open_bucket
 from cas.store.store import Store
 from tests.support.buckets import proxied
 from tests.support.processes import Mount, end_started
@@ -98,6 +98,19 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 def directory_store(tmp_path: Path) -> Store:
     """A store on a directory only, for what does not depend on the bucket."""
     return Store(open_bucket(str(tmp_path / "store")))
+
+
+@pytest.fixture(autouse=True)
+def directory_stores_do_not_wait_for_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[int, Collection[int]], None]:
+    """Leave out the fsync of directory stores in this process: a publish waits for twenty of them.
+
+    The function that was replaced is returned. tests/test_power_cut.py and tests/bucket/test_durable.py are about it.
+    """
+    real = durable._sync
+    monkeypatch.setattr(durable, "_sync", lambda descriptor, unsupported: None)
+    return real
 
 
 @pytest.fixture

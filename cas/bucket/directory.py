@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Literal
 from obstore.store import MemoryStore, ObjectStore
 
 from cas.bucket.base import Entry, Kind
+from cas.bucket.event_loop import run_on_network_loop
 from cas.bucket.object_requests import Entries, ObjectRequests
 from cas.bucket.object_store import ObjectBucket
-from cas.bucket.retry import RetryPolicy, with_timeout
+from cas.bucket.retry import RetryPolicy, retry, with_timeout
 from cas.errors import CacheError
 from cas.formats.digest import Buffer
 
@@ -72,7 +73,7 @@ class DirectoryBucket(ObjectBucket):
         self._directory.note([os.path.dirname(key)])
 
     def settle(self) -> None:
-        self._directory.call("settle", "", self._directory.settle)
+        run_on_network_loop(retry(self._directory.policy, self._directory.settle))
 
 
 class DirectoryRequests(ObjectRequests):
