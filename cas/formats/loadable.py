@@ -29,10 +29,24 @@ _ZIP = re.compile(r"\.(bin|ckpt|keras|mar|npz|pickle|pkl|ptl?|pth|zip)$", re.IGN
 _LINK = re.compile(
     rb"(?:(?:\.\.[/\\])+|/)(?:[^\0\r\n]+[/\\])?blobs[/\\](?:[0-9a-f]{2}[/\\])?(?P<blob>[^/\\\s]+)\s*", re.DOTALL
 )
-# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: a text that only mentions the address is none.
-_LFS_POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v[0-9]+\n(.*\n)*?oid sha256:[0-9a-f]{64}\n")
+# https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: a text that only mentions the address is none. hawser is
+# the first name of Git LFS; a checkout on Windows may have changed the ends of lines.
+_LFS_POINTER = re.compile(
+    rb"(\xef\xbb\xbf)?version https://(git-lfs|hawser)\.github\.com/spec/v[0-9]+\r?\n"
+    rb"(.*\n)*?oid sha256:[0-9a-f]{64}\r?\n"
+)
 # How pages, and errors of servers in XML, begin. A server that wants a login often answers 200.
-_PAGE = re.compile(rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html|head|body|\?xml|error|!--)", re.IGNORECASE)
+_PAGE = re.compile(
+    rb"(\xef\xbb\xbf)?\s*<(!doctype\s+html|html|head|body|\?xml|error|!--|(h[1-6]|center|title|script|meta|svg)[\s>])",
+    re.IGNORECASE,
+)
+# What servers say in plain words: a hub of a file that it lacks, refuses or has elsewhere; others of errors, in JSON.
+_REFUSAL = re.compile(
+    rb"\s*(\{\s*\"(error|message|detail)\"\s*:|((entry|repository|revision|404:) )?not found\b"
+    rb"|invalid username or password\b|(found|temporary redirect|moved permanently)\. redirecting to "
+    rb"|access to model |(unauthorized|forbidden)\s*$)",
+    re.IGNORECASE,
+)
 _PAGE_LIMIT = 1024  # bytes
 
 
@@ -65,8 +79,13 @@ def check_no_page(file: BinaryIO, path: str) -> None:
         file: the file, which is read from its beginning.
         path: the name it is published by.
     """
+    if not (is_weights(path) or _NEVER_EMPTY.search(path)):
+        return
     file.seek(0)
-    if (is_weights(path) or _NEVER_EMPTY.search(path)) and _PAGE.match(file.read(_PAGE_LIMIT)):
+    head = file.read(_PAGE_LIMIT)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        head = head.decode("utf-16", "ignore").encode("utf-8", "ignore")
+    if _PAGE.match(head) or (is_weights(path) and _REFUSAL.match(head)):
         raise FormatError("it is a web page, or what a server says of an error, saved under that name")
 
 

@@ -18,7 +18,7 @@ from cas.local.locks import Lock
 from cas.local.small_files import check_before_download
 
 # Folders and files that are no content of a repo, at any depth; `hf upload` leaves them out, too. A `.git/config` may
-# hold a token; a submodule's `.git` is a file.
+# hold a token; a submodule's `.git` is a file. Where names ignore case, git uses `.GIT` as well.
 _NOT_CONTENT = (".git", ".cache/huggingface")
 
 # Seconds to wait for another process's download.

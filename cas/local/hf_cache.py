@@ -237,7 +237,7 @@ def files_below(folder: Path, skip: Iterable[str] = ()) -> list[SnapshotFile]:
 
     Args:
         folder: where to begin.
-        skip: what to leave out at any depth: names of files or folders, or relative paths such as `a/b`.
+        skip: what to leave out at any depth, in letters of either case: names, or relative paths such as `a/b`.
 
     Raises:
         CacheError: a symlink dangles or leads in a circle, or a file is no regular file.
@@ -248,7 +248,7 @@ def files_below(folder: Path, skip: Iterable[str] = ()) -> list[SnapshotFile]:
     for parent, folders, names in os.walk(folder, followlinks=True):
         relative = os.path.relpath(parent, folder)
         prefix = "" if relative == "." else f"{relative}/"
-        folders[:] = sorted(name for name in folders if not f"/{prefix}{name}".endswith(skipped))
+        folders[:] = sorted(name for name in folders if not f"/{prefix}{name}".lower().endswith(skipped))
         for name in folders:
             path = os.path.join(parent, name)
             real = os.path.realpath(path)
@@ -256,7 +256,7 @@ def files_below(folder: Path, skip: Iterable[str] = ()) -> list[SnapshotFile]:
                 raise CacheError(f"{path} points to {real}, a folder it lies in: remove the link")
             ancestors[path] = ancestors[parent] | {real}
         for name in names:
-            if f"/{prefix}{name}".endswith(skipped):
+            if f"/{prefix}{name}".lower().endswith(skipped):
                 continue
             path = os.path.join(parent, name)
             real = os.path.realpath(path)

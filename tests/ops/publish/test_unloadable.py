@@ -60,6 +60,14 @@ def paths(store: Store | str) -> list[str]:
         ("model.gguf", b"\xef\xbb\xbf<html>", "web page"),
         ("model.onnx", b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "web page"),
         ("vocab.txt", b"../../blobs/" + b"a" * 64, "text of a symlink"),
+        ("model.bin", POINTER.replace(b"\n", b"\r\n"), "pointer of Git LFS"),
+        ("model.onnx_data", b"\xef\xbb\xbf" + POINTER.replace(b"git-lfs.g", b"hawser.g"), "pointer of Git LFS"),
+        ("model.pt", PAGE.decode().encode("utf-16"), "web page"),
+        ("model.bin", b"<center><h1>502 Bad Gateway</h1></center>", "web page"),
+        ("model.ckpt", b"Entry not found", "what a server says"),
+        ("model.gguf", b"Found. Redirecting to https://cdn-lfs.hf.co/x?Signature=1", "what a server says"),
+        ("model.pth", b'{"error":"Invalid username or password."}', "what a server says"),
+        ("model.bin", b"404: Not Found", "what a server says"),
     ],
 )
 def test_a_file_that_no_loader_can_load(
@@ -86,6 +94,9 @@ def test_files_that_only_look_odd_are_taken(directory_store: Store, tmp_path: Pa
         "model.safetensors": tensors(9000, "{" * 5000),
         "none.safetensors": b"\x02" + bytes(7) + b"{}",
         "model.pt": archive(),
+        "config.json": b'{"error": "a setting of this name"}',
+        "notes.txt": b"Entry not found",
+        "few.bin": b"Unauthorized copies",
         "old.pt": b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
     }
     publish_tree(directory_store, write_tree(tmp_path / "weights", files))
@@ -118,6 +129,7 @@ def test_git_and_the_clients_own_folder_are_left_out_at_any_depth(directory_stor
         "sub/deep/.git/config": token,
         ".cache/huggingface/download/a.metadata": b"x",
         "sub/.cache/huggingface/x": b"x",
+        "other/.GIT/config": token,
     }
     folder = write_tree(tmp_path / "weights", {**wanted, **left_out})
     (folder / "linked").mkdir()

@@ -62,7 +62,7 @@ class Watched(MutableMapping[str, str]):
 
 def attempt(read: Callable[[Path], object], path: Path) -> dict[str, Any]:
     notes.events.clear()
-    begun = time.monotonic()
+    begun = time.process_time()
     notes.listening = True
     try:
         read(path)
@@ -71,7 +71,7 @@ def attempt(read: Callable[[Path], object], path: Path) -> dict[str, Any]:
         kind, text = type(error).__name__, str(error)
     notes.listening = False
     others = [event for event in notes.events if event != f"open {path}"]
-    return {"kind": kind, "text": text, "events": others, "seconds": time.monotonic() - begun}
+    return {"kind": kind, "text": text, "events": others, "seconds": time.process_time() - begun}
 
 
 def main() -> None:
