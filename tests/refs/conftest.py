@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +82,15 @@ def store(directory_store: Store) -> Store:
     return directory_store
 
 
+@functools.cache
+def _stocked(folder: Path) -> Desk:
+    return stock(str(folder / "store"), folder)
+
+
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return stock(str(tmp_path / "store"), tmp_path)
+def desk(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A copy of a store that is published once in a run, with the times of its objects."""
+    folder = tmp_path_factory.getbasetemp() / "desk"
+    made = _stocked(folder)
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return Desk(str(tmp_path / "store"), made.versions, tmp_path / "cache/hub")
