@@ -12,7 +12,7 @@ from cas.bucket import Kind
 from cas.bucket.object_store import ObjectBucket
 from cas.errors import RefMoved, StoreError, Transient
 from cas.formats.digest import hex_of
-from cas.refs.move import MoveOn, move
+from cas.refs.move import MoveOn, expected_move, move
 from cas.refs.reflog import UNSET, Move, Ref, RefLog
 from cas.store import layout
 from cas.store.lease_entries import LeaseLost
@@ -213,6 +213,35 @@ def test_what_somebody_else_named_meanwhile_is_taken_back_when_it_was_swept(
         move(desk.store, {LATEST: None}, desk.versions[0], "test")
     assert desk.names("m") != desk.versions[1]
     assert dangling(desk.store, keep=1) == []
+
+
+def test_what_somebody_names_during_the_look_is_not_taken_back(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, clock: LeaseClock
+) -> None:
+    read = Store.get_manifest
+
+    def overtaken(self: Store, *words: Any) -> Any:
+        monkeypatch.setattr(Store, "get_manifest", read)
+        RefLog(self, LATEST).append(desk.versions[1], "theirs")
+        return read(self, *words)
+
+    def sleep(_: str) -> None:
+        clock.now += 600
+        swept(desk, 0)
+        monkeypatch.setattr(Store, "get_manifest", overtaken)
+
+    on_put(monkeypatch, "refs/", sleep)
+    with pytest.raises(LeaseLost, match="run the same command again"):
+        move(desk.store, {LATEST: None}, desk.versions[0], "test")
+    assert desk.names("m") == desk.versions[1]
+
+
+def test_only_the_first_digits_of_a_version_say_what_is_expected(desk: Desk) -> None:
+    digest = desk.versions[2]
+    assert expected_move(desk.store, LATEST, digest[:8]).entry.digest == digest
+    for expect in (digest[1:], digest[8:16], digest[:8] + "0" * 56):
+        with pytest.raises(RefMoved):
+            expected_move(desk.store, LATEST, expect)
 
 
 def test_a_machine_that_sleeps_again_and_again_says_that_it_does_not_know(

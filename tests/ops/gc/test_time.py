@@ -87,6 +87,12 @@ def test_it_is_told_when_a_sweep_is_due(local: Models) -> None:
     expected = (condemned_set.at + DAY).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert collect(local).due == expected
     assert collector.gc(local.store, grace=DAY, keep=1, dry_run=True).due == expected
+    stray(local.store)
+    age(local.store, "chunks", 2 * DAY)
+    os.utime(Path(local.store.url, *condemned_set.keys), (0, condemned_set.at.timestamp() - 3600))
+    assert collect(local).condemned_chunks == 1
+    first = (condemned_set.at - HOUR + DAY).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert collect(local).due == first, "of two lists, the first that is due"
 
 
 def test_a_manifest_is_retained_for_a_day_though_nothing_names_it(local: Models) -> None:
@@ -190,6 +196,14 @@ def test_clocks_of_a_stores_servers_may_differ_a_little(
     assert path.exists() is not swept
 
 
+def test_a_probe_that_a_killed_run_left_behind_is_cleared(local: Models) -> None:
+    local.publish("a")
+    key = layout.probe_key("20261123T120000Z-01234567")
+    local.store.bucket.put(key, b"{}", Kind.DOCUMENT)
+    collect(local)
+    assert not local.store.bucket.exists(key)
+
+
 def test_a_condemned_chunk_that_was_sent_again_is_not_swept(local: Models) -> None:
     local.publish("a")
     path = stray(local.store)
@@ -208,6 +222,7 @@ def test_a_condemned_manifest_that_was_written_again_is_not_swept(local: Models)
     collect(local, AT_ONCE)
     path = Path(local.store.url, layout.manifest_key("m", old))
     os.utime(path)
+    assert collector.gc(local.store, grace=AT_ONCE, keep=1, dry_run=True).swept_versions == 0
     done = collect(local, AT_ONCE)
     assert (done.swept_versions, path.exists(), done.condemned_versions) == (0, True, 1)
 

@@ -12,11 +12,12 @@ import pytest
 
 import cas
 from cas import refs
-from cas.bucket import open_bucket
-from cas.errors import RefMoved
+from cas.bucket import Kind, open_bucket
+from cas.errors import IntegrityError, RefMoved
 from cas.events import Warned
 from cas.refs.reference import Reference
 from cas.refs.reflog import UNSET, Ref, RefLog
+from cas.store import layout
 from cas.store.store import Store
 from tests.support.models import REPO, publish_tree, write_tree
 
@@ -145,6 +146,25 @@ def test_a_publish_that_expects_a_move_does_not_overtake_one_of_the_last_moment(
     assert any(
         isinstance(event, Warned) and "is in the store, but m:latest names another" in event.text for event in received
     )
+
+
+def test_a_manifest_that_was_damaged_in_the_store_is_named_by_no_tag(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
+    first = publish_tree(store, tree)
+    put_manifest = Store.put_manifest
+
+    def damaged(self: Store, new: Any) -> str:
+        digest = put_manifest(self, new)
+        self.bucket.put(layout.manifest_key("m", digest), b"{}", Kind.MANIFEST, overwrite=True)
+        return digest
+
+    monkeypatch.setattr(Store, "put_manifest", damaged)
+    write_tree(tree, {"w.bin": b"2"})
+    with pytest.raises(IntegrityError):
+        publish_tree(store, tree)
+    assert refs.resolve(store, "m").exact == first.reference
 
 
 def test_a_second_tag_that_somebody_else_won_stays_theirs(
