@@ -150,7 +150,7 @@ def _missing_bucket(where: str) -> BucketMissing:
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,64})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]{1,200})</Message>")
-_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_OS_ERROR = re.compile(r"\(os error (\d{1,9})\)")
 # What object_store finds wrong with a key; and what it misses in an answer, which no other try brings.
 _UNUSABLE_PATH = re.compile(r'(Error parsing Path|Path "|Encountered illegal character sequence)[^\n]{0,200}')
 _UNUSABLE_ANSWER = re.compile(

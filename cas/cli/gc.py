@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cas.ops.gc.collector import Collected
     from cas.ops.gc.explain import Explained
 
+_LONGEST = datetime.timedelta(days=36_500)  # the time that lies a span ago must have a date
+
 # Seconds of each unit of a time span.
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -26,7 +28,10 @@ def _duration(ctx: click.Context, param: click.Parameter, given: str) -> datetim
     match = re.fullmatch(r"([0-9]{1,7})([smhdw]?)", given)
     if match is None:
         raise click.BadParameter(f"{given!r} is no time span: write 90s, 30m, 24h or 7d", ctx, param)
-    return datetime.timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    span = datetime.timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    if span > _LONGEST:
+        raise click.BadParameter(f"{given!r} is longer than {_LONGEST.days} days", ctx, param)
+    return span
 
 
 @click.command(short_help="Free what nothing uses.")

@@ -51,3 +51,9 @@ def test_failures_before_any_answer() -> None:
     assert gone is not None
     assert gone.code == ""
     assert "no answer (EndpointConnectionError): check the network" in str(gone)
+
+
+def test_a_number_of_an_error_that_no_system_has_is_no_number() -> None:
+    error = obstore_error(GenericError("Generic error: x (os error " + "9" * 5000 + ")"), "key", "s3://bucket", "get")
+    assert type(error) is Transient
+    assert "os error" in str(error)

@@ -49,6 +49,8 @@ def check(done: subprocess.CompletedProcess[str], code: int, *told: str) -> None
         ("restore m --cache-dir ~nobody-of-this-name/hub", 2, "begins with the name of no user of this machine"),
         ("restore m --seed ~nobody-of-this-name", 2, "begins with the name of no user of this machine"),
         ("publish m --dir nowhere --as a/b", 2, "nowhere is not a directory"),
+        ("gc --grace 9999999w", 2, "'9999999w' is longer than 36500 days"),
+        ("gc --wait 36501d", 2, "is longer than 36500 days"),
         ("run m", 2, "Missing argument"),
         ("tag m", 2, "Missing argument"),
         ("tag m bad/tag", 2, "is not a name"),

@@ -44,6 +44,19 @@ _JOB = {
     "text": "Hello there.", "ref_audio": "UklGRgAAAAA=", "ref_text": "Hello.", "speed": 1.1, "nfe_step": 16, "seed": 7,
     "cfg_strength": 2, "remove_silence": True, "format": "mp3", "return": "upload", "stream": True,
 }  # fmt: skip
+_ANSWERS = (
+    "Server returned non-2xx status code: 503 Slow: <Error><Code>SlowDown</Code><Message>m</Message></Error>",
+    "Generic S3 error: Error performing GET https://h/b?X-Amz-Signature=secret in 1s - status code: 403 Forbidden",
+    "Generic LocalFileSystem error: unable to open /a: Permission denied (os error 13)",
+    "x (os error " + "9" * 1000 + ")",
+    'Error parsing Path "a//b": Path "a//b" contained empty path segment',
+    "error sending request: client error (Connect): InvalidCertificate(UnknownIssuer) \x1b[2J\u202e{said}{0}",
+)
+_ADDRESSES = (
+    "https://example.com:443/a.wav?x=y#z", "https://[::1]/", "https://[", "https://h:99999999/", "https://u:p@h/",
+    "https://\u2100/", "93.184.216.34", "::ffff:10.0.0.1", "fe80::1%eth0", "64:ff9b::a00:1", "0x7f.1", "1" * 5000,
+    _COMMIT, _HEX, "a/../b", "C:a", "a//b",
+)  # fmt: skip
 _TREE = {"format_version": 1, "files": {"a": {"size": 1, "blob_id": _COMMIT, "lfs_sha256": _HEX}}}
 _DEEP = b"[" * 3000
 
@@ -92,6 +105,13 @@ def _documents() -> Iterator[tuple[str, str, bytes]]:
         "gc/20260101T000000Z-01234567-sweep-000001.json", "gc/20260101T000000Z-01234567-probe.json",
         "refs/tags/m/latest/99999999999999999999-0123456789abcdef.json", "../x", "refs/tags/\x1b/a/1-0.json",
     )).encode()  # fmt: skip
+    yield "options", "usual", b"24h\n60s\n20\n5%"
+    yield "options", "longest", b"9999999w\n9999999w\n99999999999999999999\n0.000001%"
+    yield "options", "strange", "\u0663\u0669s\n1m\n\u0663\n\u0661%".encode()
+    for number, text in enumerate(_ANSWERS):
+        yield "server_error", f"answer-{number}", text.encode()
+    for number, text in enumerate(_ADDRESSES):
+        yield "address", f"address-{number}", text.encode()
     yield "job", "linked", json.dumps({**_JOB, "ref_audio": "https://example.com/a.wav"}).encode()
     yield "job", "voice", b'{"text": "Hello.", "voice": "anna"}'
     yield "job", "not-a-number", b'{"text": "Hello.", "voice": "anna", "speed": NaN}'
@@ -187,10 +207,13 @@ def _zips() -> Iterator[tuple[str, str, bytes]]:
     for name, method in (("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_DEFLATED)):
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", method) as archive:
-            archive.writestr("a/data.pkl", b"x" * 64)
+            infos = [zipfile.ZipInfo(member) for member in ("a/data.pkl", "a/data/0")]  # of 1980
+            for info in infos:
+                info.compress_type = method
+            archive.writestr(infos[0], b"x" * 64)
             archive.comment = b"comment"
-            with archive.open("a/data/0", "w", force_zip64=True) as member:
-                member.write(bytes(64))
+            with archive.open(infos[1], "w", force_zip64=True) as file:
+                file.write(bytes(64))
         yield "zip", name, out.getvalue()
         yield "zip", f"{name}-cut", out.getvalue()[:-8]
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, 46, 0, 0)

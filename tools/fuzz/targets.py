@@ -6,6 +6,8 @@ fault: another exception, a property that an `assert` of the target states, a ha
 
 from __future__ import annotations
 
+import atexit
+import functools
 import io
 import json
 import tempfile
@@ -31,7 +33,7 @@ from cas.store import layout
 from cas.store.condemned import condemned_chunks, condemned_sets, condemned_versions
 from cas.store.lease_entries import active_leases
 from cas.store.store import Store
-from tools.fuzz import environment, mutators, refusals
+from tools.fuzz import environment, mutators, refusals, words
 from tools.fuzz.bucket import WHEN, OneDocument, Written
 from tools.fuzz.mutators import Mutator
 from worker.jobs import schema
@@ -56,6 +58,22 @@ class Target:
     run: Callable[[bytes], object]
     mutate: Mutator | None = None
     max_size: int = 8192
+
+
+@functools.cache
+def _folder() -> Path:
+    """A folder of this process, which goes when the process ends."""
+    folder = tempfile.TemporaryDirectory(prefix="fuzz-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+def _file(name: str, data: bytes) -> Path:
+    """Write a file into the folder of this process, anew for each input."""
+    path = _folder() / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
 
 
 def run(name: str, data: bytes) -> None:
@@ -141,13 +159,14 @@ def _receipt(data: bytes) -> None:
 def _lock(data: bytes) -> None:
     """Read a lock file: the text of FILE.b3, in which @ stands for the right digest, then NUL, then the manifest."""
     beside, _, document = data.partition(b"\0")
-    with tempfile.TemporaryDirectory() as folder:
-        digest = hex_of(document)
-        path = Path(folder, "model.json" if beside else f"{digest}.json")
-        path.write_bytes(document)
+    digest = hex_of(document)
+    path = _file("model.json" if beside else f"{digest}.json", document)
+    try:
         if beside:
-            Path(f"{path}.b3").write_bytes(beside.replace(b"@", digest.encode()))
+            _file("model.json.b3", beside.replace(b"@", digest.encode()))
         assert read_lock(path).digest == digest
+    finally:
+        path.unlink()
 
 
 def _format(data: bytes) -> None:
@@ -213,33 +232,25 @@ def _job(data: bytes) -> None:
 
 
 def _speech_config(data: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "config.yaml")
-        path.write_bytes(data)
-        refusals.read_all((lambda: configs.read_architecture(path), lambda: configs.read_vocos(path)))
+    path = _file("config.yaml", data)
+    refusals.read_all((lambda: configs.read_architecture(path), lambda: configs.read_vocos(path)))
 
 
 def _source(data: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "source.toml")
-        path.write_bytes(data)
-        Source.from_file(path)
+    Source.from_file(_file("source.toml", data))
 
 
 def _hub_cache(data: bytes) -> None:
     """Read the small files of a repo in a hub cache, each of which holds the input."""
     hf_cache.etags_of(hf_cache.tree_files(data))
-    with tempfile.TemporaryDirectory() as folder:
-        repo = hf_cache.RepoCache(Path(folder), "model", "o/m")
-        for components in (("refs", "main"), (".cas", "verified.json"), (".cas", "chunks.json"), ("state.json",)):
-            path = repo.root.joinpath(*components)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        record = VerifiedFiles(repo.root)
-        assert list(record.unchanged_files()) == []
-        record.is_unchanged(path)
-        load_checkpoint(path, "memory:", None, 1.0)
-        repo.commit_of("main")
+    repo = hf_cache.RepoCache(_folder(), "model", "o/m")
+    for name in ("refs/main", ".cas/verified.json", ".cas/chunks.json"):
+        _file(f"{repo.root.name}/{name}", data)
+    state = _file("state.json", data)
+    record = VerifiedFiles(repo.root)
+    assert list(record.unchanged_files()) == []
+    record.is_unchanged(state)
+    refusals.read_all((lambda: load_checkpoint(state, "memory:", None, 1.0), lambda: repo.commit_of("main")))
 
 
 TARGETS = {
@@ -261,5 +272,8 @@ TARGETS = {
     "source": Target(_source),
     "hub_cache": Target(_hub_cache, mutators.json_document),
     "environment": Target(environment.read, environment.mutate),
+    "options": Target(words.read_options, max_size=256),
+    "server_error": Target(words.read_server_error, max_size=2048),
+    "address": Target(words.read_address),
 }
 """Every kind of foreign bytes, by name."""
