@@ -52,6 +52,7 @@ def test_a_changed_document_is_nearly_always_one_again() -> None:
     again = [mutators.json_document(each, random.Random(0)) for each in changed if each is not None]
     assert again.count(None) < 60
     assert mutators.json_document(b"{", random.Random(0)) is None
+    assert {mutators.json_document(b"[" * 990 + b"]" * 990, random.Random(seed)) for seed in range(4)} >= {None}
 
 
 def test_a_changed_header_of_safetensors_has_the_length_that_it_says() -> None:

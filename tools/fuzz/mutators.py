@@ -37,13 +37,12 @@ _VALUES: tuple[object, ...] = (
 def json_document(data: bytes, rng: random.Random) -> bytes | None:
     """Change one to four places of a JSON document."""
     try:
-        document = json.loads(data, object_pairs_hook=lambda pairs: Pairs([key, value] for key, value in pairs))
-    except (ValueError, RecursionError):
+        root = [json.loads(data, object_pairs_hook=lambda pairs: Pairs([key, value] for key, value in pairs))]
+        for _ in range(rng.choice((1, 1, 1, 2, 4))):
+            _change(root, rng)
+        return _rendered(root[0]).encode(errors="surrogatepass")
+    except (ValueError, RecursionError):  # no JSON, or nested too deep for this program
         return None
-    root = [document]
-    for _ in range(rng.choice((1, 1, 1, 2, 4))):
-        _change(root, rng)
-    return _rendered(root[0]).encode(errors="surrogatepass")
 
 
 def safetensors(data: bytes, rng: random.Random) -> bytes | None:
