@@ -14,6 +14,7 @@ import cas
 from cas import events, refs
 from cas.bucket import Kind
 from cas.errors import ChunkMissing, FormatError, IntegrityError, RefMoved
+from cas.formats.digest import hex_of
 from cas.formats.manifest import Manifest
 from cas.ops.derive import cast_units, deriver, plan
 from cas.ops.fsck.checker import fsck
@@ -74,6 +75,18 @@ def test_a_chunk_that_vanishes_each_time_ends_the_derivation(directory_store: St
     assert [event.name for event in seen if isinstance(event, events.Phase)].count("cast") == 3
     assert len(directory_store.versions("m")) == 1
     assert "fp16" not in reflog.tags(directory_store, "m")["m"]
+
+
+def test_a_chunk_of_an_unchanged_file_that_is_gone_is_told_before_anything_is_cast(
+    directory_store: Store, tmp_path: Path
+) -> None:
+    publish_file(directory_store, tmp_path / "src", MODEL, **{"config.json": b"{}"})
+    gone = hex_of(b"{}")
+    directory_store.bucket.delete(chunk_key(gone))
+    seen: list[events.Event] = []
+    with pytest.raises(ChunkMissing, match=gone):
+        cas.derive("m", directory_store, cast="float16", tags=["fp16"], on_event=seen.append)
+    assert [event.name for event in seen if isinstance(event, events.Phase)] == ["lookup", "plan"]
 
 
 @pytest.mark.parametrize("asleep_at", ["cast", "commit"])

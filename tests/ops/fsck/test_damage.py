@@ -13,6 +13,7 @@ from cas.formats.digest import hex_of, named
 from cas.formats.frame import Encoder, largest_frame
 from cas.formats.manifest import ChunkRef, Manifest, Repo, RepoFile, digest_of, now
 from cas.ops.fsck.checker import DamagedObject, fsck
+from cas.refs.reference import Reference, log_of
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store
 from tests.support.buckets import RecordingBucket
@@ -160,6 +161,21 @@ def test_a_malformed_entry_of_a_ref_is_named(store: Store) -> None:
         (item,) = fsck(scope, store).undecodable.items
         assert (item.what, item.name) == ("ref", "m:latest, entry 00000009-0000000000000000.json")
         assert "is malformed" in item.reason
+
+
+@pytest.mark.parametrize("scope", [None, "m", "pin:eu/m"])
+def test_a_malformed_entry_of_a_pin_is_named_and_what_a_pin_names_is_needed(
+    directory_store: Store, scope: str | None
+) -> None:
+    old, _ = fill(directory_store)
+    log = log_of(directory_store, Reference("m", deployment="eu"))
+    log.append(digest_of(old), "test")
+    directory_store.bucket.delete(manifest_key("m", digest_of(old)))
+    (item,) = fsck(scope, directory_store).missing.items
+    assert (item.what, item.needed_by) == ("manifest", str(log.ref))
+    directory_store.bucket.put("refs/pins/eu/m/00000009-0000000000000000.json", b"{", Kind.DOCUMENT)
+    (item,) = fsck(scope, directory_store).undecodable.items
+    assert (item.what, item.name) == ("ref", f"{log.ref}, entry 00000009-0000000000000000.json")
 
 
 @pytest.mark.parametrize("scope", ["none", "m:none", "none:latest", "m@" + "0" * 64, "m@00000000", "pin:eu/m"])

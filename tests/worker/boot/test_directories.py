@@ -242,5 +242,7 @@ def test_a_record_of_another_model_is_not_this_models_last_version(station: Stat
     recorded = last_version(tmp_path, "other")
     assert recorded is not None
     assert recorded.exact == version.exact
-    (tmp_path / ".cas-worker/other.json").rename(tmp_path / ".cas-worker/f5-tts.json")
+    for end in ("json", "json.b3"):
+        (tmp_path / f".cas-worker/other.{end}").rename(tmp_path / f".cas-worker/f5-tts.{end}")
+    assert cas.read_lock(tmp_path / ".cas-worker/f5-tts.json").manifest.model == "other"
     assert last_version(tmp_path, "f5-tts") is None

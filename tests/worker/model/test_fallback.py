@@ -227,6 +227,27 @@ def test_what_counts_as_chosen(environ: dict[str, str], fallback: str) -> None:
     assert condition.fallback == fallback
 
 
+@pytest.mark.parametrize(
+    ("environ", "may"),
+    [
+        ({}, True),
+        ({"CAS_MODEL": "f5-tts@" + "0" * 64}, True),
+        ({"CAS_MODEL": "f5-tts@" + "0" * 63}, False),
+        ({"CAS_MODEL": "f5-tts@01234567"}, False),
+        ({"CAS_MODEL": "f5-tts:latest"}, False),
+        ({"CAS_MODEL": "pin:eu/f5-tts"}, False),
+        ({"CAS_FALLBACK": "bytes"}, False),
+        ({"CAS_MODEL": "f5-tts:v1", "CAS_FALLBACK": "hub"}, True),
+        ({"CAS_MODEL": "f5-tts:v1", "S3_BUCKET": "", "CAS_STORE": "", "CAS_MIRRORS": "https://mirror/x"}, True),
+    ],
+)
+def test_what_a_mirror_may_say(environ: dict[str, str], may: bool) -> None:
+    condition = Condition(Settings.read({"S3_BUCKET": "voices", **environ}))
+    condition.choose(environ, None)
+    assert condition.may_name("store")
+    assert condition.may_name("mirror") is may
+
+
 def test_a_deployment_counts_as_a_choice_until_a_store_says_that_it_has_no_pin() -> None:
     environ = {"S3_BUCKET": "voices", "RUNPOD_ENDPOINT_ID": "eu"}
     assert Condition(Settings.read(environ)).fallback == "bytes"
