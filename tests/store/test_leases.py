@@ -197,6 +197,27 @@ class TestOthers:
             found = active_leases(store, listed, lambda seconds=seconds: at + datetime.timedelta(seconds=seconds))
             assert bool(found) is counts
 
+    def test_do_not_take_a_lease_for_ended_when_its_entry_cannot_be_fetched(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lease_of(store).write()
+
+        def failing(self: ObjectBucket, key: str, limit: int) -> Any:
+            raise Transient(f"get {key}: 503 SlowDown")
+
+        monkeypatch.setattr(ObjectBucket, "get", failing)
+        with pytest.raises(Transient):
+            in_force(store)
+
+    @pytest.mark.parametrize(("given", "seconds"), [("", 600), ("30", 30)])
+    def test_trust_a_lease_for_as_long_as_the_user_says(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, given: str, seconds: int
+    ) -> None:
+        monkeypatch.setenv("CAS_LEASE_SECONDS", given)
+        with hold_lease(store, "publish m"):
+            (lease,) = in_force(store)
+            assert (lease.until - lease.written).total_seconds() == seconds
+
 
 class TestACollector:
     def test_clears_what_has_no_effect_and_the_last_entries_after_the_others(self, store: Store) -> None:
