@@ -165,27 +165,43 @@ def test_a_move_by_hand(models: Models, power: Cuts, act: Callable[[Models, str]
 def test_a_collection(models: Models, power: Cuts) -> None:
     for note in "abc":
         models.publish(note)
+    needed = models.needed(models.made["a"])
+    freed = models.needed(models.made["b"], models.made["c"]) - needed
     cuts = power()
     move(models.store, {Ref("tags", "m", "latest"): None}, models.made["a"], "test")
     for _ in range(2):
         collected = models.collect(keep=1)
-    assert (collected.swept_versions, collected.swept_chunks) == (2, 2)
+    assert (collected.swept_versions, collected.swept_chunks) == (2, len(freed))
     cuts.check()
     assert cuts.kept() == {LATEST: models.made["a"]}
-    assert not any(models.made["c"] in key for key in cuts.moments[-1].synced), "what was freed stays freed"
+    chunks = {digest for key in cuts.moments[-1].synced if (digest := layout.chunk_digest(key))}
+    assert chunks == needed, "what was freed stays freed"
 
 
 def test_a_collection_after_a_move_that_is_not_durable_yet(models: Models, power: Cuts, killed: Store) -> None:
     old = models.publish("old")
     new = models.publish("new")
-    _untag(models, new)
-    _tag(models, old)
+    models.collect(keep=1)  # condemns the old version
+    move(models.store, {Ref("tags", "m", "latest"): None}, old, "test")
     cuts = power()
-    RefLog(killed, Ref("tags", "m", "stable")).append(new, "test")
-    for _ in range(2):
-        models.collect(keep=1)
-    assert models.versions() == {new}
+    RefLog(killed, Ref("tags", "m", "latest")).append(new, "test")
+    assert models.collect(keep=1).swept_versions == 1
     cuts.check()
+    assert cuts.kept() == {LATEST: new}
+
+
+def test_a_collection_after_a_removal_that_is_not_durable_yet(models: Models, power: Cuts, killed: Store) -> None:
+    log = RefLog(killed, Ref("tags", "m", "stable"))
+    _tag(models, models.publish("old"))
+    cuts = power()
+    (tagged,) = log.listed()
+    log.append(None, "test")
+    models.collect()
+    (removal,) = RefLog(killed, log.ref).listed()
+    cuts.kept()
+    deleted = [moment for moment in cuts.moments if tagged.key not in moment.live]
+    assert deleted
+    assert all(removal.key in moment.synced for moment in deleted)
 
 
 def test_a_repair(models: Models, power: Cuts, tmp_path: Path) -> None:

@@ -173,9 +173,10 @@ class _Run:
             condemn(self._store, self._name, found.versions, found.chunks)
             pending = [*pending, CondemnedSet(self._name, now, ())]
         self._listen(events.Phase("clear"))
-        self._store.bucket.settle()  # a removal, before the entries that it removed
-        cleared = clear(self._store, now, self._grace, eraser)
+        # The removal of a ref is durable before the entries that it made useless go. What comes back of what `clear`
+        # deletes does no harm.
         self._store.bucket.settle()
+        cleared = clear(self._store, now, self._grace, eraser)
         return self._result(swept, eraser.freed, found, pending, cleared, put_off, begun)
 
     def preview(self, begun: float) -> Collected:
