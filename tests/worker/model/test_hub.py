@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -284,3 +285,11 @@ def test_what_the_platform_holds_is_not_believed_and_not_touched(station: Statio
     assert done.exit_code == 6
     assert any("cannot be verified" in line for line in done.warnings)
     assert read_tree(platform) == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
+def test_what_another_user_may_have_put_into_the_platforms_cache_is_not_read(station: Station, platform: Path) -> None:
+    os.chown(platform, 1001, 1001)
+    done = from_platform(station, platform, HF_ENDPOINT=AWAY)
+    assert isinstance(done, messages.Failed)
+    assert any(f"{platform} is of no use: {platform} belongs to another user" in line for line in done.warnings)
