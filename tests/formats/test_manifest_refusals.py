@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cas.errors import FormatError, InputError
 from cas.formats import manifest
 from cas.formats.digest import hex_of
-from tests.formats.manifests import ENCODED, REPO, WRONG, A, B, edited, with_chunks
+from tests.formats.manifests import ENCODED, EXAMPLE, REPO, WRONG, A, B, edited, with_chunks
 from tests.support.documents import document, encoded
 
 
@@ -99,3 +99,13 @@ def test_a_name_that_is_none_is_refused(name: str) -> None:
 
 def test_a_manifest_over_the_limit_is_refused_before_it_is_read() -> None:
     refused(bytes(manifest.MAX_MANIFEST + 1), "over the limit")
+
+
+def test_what_just_fits_the_limits_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = sum(len(file.chunks) for file in EXAMPLE.all_files())
+    for name, most in (("MAX_MANIFEST", len(ENCODED)), ("MAX_CHUNKS", count)):
+        monkeypatch.setattr(manifest, name, most)
+        assert manifest.parse(ENCODED) == EXAMPLE
+        with monkeypatch.context() as patched, pytest.raises(FormatError):
+            patched.setattr(manifest, name, most - 1)
+            manifest.parse(ENCODED)

@@ -62,7 +62,7 @@ def test_a_sync_that_the_file_system_does_not_offer_is_told(code: int, monkeypat
     assert fs.sync(0) is True
 
 
-def test_a_small_file_may_have_as_many_bytes_as_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_file_may_have_as_many_bytes_as_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(DATA)
     assert fs.read_bounded(path, 200) == DATA
@@ -71,6 +71,13 @@ def test_a_small_file_may_have_as_many_bytes_as_its_limit(tmp_path: Path, monkey
     fs.check_size(path, 200)
     with pytest.raises(fs.FileTooLarge):
         fs.check_size(path, 199)
+
+
+def test_nothing_is_read_of_a_file_over_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(DATA)
+    monkeypatch.setattr(os, "preadv", lambda *_: pytest.fail("it is read"))
+    with pytest.raises(fs.FileTooLarge):
+        fs.read_bounded(tmp_path / "file", 199)
 
 
 def test_a_small_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
