@@ -27,6 +27,8 @@ TEXTS = {
     "byte order mark": b"\xef\xbb\xbf" + ENCODED,
     "UTF-16": ENCODED.decode().encode("utf-16"),
     "not UTF-8": ENCODED.replace(b"0.1.0", b"0.1.\xff"),
+    "nested": b'{"version":1,"model":' + b"[" * 100_000,
+    "nested where nothing is known": b'{"version":1,"x":' + b'{"x":' * 100_000,
     "surrogate": ENCODED.replace(b"0.1.0", b"0.1.\\ud800"),
     "NaN": ENCODED.replace(b'"size":0', b'"size":NaN'),
     "infinity": ENCODED.replace(b'"size":0', b'"size":1e999'),
@@ -109,3 +111,10 @@ def test_what_just_fits_the_limits_is_read(monkeypatch: pytest.MonkeyPatch) -> N
         with monkeypatch.context() as patched, pytest.raises(FormatError):
             patched.setattr(manifest, name, most - 1)
             manifest.parse(ENCODED)
+
+
+@pytest.mark.parametrize("name", ["a..b", "a..", "org/a..b", "a--b", "org/a--b"])
+def test_a_repo_id_that_the_hub_would_not_give_is_refused(name: str) -> None:
+    refused(
+        ENCODED.replace(b'"repo_id":"SWivid/F5-TTS"', b'"repo_id":"%s"' % name.encode()), r"contains '\.\.' or '--'"
+    )

@@ -223,6 +223,16 @@ def test_verify_names_the_damage_and_restore_heals_it(how: str, cache: Path, dir
     assert not cas.restore("m", directory_store, cache_dir=cache).changed
 
 
+def test_a_link_that_would_break_when_the_cache_is_moved_is_made_relative(cache: Path, directory_store: Store) -> None:
+    link = cache / "models--org--model/snapshots" / COMMIT / "config.json"
+    text, blob = os.readlink(link), link.resolve()
+    link.unlink()
+    link.symlink_to(blob)
+    assert cas.restore("m", directory_store, cache_dir=cache).fetched == 0
+    assert os.readlink(link) == text
+    assert not os.path.isabs(text)
+
+
 def test_a_damaged_plain_file_is_named_and_healed(cache: Path, directory_store: Store) -> None:
     path = cache.parent / "torch/x.pth"
     flip(path, 65 * KIB)
