@@ -42,6 +42,10 @@ def _beginning(path: Path) -> None:
     path.write_bytes(OURS[: 64 * KIB])
 
 
+def _longer(path: Path) -> None:
+    path.write_bytes(OURS + b"!")
+
+
 def _link(path: Path) -> None:
     path.symlink_to("/etc/hostname")
 
@@ -54,7 +58,7 @@ def _folder(path: Path) -> None:
     (path / "below").mkdir(parents=True)
 
 
-@pytest.mark.parametrize("plant", [_file, _same_size, _beginning, _link, _dangling, _folder])
+@pytest.mark.parametrize("plant", [_file, _same_size, _beginning, _longer, _link, _dangling, _folder])
 def test_a_file_that_no_restore_wrote_is_not_replaced(
     plant: Callable[[Path], None], home: Path, directory_store: Store
 ) -> None:
