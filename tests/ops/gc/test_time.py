@@ -60,6 +60,7 @@ def test_what_is_condemned_is_swept_a_day_later_and_not_before(local: Models) ->
     for _ in range(2):
         done = collect(local)
         assert (done.swept_versions, done.swept_chunks, done.waiting) == (0, 0, 1)
+        assert (done.condemned_versions, done.condemned_chunks) == (0, 0), "they are condemned already"
     age(local.store, "gc", 23 * HOUR)
     assert collect(local).swept_versions == 0
     assert local.restored(f"m@{old}") == b"old" * 1000
@@ -112,7 +113,8 @@ def test_a_manifest_is_retained_for_a_day_though_nothing_names_it(local: Models)
 def test_a_receipt_retains_its_version_for_thirty_days(local: Models, days: float, stays: bool) -> None:
     old = orphan(local)
     key = f"receipts/eu/2026-11-23/120000-{old}-0123456789abcdef.json"
-    local.store.bucket.put(key, b"{}", Kind.DOCUMENT)
+    for each in (key, key.replace(old, "0" * 64), key.replace(old, "f" * 64)):
+        local.store.bucket.put(each, b"{}", Kind.DOCUMENT)
     age(local.store, "receipts", datetime.timedelta(days=days))
     assert collect(local).condemned_versions == (0 if stays else 1)
 
