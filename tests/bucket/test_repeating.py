@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,10 +104,8 @@ def test_a_panic_of_the_library(monkeypatch: Environment, panic: type[BaseExcept
 @pytest.mark.parametrize("key", ["a//b", "../x", "a/\x1b/b", "a\x00b", "x" * 300, "a/../b"])
 def test_a_path_that_cannot_be(tmp_path: Path, key: str) -> None:
     bucket = open_bucket(str(tmp_path), RetryPolicy())
-    begun = time.monotonic()
     with pytest.raises(CasError) as error:
         bucket.get(key, 10)
-    assert time.monotonic() - begun < 1
     assert not isinstance(error.value, Transient)
 
 
