@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from cas.bucket import durable, open_bucket
 from cas.store.store import Store
 from tests.support.buckets import proxied
+from tests.support.clock import LeaseClock
 from tests.support.processes import Mount, end_started
 from tests.support.two_versions import Boot, boot_at
 from tools import worker_env
@@ -57,6 +58,12 @@ def no_process_left() -> Iterator[None]:
     """Kill the processes that a failed test left running."""
     yield
     end_started()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> LeaseClock:
+    """The clock of leases, which the test sets."""
+    return LeaseClock(monkeypatch)
 
 
 @pytest.fixture(scope="session")

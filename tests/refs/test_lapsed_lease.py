@@ -7,27 +7,20 @@ from typing import Any
 
 import pytest
 
-from cas import events
 from cas.bucket import Kind
 from cas.bucket.object_store import ObjectBucket
-from cas.errors import RefMoved, StoreError, Transient
+from cas.errors import StoreError, Transient
 from cas.formats.digest import hex_of
-from cas.refs.move import MoveOn, expected_move, move
-from cas.refs.reflog import UNSET, Move, Ref, RefLog
+from cas.refs.move import move
+from cas.refs.reflog import Ref, RefLog
 from cas.store import layout
 from cas.store.lease_entries import LeaseLost
-from cas.store.leases import LazyLease
 from cas.store.store import Store
 from tests.refs.conftest import Desk
 from tests.support.clock import LeaseClock
 from tests.support.collecting import dangling
 
 LATEST, NEW = Ref("tags", "m", "latest"), Ref("pins", "eu", "m")
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> LeaseClock:
-    return LeaseClock(monkeypatch)
 
 
 def on_put(monkeypatch: pytest.MonkeyPatch, folder: str, then: Callable[[str], None], *, number: int = 1) -> None:
@@ -237,14 +230,6 @@ def test_what_somebody_names_during_the_look_is_not_taken_back(
     assert desk.names("m") == desk.versions[1]
 
 
-def test_only_the_first_digits_of_a_version_say_what_is_expected(desk: Desk) -> None:
-    digest = desk.versions[2]
-    assert expected_move(desk.store, LATEST, digest[:8]).entry.digest == digest
-    for expect in (digest[1:], digest[8:16], digest[:8] + "0" * 56):
-        with pytest.raises(RefMoved):
-            expected_move(desk.store, LATEST, expect)
-
-
 def test_a_machine_that_sleeps_again_and_again_says_that_it_does_not_know(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, clock: LeaseClock
 ) -> None:
@@ -261,49 +246,3 @@ def test_a_machine_that_sleeps_again_and_again_says_that_it_does_not_know(
     on_put(monkeypatch, "refs/", sleep)
     with pytest.raises(LeaseLost, match=r"could not be found out \(m:latest was moved, or this machine slept, 5 times"):
         move(desk.store, {LATEST: None}, desk.versions[0], "test")
-
-
-def test_an_operation_reads_the_version_under_its_lease(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    order: list[str] = []
-    put, read = ObjectBucket.put, Store.get_manifest
-
-    def recording(self: ObjectBucket, key: str, *words: Any, **options: Any) -> bool:
-        done = put(self, key, *words, **options)
-        order.append(key.partition("/")[0])
-        return done
-
-    def reading(self: Store, *words: Any) -> Any:
-        order.append("manifest")
-        return read(self, *words)
-
-    monkeypatch.setattr(ObjectBucket, "put", recording)
-    monkeypatch.setattr(Store, "get_manifest", reading)
-    with LazyLease(desk.store, "publish m", events.ignore) as lease:
-        moved = move(desk.store, {NEW: None}, desk.versions[0], "publish", meanwhile=MoveOn({}, lease))
-    assert moved == (NEW,)
-    assert order == ["leases", "manifest", "refs", "leases"]
-
-
-@pytest.mark.parametrize("expect", ["by hand", "by an operation"])
-def test_a_ref_that_somebody_moves_at_the_last_moment_is_not_moved_when_it_must_be_as_expected(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, expect: str
-) -> None:
-    (last,) = RefLog(desk.store, LATEST).history(1)
-    read = Store.get_manifest
-
-    def overtaken(self: Store, *words: Any) -> Any:
-        monkeypatch.setattr(Store, "get_manifest", read)
-        RefLog(desk.store, LATEST).append(desk.versions[1], "theirs")
-        return read(self, *words)
-
-    monkeypatch.setattr(Store, "get_manifest", overtaken)
-    with LazyLease(desk.store, "publish m", events.ignore) as lease:
-        meanwhile = MoveOn({LATEST: desk.versions[2]}, lease) if expect == "by an operation" else None
-        expected: dict[Ref, Move | None] = {NEW: UNSET if meanwhile else None, LATEST: last}
-        told: list[events.Event] = []
-        with pytest.raises(RefMoved, match="m:latest was moved"):
-            move(desk.store, expected, desk.versions[0], "test", listen=told.append, meanwhile=meanwhile)
-    assert desk.names("m") == desk.versions[1]
-    assert desk.names("pin:eu/m") == desk.versions[0]
-    warned = [event.text for event in told if isinstance(event, events.Warned)]
-    assert warned == ([] if meanwhile else ["pin:eu/m had been moved by then"])

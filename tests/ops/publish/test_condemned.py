@@ -109,10 +109,6 @@ def test_chunks_that_a_collector_condemns_meanwhile_are_not_missed(
 
 
 class TestALapsedLease:
-    @pytest.fixture
-    def clock(self, monkeypatch: pytest.MonkeyPatch) -> LeaseClock:
-        return LeaseClock(monkeypatch)
-
     @pytest.mark.parametrize("folder", ["chunks/", "manifests/", "refs/"])
     def test_is_told_whatever_was_written_last(
         self, directory_store: Store, tree: Path, monkeypatch: pytest.MonkeyPatch, clock: LeaseClock, folder: str
