@@ -20,8 +20,9 @@ TESTS ?= tests
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
 
+# The tests start thousands of processes: each would compile our modules anew where the environment forbids to keep them.
 test: $(VENV)/dev-ready $(HUB_READY) worker-env
-	$(BIN)/python -m pytest $(TESTS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(TESTS)
 
 check: $(VENV)/dev-ready
 	$(BIN)/ruff format --check cas tools worker tests
