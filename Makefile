@@ -14,15 +14,23 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HUBS := 0.36 1.33 2.4
 HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
-.PHONY: demo test check bench bench-boot soak mutants fuzz schema worker-env lock clean
+.PHONY: demo test test-cas test-worker check bench bench-boot soak mutants fuzz schema worker-env lock clean
 
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
 
-# The tests start thousands of processes: each would compile our modules anew where the environment forbids to keep them.
+# All tests run in two halves at once. They start thousands of processes: each would compile our modules anew where the
+# environment forbids to keep them.
 test: $(VENV)/dev-ready $(HUB_READY) worker-env
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest $(TESTS)
+	+$(if $(filter tests,$(TESTS)),$(MAKE) --no-print-directory -j2 -Oline test-cas test-worker,$(PYTEST) $(TESTS))
+
+test-cas:
+	$(PYTEST) tests --ignore=tests/worker
+
+test-worker:
+	$(PYTEST) tests/worker
 
 check: $(VENV)/dev-ready
 	$(BIN)/ruff format --check cas tools worker tests
