@@ -21,16 +21,17 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
 
-# All tests run in two halves at once. They start thousands of processes: each would compile our modules anew where the
-# environment forbids to keep them.
+# All tests run in two halves at once; what the worker's half prints is kept until it ends. They start thousands of
+# processes: each would compile our modules anew where the environment forbids to keep them.
 test: $(VENV)/dev-ready $(HUB_READY) worker-env
-	+$(if $(filter tests,$(TESTS)),$(MAKE) --no-print-directory -j2 -Oline test-cas test-worker,$(PYTEST) $(TESTS))
+	+$(if $(filter tests,$(TESTS)),$(MAKE) --no-print-directory -j2 test-cas test-worker,$(PYTEST) $(TESTS))
 
 test-cas:
 	$(PYTEST) tests --ignore=tests/worker
 
 test-worker:
-	$(PYTEST) tests/worker
+	@mkdir -p build
+	@$(PYTEST) tests/worker >build/test-worker.log 2>&1; code=$$?; cat build/test-worker.log; exit $$code
 
 check: $(VENV)/dev-ready
 	$(BIN)/ruff format --check cas tools worker tests
