@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas.errors import FormatError
+from cas.errors import FormatError, InputError
 from cas.formats import manifest
 from cas.formats.digest import hex_of
 from cas.formats.frame import MAX_CHUNK
@@ -88,3 +88,13 @@ def test_a_model_of_a_hundred_gigabytes_is_read_at_once() -> None:
     found = manifest.parse(data)
     assert time.process_time() - begun < 0.2
     assert found.plain_size == 20_000 * (8 << 20)
+
+
+@pytest.mark.parametrize("what", ["model", "tag", "deployment"])
+def test_only_a_model_cannot_be_named_pin(what: str) -> None:
+    if what == "model":
+        with pytest.raises(InputError, match="cannot be named 'pin'"):
+            manifest.check_name("pin", what)
+    else:
+        assert manifest.check_name("pin", what) == "pin"
+    assert manifest.check_name("pins", what) == "pins"
