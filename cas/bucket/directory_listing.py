@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import errno
 import os
-import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +12,6 @@ from pathlib import Path
 from cas.bucket.base import Entry
 from cas.bucket.errors import disk_error
 from cas.bucket.listing import ForeignNames, flaw_of
-
-# obstore writes a file under such a name before it gets its own.
-_STAGED = re.compile(r"#[0-9]+$")
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
@@ -60,7 +56,7 @@ def list_directory(
                         pending.append((entry.path, name, parents | {inode}))
                     elif not stat.S_ISREG(mode.st_mode):
                         foreign.skip(name, "it is no regular file")
-                    elif not _STAGED.search(entry.name):
+                    elif not _is_unfinished(entry.name):
                         found.append(_entry(name, mode))
             visit(key)
         except (FileNotFoundError, NotADirectoryError):
@@ -68,6 +64,12 @@ def list_directory(
         except OSError as error:
             raise disk_error(error.errno or 0, f"list {key or '/'} in {root}", error.strerror or str(error)) from error
     return sorted(found)
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a file has a name such as `NAME#12`: under that, `cas.bucket.durable` and obstore write it at first."""
+    mark, number = name.rpartition("#")[1:]
+    return bool(mark) and number.isascii() and number.isdigit()
 
 
 def _mode(entry: os.DirEntry[str]) -> os.stat_result | None:

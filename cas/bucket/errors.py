@@ -145,18 +145,20 @@ def _missing_bucket(where: str) -> BucketMissing:
     return error
 
 
+# These patterns are texts: re compiles and keeps them at the first error, so a start without one does not wait for it.
+#
 # obstore reports a status only inside its message; the pattern below is that of object_store 0.14
 # (`Server returned non-2xx status code: 503 Service Unavailable: <body>`), pinned by the tests of real servers.
-_STATUS = re.compile(r"status code: (\d{3})")
-_CODE = re.compile(r"<Code>(\w{1,64})</Code>")
-_MESSAGE = re.compile(r"<Message>([^<]{1,200})</Message>")
-_OS_ERROR = re.compile(r"\(os error (\d{1,9})\)")
+_STATUS = r"status code: (\d{3})"
+_CODE = r"<Code>(\w{1,64})</Code>"
+_MESSAGE = r"<Message>([^<]{1,200})</Message>"
+_OS_ERROR = r"\(os error (\d{1,9})\)"
 # What object_store finds wrong with a key; and what it misses in an answer, which no other try brings.
-_UNUSABLE_PATH = re.compile(r'(Error parsing Path|Path "|Encountered illegal character sequence)[^\n]{0,200}')
-_UNUSABLE_ANSWER = re.compile(
-    r"(Content-Length Header|Invalid content length|(Missing|Invalid) (last modified|etag))[^\n]{0,100}", re.I
+_UNUSABLE_PATH = r'(Error parsing Path|Path "|Encountered illegal character sequence)[^\n]{0,200}'
+_UNUSABLE_ANSWER = (
+    r"(?i)(Content-Length Header|Invalid content length|(Missing|Invalid) (last modified|etag))[^\n]{0,100}"
 )
-_BAD_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
+_BAD_CERTIFICATE = r"InvalidCertificate\(\s*(\w+)"
 
 _PERMISSIONS = {
     "get": "GetObject",
@@ -199,7 +201,7 @@ def obstore_error(error: Exception, key: str, where: str, operation: str) -> Cas
         return _refusal(_Answer(501, "", ""), what, permission, "not implemented")
     if number := _first(_OS_ERROR, text):
         return disk_error(int(number), what, text)
-    if flaw := _UNUSABLE_PATH.search(text):
+    if flaw := re.search(_UNUSABLE_PATH, text):
         if operation == "list":
             return ForeignKey(f"{what}: the listing holds a key that no program of ours can have written: {flaw[0]}")
         return StoreError(f"{what}: no object can have this key: {_without_query(text)}")
@@ -213,7 +215,7 @@ def is_panic(error: BaseException) -> bool:
 
 def _without_answer(what: str, text: str) -> CasError:  # noqa: PLR0911 (in order)
     """The error for an exception of obstore that carries no answer of the server. text: of the exception."""
-    if missing := _UNUSABLE_ANSWER.search(text):
+    if missing := re.search(_UNUSABLE_ANSWER, text):
         return StoreError(
             f"{what}: the answer cannot be used ({missing[0]}): check the endpoint, or the proxy before it"
         )
@@ -256,7 +258,7 @@ def disk_error(number: int, what: str, text: str) -> CasError:
 
 
 def _os_reason(text: str) -> str:
-    return _first(re.compile(r": ([^:\n]+) \(os error \d+\)"), text) or _without_query(text)
+    return _first(r": ([^:\n]+) \(os error \d+\)", text) or _without_query(text)
 
 
 def _without_query(text: str) -> str:
@@ -265,8 +267,8 @@ def _without_query(text: str) -> str:
     return re.sub(r"^Generic \w+ error: |\?\S*", "", first)[:300]
 
 
-def _first(pattern: re.Pattern[str], text: str) -> str:
-    found = pattern.search(text)
+def _first(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
     return found.group(1) if found else ""
 
 

@@ -205,7 +205,9 @@ class S3Admin:
 
 
 # XML cannot hold control characters, and a key can: servers send them raw, or as references, which are no XML either.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:x0*1?[0-9a-fA-F]|0*(?:[12]?[0-9]|3[01]));")
+_CONTROL = (  # texts, which re compiles at the first answer
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:x0*1?[0-9a-fA-F]|0*(?:[12]?[0-9]|3[01]));"
+)
 
 
 def _stay_here(context: Any, **_: object) -> None:
@@ -213,13 +215,13 @@ def _stay_here(context: Any, **_: object) -> None:
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
-_LISTING = re.compile(r"<List(Bucket|Versions|MultipartUploads)Result\b")
+_LISTING = r"<List(Bucket|Versions|MultipartUploads)Result\b"
 
 
 def _make_readable(response_dict: Any, **_: object) -> None:
     """Replace what is not XML in an answer, so that one strange key does not hide the others."""
     text = response_dict["body"].decode("utf-8", "replace")
-    readable = _CONTROL.sub("\ufffd", text)
+    readable = re.sub(_CONTROL, "\ufffd", text)
     response_dict["body"] = readable.encode()
-    if readable != text and _LISTING.search(readable):
+    if readable != text and re.search(_LISTING, readable):
         response_dict["status_code"] = 200  # botocore has made it 500, as it could not read the body
