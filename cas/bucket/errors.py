@@ -146,9 +146,8 @@ def _missing_bucket(where: str) -> BucketMissing:
 
 
 # These patterns are texts: re compiles and keeps them at the first error, so a start without one does not wait for it.
-#
-# obstore reports a status only inside its message; the pattern below is that of object_store 0.14
-# (`Server returned non-2xx status code: 503 Service Unavailable: <body>`), pinned by the tests of real servers.
+# obstore reports a status only inside its message, in the form of object_store 0.14, pinned by the tests of real servers:
+# `Server returned non-2xx status code: 503 Service Unavailable: <body>`.
 _STATUS = r"status code: (\d{3})"
 _CODE = r"<Code>(\w{1,64})</Code>"
 _MESSAGE = r"<Message>([^<]{1,200})</Message>"
@@ -156,7 +155,7 @@ _OS_ERROR = r"\(os error (\d{1,9})\)"
 # What object_store finds wrong with a key; and what it misses in an answer, which no other try brings.
 _UNUSABLE_PATH = r'(Error parsing Path|Path "|Encountered illegal character sequence)[^\n]{0,200}'
 _UNUSABLE_ANSWER = (
-    r"(?i)(Content-Length Header|Invalid content length|(Missing|Invalid) (last modified|etag))[^\n]{0,100}"
+    r"(?i)(Content-Length Header|Invalid content length|(Missing|Invalid) (last modified|etag))[^\n]{0,99}"
 )
 _BAD_CERTIFICATE = r"InvalidCertificate\(\s*(\w+)"
 
