@@ -146,8 +146,7 @@ def _missing_bucket(where: str) -> BucketMissing:
 
 
 # These patterns are texts: re compiles and keeps them at the first error, so a start without one does not wait for it.
-# obstore reports a status only inside its message, in the form of object_store 0.14, pinned by the tests of real servers:
-# `Server returned non-2xx status code: 503 Service Unavailable: <body>`.
+# obstore tells a status only in its message, which tests of real servers pin (object_store 0.14: `status code: 503 …`).
 _STATUS = r"status code: (\d{3})"
 _CODE = r"<Code>(\w{1,64})</Code>"
 _MESSAGE = r"<Message>([^<]{1,200})</Message>"
