@@ -13,6 +13,7 @@ from cas import refs
 from cas.bucket import Kind
 from cas.errors import ChunkMissing, IntegrityError, NotFoundError
 from cas.events import Warned
+from cas.formats.digest import hex_of
 from cas.local import fs
 from cas.refs import reflog
 from cas.refs.reference import Reference
@@ -147,6 +148,26 @@ def test_a_deleted_chunk_is_uploaded_again_by_an_unchanged_publish(full: Site, s
     healed = from_cache(full, store)
     assert (healed.created, healed.uploaded_chunks, healed.moved) == (False, 1, ())
     cas.restore("m", store, cache_dir=tmp_path / "two")
+
+
+def test_a_chunk_that_goes_while_another_is_sent_again_is_sent_too(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = write_tree(tmp_path / "tree", {"a.bin": b"a" * 1000, "b.bin": b"b" * 1000})
+    publish_tree(directory_store, tree)
+    first, second = (chunk_key(hex_of(letter * 1000)) for letter in (b"a", b"b"))
+    directory_store.bucket.delete(first)
+    put = Store.put_frame
+
+    def losing(self: Store, *words: Any, **options: Any) -> Any:
+        monkeypatch.setattr(Store, "put_frame", put)
+        self.bucket.delete(second)
+        return put(self, *words, **options)
+
+    monkeypatch.setattr(Store, "put_frame", losing)
+    assert publish_tree(directory_store, tree).uploaded_chunks == 2
+    assert directory_store.bucket.exists(first)
+    assert directory_store.bucket.exists(second)
 
 
 def test_force_replaces_a_damaged_chunk_and_nothing_else_does(full: Site, store: Store, tmp_path: Path) -> None:
