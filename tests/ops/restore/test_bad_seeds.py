@@ -18,7 +18,7 @@ from cas.local import seed_files
 from cas.local.targets import targets_of
 from tests.ops.restore.versions import MIB, Versions, big_file, flip
 from tests.support.models import KIB, check, read_tree, write_tree
-from tests.support.processes import cas_command
+from tests.support.processes import bound_by_modes, cas_command
 
 
 def warnings(seen: list[Event]) -> list[str]:
@@ -41,16 +41,12 @@ def test_a_seed_that_is_no_folder_is_warned_of(what: str, versions: Versions) ->
 
 def test_what_may_not_be_read_is_warned_of(versions: Versions, volume: Path) -> None:
     """Root reads everything, so the command runs without that right."""
-    if os.geteuid() == 0 and shutil.which("setpriv") is None:
-        pytest.skip("modes do not bind root, and there is no setpriv here to make them")
     (blob,) = (path for path in (volume / "models--org--model/blobs").iterdir() if path.stat().st_size > MIB)
     blob.chmod(0)
     shutil.rmtree(volume / "models--org--model/.cas")
     locked = versions.root / "locked"
     locked.mkdir(mode=0)
-    command = [*start_words(versions), "--seed", str(volume), "--seed", str(locked)]
-    if os.geteuid() == 0:
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    command = bound_by_modes([*start_words(versions), "--seed", str(volume), "--seed", str(locked)])
     ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stderr
     for seed, path in ((locked, locked), (volume, blob)):

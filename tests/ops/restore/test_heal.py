@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from cas.ops.verify import verify
 from cas.store.store import Store
 from tests.support.hub import HUBS, ask_hub, check_offline
 from tests.support.models import COMMIT, KIB, REPO, check, noise, put_model
-from tests.support.processes import Mount, cas_command, run_cas
+from tests.support.processes import Mount, bound_by_modes, cas_command, run_cas
 
 FILES = {"sub/model.bin": noise(300 * KIB, 1), "config.json": b"{}", "copy.json": b"{}", "empty": b""}
 PLAIN = {"torch/x.pth": noise(70 * KIB, 2)}
@@ -79,11 +78,7 @@ def test_a_cache_dir_that_may_not_be_written_is_told_in_one_line(
     put_model(directory_store, {REPO: FILES})
     locked = tmp_path / "locked"
     locked.mkdir(mode=mode)
-    command = cas_command("--store", directory_store.url, "restore", "m", "--cache-dir", str(locked))
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("modes do not bind root, and there is no setpriv here to make them")
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+    command = bound_by_modes(cas_command("--store", directory_store.url, "restore", "m", "--cache-dir", str(locked)))
     ran = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert ran.returncode == 7
     assert ran.stderr == (
