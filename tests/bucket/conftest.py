@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from cas.bucket import Bucket, Kind, open_bucket
 from cas.store.store import Store, open_store
-from tests.bucket.recording import Environment, Recorder
+from tests.bucket.recording import Environment, Recorder, serving
 from tests.support.buckets import HURRIED
 from tests.support.faults import FILES, Mute
 from tests.support.models import publish_tree, write_tree
@@ -29,15 +28,8 @@ def no_proxies(monkeypatch: Environment) -> None:
 @pytest.fixture
 def recorder(monkeypatch: Environment) -> Iterator[Recorder]:
     """A running Recorder, to which the variables of endpoint and key point."""
-    with Recorder() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+    with Recorder() as server, serving(server, server.url, monkeypatch):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

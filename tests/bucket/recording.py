@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -13,6 +16,26 @@ from cas.errors import ObjectMissing
 from tests.support.buckets import HURRIED
 
 Environment = pytest.MonkeyPatch
+
+
+def point_at(url: str, monkeypatch: Environment) -> None:
+    """Let the variables of endpoint and key name an S3 server at `url`."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+
+
+@contextlib.contextmanager
+def serving(server: ThreadingHTTPServer, url: str, monkeypatch: Environment) -> Iterator[None]:
+    """Run a server, to which the variables of endpoint and key point."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    point_at(url, monkeypatch)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 class Request(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 
 import pytest
@@ -13,21 +12,14 @@ from cas.bucket import listing as rules
 from cas.bucket.listing import ForeignNames, ListingProgress, flaw_of
 from cas.errors import ListingUnbounded
 from tests.bucket.lister import Answer, Lister, page
-from tests.bucket.recording import Environment
+from tests.bucket.recording import Environment, serving
 from tests.support.buckets import HURRIED
 
 
 @pytest.fixture
 def lister(monkeypatch: Environment) -> Iterator[Lister]:
-    with Lister() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+    with Lister() as server, serving(server, server.url, monkeypatch):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from cas.bucket import Bucket, Kind, open_bucket
 from cas.errors import StoreError
-from tests.bucket.recording import Environment
+from tests.bucket.recording import Environment, point_at
 from tests.bucket.redirecting import Redirecting, redirecting
 from tests.support.buckets import HURRIED
 
@@ -29,9 +29,7 @@ def target() -> Iterator[Redirecting]:
 @pytest.fixture
 def s3_bucket(store: Redirecting, monkeypatch: Environment) -> Bucket:
     """A bucket at `store`, which is taken for an S3 server."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", store.at("127.0.0.1"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+    point_at(store.at("127.0.0.1"), monkeypatch)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "the-token")
     return open_bucket("s3://bucket", HURRIED)
 

@@ -12,7 +12,7 @@ import pytest
 
 from cas.bucket import RetryPolicy, open_bucket
 from cas.errors import AccessDenied, CasError, StoreError, Transient
-from tests.bucket.recording import Environment
+from tests.bucket.recording import Environment, point_at
 
 DATE = "Last-Modified: Wed, 21 Oct 2026 07:28:00 GMT"
 
@@ -47,9 +47,7 @@ class Fixed:
 @pytest.fixture
 def fixed(request: pytest.FixtureRequest, monkeypatch: Environment) -> Iterator[Fixed]:
     server = Fixed(request.param)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "the-key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret")
+    point_at(server.url, monkeypatch)
     yield server
     server.close()
 

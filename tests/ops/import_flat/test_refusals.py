@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +9,7 @@ import pytest
 from tests.support.flat import FOLDER, Files, Flat, flatten
 from tests.support.hub import FILES
 from tests.support.models import REPO
+from tests.support.weights import archive, tensors
 
 ONE, TWO = "d" * 40, "e" * 40
 AT = f"{FOLDER}/snapshots/{ONE}"
@@ -43,18 +40,6 @@ def refused(flat: Flat, code: int, *told: str, words: tuple[str, ...] = (), mode
 
 def key_of(objects: Files, folder: str, data: bytes) -> str:
     return next(key for key, held in objects.items() if f"/{folder}/" in key and held == data)
-
-
-def tensors(size: int) -> bytes:
-    header = json.dumps({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}).encode()
-    return len(header).to_bytes(8, "little") + header + os.urandom(size)
-
-
-def archive() -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as file:
-        file.writestr("archive/data.pkl", os.urandom(5000))
-    return made.getvalue()
 
 
 @pytest.mark.parametrize("without", ["", "snapshots"])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import struct
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -17,23 +15,11 @@ from cas.errors import IntegrityError
 from cas.store.store import Store
 from tests.support.hub import FILES, Site
 from tests.support.models import REPO, publish_tree, write_tree
+from tests.support.weights import archive, tensors
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"1" * 64 + b"\nsize 1364000000\n"
 PAGE = b"\n <!DOCTYPE html>\n<html><head><title>Sign in</title></head>" + b"<p>x</p>" * 1000
 OF_TWO_DISKS = struct.pack("<4sIQI", b"PK\6\7", 1, 0, 2)  # the locator of zip64, APPNOTE.TXT 4.3.15
-
-
-def tensors(size: int, note: str = "") -> bytes:
-    values = {"__metadata__": {"n": note}, "w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
-    header = json.dumps(values).encode()
-    return len(header).to_bytes(8, "little") + header + os.urandom(size)
-
-
-def archive() -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as file:
-        file.writestr("archive/data.pkl", os.urandom(5000))
-    return made.getvalue()
 
 
 def paths(store: Store | str) -> list[str]:
