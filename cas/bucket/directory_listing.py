@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cas.bucket.base import Entry
-from cas.bucket.errors import disk_error
+from cas.bucket.disk_errors import disk_error
 from cas.bucket.listing import ForeignNames, flaw_of
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

@@ -16,7 +16,6 @@ from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Sto
 
 from cas import config
 from cas.bucket.base import Bucket
-from cas.bucket.errors import is_panic
 from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket
 from cas.bucket.redirects import only_to_host_of
@@ -186,6 +185,8 @@ def _made(url: str, make: Callable[[], ObjectStore]) -> ObjectStore:
     try:
         return make()
     except BaseException as error:
+        from cas.bucket.errors import is_panic
+
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         bundle = os.environ.get("AWS_CA_BUNDLE")

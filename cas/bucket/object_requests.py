@@ -18,7 +18,6 @@ import obstore
 from obstore.store import ObjectStore
 
 from cas.bucket.base import Entry, Kind, ObjectRange
-from cas.bucket.errors import is_panic, obstore_error
 from cas.bucket.event_loop import run_on_network_loop
 from cas.bucket.retry import RetryPolicy, retry, with_timeout
 from cas.errors import CasError, ForeignKey, ObjectTooLarge, StoreError, Transient
@@ -101,10 +100,14 @@ class ObjectRequests:
         except CasError:
             raise
         except Exception as error:
+            from cas.bucket.errors import is_panic, obstore_error
+
             if is_panic(error):
                 raise self._panic(operation, key, error) from error
             raise obstore_error(error, key, self.where, operation) from error
         except BaseException as error:
+            from cas.bucket.errors import is_panic
+
             if is_panic(error):
                 raise self._panic(operation, key, error) from error
             raise

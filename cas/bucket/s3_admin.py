@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cas.bucket.base import Entry, MultipartUpload, Stored
-from cas.bucket.errors import boto3_error
 from cas.errors import StoreError, Unsupported
 
 if TYPE_CHECKING:
@@ -198,6 +197,8 @@ class S3Admin:
         try:
             yield
         except (BotoCoreError, ClientError, HTTPClientError) as error:
+            from cas.bucket.errors import boto3_error
+
             if translated := boto3_error(error, what, self._url, permission):
                 raise translated from error
         except ResponseParserError as error:
