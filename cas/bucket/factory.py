@@ -9,18 +9,18 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from obstore import sign
 from obstore.store import HTTPStore, LocalStore, MemoryStore, ObjectStore, S3Store
 
-from cas import config
 from cas.bucket.base import Bucket
 from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket
 from cas.bucket.redirects import only_to_host_of
 from cas.bucket.retry import RetryPolicy
 from cas.bucket.s3_admin import S3Admin
+from cas.bucket.urls import StoreUrl, parse, plain_address
 from cas.errors import AccessDenied, CacheError, InputError
 
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -39,7 +39,7 @@ def open_bucket(url: str, policy: RetryPolicy | None = None) -> Bucket:
     """Return the bucket at `url`; makes no request.
 
     Args:
-        url: `s3://bucket/prefix`, `https://host/path` (read only; plain http for a local server), `file:///path`, a
+        url: `s3://bucket/prefix`, `https://host/path` (read only; plain http for a local server), a `file:` URL, a
             path, or `memory:` for tests.
         policy: time limits and retries; the default ones when None.
 
@@ -49,21 +49,18 @@ def open_bucket(url: str, policy: RetryPolicy | None = None) -> Bucket:
         CacheError: the directory cannot be used.
     """
     policy = policy or RetryPolicy()
-    scheme = url.split("://", 1)[0] if "://" in url else ""
-    if url == "memory:":
+    where = parse(url)
+    if where.scheme == "memory":
         store = MemoryStore()
         return ObjectBucket(url, ObjectRequests(lambda reading: store, policy, url, stores_headers=False), remote=False)
-    if scheme == "s3":
-        return _s3(url, policy)
-    if scheme in ("https", "http"):
-        return _http(url, policy)
-    if scheme in ("file", ""):
-        return _directory(url, policy)
-    raise InputError(f"store {scheme}://…: this scheme is unknown: use s3://, https://, file:// or a path")
+    if where.scheme == "s3":
+        return _s3(where, policy)
+    if where.scheme == "file":
+        return _directory(Path(where.url), policy)
+    return _http(where.url, policy)
 
 
-def _directory(url: str, policy: RetryPolicy) -> Bucket:
-    path = config.expand_user(url.removeprefix("file://")).absolute()
+def _directory(path: Path, policy: RetryPolicy) -> Bucket:
     try:
         if not stat.S_ISDIR(path.stat().st_mode):
             raise CacheError(f"store {path} is a file: name a directory")
@@ -87,8 +84,6 @@ def _directory(url: str, policy: RetryPolicy) -> Bucket:
 
 
 def _http(url: str, policy: RetryPolicy) -> Bucket:
-    url = _plain_address("store", url)
-
     def connect(reading: bool) -> ObjectStore:
         options = _client_options(url, policy, reading)
         if options["allow_http"]:  # without it, https may redirect to https alone: a hub does so to its storage
@@ -99,15 +94,12 @@ def _http(url: str, policy: RetryPolicy) -> Bucket:
     return ObjectBucket(url, requests, writable=False, read_url=lambda client, key, seconds: f"{url}/{key}")
 
 
-def _s3(url: str, policy: RetryPolicy) -> Bucket:
-    parts = _split(url, "store s3://…: write s3://bucket/prefix and nothing else")
-    if not parts.netloc or parts.query or parts.fragment or parts.username:
-        raise InputError(f"store s3://{parts.hostname or ''}…: write s3://bucket/prefix and nothing else")
+def _s3(where: StoreUrl, policy: RetryPolicy) -> Bucket:
+    url, bucket, prefix = where.url, where.bucket, where.prefix
     credentials = _credentials()
     endpoint = _endpoint(credentials)
     host = urlsplit(endpoint).hostname or ""
     region = _region(host, credentials)
-    bucket, prefix = parts.netloc, parts.path.strip("/")
     address = endpoint or f"https://{bucket}.s3.{region}.amazonaws.com"
 
     def connect(reading: bool) -> ObjectStore:
@@ -128,11 +120,10 @@ def _s3(url: str, policy: RetryPolicy) -> Bucket:
         return _made(url, make)
 
     keys_for_boto3 = {f"aws_{name}": value for name, value in credentials.items() if name != "credential_provider"}
-    url = url.rstrip("/")
-    where = f"{url} at {endpoint}" if endpoint else url
+    address_in_errors = f"{url} at {endpoint}" if endpoint else url
     return ObjectBucket(
         url,
-        ObjectRequests(connect, policy, where, stores_headers=True),
+        ObjectRequests(connect, policy, address_in_errors, stores_headers=True),
         conditional=not host.endswith(_REFUSE_CONDITIONAL_WRITES),
         read_url=_signed,
         s3_admin=S3Admin(url, bucket, prefix, endpoint, region, keys_for_boto3),
@@ -148,37 +139,13 @@ def _endpoint(credentials: dict[str, Any]) -> str:
     """AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, or the profile's endpoint_url; empty for AWS itself."""
     for name in _ENDPOINTS:
         if url := os.environ.get(name):
-            return _plain_address(name, url)
+            return plain_address(name, url)
     if "credential_provider" not in credentials:
         return ""
     import boto3
 
     url = str(boto3.Session().client("s3", region_name="us-east-1").meta.endpoint_url)
-    return "" if url.endswith(".amazonaws.com") else _plain_address("endpoint_url of the profile", url)
-
-
-def _plain_address(name: str, url: str) -> str:
-    """A URL that is no more than an address. Anything else in it could be secret, and errors show the URL.
-
-    Args:
-        name: where the URL stands, named in errors.
-        url: what stands there.
-    """
-    advice = f"{name}: write https:// and the host, as in https://s3.example.com"
-    parts = _split(url, advice)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(advice)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise InputError(f"{name} {parts.scheme}://{parts.hostname}…: write no user, password or query into it")
-    return url.rstrip("/")
-
-
-def _split(url: str, advice: str) -> SplitResult:
-    """The components of a URL; raises InputError with this advice for one that has none, such as `https://[`."""
-    try:
-        return urlsplit(url)
-    except ValueError:
-        raise InputError(advice) from None
+    return "" if url.endswith(".amazonaws.com") else plain_address("endpoint_url of the profile", url)
 
 
 def _made(url: str, make: Callable[[], ObjectStore]) -> ObjectStore:

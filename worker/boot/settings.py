@@ -23,7 +23,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _NAME = re.compile(r"(?:pin:[^/]+/)?(?P<model>[A-Za-z0-9][A-Za-z0-9._-]{0,95})(?:[:@].+)?")
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-_URL = re.compile(r"(s3|https?|file)://[^/\s]*\S*|/\S*")
+_URL = re.compile(r"(s3|https?|file)://[^/\s]*\S*|file:/\S*|/\S*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from cas import events
+from cas.bucket.urls import is_url
 from cas.config import CacheDirs, Limits, expand_user
 from cas.errors import FormatError, InputError, IntegrityError, ManifestCorrupt, NotFoundError
 from cas.formats.digest import Buffer, hex_of, named
@@ -153,7 +154,7 @@ def _open_source(name: str, store: Store) -> RepairSource:
     if name == HUB:
         return Hub(name)
     directory = expand_user(name)
-    if "://" in name or os.path.exists(directory / FORMAT_KEY):
+    if is_url(name) or os.path.exists(directory / FORMAT_KEY):
         other = open_store(name)
         if other.url == store.url:
             raise InputError(f"--repair-from {name} is the store to be repaired: name another source")
