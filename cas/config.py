@@ -1,16 +1,15 @@
-"""Settings from environment variables, with the names and defaults of the tools around us; limits of the machine."""
+"""Settings from environment variables, with the names and defaults of the tools around us."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cas.errors import InputError
 
-MIB = 1024 * 1024
 _DAY = 86_400
 _USER = re.compile(r"://[^\s'\"<>]*@")
 
@@ -116,55 +115,6 @@ def without_secrets(text: str) -> str:
     given = (os.environ.get("HF_ENDPOINT") or "").rstrip("/")
     text = text.replace(given, hub_endpoint().rstrip("/")) if given else text
     return _USER.sub("://", text)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much of the machine an operation may use.
-
-    Attributes:
-        budget: bytes of chunks in flight.
-        requests: requests in flight.
-        uploads: chunks that are being encoded or sent; memory holds each of them twice while it is sent.
-        workers: chunks that are encoded or decoded at once.
-    """
-
-    budget: int = field(default_factory=lambda: default_budget())  # noqa: PLW0108 (defined below)
-    requests: int = 14
-    uploads: int = field(default_factory=lambda: default_workers() + 4)
-    workers: int = field(default_factory=lambda: default_workers())  # noqa: PLW0108 (defined below)
-
-
-def default_budget() -> int:
-    """Bytes of chunks in flight: 256 MiB, or an eighth of the container's memory limit (32 MiB at least) if less."""
-    limit = memory_limit()
-    return 256 * MIB if limit is None else max(32 * MIB, min(256 * MIB, limit // 8))
-
-
-def default_workers() -> int:
-    """Chunks to encode or decode at once: one per core, 2 to 8, and no more than the memory allows.
-
-    Encoding a chunk takes five buffers of 8 MiB.
-    """
-    return max(1, min(8, max(2, usable_cores()), default_budget() // (32 * MIB)))
-
-
-def memory_limit() -> int | None:
-    """Bytes of memory that the control group (version 2, then 1) allows; None when it sets no limit."""
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit() and int(text) < 1 << 60:
-            return int(text)
-    return None
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may run on."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _home() -> str:

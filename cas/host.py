@@ -1,21 +1,70 @@
-"""Facts about this machine and its user: what a restore's speed may depend on, and who moves a ref. No secrets."""
+"""This machine and its user: how much of it operations may use, its facts in a receipt, who moves a ref. No secrets."""
 
 from __future__ import annotations
 
 import os
-import platform
 import re
-import socket
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from cas import config
 from cas.formats.manifest import NAME_PATTERN
 from cas.version import __version__
 
+MIB = 1024 * 1024
+
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _PACKAGES = ("obstore", "huggingface_hub")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of the machine an operation may use.
+
+    Attributes:
+        budget: bytes of chunks in flight.
+        requests: requests in flight.
+        uploads: chunks that are being encoded or sent; memory holds each of them twice while it is sent.
+        workers: chunks that are encoded or decoded at once.
+    """
+
+    budget: int = field(default_factory=lambda: default_budget())  # noqa: PLW0108 (defined below)
+    requests: int = 14
+    uploads: int = field(default_factory=lambda: default_workers() + 4)
+    workers: int = field(default_factory=lambda: default_workers())  # noqa: PLW0108 (defined below)
+
+
+def default_budget() -> int:
+    """Bytes of chunks in flight: 256 MiB, or an eighth of the container's memory limit (32 MiB at least) if less."""
+    limit = memory_limit()
+    return 256 * MIB if limit is None else max(32 * MIB, min(256 * MIB, limit // 8))
+
+
+def default_workers() -> int:
+    """Chunks to encode or decode at once: one per core, 2 to 8, and no more than the memory allows.
+
+    Encoding a chunk takes five buffers of 8 MiB.
+    """
+    return max(1, min(8, max(2, usable_cores()), default_budget() // (32 * MIB)))
+
+
+def memory_limit() -> int | None:
+    """Bytes of memory that the control group (version 2, then 1) allows; None when it sets no limit."""
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit() and int(text) < 1 << 60:
+            return int(text)
+    return None
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,10 +97,13 @@ def facts(gpus: Path = _GPUS) -> Host:
     Args:
         gpus: the directory in which the NVIDIA driver lists its devices.
     """
+    import platform
+    import socket
+
     return Host(
         hostname=socket.gethostname(),
-        cores=config.usable_cores(),
-        memory=config.memory_limit(),
+        cores=usable_cores(),
+        memory=memory_limit(),
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         gpus=_gpu_names(gpus),
@@ -78,6 +130,8 @@ def deployment() -> str:
 
     Characters that names may not have become dashes.
     """
+    import socket
+
     named = os.environ.get("CAS_DEPLOYMENT") or os.environ.get("RUNPOD_ENDPOINT_ID") or socket.gethostname()
     name = re.sub(r"[^A-Za-z0-9._-]", "-", named).lstrip("._-")[:96]
     return name if re.match(NAME_PATTERN, name) else "unnamed"
@@ -97,6 +151,7 @@ def _gpu_names(folder: Path) -> tuple[str, ...]:
 def whoami() -> str:
     """`user@host`, which a ref's log records as who moved it."""
     import getpass
+    import socket
 
     try:
         user = getpass.getuser()

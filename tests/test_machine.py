@@ -21,10 +21,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 import cas
 from cas import refs
 from cas.bucket import Bucket, Entry, Kind, open_bucket
-from cas.config import Limits
 from cas.errors import ChunkCorrupt, ChunkMissing, FormatError, IntegrityError, NotFoundError
 from cas.formats.digest import Buffer, hex_of
 from cas.formats.frame import decode
+from cas.host import Limits
 from cas.store.layout import chunk_key
 from cas.store.store import Store
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree

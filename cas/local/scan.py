@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cas import events
-from cas.config import Limits
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef
+from cas.host import Limits
 from cas.local import verified
 from cas.local.fs import is_file, open_for_reading, read_at
 from cas.local.targets import PART_DIRECTORY, LocalFiles, Target

@@ -23,9 +23,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cas import events
-from cas.config import MIB, Limits
 from cas.formats import chunking
 from cas.formats.manifest import ChunkRef
+from cas.host import MIB, Limits
 from cas.local.fs import open_binary
 from cas.local.scan import Extent, hash_extents
 from cas.local.seed_files import Identity, SeedFile, SeedFiles, describe_unreadable

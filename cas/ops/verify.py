@@ -17,7 +17,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas import config, events, refs
+from cas import config, events, host, refs
 from cas.local.hf_cache import RepoCache, names_commit
 from cas.local.scan import scan
 from cas.local.targets import targets_of
@@ -56,7 +56,7 @@ def verify(
     store: Store | str | None = None,
     *,
     cache_dir: str | Path | None = None,
-    limits: config.Limits | None = None,
+    limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Report:
     """Hash every file of a version where clients find it, and report what is not as it should be; change nothing.
@@ -76,7 +76,7 @@ def verify(
     resolved = reference if isinstance(reference, Resolved) else refs.resolve(open_store(store), reference)
     dirs = config.cache_dirs(cache_dir)
     wanted = targets_of(resolved.manifest, dirs)
-    local = scan(wanted, limits or config.Limits(), on_event, rehash=True)
+    local = scan(wanted, limits or host.Limits(), on_event, rehash=True)
     missing: list[str] = []
     damaged: list[str] = []
     files = 0

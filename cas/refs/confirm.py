@@ -13,10 +13,10 @@ from __future__ import annotations
 import contextlib
 
 from cas import events
-from cas.config import Limits
 from cas.errors import CasError, FormatError, IntegrityError, NotFoundError, ObjectMissing, RefMoved, StoreError
 from cas.formats.digest import named
 from cas.formats.manifest import Manifest, digest_of
+from cas.host import Limits
 from cas.refs.reflog import Move, Ref, RefLog, entry_name
 from cas.store import layout
 from cas.store.layout import VersionId

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Collection
 
 from cas.bucket import Entry
-from cas.config import Limits
 from cas.errors import ObjectMissing, Unsupported
+from cas.host import Limits
 from cas.parallel import for_each
 from cas.store.layout import CHUNK_FOLDERS, chunk_digest, chunk_folder, chunk_key
 from cas.store.store import Store

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cas.config import Limits
 from cas.formats.digest import hex_of
+from cas.host import Limits
 from cas.store import lookup
 from cas.store.layout import chunk_key
 from cas.store.store import Store

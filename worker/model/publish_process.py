@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import cas
-from cas import config, events
+from cas import events, host
 from cas.errors import CasError, RefMoved, StoreError
 from worker.boot import environment, process
 from worker.boot.messages import Restored
@@ -25,7 +25,7 @@ from worker.log import logger
 
 _TRIES = 5
 _PAUSE = 15.0
-_LIMITS = {"budget": 64 * config.MIB, "requests": 4, "uploads": 2, "workers": 1}
+_LIMITS = {"budget": 64 * host.MIB, "requests": 4, "uploads": 2, "workers": 1}
 
 
 def start(restored: Restored) -> process.Child | None:
@@ -94,7 +94,7 @@ def _publish(settings: Settings, store: str, directory: Path) -> str:
         download=False,
         # Set latest only if it is still unset: since the boot somebody may have set or removed it.
         expect=UNSET,
-        limits=config.Limits(**_LIMITS),
+        limits=host.Limits(**_LIMITS),
         on_event=_listen,
     )
     what = f"sent {done.uploaded:,} bytes as {done.wire:,}" if done.uploaded_chunks else "all of it was there"

@@ -9,10 +9,10 @@ from functools import partial
 from typing import NamedTuple
 
 from cas import events
-from cas.config import MIB, Limits
 from cas.formats.digest import hex_of
 from cas.formats.frame import Codec
 from cas.formats.manifest import ChunkRef
+from cas.host import MIB, Limits
 from cas.ops.derive import proof
 from cas.ops.derive.cast import cast
 from cas.ops.derive.plan import CastFile, Unit, units

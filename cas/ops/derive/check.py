@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from cas import config, events, refs
+from cas import events, host, refs
 from cas.errors import IntegrityError
 from cas.formats.digest import parse
 from cas.formats.frame import Codec
@@ -46,7 +46,7 @@ def check(
     reference: str,
     store: Store | str | None = None,
     *,
-    limits: config.Limits | None = None,
+    limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Proven:
     """Read a cast variant and its original from the store, and compare them as `derive` did.
@@ -69,7 +69,7 @@ def check(
     target = variant.target_of(derived, reference)
     assert derived is not None, "it has a target"
     original = store.get_manifest(new.model, parse(derived.parent))
-    limits = limits or config.Limits()
+    limits = limits or host.Limits()
     codecs = Pool(Codec, limits.workers)
     new_chunks = _counterparts(original, new)
     stored: dict[CastFile, tuple[Chunks, StoredFile]] = {}

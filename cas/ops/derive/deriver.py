@@ -17,7 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from cas import config, events, refs
+from cas import events, host, refs
 from cas.errors import ChunkMissing, FormatError, InputError, IntegrityError, NotFoundError, RefMoved
 from cas.formats import manifest
 from cas.formats.digest import named
@@ -54,7 +54,7 @@ def derive(
     cast: str,
     tags: Sequence[str],
     dry_run: bool = False,
-    limits: config.Limits | None = None,
+    limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Variant:
     """Publish a variant of a version, in which the floating tensors are cast, and move tags to it.
@@ -87,7 +87,7 @@ def derive(
     original = refs.resolve(store, reference)
     variant.check_original(original)
     with leases.LazyLease(store, f"derive {original.exact}", on_event) as lease:
-        job = _Derivation(store, original, transform, limits or config.Limits(), on_event, lease)
+        job = _Derivation(store, original, transform, limits or host.Limits(), on_event, lease)
         targets = [Ref("tags", original.manifest.model, name) for name in names]
         parent, _ = version_to_build_on(store, targets[0], on_event)
         found = job.existing()
@@ -116,7 +116,7 @@ class _Derivation:
         store: Store,
         original: Resolved,
         transform: str,
-        limits: config.Limits,
+        limits: host.Limits,
         listen: events.Listener,
         lease: leases.LazyLease,
     ) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from cas.config import Limits
 from cas.errors import ChunkMissing, FormatError, IntegrityError
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
 from cas.formats.manifest import ChunkRef
+from cas.host import Limits
 from cas.ops.fsck.damage import Defect
 from cas.ops.fsck.inventory import Inventory
 from cas.parallel import Pool, ReusableBuffer, Workers, for_each

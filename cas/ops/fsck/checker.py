@@ -24,7 +24,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from cas import config, events
+from cas import events, host
 from cas.errors import InputError
 from cas.formats.digest import hex_of, named
 from cas.ops.fsck.check_chunks import check_chunks
@@ -47,7 +47,7 @@ def fsck(
     sample: float = 1.0,
     state: str | Path | None = None,
     repair_from: Iterable[str] = (),
-    limits: config.Limits | None = None,
+    limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Checked:
     """Fetch, decode and hash every chunk in the scope, and read its manifests and refs.
@@ -74,7 +74,7 @@ def fsck(
         raise InputError(f"a sample of {sample:.6%} of the chunks makes no sense: give more than 0 and at most 100")
     store = open_store(store)
     store.check_format()
-    limits = limits or config.Limits()
+    limits = limits or host.Limits()
     sources = open_sources(repair_from, store)
     recover = partial(recover_manifest, sources)
     path = None if state is None else Path(state)
@@ -142,7 +142,7 @@ def _check(
     inventory: Inventory,
     progress: Progress,
     order: Sequence[bytes],
-    limits: config.Limits,
+    limits: host.Limits,
     listen: events.Listener,
 ) -> None:
     def size(digest: bytes) -> int:

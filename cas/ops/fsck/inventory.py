@@ -9,9 +9,9 @@ from typing import TypeAlias
 
 from cas import events, refs
 from cas.bucket import Entry
-from cas.config import Limits
 from cas.errors import FormatError, IntegrityError, NotFoundError, ObjectMissing
 from cas.formats.manifest import Manifest, check_name
+from cas.host import Limits
 from cas.ops.fsck.damage import DamagedObject, Defect, document_defect
 from cas.parallel import for_each
 from cas.refs import reflog

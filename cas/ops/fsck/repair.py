@@ -7,11 +7,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from cas import events
 from cas.bucket import Kind
-from cas.config import Limits
 from cas.errors import FormatError, IntegrityError
 from cas.formats.digest import named
 from cas.formats.frame import MAX_CHUNK, Codec
 from cas.formats.manifest import Manifest, parse
+from cas.host import Limits
 from cas.ops.fsck.inventory import Inventory, read_manifests
 from cas.ops.fsck.repair_sources import PreparedSource, RepairSource
 from cas.parallel import Workers, for_each

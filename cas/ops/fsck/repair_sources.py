@@ -12,11 +12,12 @@ from typing import TypeAlias
 
 from cas import events
 from cas.bucket.urls import is_url
-from cas.config import CacheDirs, Limits, expand_user
+from cas.config import CacheDirs, expand_user
 from cas.errors import FormatError, InputError, IntegrityError, ManifestCorrupt, NotFoundError
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
 from cas.formats.manifest import MAX_MANIFEST, ChunkRef, Manifest
+from cas.host import Limits
 from cas.local.fs import open_for_reading, read_at
 from cas.local.seeds import find_chunks
 from cas.local.targets import ChunkLocation, LocalFiles, Target, targets_of

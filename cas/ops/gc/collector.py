@@ -25,9 +25,9 @@ from typing import NamedTuple
 
 from cas import events
 from cas.bucket import Entry, Kind
-from cas.config import Limits
 from cas.errors import InputError, StoreError
 from cas.formats.manifest import timestamp
+from cas.host import Limits
 from cas.ops.gc.clear import clear
 from cas.ops.gc.erase import Eraser
 from cas.ops.gc.live import LiveSet

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 from cas import events
 from cas.bucket import Bucket, Stored
-from cas.config import Limits
+from cas.host import Limits
 from cas.parallel import for_each
 from cas.store.store import Store
 

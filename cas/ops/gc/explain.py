@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cas.config import Limits
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
 from cas.formats.digest import PREFIX, named
 from cas.formats.manifest import timestamp
+from cas.host import Limits
 from cas.ops.gc.collector import GRACE
 from cas.ops.gc.live import LiveSet
 from cas.refs.reflog import KEPT

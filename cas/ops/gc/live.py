@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from cas import events
 from cas.bucket import Entry
-from cas.config import Limits
 from cas.errors import FormatError, IntegrityError, ListingUnbounded, NotFoundError
 from cas.formats.manifest import timestamp
+from cas.host import Limits
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import KEPT, Move, Ref, RefLog

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cas import events
 from cas.bucket import Bucket, ObjectRange
-from cas.config import MIB, usable_cores
 from cas.errors import DiskFull, FormatError, IntegrityError, StoreError
+from cas.host import MIB, usable_cores
 from cas.local.fs import check_regular, disk_errors, free_bytes, write_all
 from cas.ops.import_flat.integrity import check_loadable, content_name
 from cas.ops.import_flat.repo_plan import WantedFile

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cas import config, events, refs
+from cas import events, host, refs
 from cas.errors import FormatError
 from cas.formats.manifest import Manifest, PlainFile, RepoFile
 from cas.ops.inspect.diff_files import FilePair, RepoPair, pair
@@ -100,7 +100,7 @@ def compare(
     b: str,
     store: Store | str | None = None,
     *,
-    limits: config.Limits | None = None,
+    limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Comparison:
     """Compare two versions, which may be of different models.
@@ -122,7 +122,7 @@ def compare(
         StoreError: the store cannot be read.
     """
     store = open_store(store)
-    limits = limits or config.Limits()
+    limits = limits or host.Limits()
     before = refs.resolve(store, a)
     after = refs.resolve(store, b)
     pairs = pair(before.manifest, after.manifest)
@@ -137,9 +137,7 @@ def compare(
     return Comparison(before, after, tuple(repos), other, _download(store, before.manifest, after.manifest, limits))
 
 
-def _compared(
-    store: Store, pairs: list[FilePair], limits: config.Limits, listen: events.Listener
-) -> list[ComparedFile]:
+def _compared(store: Store, pairs: list[FilePair], limits: host.Limits, listen: events.Listener) -> list[ComparedFile]:
     comparison = TensorComparison(store, limits)
     notes: dict[int, str] = {}
     by_tensor = set()
@@ -166,7 +164,7 @@ def _blob(file: RepoFile | PlainFile) -> str | None:
     return file.blob if isinstance(file, RepoFile) else None
 
 
-def _download(store: Store, before: Manifest, after: Manifest, limits: config.Limits) -> Download:
+def _download(store: Store, before: Manifest, after: Manifest, limits: host.Limits) -> Download:
     here = before.chunks()
     wanted = {digest: size for digest, size in after.chunks().items() if digest not in here}
     stored = stored_sizes(store, wanted, limits)

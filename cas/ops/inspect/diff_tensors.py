@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cas import events
-from cas.config import Limits
 from cas.formats import safetensors
 from cas.formats.digest import hex_of
 from cas.formats.frame import Codec
 from cas.formats.manifest import ChunkRef
 from cas.formats.safetensors import Header, Tensor
+from cas.host import Limits
 from cas.parallel import Pool, for_each
 from cas.store.store import Store
 from cas.store.stored_file import ChunkSlice, StoredFile

@@ -16,7 +16,7 @@ import threading
 from array import array
 from dataclasses import dataclass
 
-from cas import config, events
+from cas import events, host
 from cas.bucket import Entry
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.manifest import Manifest, check_name
@@ -99,7 +99,7 @@ def usage(
     store: Store | str | None = None,
     model: str | None = None,
     *,
-    limits: config.Limits | None = None,
+    limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Usage:
     """Count the whole store, and return the figures of the versions of one model, or of all.
@@ -117,7 +117,7 @@ def usage(
         Unsupported: the store is read over plain https, which cannot list.
     """
     store = open_store(store)
-    limits = limits or config.Limits()
+    limits = limits or host.Limits()
     store.check_format()
     if model is not None:
         check_name(model, "model")

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from cas.config import Limits
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.digest import named, parse
 from cas.formats.manifest import Manifest, check_name
+from cas.host import Limits
 from cas.parallel import for_each
 from cas.refs.names import Names, named_versions
 from cas.refs.reflog import Ref

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas import config, events
+from cas import config, events, host
 from cas.errors import FormatError, InputError, NotFoundError
 from cas.formats import manifest
 from cas.formats.digest import named
@@ -84,7 +84,7 @@ def publish(
     dry_run: bool = False,
     by: str | None = None,
     expect: Move | None = None,
-    limits: config.Limits | None = None,
+    limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Published:
     """Publish `source` as a version of `model`, and move `tags` to it.
@@ -119,7 +119,7 @@ def publish(
     begun = time.monotonic()
     tags = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags)) or (DEFAULT_TAG,)
     check_name(model, "model")
-    limits = limits or config.Limits()
+    limits = limits or host.Limits()
     dirs = cache_dir if isinstance(cache_dir, config.CacheDirs) else config.cache_dirs(cache_dir)
     store = open_store(store)
     first_tag = Ref("tags", model, tags[0])

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from typing import NamedTuple
 
 from cas import events
-from cas.config import Limits
 from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
 from cas.formats.frame import Codec
+from cas.host import Limits
 from cas.ops.publish.file_reader import FileReader, FileSlice
 from cas.parallel import Pool, ReusableBuffer, Workers, for_each
 from cas.store import lookup

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas import events
-from cas.config import CacheDirs, Limits
+from cas.config import CacheDirs
 from cas.formats.manifest import Manifest
+from cas.host import Limits
 from cas.hub.repair import download_damaged_files
 from cas.local.scan import scan
 from cas.local.targets import targets_of

@@ -26,7 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cas import config, events, refs
+from cas import config, events, host, refs
 from cas.errors import CacheError, DiskFull, FormatError
 from cas.formats.manifest import ChunkRef, Manifest
 from cas.formats.paths import PICKLE_SUFFIXES
@@ -94,7 +94,7 @@ def restore(
     verify: bool = False,
     refuse_pickle: bool = False,
     dry_run: bool = False,
-    limits: config.Limits | None = None,
+    limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Restored:
     """Write the version that `reference` names into a Hugging Face cache.
@@ -123,7 +123,7 @@ def restore(
         CacheError: the cache cannot be written, or a file that no restore wrote is where a plain file belongs.
     """
     begun = time.monotonic()
-    limits = limits or config.Limits()
+    limits = limits or host.Limits()
     store = open_store(store)
     dirs = config.cache_dirs(cache_dir)
     on_event(events.Phase("resolve"))
@@ -160,7 +160,7 @@ class _Restore:
         store: Store,
         manifest: Manifest,
         dirs: config.CacheDirs,
-        limits: config.Limits,
+        limits: host.Limits,
         listen: events.Listener,
         *,
         rehash: bool,

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from cas import events
-from cas.config import Limits
+from cas.host import Limits
 from cas.ops.restore.part_files import PartFiles
 from cas.ops.restore.plan import Copy, Fetch
 from cas.parallel import Pool, for_each

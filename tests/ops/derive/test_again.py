@@ -13,8 +13,8 @@ import pytest
 
 import cas
 from cas import refs
-from cas.config import MIB, Limits
 from cas.errors import ChunkCorrupt, ChunkMissing
+from cas.host import MIB, Limits
 from cas.refs import reflog
 from cas.store.layout import chunk_key
 from cas.store.store import Store
@@ -43,7 +43,7 @@ import os, re, sys
 import cas
 from cas.cli.process import keep_memory_together
 from cas.cli.process import return_large_blocks
-from cas.config import Limits
+from cas.host import Limits
 
 keep_memory_together()
 return_large_blocks()

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Bucket
-from cas.config import Limits
 from cas.errors import InputError, Transient
 from cas.formats.digest import Buffer, named
 from cas.formats.manifest import digest_of
+from cas.host import Limits
 from cas.ops.fsck.checker import fsck
 from cas.store.layout import chunk_key
 from cas.store.store import Store

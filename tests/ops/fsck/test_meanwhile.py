@@ -8,10 +8,10 @@ import pytest
 
 from cas import events
 from cas.bucket import Kind
-from cas.config import Limits
 from cas.errors import FormatError, ObjectMissing
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.manifest import digest_of
+from cas.host import Limits
 from cas.ops.fsck.checker import fsck
 from cas.refs.reflog import Ref, RefLog
 from cas.store.layout import FORMAT_KEY, chunk_key, manifest_key

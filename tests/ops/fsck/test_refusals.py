@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Entry
-from cas.config import Limits
 from cas.errors import AccessDenied, Transient
 from cas.formats.digest import Buffer, named
 from cas.formats.manifest import digest_of
+from cas.host import Limits
 from cas.ops.fsck.checker import fsck
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store, open_store

@@ -13,8 +13,8 @@ import pytest
 from cas import events
 from cas.bucket import Stored
 from cas.bucket.object_store import ObjectBucket
-from cas.config import Limits
 from cas.errors import Transient
+from cas.host import Limits
 from cas.ops.gc import collector, sweep
 from cas.ops.gc.erase import Eraser
 from cas.refs.reference import Reference, log_of

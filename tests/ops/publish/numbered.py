@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cas import refs
-from cas.config import MIB
 from cas.formats.digest import hex_of
 from cas.formats.manifest import RepoFile
+from cas.host import MIB
 from cas.store.store import Store
 
 CHUNK = 8 * MIB

@@ -11,10 +11,10 @@ import pytest
 
 import cas
 from cas import refs
-from cas.config import MIB
 from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef, RepoFile
+from cas.host import MIB
 from cas.local.hf_cache import RepoCache, blob_hash, files_below, git_sha1
 from cas.ops.publish import file_reader
 from cas.ops.publish.file_reader import FileReader

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import cas
-from cas.config import Limits
 from cas.errors import CacheError, IntegrityError
 from cas.events import Event, Moved, Phase
+from cas.host import Limits
 from cas.local.hf_cache import files_below
 from cas.ops.publish.file_reader import FileReader
 from cas.store.store import Store

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import cas
-from cas import config
-from cas.config import MIB, Limits
+from cas import host
+from cas.host import MIB, Limits
 from cas.store.store import Store
 from tests.support.models import REPO, publish_tree, write_tree
 
@@ -21,7 +21,7 @@ PEAK = """
 import os, re, sys
 import cas
 from cas.cli.process import keep_memory_together
-from cas.config import Limits
+from cas.host import Limits
 
 keep_memory_together()  # as the command line does
 cas.publish("m", cas.Source.from_folder(*sys.argv[1:3]), sys.argv[3], limits=Limits(budget=32 << 20, workers=2))
@@ -91,8 +91,8 @@ def test_peak_memory_does_not_grow_with_the_model(tmp_path: Path, exists: bool) 
 def test_small_containers_get_a_small_budget(
     monkeypatch: pytest.MonkeyPatch, memory: int | None, budget: int, workers: int
 ) -> None:
-    monkeypatch.setattr(config, "memory_limit", lambda: None if memory is None else memory * MIB)
-    monkeypatch.setattr(config, "usable_cores", lambda: 64)
+    monkeypatch.setattr(host, "memory_limit", lambda: None if memory is None else memory * MIB)
+    monkeypatch.setattr(host, "usable_cores", lambda: 64)
     assert (Limits().budget, Limits().workers) == (budget * MIB, workers)
 
 

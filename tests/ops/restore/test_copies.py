@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 import cas
-from cas.config import Limits
 from cas.errors import CacheError, DiskFull
 from cas.events import Event, Phase
 from cas.formats.digest import Buffer
+from cas.host import Limits
 from cas.ops.restore import restorer
 from cas.ops.restore.part_files import PartFiles
 from cas.ops.restore.reuse import BackgroundCopies

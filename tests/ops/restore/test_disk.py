@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import cas
-from cas.config import Limits, cache_dirs
+from cas.config import cache_dirs
 from cas.errors import CacheError, DiskFull, IntegrityError
 from cas.events import Warned
+from cas.host import Limits
 from cas.local.targets import targets_of
 from cas.ops.restore.plan import part_file_name
 from cas.store.store import Store

@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import cas
-from cas.config import Limits, cache_dirs
+from cas.config import cache_dirs
 from cas.events import ignore
 from cas.formats.manifest import Manifest
+from cas.host import Limits
 from cas.local.scan import scan
 from cas.local.targets import ChunkLocation, targets_of
 from cas.ops.restore.plan import Copy, Destination, Fetch, PendingFile, Plan, make_plan, part_file_name

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from cas.config import Limits
+from cas.host import Limits
 from cas.local import seeds
 from tests.ops.restore.versions import MIB, TENSORS, Versions
 from tests.support.models import KIB, check, write_tree
