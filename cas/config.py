@@ -20,8 +20,8 @@ def store_url(given: str | None = None) -> str:
         return url
     if bucket := os.environ.get("S3_BUCKET"):
         return f"s3://{bucket}/cas"
-    home = os.environ.get("XDG_DATA_HOME") or os.path.join(_home(), ".local", "share")
-    return os.path.join(home, "model-cas")
+    data_home = os.environ.get("XDG_DATA_HOME")
+    return os.path.join(data_home or _home("name the store: --store or CAS_STORE") / ".local/share", "model-cas")
 
 
 def seed_dirs(given: Iterable[str | Path] = ()) -> tuple[Path, ...]:
@@ -35,8 +35,11 @@ def expand_user(path: str | Path) -> Path:
     """`path` with the user's, or another user's, home directory in place of `~` or `~user` at its beginning.
 
     Raises:
-        InputError: this machine knows no user of that name.
+        InputError: this machine knows no user of that name, or the user has no home directory.
     """
+    first, *below = Path(path).parts or ("",)
+    if first == "~":
+        return _home(f"write the whole path instead of {str(path)!a}").joinpath(*below)
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -81,17 +84,33 @@ def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
     """The directories that huggingface_hub would use, or `cache_dir` as the hub cache.
 
     HF_HUB_CACHE > HUGGINGFACE_HUB_CACHE > HF_HOME/hub, as in huggingface_hub.constants; HF_HOME defaults to
-    XDG_CACHE_HOME/huggingface. With an explicit hub cache named `hub` and no HF_HOME, home is its parent.
+    XDG_CACHE_HOME/huggingface. With an explicit hub cache named `hub` and no HF_HOME, home is its parent; so is that of
+    any hub cache for a user without a home directory.
+
+    Raises:
+        InputError: nothing names the hub cache, and the user has no home directory.
     """
     environ = os.environ
-    default_home = os.path.join(environ.get("XDG_CACHE_HOME") or os.path.join(_home(), ".cache"), "huggingface")
-    home = environ.get("HF_HOME") or default_home
-    hub = cache_dir or environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub")
-    hub_path = expand_user(os.path.expandvars(hub)).absolute()
-    home_path = expand_user(os.path.expandvars(home)).absolute()
-    if cache_dir and not environ.get("HF_HOME") and hub_path.name == "hub" and hub_path.parent != home_path:
+    hub = cache_dir or environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
+    home = environ.get("HF_HOME") or _default_hf_home(needed=not hub)
+    home_path = expand_user(os.path.expandvars(home)).absolute() if home else None
+    hub_path = expand_user(os.path.expandvars(hub)).absolute() if hub else None
+    if hub_path is None:
+        assert home_path is not None
+        return CacheDirs(home_path / "hub", home_path)
+    named_hub = cache_dir and not environ.get("HF_HOME") and hub_path.name == "hub" and hub_path.parent != home_path
+    if home_path is None or named_hub:
         return CacheDirs(hub_path, hub_path.parent, home_is_implied=True)
     return CacheDirs(hub_path, home_path)
+
+
+def _default_hf_home(*, needed: bool) -> str | None:
+    """The default of HF_HOME; None, unless it is needed, for a user without a home directory."""
+    if caches := os.environ.get("XDG_CACHE_HOME"):
+        return os.path.join(caches, "huggingface")
+    if not needed and _home_or_none() is None:
+        return None
+    return str(_home("name the cache: HF_HOME, or --cache-dir") / ".cache" / "huggingface")
 
 
 def environment(dirs: CacheDirs) -> dict[str, str]:
@@ -117,5 +136,23 @@ def without_secrets(text: str) -> str:
     return _USER.sub("://", text)
 
 
-def _home() -> str:
-    return os.path.expanduser("~")
+def _home(advice: str) -> Path:
+    """The user's home directory; raises InputError with this advice for a user without one."""
+    if home := _home_or_none():
+        return home
+    raise InputError(
+        f"this user has no home directory (HOME is not set, and no user has the number {os.getuid()} on this machine): "
+        f"{advice}"
+    )
+
+
+def _home_or_none() -> Path | None:
+    """The directory that HOME or else the machine's list of users names; None in a container that has neither."""
+    if given := os.environ.get("HOME", "").strip():
+        return Path(given)
+    import pwd
+
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except (KeyError, OSError):
+        return None

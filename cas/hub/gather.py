@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas import events
-from cas.config import CacheDirs, hub_endpoint
+from cas.config import CacheDirs, cache_dirs, hub_endpoint
 from cas.errors import AccessDenied, CacheError, CasError, FormatError, InputError, NotFoundError
 from cas.formats.paths import PLAIN_FILE_FOLDER, is_hidden, match_patterns
 from cas.hub.download import ErrorWording, HubRevision, check_access, download_snapshot
@@ -57,12 +57,14 @@ class Gathered:
     plain_files: tuple[SnapshotFile, ...]
 
 
-def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download: bool) -> Gathered:
+def gather(
+    source: Source, cache_dir: str | Path | CacheDirs | None, listen: events.Listener, *, download: bool
+) -> Gathered:
     """Find the files of a source on this machine.
 
     Args:
         source: the repos, plain files and folder to publish.
-        dirs: the hub cache and the HF_HOME to read.
+        cache_dir: the hub cache to read, or the directories of a cache; None for the user's. A folder alone needs none.
         listen: receives phases and warnings.
         download: whether to download first what the hub cache lacks of the repos.
 
@@ -74,7 +76,10 @@ def gather(source: Source, dirs: CacheDirs, listen: events.Listener, *, download
         FormatError: the hub names a commit, etag or path that must not become a path on this machine.
         StoreError: the hub refuses, or fails and the hub cache does not have all files.
     """
-    repos = []
+    repos: list[LocalRepo] = []
+    if not source.repos and not source.files:
+        return Gathered((_folder_repo(*source.folder),) if source.folder else (), ())
+    dirs = cache_dir if isinstance(cache_dir, CacheDirs) else cache_dirs(cache_dir)
     for repo in source.repos:
         revision = None
         if download:

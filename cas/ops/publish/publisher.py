@@ -120,13 +120,12 @@ def publish(
     tags = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags)) or (DEFAULT_TAG,)
     check_name(model, "model")
     limits = limits or host.Limits()
-    dirs = cache_dir if isinstance(cache_dir, config.CacheDirs) else config.cache_dirs(cache_dir)
     store = open_store(store)
     first_tag = Ref("tags", model, tags[0])
     store_exists = _store_exists(store)
     with leases.LazyLease(store, f"publish {model}", on_event) as lease:
         parent_digest, parent = version_to_build_on(store, first_tag, on_event)
-        gathered = gather(source, dirs, on_event, download=download)
+        gathered = gather(source, cache_dir, on_event, download=download)
         # A forced publish reads every file, and compares it with its blob's name, whatever the parent says of it.
         trusted = None if force else parent
         plan = PublishPlan(gathered, trusted)
