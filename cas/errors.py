@@ -114,6 +114,10 @@ class Unsupported(StoreError):
     """The store does not implement the request (a conditional write, a listing)."""
 
 
+class CannotResume(StoreError):
+    """A server begins a listing anew where it was asked to go on behind a key."""
+
+
 class ForeignKey(StoreError):
     """A listing holds a key that the client cannot read, which hides the rest of the listing from that client."""
 

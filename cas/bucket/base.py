@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from enum import Enum
 from typing import NamedTuple, TypeAlias
 
@@ -74,6 +75,7 @@ class MultipartUpload(NamedTuple):
 
 
 # Inside the class Bucket, `list` is a method.
+Entries: TypeAlias = list[Entry]
 Versions: TypeAlias = list[Stored]
 MultipartUploads: TypeAlias = list[MultipartUpload]
 
@@ -163,6 +165,14 @@ class Bucket(ABC):
     @abstractmethod
     def list(self, prefix: str) -> list[Entry]:
         """Return every object below the folder `prefix`, ordered by key; raises Unsupported over plain https."""
+
+    def pages(self, prefix: str) -> Iterator[Entries]:
+        """Yield every object below the folder `prefix`, each once and some at a time; raise Unsupported as `list` does.
+
+        So memory follows what the caller keeps, and a caller that has seen enough makes no further request. The order
+        is the server's: by key within a folder.
+        """
+        yield self.list(prefix)
 
     @abstractmethod
     def delete(self, key: str) -> None:

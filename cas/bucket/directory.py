@@ -15,15 +15,15 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from obstore.store import MemoryStore, ObjectStore
 
-from cas.bucket.base import Entry, Kind
+from cas.bucket.base import Entries, Entry, Kind
 from cas.bucket.event_loop import run_on_network_loop
-from cas.bucket.object_requests import Entries, ObjectRequests
+from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket
 from cas.bucket.retry import RetryPolicy, retry, with_timeout
 from cas.errors import CacheError
@@ -67,6 +67,17 @@ class DirectoryBucket(ObjectBucket):
         entry = super().head(key)
         self._directory.note([os.path.dirname(key)])
         return entry
+
+    def pages(self, prefix: str) -> Iterator[Entries]:
+        from cas.bucket.directory_listing import list_directory
+
+        note = self._directory.note
+        # Not by obstore: one strange file would hide all others.
+        listed = list_directory(
+            Path(self.url), prefix.strip("/"), self._directory.foreign, lambda folder: note([folder])
+        )
+        while page := run_on_network_loop(self._directory.next_files(listed, prefix)):
+            yield page
 
     def delete(self, key: str) -> None:
         super().delete(key)
@@ -121,16 +132,12 @@ class DirectoryRequests(ObjectRequests):
             await super().put(operation, key, data, kind, stretch)
         self.note([os.path.dirname(key)])
 
-    async def list(self, prefix: str, stretch: float) -> Entries:
-        from cas.bucket.directory_listing import list_directory
+    async def next_files(self, listed: Iterator[Entries], prefix: str) -> Entries | None:
+        """Read some more files of a listing of a folder; None at its end."""
         from cas.bucket.listing import MAX_SECONDS
 
-        visited: list[str] = []
-        # Not by obstore: one strange file would hide all others.
-        listing = asyncio.to_thread(list_directory, self._root, prefix.strip("/"), self.foreign, visited.append)
-        found = await with_timeout(MAX_SECONDS, f"list {prefix or '/'} in {self.where}", listing)
-        self.note(visited)
-        return found
+        more = asyncio.to_thread(next, listed, None)
+        return await with_timeout(MAX_SECONDS, f"list {prefix or '/'} in {self.where}", more)
 
     async def begin_get(
         self, key: str, stretch: float, *, head: bool = False, span: tuple[int, int] | None = None

@@ -6,20 +6,35 @@ import datetime
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from cas.bucket.base import Entry
+from cas.bucket.base import Entries, Entry
 from cas.bucket.disk_errors import disk_error
-from cas.bucket.listing import ForeignNames, flaw_of
+from cas.bucket.listing import PAGE, ForeignNames, flaw_of
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
-def list_directory(
-    root: Path, prefix: str, foreign: ForeignNames, visit: Callable[[str], None] = lambda folder: None
-) -> list[Entry]:
-    """Return every file below a folder of a directory store, ordered by key; none when there is no such folder.
+class _Folder(NamedTuple):
+    """A folder to read.
+
+    Attributes:
+        path: where it is.
+        key: what the keys of its files begin with; empty for the store's directory.
+        parents: device and inode of each folder that it is in.
+    """
+
+    path: str
+    key: str
+    parents: frozenset[tuple[int, int]]
+
+
+def list_directory(root: Path, prefix: str, foreign: ForeignNames, visit: Callable[[str], None]) -> Iterator[Entries]:
+    """Yield every file below a folder of a directory store, some folders at a time; none when there is no such folder.
+
+    Folders come in the order of their names, and so do the files of each.
 
     Symlinks are followed, each folder once on a path. A fifo, a device, a symlink that leads nowhere or in a circle,
     and a name that is no text are left out.
@@ -33,37 +48,50 @@ def list_directory(
     Raises:
         CasError: a folder or file cannot be looked at; what a listing cannot see must not pass for absent.
     """
-    found: list[Entry] = []
-    top = root / prefix if prefix else root
-    pending: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(str(top), prefix, frozenset())]
+    found: Entries = []
+    pending = [_Folder(str(root / prefix if prefix else root), prefix, frozenset())]
     while pending:
-        folder, key, parents = pending.pop()
+        folder = pending.pop()
+        files: Entries = []
+        subfolders: list[_Folder] = []
         try:
-            status = os.stat(folder)
-            inode = status.st_dev, status.st_ino
-            if inode in parents:
-                foreign.skip(key, "it is a symlink to a folder that it is in")
-                continue
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    name = f"{key}/{entry.name}" if key else entry.name
-                    if (mode := _mode(entry)) is None:
-                        if entry.is_symlink():
-                            foreign.skip(name, "it is a symlink that leads nowhere")
-                    elif flaw := flaw_of(name):
-                        foreign.skip(name, flaw.replace("key", "name"))
-                    elif stat.S_ISDIR(mode.st_mode):
-                        pending.append((entry.path, name, parents | {inode}))
-                    elif not stat.S_ISREG(mode.st_mode):
-                        foreign.skip(name, "it is no regular file")
-                    elif not _is_unfinished(entry.name):
-                        found.append(_entry(name, mode))
-            visit(key)
+            _read(folder, foreign, files, subfolders)
+            visit(folder.key)
         except (FileNotFoundError, NotADirectoryError):
-            continue  # somebody removed it meanwhile, or it never was
+            pass  # somebody removed it meanwhile, or it never was
         except OSError as error:
-            raise disk_error(error.errno or 0, f"list {key or '/'} in {root}", error.strerror or str(error)) from error
-    return sorted(found)
+            what = f"list {folder.key or '/'} in {root}"
+            raise disk_error(error.errno or 0, what, error.strerror or str(error)) from error
+        found += sorted(files)  # those that a folder showed before it was removed, too
+        pending += sorted(subfolders, key=lambda folder: folder.key, reverse=True)
+        if len(found) >= PAGE:
+            yield found
+            found = []
+    if found:
+        yield found
+
+
+def _read(folder: _Folder, foreign: ForeignNames, files: Entries, subfolders: list[_Folder]) -> None:
+    """Add what is in a folder to `files` and `subfolders`; raise OSError when it cannot be looked at."""
+    status = os.stat(folder.path)
+    inode = status.st_dev, status.st_ino
+    if inode in folder.parents:
+        foreign.skip(folder.key, "it is a symlink to a folder that it is in")
+        return
+    with os.scandir(folder.path) as entries:
+        for entry in entries:
+            name = f"{folder.key}/{entry.name}" if folder.key else entry.name
+            if (mode := _mode(entry)) is None:
+                if entry.is_symlink():
+                    foreign.skip(name, "it is a symlink that leads nowhere")
+            elif flaw := flaw_of(name):
+                foreign.skip(name, flaw.replace("key", "name"))
+            elif stat.S_ISDIR(mode.st_mode):
+                subfolders.append(_Folder(entry.path, name, folder.parents | {inode}))
+            elif not stat.S_ISREG(mode.st_mode):
+                foreign.skip(name, "it is no regular file")
+            elif not _is_unfinished(entry.name):
+                files.append(_entry(name, mode))
 
 
 def _is_unfinished(name: str) -> bool:

@@ -10,13 +10,17 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from cas.bucket.base import Entry
-from cas.errors import ListingUnbounded
+from cas.errors import CannotResume, ListingUnbounded
 from cas.formats.printable import printable
 
+PAGE = 1000
+"""Keys of a page, as S3 servers send them at most."""
+
 MAX_PAGES = 500
-"""Pages of 1000 keys of the longest listing that is read; they take about 0.3 GB of memory."""
+"""Pages of the longest listing that is read, PAGE keys each; they take about 0.3 GB of memory."""
 
 MAX_SECONDS = 600.0
 """How long one listing may take in all."""
@@ -39,7 +43,7 @@ class ListingProgress:
         """
         self._what, self._seconds = what, seconds
         self._begun = time.monotonic()
-        self.pages = 0
+        self.pages = self._keys = 0
         self._last, self._last_components = "", [""]
         self._tokens: set[str] = set()
 
@@ -56,6 +60,7 @@ class ListingProgress:
             ListingUnbounded: the page brings no key beyond those before it, or the listing is too long.
         """
         self.pages += 1
+        self._keys += len(keys) or PAGE  # a page may be a short one
         if keys:
             if not self.is_beyond(keys):
                 raise self._error("a page brings no key beyond the last one")
@@ -64,8 +69,8 @@ class ListingProgress:
         if token and token in self._tokens:
             raise self._error("the server gave the same continuation token twice")
         self._tokens.add(token)
-        if self.pages > MAX_PAGES:
-            raise self._error(f"it has more than {MAX_PAGES:,} pages, or {MAX_PAGES * 1000:,} keys")
+        if self._keys > MAX_PAGES * PAGE:
+            raise self._error(f"it has more than {MAX_PAGES:,} pages, or {MAX_PAGES * PAGE:,} keys")
         if (spent := time.monotonic() - self._begun) > self._seconds:
             raise self._error(f"it did not end within {spent:.0f} s")
 
@@ -85,9 +90,10 @@ class Listing:
 
     Attributes:
         prefix: the folder, without slashes at its ends.
-        entries: what was listed, without foreign objects.
         last: the last key that was listed, to go on behind it; empty for none.
-        pages: how many pages have come.
+        stream: the client's own iterator of batches of keys; None before the first, and after an error.
+        batch: keys that the stream is asked for at a time. A stream that fails in the middle of a batch drops what it
+            has of it, so a batch that spans many short pages of a failing server would never be complete.
     """
 
     def __init__(self, prefix: str, where: str, foreign: ForeignNames) -> None:
@@ -98,33 +104,61 @@ class Listing:
             where: the bucket's URL and endpoint, named in errors.
             foreign: is told of the objects that are left out.
         """
-        self.prefix, self._foreign = prefix, foreign
+        self.prefix, self._where, self._foreign = prefix, where, foreign
         self._progress = ListingProgress(f"list {prefix or '/'} in {where}")
-        self.entries: list[Entry] = []
         self.last = ""
+        self.stream: Any = None
+        self.batch = PAGE
+        self._batches, self._in_vain = 0, 0
+        self._is_resumed = False
 
-    @property
-    def pages(self) -> int:
-        """How many pages have come."""
-        return self._progress.pages
+    def begin_stream(self, stream: Any) -> Any:
+        """Note the stream that brings the next batches, and return it."""
+        self.stream, self._batches, self._is_resumed = stream, 0, bool(self.last)
+        return stream
 
-    def is_beyond(self, page: Sequence[Entry]) -> bool:
-        """Return whether a page brings a key behind those before it."""
-        return not page or self._progress.is_beyond([entry.key for entry in page])
+    def break_off(self) -> None:
+        """Forget the stream, which failed; the next one brings smaller batches if this happens again and again."""
+        self.stream = None
+        if self._batches:
+            self._in_vain = 0
+            self.batch = min(self.batch * 10, PAGE) if self._batches >= 10 else self.batch
+        elif self._in_vain:
+            self.batch = max(self.batch // 10, 1)
+        self._in_vain += 1
 
-    def add(self, page: Sequence[Entry], token: str = "") -> None:
-        """Add one page; raise ListingUnbounded as `ListingProgress.page` does."""
-        self._progress.page([entry.key for entry in page], token)
+    def add(self, page: Sequence[Entry]) -> list[Entry]:
+        """Add some objects in the order of the server; return those that are ours and were not listed before.
+
+        Raises:
+            CannotResume: the stream was to go on behind a key, and does not.
+            ListingUnbounded: the listing does not go on, or does not end.
+        """
+        if self._is_resumed:
+            new = [entry for entry in page if self.is_new(entry)]
+            if page and not new:
+                raise CannotResume(f"list {self.prefix or '/'} in {self._where}: the server cannot go on behind a key")
+            page = new
+        self._progress.page([entry.key for entry in page])
+        self._batches += 1
+        self._in_vain = 0
+        self._is_resumed = False
+        if page:
+            self.last = page[-1].key
         below = f"{self.prefix}/" if self.prefix else ""
+        found = []
         for entry in page:
             if not entry.key.startswith(below):
                 self._foreign.skip(entry.key, f"the server lists it below {self.prefix}")
             elif flaw := flaw_of(entry.key):
                 self._foreign.skip(entry.key, flaw)
             else:
-                self.entries.append(entry)
-        if page:
-            self.last = page[-1].key
+                found.append(entry)
+        return found
+
+    def is_new(self, entry: Entry) -> bool:
+        """Return whether an object stands behind all that were listed."""
+        return self._progress.is_beyond([entry.key])
 
 
 class ForeignNames:

@@ -8,16 +8,15 @@ docs/decisions/0003-async-inside-sync-outside.md.)
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import obstore
 from obstore.store import ObjectStore
 
-from cas.bucket.base import Entry, Kind, ObjectRange
+from cas.bucket.base import Entries, Entry, Kind, ObjectRange
 from cas.bucket.event_loop import run_on_network_loop
 from cas.bucket.retry import RetryPolicy, retry, with_timeout
 from cas.errors import CasError, ForeignKey, ObjectTooLarge, StoreError, Transient
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from cas.bucket.listing import ForeignNames, Listing
 
 T = TypeVar("T")
-Entries: TypeAlias = list[Entry]  # inside the class, `list` is its method
 
 
 class ObjectRequests:
@@ -172,51 +170,48 @@ class ObjectRequests:
         )
         await with_timeout(self.policy.body(len(data), stretch), f"{operation} {key} in {self.where}", request)
 
-    async def list(self, prefix: str, stretch: float) -> Entries:
-        """Read the listing of a folder, ordered by key, without foreign objects.
+    def listing(self, prefix: str) -> Listing:
+        """Begin the listing of a folder; make no request yet."""
+        from cas.bucket.listing import Listing
 
-        After an error that may pass, the listing goes on behind its last key, as long as it brings new pages: a server
-        that fails every third page would never show a whole long one.
+        return Listing(prefix.strip("/"), self.where, self.foreign)
+
+    async def next_page(self, listing: Listing, stretch: float) -> Entries | None:
+        """Read some more of a listing, without foreign objects; None at its end.
+
+        After an error, another attempt goes on behind the last key: what is tried again is the page, not the listing,
+        which a server that fails every third request would never show as a whole.
 
         Raises:
+            CannotResume: the server begins anew instead.
             ForeignKey: a key in it cannot be read by obstore.
             ListingUnbounded: it does not go on, or does not end.
         """
-        from cas.bucket.listing import Listing
-
-        listing = Listing(prefix.strip("/"), self.where, self.foreign)
-        while True:
-            pages = listing.pages
-            try:
-                with self.translated_errors("list", prefix):
-                    await self._read_pages(listing, stretch)
-                return sorted(listing.entries)
-            except Transient:
-                if listing.pages == pages:
-                    raise
-                await asyncio.sleep(self.policy.backoff)
-
-    async def _read_pages(self, listing: Listing, stretch: float) -> None:
-        resumed = bool(listing.last)
-        pages = obstore.list(
-            self.client(reading=True), listing.prefix or None, offset=listing.last or None, chunk_size=1000
+        stream = listing.stream or listing.begin_stream(
+            obstore.list(
+                self.client(reading=True),
+                listing.prefix or None,
+                offset=listing.last or None,
+                chunk_size=listing.batch,
+            )
         )
-        while (page := await self._answer(f"list {listing.prefix}", _next_page(pages), stretch)) is not None:
-            entries = [Entry(meta["path"], meta["size"], meta["last_modified"], _tag(meta)) for meta in page]
-            if resumed and not listing.is_beyond(entries):
-                raise Transient(f"list {listing.prefix} in {self.where}: the server cannot go on behind a key")
-            resumed = False
-            listing.add(entries)
+        try:
+            page = await self._answer(f"list {listing.prefix}", _next_batch(stream), stretch)
+        except BaseException:
+            listing.break_off()
+            raise
+        if page is None:
+            return None
+        return listing.add([Entry(meta["path"], meta["size"], meta["last_modified"], _tag(meta)) for meta in page])
 
     async def looks_empty(self, what: str, stretch: float) -> bool:
-        """Read whether the bucket's top folder lists nothing at all. what: what it is asked for, named in errors."""
-        request = obstore.list_with_delimiter_async(self.client(reading=True))
+        """Read whether the bucket lists nothing at all. what: what it is asked for, named in errors."""
+        stream = obstore.list(self.client(reading=True), chunk_size=1)
         try:
             with self.translated_errors("list", ""):
-                top = await self._answer(what, request, stretch)
+                return not await self._answer(what, _next_batch(stream), stretch)
         except ForeignKey:
             return False
-        return not top["objects"] and not top["common_prefixes"]
 
     async def delete(self, key: str, stretch: float) -> None:
         """Remove an object."""
@@ -240,8 +235,8 @@ class ObjectRequests:
         return memoryview(body)
 
 
-async def _next_page(pages: Any) -> Any:
-    return await anext(pages, None)
+async def _next_batch(stream: Any) -> Any:
+    return await anext(stream, None)
 
 
 def _tag(meta: ObjectMeta) -> str:

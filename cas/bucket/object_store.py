@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from obstore.store import ObjectStore
 
-from cas.bucket.base import Bucket, Entry, Kind, MultipartUpload, MultipartUploads, ObjectRange, Stored, Versions
+from cas.bucket.base import (
+    Bucket,
+    Entries,
+    Entry,
+    Kind,
+    MultipartUpload,
+    MultipartUploads,
+    ObjectRange,
+    Stored,
+    Versions,
+)
 from cas.bucket.event_loop import network_loop
 from cas.bucket.object_requests import ObjectRequests
-from cas.errors import ForeignKey, ObjectExists, ObjectMissing, ObjectTooLarge, Transient, Unsupported
+from cas.errors import CannotResume, ForeignKey, ObjectExists, ObjectMissing, ObjectTooLarge, Transient, Unsupported
 from cas.formats.digest import Buffer
 
 if TYPE_CHECKING:
@@ -107,22 +118,32 @@ class ObjectBucket(Bucket):
         return True
 
     def list(self, prefix: str) -> list[Entry]:
+        return sorted(entry for page in self.pages(prefix) for entry in page)
+
+    def pages(self, prefix: str) -> Iterator[Entries]:
         self._must_be_writable("list", prefix)
+        is_empty = True
+        for page in self._pages(prefix):
+            is_empty = is_empty and not page
+            yield page
+        if is_empty and self._remote and self._witness:
+            self._requests.call("list", prefix, lambda stretch: self._must_show_something(prefix, stretch))
+            yield from self._pages(prefix)
 
-        async def attempt(stretch: float) -> list[Entry]:
-            found = await self._requests.list(prefix, stretch)
-            if not found and self._remote and self._witness:
-                await self._must_show_something(prefix, stretch)
-                found = await self._requests.list(prefix, stretch)
-            return found
-
+    def _pages(self, prefix: str) -> Iterator[Entries]:
+        listing = self._requests.listing(prefix)
+        read = partial(self._requests.next_page, listing)
         try:
-            return self._requests.call("list", prefix, attempt)
-        except ForeignKey:
-            # One such key (`a//b`) hides the whole listing from obstore (apache/arrow-rs-object-store#341).
+            while (page := self._requests.call("list", prefix, read)) is not None:
+                yield page
+        except (CannotResume, ForeignKey) as error:
+            # One such key (`a//b`) hides the whole listing from obstore (apache/arrow-rs-object-store#341), which also
+            # keeps continuation tokens to itself.
             if self._s3_admin is None:
                 raise
-            return self._s3_admin.list(prefix, self._requests.foreign)
+            behind = listing.last if isinstance(error, ForeignKey) else ""
+            for page in self._s3_admin.pages(prefix, self._requests.foreign, behind):
+                yield [entry for entry in page if listing.is_new(entry)]
 
     def delete(self, key: str) -> None:
         self._must_be_writable("delete", key)
@@ -173,7 +194,7 @@ class ObjectBucket(Bucket):
             return self._direct
 
     async def _must_show_something(self, prefix: str, stretch: float) -> None:
-        """Raise Transient when the top folder lists nothing, though an object is known to be there.
+        """Raise Transient when the bucket lists nothing, though an object is known to be there.
 
         obstore takes any well-formed document for an empty listing, such as a proxy's error page with status 200.
         """

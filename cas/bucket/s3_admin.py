@@ -13,13 +13,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cas.bucket.base import Entry, MultipartUpload, Stored
+from cas.bucket.base import Entries, Entry, MultipartUpload, Stored
 from cas.errors import StoreError, Unsupported
 
 if TYPE_CHECKING:
     from cas.bucket.listing import ForeignNames
 
-Entries: TypeAlias = list[Entry]  # inside the class, `list` is its method
 Versions: TypeAlias = list[Stored]
 Uploads: TypeAlias = list[MultipartUpload]
 
@@ -79,21 +78,25 @@ class S3Admin:
                     )
         return sorted(found)
 
-    def list(self, prefix: str, foreign: ForeignNames) -> Entries:
-        """Return every object below a folder, ordered by key: for a listing that obstore cannot read.
+    def pages(self, prefix: str, foreign: ForeignNames, behind: str = "") -> Iterator[Entries]:
+        """Yield every object below a folder, page by page: for a listing that obstore cannot read.
+
+        botocore tries each page again by itself.
 
         Args:
             prefix: the folder.
             foreign: is told of the objects that are left out.
+            behind: the key behind which to begin; a server that does not know how begins with the first object.
         """
         from cas.bucket.listing import Listing
 
         listing = Listing(prefix.strip("/"), self._where, foreign)
         begin = f"{self._prefix}{prefix.strip('/')}{'/' if prefix else ''}"
         markers = {"ContinuationToken": "NextContinuationToken"}
+        further = {"StartAfter": self._prefix + behind} if behind else {}
         with self._translated_errors(f"list {prefix}", "s3:ListBucket"):
-            for page in self._pages("list_objects_v2", f"list {prefix or '/'}", markers, Prefix=begin):
-                listing.add(
+            for page in self._pages("list_objects_v2", f"list {prefix or '/'}", markers, Prefix=begin, **further):
+                yield listing.add(
                     [
                         Entry(
                             one["Key"].removeprefix(self._prefix).removesuffix("/"),
@@ -104,7 +107,6 @@ class S3Admin:
                         for one in page.get("Contents", ())
                     ]
                 )
-        return sorted(listing.entries)
 
     def _pages(self, operation: str, what: str, markers: Mapping[str, str], **arguments: str) -> Iterator[Any]:
         """Yield the pages of a listing; raise ListingUnbounded for one that does not end.

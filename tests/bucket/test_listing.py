@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import bisect
 import logging
+import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from cas.bucket import Bucket, open_bucket
 from cas.bucket import listing as rules
 from cas.bucket.listing import ForeignNames, ListingProgress, flaw_of
-from cas.errors import ListingUnbounded
+from cas.errors import ListingUnbounded, Transient
 from tests.bucket.lister import Answer, Lister, page
 from tests.bucket.recording import Environment, serving
 from tests.support.buckets import HURRIED
@@ -115,6 +118,57 @@ class TestFailures:
 
         lister.answer = answer
         assert [f"cas/{entry.key}" for entry in bucket.list("refs")] == [key for at in range(41) for key in keys(at)]
+
+    @pytest.mark.parametrize(("pages", "each"), [(11, 1000), (33, 100), (20, 3)])
+    def test_a_third_of_all_requests_fails(self, lister: Lister, bucket: Bucket, pages: int, each: int) -> None:
+        """What is tried again is a page, however short; a listing tried as a whole would never succeed."""
+        listed = [key for number in range(pages) for key in keys(number, each)]
+        luck = random.Random(each)
+
+        def answer(query: dict[str, str], number: int) -> Answer:
+            if luck.random() < 1 / 3:
+                return 503, b"<Error><Code>SlowDown</Code></Error>"
+            start = bisect.bisect_right(listed, query["start-after"]) if "start-after" in query else 0
+            start = int(query.get("continuation-token", start))
+            end = start + each
+            return 200, page(listed[start:end], str(end) if end < len(listed) else "")
+
+        lister.answer = answer
+        assert [f"cas/{entry.key}" for entry in bucket.list("refs")] == listed
+
+    def test_tries_are_counted_for_each_page(self, lister: Lister) -> None:
+        """Each page comes at the last of its tries; a page that never comes ends the listing after as many."""
+        tries: dict[str, int] = {}
+
+        def answer(query: dict[str, str], number: int) -> Answer:
+            last = query.get("start-after", "")
+            at = int(query["continuation-token"]) if "continuation-token" in query else 0
+            at = int(last.split("/")[2]) + 1 if last and not at else at
+            tries[str(at)] = tries.get(str(at), 0) + 1
+            if tries[str(at)] < 4 or at == 3:
+                return 503, b""
+            return 200, page(keys(at), str(at + 1))
+
+        lister.answer = answer
+        with pytest.raises(Transient, match="gave up after 4 tries"):
+            open_bucket("s3://b/cas", replace(HURRIED, attempts=4)).list("refs")
+        assert tries == dict.fromkeys("0123", 4)
+
+    def test_whoever_has_seen_enough_asks_for_no_further_page(self, lister: Lister, bucket: Bucket) -> None:
+        lister.answer = lambda query, number: (200, page(keys(number), f"t{number}"))
+        first = next(bucket.pages("refs"))
+        assert ([f"cas/{entry.key}" for entry in first], len(lister.queries)) == (keys(1), 1)
+
+    def test_a_foreign_key_in_the_middle_shows_no_object_twice(self, lister: Lister, bucket: Bucket) -> None:
+        """boto3 goes on where obstore could not, also on a server that then begins anew."""
+        pages = [keys(0), ["cas/refs/0001//x", *keys(1)], keys(2)]
+
+        def answer(query: dict[str, str], number: int) -> Answer:
+            at = int(query.get("continuation-token", "0"))
+            return 200, page(pages[at], str(at + 1) if at < 2 else "")
+
+        lister.answer = answer
+        assert [f"cas/{entry.key}" for entry in bucket.list("refs")] == [*keys(0), *keys(1), *keys(2)]
 
     def test_a_server_that_cannot_go_on_behind_a_key_begins_anew(self, lister: Lister, bucket: Bucket) -> None:
         def answer(query: dict[str, str], number: int) -> Answer:
