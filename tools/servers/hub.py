@@ -255,6 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
         for piece in body.pieces(min(_PIECE, max(rate // 20, 1)) if rate else _PIECE):
             self.wfile.write(piece)
             promised -= len(piece)
+            rate = self.hub.bytes_per_second  # a test may lift the limit meanwhile
             if rate and cast(_HubServer, self.server).stopping.wait(len(piece) / rate):
                 break
         self.close_connection = promised > 0  # only a closed connection tells the client that the body is short

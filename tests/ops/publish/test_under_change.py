@@ -21,6 +21,7 @@ from cas.store.layout import chunk_key
 from cas.store.store import Store, open_store
 from tests.support.hub import FILES, Site
 from tests.support.models import REPO, publish_tree, read_tree, snapshot, write_tree
+from tests.support.processes import start_cas
 
 DOWNLOAD = "import huggingface_hub, sys; huggingface_hub.snapshot_download(sys.argv[1])"
 
@@ -58,11 +59,14 @@ def assert_nothing_published(store: Store) -> None:
 
 
 def test_a_publish_waits_for_a_download_that_is_under_way(site: Site) -> None:
-    with begin_download(site, bytes_per_second=1_000_000) as download:
-        done = site.cas("publish", "m", "--repo", REPO, "--no-download")
+    with begin_download(site, bytes_per_second=100_000) as download:
+        publish = start_cas("publish", "m", "--repo", REPO, "--no-download", env=site.variables())
+        assert publish.stderr
+        assert f"{REPO} is being downloaded" in publish.stderr.readline()
+        site.hub.bytes_per_second = None
+        _, told = publish.communicate()
     assert download.returncode == 0
-    assert done.returncode == 0, done.stderr
-    assert f"{REPO} is being downloaded" in done.stderr
+    assert publish.returncode == 0, told
     files = [file.path for file in refs.resolve(open_store(str(site.store)), "m").manifest.all_files()]
     assert files == sorted(FILES)
 
