@@ -1,17 +1,20 @@
 """Apply one wrong change at a time to a copy of the code and run the tests that must notice: `python -m tools.mutants`.
 
-First the tests must pass on the unchanged copy. A hang counts as noticed: in the project's own runs, too, a test that
-never ends fails. Exit code 1 says that some mutant survived.
+Before its tests are used, they must pass on the unchanged copy. A hang counts as noticed: in the project's own runs,
+too, a test that never ends fails. Exit code 1 says that some mutant survived.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import queue
 import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,54 +35,69 @@ def main() -> int:
     if problems := [problem for mutant in mutants for problem in problems_of(mutant)]:
         sys.exit("\n".join(problems))
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        copies = [CodeCopy(ROOT, Path(folder) / str(number)) for number in range(max(1, options.jobs))]
-        survivors = _try_all(mutants, copies)
+        runs = _Runs([CodeCopy(ROOT, Path(folder) / str(number)) for number in range(max(1, options.jobs))])
+        with ThreadPoolExecutor(len(runs.copies)) as pool:
+            noticed = list(pool.map(runs.is_noticed, mutants))
+    survivors = [mutant for mutant, was_noticed in zip(mutants, noticed, strict=True) if not was_noticed]
     for mutant in survivors:
         print(f"survived: {_title(mutant)}")
-    noticed = len(mutants) - len(survivors)
-    print(f"{noticed} of {len(mutants)} mutants were noticed ({noticed / max(1, len(mutants)):.1%})")
+    for test, output in runs.failing.items():
+        print(f"{output}\n{test} fails without any mutant: its mutants count as survivors")
+    score = noticed.count(True) / max(1, len(mutants))
+    print(f"{noticed.count(True)} of {len(mutants)} mutants were noticed ({score:.1%})")
     return 1 if survivors else 0
 
 
-def _try_all(mutants: list[Mutant], copies: list[CodeCopy]) -> list[Mutant]:
-    """Return the mutants that survive; each copy of the code serves one mutant at a time."""
-    free: queue.SimpleQueue[CodeCopy] = queue.SimpleQueue()
-    for copy in copies:
-        free.put(copy)
-    printing = threading.Lock()
+class _Runs:
+    """The runs of tests in copies of the code, each of which serves one run at a time.
 
-    def say(line: str) -> None:
-        with printing:
-            print(line, flush=True)
+    Attributes:
+        copies: of the code.
+        failing: test files that fail on unchanged code, with what pytest printed.
+    """
 
-    def first_run(test: str) -> float:
-        copy = free.get()
+    def __init__(self, copies: list[CodeCopy]) -> None:
+        self.copies = copies
+        self.failing: dict[str, str] = {}
+        self._free: queue.SimpleQueue[CodeCopy] = queue.SimpleQueue()
+        for copy in copies:
+            self._free.put(copy)
+        self._seconds: dict[str, float] = {}
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def is_noticed(self, mutant: Mutant) -> bool:
+        """Try one mutant, and print what came of it."""
+        usual = sum(self._usual(test) for test in mutant.tests)
+        failing = any(test in self.failing for test in mutant.tests)
+        begun = time.monotonic()
+        with self._copy() as copy:
+            verdict = "" if failing else copy.verdict_on(mutant, 60 + 5 * usual)
+        print(f"{verdict or 'SURVIVED'} [{time.monotonic() - begun:.0f} s] {_title(mutant)}\n", end="", flush=True)
+        return bool(verdict)
+
+    def _usual(self, test: str) -> float:
+        """Return the seconds that a test file takes on the unchanged code, where it must pass."""
+        with self._locks[test]:
+            for _ in range(2):  # a busy machine may fail a test once
+                if test in self._seconds:
+                    break
+                begun = time.monotonic()
+                with self._copy() as copy:
+                    code, output = copy.run((test,), _FIRST_RUN)
+                if code == 0:
+                    self._seconds[test] = time.monotonic() - begun
+                    self.failing.pop(test, None)
+                else:
+                    self.failing[test] = output
+            return self._seconds.setdefault(test, 0.0)
+
+    @contextlib.contextmanager
+    def _copy(self) -> Iterator[CodeCopy]:
+        copy = self._free.get()
         try:
-            begun = time.monotonic()
-            code, output = copy.run((test,), _FIRST_RUN)
-            if code != 0:  # a busy machine may fail a test once
-                code, output = copy.run((test,), _FIRST_RUN)
-            if code != 0:
-                raise SystemExit(f"{output}\n{test} fails without any mutant (exit code {code}): nothing was tried")
-            return time.monotonic() - begun
+            yield copy
         finally:
-            free.put(copy)
-
-    def is_noticed(mutant: Mutant) -> bool:
-        copy = free.get()
-        try:
-            begun = time.monotonic()
-            verdict = copy.verdict_on(mutant, 60 + 5 * sum(usual[test] for test in mutant.tests))
-            say(f"{verdict or 'SURVIVED'} [{time.monotonic() - begun:.0f} s] {_title(mutant)}")
-            return bool(verdict)
-        finally:
-            free.put(copy)
-
-    with ThreadPoolExecutor(len(copies)) as pool:
-        tests = sorted({test for mutant in mutants for test in mutant.tests})
-        usual = dict(zip(tests, pool.map(first_run, tests), strict=True))
-        say(f"{len(tests)} test files pass without mutants [{sum(usual.values()):.0f} s]")
-        return [mutant for mutant, noticed in zip(mutants, pool.map(is_noticed, mutants), strict=True) if not noticed]
+            self._free.put(copy)
 
 
 def _title(mutant: Mutant) -> str:
