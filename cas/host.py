@@ -98,10 +98,9 @@ def facts(gpus: Path = _GPUS) -> Host:
         gpus: the directory in which the NVIDIA driver lists its devices.
     """
     import platform
-    import socket
 
     return Host(
-        hostname=socket.gethostname(),
+        hostname=_hostname(),
         cores=usable_cores(),
         memory=memory_limit(),
         kernel=f"{platform.system()} {platform.release()}",
@@ -130,9 +129,8 @@ def deployment() -> str:
 
     Characters that names may not have become dashes.
     """
-    import socket
 
-    named = os.environ.get("CAS_DEPLOYMENT") or os.environ.get("RUNPOD_ENDPOINT_ID") or socket.gethostname()
+    named = os.environ.get("CAS_DEPLOYMENT") or os.environ.get("RUNPOD_ENDPOINT_ID") or _hostname()
     name = re.sub(r"[^A-Za-z0-9._-]", "-", named).lstrip("._-")[:96]
     return name if re.match(NAME_PATTERN, name) else "unnamed"
 
@@ -151,10 +149,20 @@ def _gpu_names(folder: Path) -> tuple[str, ...]:
 def whoami() -> str:
     """`user@host`, which a ref's log records as who moved it."""
     import getpass
-    import socket
 
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return f"{_as_text(user)}@{_hostname()}"
+
+
+def _hostname() -> str:
+    import socket
+
+    return _as_text(socket.gethostname())
+
+
+def _as_text(name: str) -> str:
+    """A name that fits any document: `?` in place of bytes that are no UTF-8, which Python passes on as surrogates."""
+    return name.encode(errors="replace").decode()

@@ -58,6 +58,12 @@ def parse(text: str) -> StoreUrl:
         return StoreUrl("file", _path_of_file_url(text[5:]))
     if (match := _SCHEME.match(text)) is None:
         return StoreUrl("file", _path(text))
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"store {_shown(text)}: its bytes are not UTF-8, and so no URL: only a path may be so"
+        ) from None
     scheme, rest = match[1].lower(), text[match.end() :]
     if scheme == "s3":
         return _s3(rest)

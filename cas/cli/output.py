@@ -13,8 +13,9 @@ SHORT_DIGEST = 12
 
 
 def document(value: object) -> None:
-    """Print the one JSON document of this call."""
-    sys.stdout.write(printable_json(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
+    """Print the one JSON document of this call, in ASCII where the output's encoding is none of Unicode."""
+    is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
+    sys.stdout.write(printable_json(json.dumps(value, indent=2, ensure_ascii=not is_unicode)) + "\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any, TextIO, cast
@@ -31,10 +32,13 @@ class PrintableStream:
 def open_streams() -> None:
     """Filter standard output and standard error.
 
+    Characters that a stream's encoding lacks become escapes such as `\\xe8`; Python does so for standard error alone.
     Streams that the caller closed (`cas … >&-`), and that Python has as None, are replaced: writes to them vanish.
     """
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for the process's life)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
         setattr(sys, name, cast(TextIO, PrintableStream(stream)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from cas.errors import AccessDenied, CacheError, CasError, FormatError, InputErr
 from cas.formats.paths import PLAIN_FILE_FOLDER, is_hidden, match_patterns
 from cas.hub.download import ErrorWording, HubRevision, check_access, download_snapshot
 from cas.hub.source import RepoSource, Source, check_plain_pattern, matching
+from cas.local.fs import check_name_encoding
 from cas.local.hf_cache import RepoCache, SnapshotFile, etags_of, files_below
 from cas.local.locks import Lock
 from cas.local.small_files import check_before_download
@@ -124,6 +126,7 @@ def _cached_repo(repo: RepoSource, hub: Path, listen: events.Listener, revision:
         )
     if not chosen:
         raise InputError(f"{where} in {hub} has no files to publish")
+    _check_names(chosen, str(hub))
     return LocalRepo(
         repo.repo_id, repo.repo_type, commit, repo.restored_refs(), tuple(files[path] for path in sorted(chosen))
     )
@@ -190,6 +193,7 @@ def _folder_repo(folder: Path, repo: RepoSource) -> LocalRepo:
     chosen = matching(files, repo.include, str(folder))
     if not chosen:
         raise InputError(f"{folder} has no files to publish")
+    _check_names(chosen, str(folder))
     return LocalRepo(
         repo.repo_id, repo.repo_type, None, repo.restored_refs(), tuple(files[path] for path in sorted(chosen))
     )
@@ -213,7 +217,25 @@ def _plain_files(patterns: tuple[str, ...], home: Path, listen: events.Listener)
             )
         )
     files = {file.path: file for file in found if not is_hidden(file.path)}
-    return tuple(files[path] for path in sorted(matching(files, patterns, str(home))))
+    chosen = matching(files, patterns, str(home))
+    _check_names(chosen, str(home))
+    return tuple(files[path] for path in sorted(chosen))
+
+
+def _check_names(paths: set[str], folder: str) -> None:
+    """Raise InputError for a name that no manifest can have: one whose bytes are no UTF-8, as old archives leave them.
+
+    Python passes such bytes on as lone surrogates.
+    """
+    check_name_encoding(paths)
+    for path in sorted(paths):
+        try:
+            path.encode()
+        except UnicodeEncodeError:
+            name = os.fsencode(path).decode(errors="backslashreplace")
+            raise InputError(
+                f"the name of the file {name} in {folder} is not UTF-8: rename it, or choose other files with --include"
+            ) from None
 
 
 def _wait_for_downloads(cache: RepoCache, listen: events.Listener) -> None:

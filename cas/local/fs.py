@@ -11,11 +11,11 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from cas.errors import NO_FSYNC, NO_PERMISSION, NO_SPACE, CacheError, DiskFull
+from cas.errors import NO_FSYNC, NO_PERMISSION, NO_SPACE, CacheError, DiskFull, InputError
 from cas.formats.digest import Buffer
 
 _FICLONE = 0x40049409
@@ -198,6 +198,27 @@ def read_at(fd: int, view: memoryview, offset: int) -> int:
     while done < len(view) and (got := os.preadv(fd, [view[done:]], offset + done)):
         done += got
     return done
+
+
+def check_name_encoding(paths: Iterable[str]) -> None:
+    """Refuse names beyond ASCII where this process does not take file names for UTF-8, as manifests have them.
+
+    A process whose locale is none of UTF-8 would read and write other names than those in the manifest.
+
+    Args:
+        paths: the paths of a version's files.
+
+    Raises:
+        InputError: a path is not ASCII, and file names are not UTF-8 here.
+    """
+    encoding = sys.getfilesystemencoding()
+    if encoding == "utf-8":
+        return
+    if odd := next((path for path in paths if not path.isascii()), None):
+        raise InputError(
+            f"file {odd!a}: this process takes file names for {encoding}, and they are UTF-8: set PYTHONUTF8=1, or a "
+            "locale such as LC_ALL=C.UTF-8"
+        )
 
 
 def free_bytes(path: Path) -> int:

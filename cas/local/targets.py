@@ -10,6 +10,7 @@ from typing import NamedTuple
 from cas.config import CacheDirs
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
+from cas.local.fs import check_name_encoding
 from cas.local.hf_cache import PRIVATE, RepoCache
 from cas.local.verified import FileStamp
 
@@ -83,7 +84,12 @@ class ChunkLocation(NamedTuple):
 
 
 def targets_of(manifest: Manifest, dirs: CacheDirs) -> tuple[Target, ...]:
-    """Return every distinct content of a version, with its destination in the given cache."""
+    """Return every distinct content of a version, with its destination in the given cache.
+
+    Raises:
+        InputError: this process could not give a file its name.
+    """
+    check_name_encoding(file.path for file in manifest.all_files())
     targets: list[Target] = []
     for repo in manifest.repos:
         targets += _repo_targets(repo, dirs)

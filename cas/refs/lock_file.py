@@ -72,7 +72,7 @@ def write_lock(reference: str, store: Store | str | None, path: str | Path) -> L
     beside = _beside(file)
     # A reader that comes between the two writes finds a pair that does not match, and refuses it.
     _write(file, store.get_document(key, manifest.MAX_MANIFEST, read))
-    _write(beside, f"{resolved.digest}  {file.name}\n".encode())
+    _write(beside, f"{resolved.digest}  {file.name}\n".encode(errors="surrogateescape"))
     return Locked(resolved.exact, str(file), str(beside))
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from cas import events, host
 from cas.errors import InputError
 from cas.formats.digest import hex_of, named
+from cas.formats.printable import printable
 from cas.ops.fsck.check_chunks import check_chunks
 from cas.ops.fsck.checkpoint import Checkpoint, Progress, load_checkpoint
 from cas.ops.fsck.damage import DamagedObject, Defect
@@ -78,8 +79,8 @@ def fsck(
     sources = open_sources(repair_from, store)
     recover = partial(recover_manifest, sources)
     path = None if state is None else Path(state)
-    known = load_checkpoint(path, store.url, scope, sample) if path else None
-    known = known or Checkpoint(store=store.url, scope=scope, sample=sample, seed=os.urandom(8).hex())
+    known = load_checkpoint(path, printable(store.url), scope, sample) if path else None
+    known = known or Checkpoint(store=printable(store.url), scope=scope, sample=sample, seed=os.urandom(8).hex())
     progress = Progress(known, path)
     inventory = Inventory(store, scope, limits, recover)
     first = inventory.read(frozenset(known.versions), on_event)

@@ -91,13 +91,13 @@ class Workspace:
                 mark = self._private / _SOURCE
                 claimed_by = source
                 with contextlib.suppress(FileNotFoundError), _reading_errors(mark):
-                    claimed_by = read_bounded(mark, _MAX_SOURCE).decode(errors="replace")
+                    claimed_by = read_bounded(mark, _MAX_SOURCE).decode(errors="surrogateescape")
                 if claimed_by != source:
                     shown = claimed_by if claimed_by.isprintable() else ascii(claimed_by[:100])
                     raise InputError(
                         f"{self.root} belongs to the import of {shown}: choose another --cache-dir for {source}"
                     )
-                private.write(_SOURCE, source.encode(), private)
+                private.write(_SOURCE, source.encode(errors="surrogateescape"), private)
                 for name in private.names():
                     if name.endswith(_PART_SUFFIX):
                         private.remove(name)
