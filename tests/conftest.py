@@ -20,10 +20,12 @@ from tests.support.clock import LeaseClock
 from tests.support.processes import Mount, end_started
 from tests.support.two_versions import Boot, boot_at
 from tools import worker_env
+from tools.servers import azurite as azurite_server
+from tools.servers.azurite import Azurite
 from tools.servers.fault_proxy import FaultProxy
 from tools.servers.seaweed import SeaweedFS
 
-_STANDARD_VARIABLES = ("AWS_", "CAS_", "HF_", "HUGGINGFACE_", "S3_BUCKET", "ENABLE_S3", "XDG_")
+_STANDARD_VARIABLES = ("AWS_", "AZURE_", "GOOGLE_", "CAS_", "HF_", "HUGGINGFACE_", "S3_BUCKET", "ENABLE_S3", "XDG_")
 
 
 # The time that an example takes says nothing about correctness. In continuous integration the examples are the same
@@ -73,6 +75,15 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
+    """One real server of Azure Blob Storage for the whole run."""
+    if azurite_server.installed() is None:
+        pytest.skip("Azurite is not installed: `make test` installs it where there is an npm")
+    with Azurite(tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
 @pytest.fixture(scope="session")  # before any test moves HOME away
 def worker_python() -> Path:
     """The interpreter that has torch, F5-TTS and the RunPod SDK."""
@@ -92,6 +103,17 @@ def s3_url(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
     return f"s3://{bucket}/cas"
+
+
+@pytest.fixture
+def az_url(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of a store in a fresh container of the real server, whose variables are set."""
+    container = f"test-{secrets.token_hex(6)}"
+    azurite.create_container(container)
+    for name, value in azurite.env(container).items():
+        if name.startswith("AZURE_"):
+            monkeypatch.setenv(name, value)
+    return f"az://{container}/cas"
 
 
 @pytest.fixture(params=["directory", "s3"])

@@ -61,6 +61,11 @@ def obstore_error(error: Exception, key: str, where: str, operation: str) -> Cas
     what = f"{operation} {key or '/'} in {where}"
     permission = _PERMISSIONS[operation]
 
+    if (scheme := where.partition("://")[0]) in ("az", "gs"):
+        from cas.bucket.cloud_refusals import cloud_refusal
+
+        if refused := cloud_refusal(scheme, answer, text, what, where, operation):
+            return refused
     if answer.code == NO_BUCKET:
         return missing_bucket(where)
     if operation in ("get", "head", "delete") and _is_absence(error, text):

@@ -39,13 +39,13 @@ def open_bucket(url: str, policy: RetryPolicy | None = None) -> Bucket:
     """Return the bucket at `url`; makes no request.
 
     Args:
-        url: `s3://bucket/prefix`, `https://host/path` (read only; plain http for a local server), a `file:` URL, a
-            path, or `memory:` for tests.
+        url: `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`, `https://host/path` (read only; plain
+            http for a local server), a `file:` URL, a path, or `memory:` for tests.
         policy: time limits and retries; the default ones when None.
 
     Raises:
         InputError: the URL has another scheme, or an address carries more than an address.
-        AccessDenied: no S3 credentials can be found.
+        AccessDenied: no credentials can be found.
         CacheError: the directory cannot be used.
     """
     policy = policy or RetryPolicy()
@@ -55,6 +55,14 @@ def open_bucket(url: str, policy: RetryPolicy | None = None) -> Bucket:
         return ObjectBucket(url, ObjectRequests(lambda reading: store, policy, url, stores_headers=False), remote=False)
     if where.scheme == "s3":
         return _s3(where, policy)
+    if where.scheme == "az":
+        from cas.bucket.azure import open_azure
+
+        return open_azure(where, policy)
+    if where.scheme == "gs":
+        from cas.bucket.google import open_google
+
+        return open_google(where, policy)
     if where.scheme == "file":
         return _directory(Path(where.url), policy)
     return _http(where.url, policy)
@@ -148,7 +156,7 @@ def _endpoint(credentials: dict[str, Any]) -> str:
     return "" if url.endswith(".amazonaws.com") else plain_address("endpoint_url of the profile", url)
 
 
-def _made(url: str, make: Callable[[], ObjectStore]) -> ObjectStore:
+def _made(url: str, make: Callable[[], ObjectStore], advice: str = "check the AWS_ variables") -> ObjectStore:
     try:
         return make()
     except BaseException as error:
@@ -157,8 +165,9 @@ def _made(url: str, make: Callable[[], ObjectStore]) -> ObjectStore:
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         bundle = os.environ.get("AWS_CA_BUNDLE")
-        hint = f"check that AWS_CA_BUNDLE {bundle} holds certificates (PEM)" if bundle else "check the AWS_ variables"
-        raise InputError(f"store {url} cannot be opened ({str(error).splitlines()[0]}): {hint}") from error
+        if bundle and "Access Key" not in str(error):
+            advice = f"check that AWS_CA_BUNDLE {bundle} holds certificates (PEM)"
+        raise InputError(f"store {url} cannot be opened ({str(error).splitlines()[0]}): {advice}") from error
 
 
 def _credentials() -> dict[str, Any]:

@@ -189,7 +189,7 @@ class ObjectBucket(Bucket):
                 self._direct = DirectReader(
                     lambda key: self.signed_url(key, _DIRECT_SECONDS),
                     self._requests.policy,
-                    may_redirect=not self.url.startswith("s3://"),
+                    may_redirect=self.url.startswith("http"),
                 )
             return self._direct
 

@@ -17,8 +17,14 @@ from cas.errors import InputError
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _WEB = ("https", "http")
 # A known scheme without one of its three characters, before something that cannot be the rest of a usual path.
-_MISSPELT = re.compile(r"(s3|https?):/*(?P<a>.*)|(s3|https?|file)//+(?P<b>.*)", re.IGNORECASE | re.DOTALL)
-_OTHER_NAMES_OF_S3 = ("s3a", "s3n", "s3c", "r2", "b2", "minio")
+_MISSPELT = re.compile(r"(s3|az|gs|https?):/*(?P<a>.*)|(s3|az|gs|https?|file)//+(?P<b>.*)", re.IGNORECASE | re.DOTALL)
+_BUCKETS = {"s3": "s3://bucket/prefix", "az": "az://container/prefix", "gs": "gs://bucket/prefix"}
+_OTHER_NAMES = {
+    "S3-compatible storage is s3://bucket/prefix": ("s3a", "s3n", "s3c", "r2", "b2", "minio"),
+    "Azure Blob Storage is az://container/prefix": ("azure", "abfs", "abfss", "adl", "wasb", "wasbs"),
+    "Google Cloud Storage is gs://bucket/prefix": ("gcs", "google"),
+}
+_ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "az": "AZURE_STORAGE_ENDPOINT", "gs": "GOOGLE_BASE_URL"}
 _BAD_BUCKET = re.compile(r"[\s\\\x00-\x1f\x7f]|:[0-9]+$")
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})|%2[Ff]|%00")
 
@@ -27,10 +33,10 @@ class StoreUrl(NamedTuple):
     """The parts of a store's URL.
 
     Attributes:
-        scheme: `file`, `s3`, `https`, `http` or `memory`.
+        scheme: `file`, `s3`, `az`, `gs`, `https`, `http` or `memory`.
         url: the URL as errors name it, without a slash at its end; for `file`, the absolute path.
-        bucket: name of the S3 bucket; else empty.
-        prefix: what keys begin with in the S3 bucket, without slashes at its ends; else empty.
+        bucket: name of the bucket, or of Azure's container; else empty.
+        prefix: what keys begin with in the bucket, without slashes at its ends; else empty.
     """
 
     scheme: str
@@ -43,7 +49,8 @@ def parse(text: str) -> StoreUrl:
     """Return what a store's URL or path means; looks at the file system only for a relative path.
 
     Args:
-        text: `s3://bucket/prefix`, `https://host/path` (or http), a `file:` URL, a path, or `memory:` for tests. Blanks
+        text: `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`, `https://host/path` (or http), a
+            `file:` URL, a path, or `memory:` for tests. Blanks
             and line ends around it do not count.
 
     Raises:
@@ -65,13 +72,16 @@ def parse(text: str) -> StoreUrl:
             f"store {_shown(text)}: its bytes are not UTF-8, and so no URL: only a path may be so"
         ) from None
     scheme, rest = match[1].lower(), text[match.end() :]
-    if scheme == "s3":
-        return _s3(rest)
+    if scheme in _BUCKETS:
+        return _bucket(scheme, rest)
     if scheme in _WEB:
         return StoreUrl(scheme, plain_address("store", f"{scheme}://{rest}"))
-    if scheme in _OTHER_NAMES_OF_S3:
-        raise InputError(f"store {scheme}://…: this scheme is unknown: S3-compatible storage is s3://bucket/prefix")
-    raise InputError(f"store {scheme}://…: this scheme is unknown: use s3://, https://, file:// or a path")
+    for known, names in _OTHER_NAMES.items():
+        if scheme in names:
+            raise InputError(f"store {scheme}://…: this scheme is unknown: {known}")
+    raise InputError(
+        f"store {scheme}://…: this scheme is unknown: use s3://, az://, gs://, https://, file:// or a path"
+    )
 
 
 def is_url(text: str) -> bool:
@@ -109,23 +119,25 @@ def _split(url: str, advice: str) -> SplitResult:
         raise InputError(advice) from None
 
 
-def _s3(rest: str) -> StoreUrl:
-    parts = _split(f"s3://{rest}", "store s3://…: write s3://bucket/prefix and nothing else")
+def _bucket(scheme: str, rest: str) -> StoreUrl:
+    """The bucket and prefix of a URL. rest: what follows the scheme's two slashes."""
+    form = _BUCKETS[scheme]
+    parts = _split(f"{scheme}://{rest}", f"store {scheme}://…: write {form} and nothing else")
     if not parts.netloc or parts.query or parts.fragment or parts.username:
-        raise InputError(f"store s3://{parts.hostname or ''}…: write s3://bucket/prefix and nothing else")
+        raise InputError(f"store {scheme}://{parts.hostname or ''}…: write {form} and nothing else")
     bucket, prefix = parts.netloc, parts.path.strip("/")
     if match := _BAD_BUCKET.search(bucket):
         if match[0].startswith(":"):
             raise InputError(
-                f"store s3://{bucket}: this names a host and a port: write s3://bucket/prefix, and the host into "
-                f"AWS_ENDPOINT_URL=https://{bucket}"
+                f"store {scheme}://{bucket}: this names a host and a port: write {form}, and the host into "
+                f"{_ENDPOINTS[scheme]}=https://{bucket}"
             )
-        raise InputError(f"store s3://{bucket}: no bucket's name contains {match[0]!a}: write s3://bucket/prefix")
+        raise InputError(f"store {scheme}://{bucket}: no bucket's name contains {match[0]!a}: write {form}")
     if dots := {".", ".."}.intersection(prefix.split("/")):
         raise InputError(
-            f"store s3://{bucket}/{prefix}: a prefix cannot contain /{min(dots)}/: write the prefix itself"
+            f"store {scheme}://{bucket}/{prefix}: a prefix cannot contain /{min(dots)}/: write the prefix itself"
         )
-    return StoreUrl("s3", f"s3://{rest}".rstrip("/"), bucket, prefix)
+    return StoreUrl(scheme, f"{scheme}://{rest}".rstrip("/"), bucket, prefix)
 
 
 def _path_of_file_url(rest: str) -> str:

@@ -29,7 +29,7 @@ from tools.servers.fault_proxy import Kind as Faulty
 MIB = 1024 * 1024
 
 
-@pytest.fixture(params=["memory", "directory", "s3", "s3 without conditional writes"])
+@pytest.fixture(params=["memory", "directory", "s3", "s3 without conditional writes", "azure"])
 def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
     """An empty bucket of each kind."""
     if request.param == "memory":
@@ -38,6 +38,8 @@ def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> Bucket:
         return open_bucket(str(tmp_path / "store"), HURRIED)
     if request.param == "s3":
         return open_bucket(request.getfixturevalue("s3_url"), HURRIED)
+    if request.param == "azure":
+        return open_bucket(request.getfixturevalue("az_url"), HURRIED)
     proxy: FaultProxy = request.getfixturevalue("proxy")
     bucket = open_bucket(request.getfixturevalue("s3_url"), HURRIED)
     # As on Backblaze B2: the first conditional write is refused, and none is tried again.
@@ -243,7 +245,7 @@ class TestDirectory:
             open_bucket(str(folder), HURRIED).put("key", b"", Kind.DOCUMENT)
 
 
-@pytest.mark.parametrize("url", ["gs://bucket/prefix", "ftp://host/path", "S3X://bucket"])
+@pytest.mark.parametrize("url", ["hf://org/name", "ftp://host/path", "S3X://bucket"])
 def test_unknown_schemes_are_refused(url: str) -> None:
     with pytest.raises(InputError, match="this scheme is unknown: use s3://"):
         open_bucket(url)

@@ -187,7 +187,8 @@ class HabitServer:
         names = [name for name in seen.headers if name == "content-md5" or name.startswith("x-amz-checksum-")]
         if habits.checksums and not names:
             return s3_answers.error(400, "InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required")
-        if seen.headers.get("if-none-match") == "*":
+        # Google Cloud Storage's XML API has a header of its own for it.
+        if seen.headers.get("if-none-match") == "*" or seen.headers.get("x-goog-if-generation-match") == "0":
             if habits.conditional.isdigit():
                 return s3_answers.error(int(habits.conditional), "NotImplemented", "A header is not implemented.")
             if stored is not None and habits.conditional == "honoured":
