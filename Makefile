@@ -23,7 +23,7 @@ demo: $(VENV)/runtime-ready
 
 # All tests run in two halves at once; what the worker's half prints is kept until it ends. They start thousands of
 # processes: each would compile our modules anew where the environment forbids to keep them.
-test: $(VENV)/dev-ready $(HUB_READY) worker-env
+test: $(VENV)/dev-ready $(HUB_READY) $(VENV)/npm/ready worker-env
 	+$(if $(filter tests,$(TESTS)),$(MAKE) --no-print-directory -j2 test-cas test-worker,$(PYTEST) $(TESTS))
 
 test-cas:
@@ -122,4 +122,15 @@ $(VENV)/hubs/%/ready: $(VENV)/runtime-ready requirements/hub-%.lock
 	@echo "setting up huggingface_hub $* as a client to test against"
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/hub-$*.lock
+	@touch $@
+
+# Azurite and s3rver, servers that exist for npm alone; without npm their tests are skipped. The lock file holds hashes.
+$(VENV)/npm/ready: $(VENV)/dev-ready requirements/npm/package.json requirements/npm/package-lock.json
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null; then \
+		echo "adding Azurite, an Azure Blob Storage for tests (npm, about 40 s)"; \
+		cp requirements/npm/package.json requirements/npm/package-lock.json $(@D)/ \
+		&& npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error --cache $(@D)/cache >$(@D)/log 2>&1 \
+		&& rm -rf $(@D)/cache || { tail -5 $(@D)/log; echo "npm cannot install Azurite: its tests are skipped"; }; \
+	else echo "there is no npm: the tests on Azurite are skipped"; fi
 	@touch $@
