@@ -126,6 +126,20 @@ class ListingUnbounded(StoreError):
     """A listing makes no progress, or has no end; trying again cannot help."""
 
 
+class ObjectArchived(StoreError):
+    """The store has the object in an archive, such as Glacier, from which nothing can be read at once."""
+
+
+class Redirected(StoreError):
+    """The store sends its clients to another address or region, to which no request is sent on.
+
+    Attributes:
+        region: that the store names as the bucket's; empty for none.
+    """
+
+    region = ""
+
+
 class BucketMissing(StoreError):
     """The bucket itself does not exist, which is not the same as an absent object."""
 

@@ -16,7 +16,7 @@ from obstore import exceptions as ob
 from cas.bucket.disk_errors import disk_error
 from cas.bucket.error_texts import first_group, os_reason, without_query
 from cas.bucket.network_errors import failure_without_answer
-from cas.bucket.refusals import NO_BUCKET, Answer, is_known, missing_bucket, refusal
+from cas.bucket.refusals import NO_BUCKET, Answer, answer_of, is_known, missing_bucket, refusal
 from cas.errors import (
     AccessDenied,
     CasError,
@@ -31,8 +31,8 @@ _ABSENT = {"NoSuchKey", "NoSuchVersion", "NoSuchUpload"}
 
 # obstore tells a status only in its message, which tests of real servers pin (object_store 0.14: `status code: 503 …`).
 _STATUS = r"status code: (\d{3})"
-_CODE = r"<Code>(\w{1,64})</Code>"
-_MESSAGE = r"<Message>([^<]{1,200})</Message>"
+# An element of the error document, which obstore shows twice; the second time with escapes.
+_ELEMENT = r"<(Code|Message|Region|StorageClass|ServerTime)>([^<]{1,1000})"
 _OS_ERROR = r"\(os error (\d{1,9})\)"
 # What object_store finds wrong with a key.
 _UNUSABLE_PATH = r'(Error parsing Path|Path "|Encountered illegal character sequence)[^\n]{0,200}'
@@ -57,7 +57,7 @@ def obstore_error(error: Exception, key: str, where: str, operation: str) -> Cas
         operation: `get`, `head`, `list`, `delete`, `put`, or `create` for a write that must not replace anything.
     """
     text = str(error)
-    answer = Answer(int(first_group(_STATUS, text) or 0), first_group(_CODE, text), first_group(_MESSAGE, text))
+    answer = _obstore_answer(text)
     what = f"{operation} {key or '/'} in {where}"
     permission = _PERMISSIONS[operation]
 
@@ -78,9 +78,9 @@ def obstore_error(error: Exception, key: str, where: str, operation: str) -> Cas
         said = os_reason(text)
         if "credential provider" in said:
             return AccessDenied(f"{what}: {said.partition('provider: ')[2]}: log in again, or check AWS_PROFILE")
-        return refusal(Answer(403, "", ""), what, permission, said)
+        return refusal(Answer(403), what, permission, said)
     if isinstance(error, ob.NotSupportedError | NotImplementedError):
-        return refusal(Answer(501, "", ""), what, permission, "not implemented")
+        return refusal(Answer(501), what, permission, "not implemented")
     if number := first_group(_OS_ERROR, text):
         return disk_error(int(number), what, text)
     if flaw := re.search(_UNUSABLE_PATH, text):
@@ -88,6 +88,13 @@ def obstore_error(error: Exception, key: str, where: str, operation: str) -> Cas
             return ForeignKey(f"{what}: the listing holds a key that no program of ours can have written: {flaw[0]}")
         return StoreError(f"{what}: no object can have this key: {without_query(text)}")
     return failure_without_answer(what, text)
+
+
+def _obstore_answer(text: str) -> Answer:
+    elements = dict(reversed(re.findall(_ELEMENT, text)))
+    if not re.fullmatch(r"\w{1,64}", elements.get("Code", "")):
+        elements.pop("Code", "")
+    return answer_of(int(first_group(_STATUS, text) or 0), elements)
 
 
 def is_panic(error: BaseException) -> bool:
@@ -123,8 +130,11 @@ def boto3_error(error: Exception, operation: str, where: str, permission: str) -
 
 
 def _boto3_answer(response: Any) -> Answer:
-    said = response.get("Error", {})
-    status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    code = str(said.get("Code", ""))
-    # botocore puts the status in the place of a code that is missing.
-    return Answer(status, "" if code == str(status) else code, str(said.get("Message", ""))[:200])
+    elements = {name: str(value) for name, value in response.get("Error", {}).items()}
+    metadata = response.get("ResponseMetadata", {})
+    status = int(metadata.get("HTTPStatusCode", 0))
+    if elements.get("Code") == str(status):  # botocore puts the status in the place of a code that is missing
+        elements["Code"] = ""
+    if region := metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region"):
+        elements.setdefault("Region", region)
+    return answer_of(status, elements)

@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from cas.bucket.redirects import REDIRECTED
 from cas.bucket.retry import RetryPolicy
-from cas.errors import StoreError
+from cas.errors import Redirected
 
 # Seconds. Servers close idle connections, and a request sent into a connection that is closing is lost.
 _LONGEST_IDLE = 15.0
@@ -67,7 +67,7 @@ class DirectReader:
         """Write an object to `into` and return its size in bytes; None when the caller must read it through obstore.
 
         Raises:
-            StoreError: the server redirects, and may not.
+            Redirected: the server redirects, and may not.
         """
         if time.monotonic() < self._rests_until:
             return None
@@ -76,8 +76,12 @@ class DirectReader:
             if self._proxied is None:
                 self._proxied = is_proxied(url)
             size = None if self._proxied else self._read(url, into)
-        except _Redirected:
-            raise StoreError(f"get {key}: {REDIRECTED}") from None
+        except _Redirected as redirected:
+            if redirected.region:
+                from cas.bucket.refusals import other_region
+
+                raise other_region(f"get {key}", redirected.region) from None
+            raise Redirected(f"get {key}: {REDIRECTED}") from None
         except Exception:
             # Signing needs credentials, connecting needs a network, reading needs a peer that keeps its word. What
             # failed here will fail for obstore, too, which tells the cases apart and reports them.
@@ -100,7 +104,7 @@ class DirectReader:
                     connection.request("GET", f"{url.path}?{url.query}" if url.query else url.path)
                     answer = connection.getresponse()
                     if not self._may_redirect and 300 <= answer.status < 400 and answer.getheader("Location"):
-                        raise _Redirected
+                        raise _Redirected(answer.getheader("x-amz-bucket-region", ""))
                     size = _body(answer, into)
             except ConnectionError:
                 connection.close()
@@ -116,6 +120,19 @@ class DirectReader:
             self._release(connection, time.monotonic() - begun)
             return size
         return None
+
+    def named_region(self, key: str) -> str:
+        """Return the region that the server names as the bucket's when a key is read; empty for none."""
+        with contextlib.suppress(Exception):  # the caller has an error to report already
+            url = urlsplit(self._read_url(key or "format.json"))
+            if not self._may_redirect and not is_proxied(url):
+                connection = self._acquire(url, fresh=True)
+                try:
+                    connection.request("GET", f"{url.path}?{url.query}")
+                    return connection.getresponse().getheader("x-amz-bucket-region", "")
+                finally:
+                    connection.close()
+        return ""
 
     def _silence(self) -> float:
         longest = self._policy.silence
@@ -152,7 +169,11 @@ class DirectReader:
 
 
 class _Redirected(Exception):
-    """The server named another address, and may not."""
+    """The server named another address, and may not. region: that it named, too; empty for none."""
+
+    def __init__(self, region: str) -> None:
+        super().__init__()
+        self.region = region
 
 
 class _Watch:

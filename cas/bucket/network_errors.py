@@ -6,7 +6,7 @@ import re
 
 from cas.bucket.error_texts import first_group, without_query
 from cas.bucket.redirects import NOWHERE, REDIRECTED
-from cas.errors import CasError, Stalled, StoreError, Transient, Unreachable
+from cas.errors import CasError, Redirected, Stalled, StoreError, Transient, Unreachable
 
 # What object_store misses in an answer, which no other try brings.
 _UNUSABLE_ANSWER = (
@@ -27,7 +27,7 @@ def failure_without_answer(what: str, text: str) -> CasError:  # noqa: PLR0911 (
             f"{what}: the answer cannot be used ({missing[0]}): check the endpoint, or the proxy before it"
         )
     if "redirect" in text or NOWHERE in text:
-        return StoreError(f"{what}: {REDIRECTED}")
+        return Redirected(f"{what}: {REDIRECTED}")
     if flaw := first_group(_BAD_CERTIFICATE, text):
         return StoreError(
             f"{what}: the server's certificate is not trusted ({flaw}): "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from obstore.store import ObjectStore
 
@@ -22,12 +22,24 @@ from cas.bucket.base import (
 )
 from cas.bucket.event_loop import network_loop
 from cas.bucket.object_requests import ObjectRequests
-from cas.errors import CannotResume, ForeignKey, ObjectExists, ObjectMissing, ObjectTooLarge, Transient, Unsupported
+from cas.errors import (
+    CannotResume,
+    ForeignKey,
+    ObjectExists,
+    ObjectMissing,
+    ObjectTooLarge,
+    Redirected,
+    StoreError,
+    Transient,
+    Unsupported,
+)
 from cas.formats.digest import Buffer
 
 if TYPE_CHECKING:
     from cas.bucket.http_reader import DirectReader
     from cas.bucket.s3_admin import S3Admin
+
+T = TypeVar("T")
 
 ReadUrl: TypeAlias = Callable[[ObjectStore, str, int], str]
 """Makes the URL under which anybody can read a client's key for so many seconds."""
@@ -75,7 +87,7 @@ class ObjectBucket(Bucket):
         self._witness = ""  # a key that was read or written here, so the object exists
 
     def get(self, key: str, limit: int) -> Buffer:
-        data = self._requests.call("get", key, lambda stretch: self._requests.get(key, limit, stretch))
+        data = self._call("get", key, lambda stretch: self._requests.get(key, limit, stretch))
         self._witness = key
         return data
 
@@ -88,15 +100,16 @@ class ObjectBucket(Bucket):
         return size
 
     def get_range(self, key: str, start: int, size: int) -> ObjectRange:
-        return self._requests.call("get", key, lambda stretch: self._requests.get_range(key, start, size, stretch))
+        return self._call("get", key, lambda stretch: self._requests.get_range(key, start, size, stretch))
 
     def head(self, key: str) -> Entry:
         try:
-            return self._requests.call("head", key, lambda stretch: self._requests.head(key, stretch))
-        except ObjectMissing:
-            if self._remote and not self._witness:
-                # The answer to HEAD has no body, so it cannot say that it is the bucket that is missing.
-                self._requests.call("get", key, lambda stretch: self._requests.begin_get(key, stretch))
+            return self._call("head", key, lambda stretch: self._requests.head(key, stretch))
+        except (ObjectMissing, StoreError) as error:
+            # The answer to HEAD has no body, so it cannot say that it is the bucket that is missing, or why it refuses.
+            is_silent = not self._witness if isinstance(error, ObjectMissing) else error.code.isdigit()
+            if self._remote and is_silent and not isinstance(error, Transient):
+                self._call("get", key, lambda stretch: self._requests.begin_get(key, stretch))
             raise
 
     def put(self, key: str, data: Buffer, kind: Kind, *, overwrite: bool = False) -> bool:
@@ -106,7 +119,7 @@ class ObjectBucket(Bucket):
         if not self._conditional:
             return self._put_after_look(key, data, kind)
         try:
-            self._requests.call("create", key, lambda stretch: self._requests.put("create", key, data, kind, stretch))
+            self._call("create", key, lambda stretch: self._requests.put("create", key, data, kind, stretch))
         except Unsupported:
             # Backblaze B2 answers 501 to a conditional write, whatever is written.
             self._conditional = False
@@ -127,14 +140,14 @@ class ObjectBucket(Bucket):
             is_empty = is_empty and not page
             yield page
         if is_empty and self._remote and self._witness:
-            self._requests.call("list", prefix, lambda stretch: self._must_show_something(prefix, stretch))
+            self._call("list", prefix, lambda stretch: self._must_show_something(prefix, stretch))
             yield from self._pages(prefix)
 
     def _pages(self, prefix: str) -> Iterator[Entries]:
         listing = self._requests.listing(prefix)
         read = partial(self._requests.next_page, listing)
         try:
-            while (page := self._requests.call("list", prefix, read)) is not None:
+            while (page := self._call("list", prefix, read)) is not None:
                 yield page
         except (CannotResume, ForeignKey) as error:
             # One such key (`a//b`) hides the whole listing from obstore (apache/arrow-rs-object-store#341), which also
@@ -150,7 +163,7 @@ class ObjectBucket(Bucket):
         if key == self._witness:
             self._witness = ""
         try:
-            self._requests.call("delete", key, lambda stretch: self._requests.delete(key, stretch))
+            self._call("delete", key, lambda stretch: self._requests.delete(key, stretch))
         except ObjectMissing:
             return
 
@@ -180,6 +193,18 @@ class ObjectBucket(Bucket):
         if self._s3_admin:
             self._s3_admin.abort(upload)
 
+    def _call(self, operation: str, key: str, attempt: Callable[[float], Awaitable[T]]) -> T:
+        try:
+            return self._requests.call(operation, key, attempt)
+        except Redirected as error:
+            # obstore hides the answer, which may name the region of the bucket.
+            reader = None if error.region else self._direct_reader()
+            if reader and (region := reader.named_region(key)):
+                from cas.bucket.refusals import other_region
+
+                raise other_region(f"{operation} {key or '/'} in {self._requests.where}", region) from error
+            raise
+
     def _direct_reader(self) -> DirectReader | None:
         network_loop()  # raises in a forked child, where the client that signs cannot be used
         with self._making_direct:
@@ -205,7 +230,7 @@ class ObjectBucket(Bucket):
             )
 
     def _overwrite(self, key: str, data: Buffer, kind: Kind) -> bool:
-        self._requests.call("put", key, lambda stretch: self._requests.put("put", key, data, kind, stretch))
+        self._call("put", key, lambda stretch: self._requests.put("put", key, data, kind, stretch))
         self._witness = key
         return True
 

@@ -9,11 +9,12 @@ import pytest
 
 from cas.bucket import Bucket, Kind, open_bucket
 from cas.store.store import Store, open_store
-from tests.bucket.recording import Environment, Recorder, serving
+from tests.bucket.recording import Environment, Recorder, point_at, serving
 from tests.support.buckets import HURRIED
 from tests.support.faults import FILES, Mute
 from tests.support.models import publish_tree, write_tree
 from tools.servers.fault_proxy import FaultProxy
+from tools.servers.habits import HabitServer
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +49,14 @@ def published(proxy: FaultProxy, s3_url: str, tmp_path: Path) -> Store:
     publish_tree(store, write_tree(tmp_path / "source", FILES))
     proxy.requests.clear()
     return store
+
+
+@pytest.fixture
+def habits(monkeypatch: Environment) -> Iterator[HabitServer]:
+    """A running S3 look-alike without odd habits yet, to which the variables of endpoint and key point."""
+    with HabitServer() as server:
+        point_at(server.url, monkeypatch)
+        yield server
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ class TestRefusals:
         with pytest.raises(AccessDenied, match=f"the key needs the permission {permission}") as error:
             OPERATIONS[operation](bucket)
         assert error.value.exit_code == 6
-        assert proxy.count() == 1
+        assert proxy.count() == (2 if operation == "head" else 1), "HEAD does not say why: GET is asked"
 
     @pytest.mark.parametrize(
         ("status", "code", "says"),
@@ -55,7 +55,7 @@ class TestRefusals:
         proxy.inject(Fault(Faulty.STATUS, status=status, code=code, times=None))
         with pytest.raises(StoreError, match=says):
             OPERATIONS[operation](bucket)
-        assert proxy.count() == 1
+        assert proxy.count() == (2 if status == 301 else 1), "a redirect is asked once more for the bucket's region"
 
     @pytest.mark.parametrize(("name", "value"), [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x-secret-x")])
     def test_a_wrong_key(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from cas.errors import ChunkMissing, FormatError, IntegrityError
+from cas.errors import ChunkMissing, FormatError, IntegrityError, ObjectArchived
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.frame import MAX_CHUNK, Decoder, claimed_size
 from cas.formats.manifest import ChunkRef
@@ -63,6 +63,8 @@ def _check_chunk(
             frame = store.get_frame(ChunkRef(digest, size or MAX_CHUNK), buffer)
         except ChunkMissing:
             return Defect("missing", ""), wire
+        except ObjectArchived as error:
+            return Defect("undecodable", str(error)), wire
         except FormatError as error:  # the object is larger than any frame of a chunk of that size
             return Defect("undecodable", str(error)), wire
         wire += len(frame)
