@@ -84,7 +84,8 @@ def killed(models: Models, monkeypatch: pytest.MonkeyPatch) -> Store:
 def test_chunks_that_somebody_else_wrote_just_now(
     models: Models, power: Cuts, killed: Store, is_listed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup, "_LISTING_PAYS", 1 if is_listed else 1000)
+    monkeypatch.setattr(lookup, "_FEW", 1 if is_listed else 1000)
+    monkeypatch.setattr(lookup, "_LOOKUPS_PER_PAGE", 0)  # lookups never cost less
     models.publish("old")
     cuts = power()
     plain = b"new" * 1000

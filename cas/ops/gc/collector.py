@@ -168,7 +168,7 @@ class _Run:
             put_off, pending = str(reason), [*due, *pending]
             self._mark(now)
         self._listen(events.Phase("condemn"))
-        found = self._find_unreferenced(pending, now)
+        found = self._find_unreferenced(self._unreferenced_chunks(), pending, now)
         if found.versions or found.chunks:
             condemn(self._store, self._name, found.versions, found.chunks)
             pending = [*pending, CondemnedSet(self._name, now, ())]
@@ -186,15 +186,16 @@ class _Run:
         self._mark(now)
         chunks = {digest: each.at for each in due for digest in condemned_chunks(self._store, each)}
         versions = {version: each.at for each in due for version in condemned_versions(self._store, each)}
+        unreferenced = self._unreferenced_chunks()
         swept_chunks = [
-            entry for entry in self._unreferenced_chunks()
+            entry for entry in unreferenced
             if (at := chunks.get(_digest(entry))) and entry.modified < at - self._tolerance
         ]  # fmt: skip
         swept_manifests = [
             self._live.manifests[version] for version in self._live.unreferenced_versions()
             if (at := versions.get(version)) and self._live.manifests[version].modified < at - self._tolerance
         ]  # fmt: skip
-        found = self._find_unreferenced([*due, *pending], now)
+        found = self._find_unreferenced(unreferenced, [*due, *pending], now)
         found = found._replace(waiting=found.waiting - len(swept_chunks))
         freed = sum(entry.size for entry in (*swept_chunks, *swept_manifests))
         swept = len(swept_manifests), len(swept_chunks)
@@ -252,11 +253,13 @@ class _Run:
         lookup.list_chunks(self._store, visit, self._limits)
         return found
 
-    def _find_unreferenced(self, pending: Sequence[CondemnedSet], now: datetime.datetime) -> _Unreferenced:
-        """Find what to condemn: what was written after `now` is left out, as its version may be on its way."""
+    def _find_unreferenced(
+        self, unreferenced: Sequence[Entry], pending: Sequence[CondemnedSet], now: datetime.datetime
+    ) -> _Unreferenced:
+        """Find what to condemn, without what was written after `now`, whose version may be on its way."""
         known = {digest for each in pending for digest in condemned_chunks(self._store, each)}
         known_versions = {version for each in pending for version in condemned_versions(self._store, each)}
-        entries = [entry for entry in self._unreferenced_chunks() if entry.modified <= now]
+        entries = [entry for entry in unreferenced if entry.modified <= now]
         new = [entry for entry in entries if _digest(entry) not in known]
         versions = [version for version in self._live.unreferenced_versions() if version not in known_versions]
         size = sum(entry.size for entry in new) + sum(self._live.manifests[version].size for version in versions)

@@ -122,12 +122,12 @@ def usage(
     if model is not None:
         check_name(model, "model")
     names = named_versions(store)
-    models = store.models()
+    listed = store.list_manifests()
+    models = sorted({version.model for version in listed})
     if model is not None and model not in models:
         raise NotFoundError(f"model {model} is not in {store.url}; its models are: {', '.join(models[:8]) or 'none'}")
-    found = [
-        VersionUsage(owner, digest, names.of(owner, digest)) for owner in models for digest in store.versions(owner)
-    ]
+    ordered = sorted(listed.items(), key=lambda item: (item[0].model, item[1].modified, item[0].digest))
+    found = [VersionUsage(*version, names.of(*version)) for version, _ in ordered]
     on_event(events.Phase("count"))
     count = _ChunkCount()
     list_chunks(store, count.add_chunk, limits)
