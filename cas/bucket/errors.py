@@ -15,7 +15,7 @@ from obstore import exceptions as ob
 
 from cas.bucket.disk_errors import disk_error
 from cas.bucket.error_texts import first_group, os_reason, without_query
-from cas.bucket.network_errors import failure_without_answer
+from cas.bucket.network_errors import failure_without_answer, no_connection, tls_wanted
 from cas.bucket.refusals import NO_BUCKET, Answer, answer_of, is_known, missing_bucket, refusal
 from cas.errors import (
     AccessDenied,
@@ -73,7 +73,7 @@ def obstore_error(error: Exception, key: str, where: str, operation: str) -> Cas
     if operation == "create" and isinstance(error, ob.AlreadyExistsError | ob.PreconditionError):
         return ObjectExists(key, where)
     if answer.status or is_known(answer):
-        return refusal(answer, what, permission)
+        return tls_wanted(what, text) or refusal(answer, what, permission)
     if isinstance(error, ob.PermissionDeniedError | ob.UnauthenticatedError):
         said = os_reason(text)
         if "credential provider" in said:
@@ -125,6 +125,10 @@ def boto3_error(error: Exception, operation: str, where: str, permission: str) -
             return missing_bucket(where)
         return None if answer.code in _ABSENT or answer.status == 404 else refusal(answer, what, permission)
     if isinstance(error, ConnectionError | HTTPClientError):
+        # urllib3's own error, which holds the cause, is only in the arguments of botocore's.
+        text = f"{error} {getattr(error, 'kwargs', {}).get('error')!r}"
+        if known := no_connection(what, text):
+            return known
         return Unreachable(f"{what}: no answer ({type(error).__name__}): check the network")
     return StoreError(f"{what}: {error}")
 

@@ -143,5 +143,5 @@ class TestTheCommand:
         env = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_ports(1)[0]}"}
         done = run_cas("--store", s3_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"), env=env)
         assert done.returncode == 6
-        assert "no connection could be made: check the endpoint and the network" in done.stderr
+        assert "refuses connections, so no connection could be made: check the endpoint and the network" in done.stderr
         assert done.stderr.count("\n") == 1
