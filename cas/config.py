@@ -113,6 +113,17 @@ def _default_hf_home(*, needed: bool) -> str | None:
     return str(_home("name the cache: HF_HOME, or --cache-dir") / ".cache" / "huggingface")
 
 
+def user_cache() -> Path | None:
+    """The user's directory for what can be made anew: XDG_CACHE_HOME, else ~/.cache; None where neither is a path.
+
+    The XDG Base Directory Specification says that a relative path counts as none.
+    """
+    if named := os.environ.get("XDG_CACHE_HOME", "").strip():
+        return Path(named) if os.path.isabs(named) else None
+    home = _home_or_none()
+    return home / ".cache" if home else None
+
+
 def environment(dirs: CacheDirs) -> dict[str, str]:
     """The variables with which Hugging Face clients find a restored model, and send no request to a hub."""
     return {"HF_HOME": str(dirs.home), "HF_HUB_CACHE": str(dirs.hub), "HF_HUB_OFFLINE": "1"}

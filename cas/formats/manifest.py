@@ -19,7 +19,7 @@ from cas.errors import FormatError, InputError
 from cas.formats import paths
 from cas.formats.digest import Hex, hex_of
 from cas.formats.frame import MAX_CHUNK
-from cas.formats.typed_json import JsonFormat
+from cas.formats.typed_json import JsonFormat, T
 
 VERSION = 1
 
@@ -176,19 +176,27 @@ def parse(data: bytes) -> Manifest:
     Raises:
         FormatError: it is too large, of an unknown version or malformed, or it names an unsafe path.
     """
-    if len(data) > MAX_MANIFEST:
-        raise FormatError(f"manifest of {len(data)} bytes is over the limit of {MAX_MANIFEST}")
-    try:
-        version = _VERSIONED.decode(data).version
-        if version != VERSION:
-            raise FormatError(
-                f"manifest is of version {version}; this program knows version {VERSION}: upgrade model-cas"
-            )
-        manifest = _MANIFESTS.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise FormatError(f"manifest is malformed: {error}") from None
+    check_version(data)
+    manifest = decode(_MANIFESTS, data)
     _check(manifest)
     return manifest
+
+
+def check_version(data: bytes) -> None:
+    """Raise FormatError if the manifest that `data` encodes is too large, or of a version that this program lacks."""
+    if len(data) > MAX_MANIFEST:
+        raise FormatError(f"manifest of {len(data)} bytes is over the limit of {MAX_MANIFEST}")
+    version = decode(_VERSIONED, data).version
+    if version != VERSION:
+        raise FormatError(f"manifest is of version {version}; this program knows version {VERSION}: upgrade model-cas")
+
+
+def decode(layout: JsonFormat[T], data: bytes) -> T:
+    """Return what a type of document takes from the manifest that `data` encodes; raise FormatError if it is none."""
+    try:
+        return layout.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise FormatError(f"manifest is malformed: {error}") from None
 
 
 def digest_of(manifest: Manifest) -> str:

@@ -20,8 +20,6 @@ from cas.errors import (
     FormatError,
     InputError,
     IntegrityError,
-    ManifestCorrupt,
-    ManifestMissing,
     NotFoundError,
     ObjectMissing,
     StoreMissing,
@@ -33,6 +31,7 @@ from cas.formats.typed_json import JsonFormat
 from cas.parallel import ReusableBuffer
 from cas.store import layout
 from cas.store.layout import VersionId
+from cas.store.manifests import read_manifest
 
 if TYPE_CHECKING:
     from cas.formats.frame import Codec, Decoder
@@ -228,19 +227,7 @@ class Store:
             ManifestCorrupt: its bytes have another digest.
             FormatError: it is hostile, of another model, or written by a newer version.
         """
-
-        def read(data: bytes) -> Manifest:
-            if (got := hex_of(data)) != digest:
-                raise ManifestCorrupt(named(digest), named(got), self.url)
-            found = manifest.parse(data)
-            if found.model != model:
-                raise FormatError(f"manifest {named(digest)} is of model {found.model}, not {model}: refusing it")
-            return found
-
-        try:
-            return self.get_document(layout.manifest_key(model, digest), manifest.MAX_MANIFEST, read)
-        except ObjectMissing:
-            raise ManifestMissing(model, named(digest), self.url) from None
+        return read_manifest(self, VersionId(model, digest), manifest.parse)
 
     def put_manifest(self, new: Manifest) -> str:
         """Write a manifest, whose chunks the caller has stored or found before, and return its digest (64 hex).

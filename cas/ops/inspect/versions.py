@@ -3,26 +3,31 @@
 The order of `versions`:
 
 1. read what all tags and pins name now: a version that `cas ls` shows is named, or is of the model that is asked for;
-2. list the manifests of the model, or of every model when all versions are wanted;
-3. read each manifest once, several at a time; one that cannot be read is listed as unreadable and stops nothing;
-4. sort by model, newest version first.
+2. list the manifests of these models, or of every model when all versions are wanted;
+3. take what this machine remembers of a manifest that was not written anew since, and read the outline of each other,
+   several at a time; one that cannot be read is listed as unreadable and stops nothing;
+4. remember the outlines that were read, and sort by model, newest version first.
 
 `lineage` then makes a tree from that list alone. It reads nothing more, so the tree and the list never disagree.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
+from cas.bucket import Entry
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.digest import named, parse
-from cas.formats.manifest import Manifest, check_name
+from cas.formats.manifest import check_name
+from cas.formats.outline import Outline, outline
 from cas.host import Limits
+from cas.local.outlines import Outlines, Stamp
 from cas.parallel import for_each
 from cas.refs.names import Names, named_versions
 from cas.refs.reflog import Ref
 from cas.store.layout import VersionId
+from cas.store.manifests import read_manifest
 from cas.store.store import Store
 
 
@@ -133,23 +138,32 @@ def versions(
     names = named_versions(store, model)
     found = [_unreadable_ref(ref) for ref in names.unreadable]
     wanted = dict.fromkeys(names.versions())
-    for owner in [model] if model is not None else store.models() if every else []:
-        wanted |= dict.fromkeys(VersionId(owner, digest) for digest in store.versions(owner))
+    limits = limits or Limits()
+    models = {model} if model is not None else None if every else {version.model for version in wanted}
+    listed = _manifests(store, models, limits)
+    if model is not None or every:
+        wanted |= dict.fromkeys(listed)
     if model is not None and not wanted and not found:
         known = ", ".join(store.models()[:8]) or "none"
         raise NotFoundError(f"model {model} is not in {store.url}; its models are: {known}")
+    remembered = Outlines(store.url)
 
-    def read(item: VersionId) -> None:
-        owner, digest = item
-        tags, pins = names.of(owner, digest)
-        try:
-            manifest = store.get_manifest(owner, digest)
-        except (IntegrityError, FormatError, NotFoundError) as error:
-            found.append(ListedVersion(owner, digest, tags, f"{_UNREADABLE}: {type(error).__name__}", 0, 0, pins))
-            return
-        found.append(_version(digest, manifest, Names(tags, pins)))
+    def read(version: VersionId) -> None:
+        tags, pins = names.of(*version)
+        stamp = _stamp(listed[version]) if version in listed else ""
+        shown = remembered.get(version.digest, stamp)
+        if shown is None or shown.model != version.model:
+            try:
+                shown = read_manifest(store, version, outline)
+            except (IntegrityError, FormatError, NotFoundError) as error:
+                found.append(ListedVersion(*version, tags, f"{_UNREADABLE}: {type(error).__name__}", 0, 0, pins))
+                return
+            if stamp:
+                remembered.add(version.digest, stamp, shown)
+        found.append(_version(version.digest, shown, Names(tags, pins)))
 
-    for_each(read, wanted, threads=(limits or Limits()).requests)
+    for_each(read, wanted, threads=limits.requests)
+    remembered.save()
     newest_first = sorted(found, key=lambda version: (version.created, version.digest), reverse=True)
     return sorted(newest_first, key=lambda version: version.model)
 
@@ -193,18 +207,29 @@ def _successor(parent: ListedVersion, children: Sequence[ListedVersion]) -> List
     return alike[-1] if alike else None
 
 
-def _version(digest: str, manifest: Manifest, names: Names) -> ListedVersion:
-    derived = manifest.derived
+def _manifests(store: Store, models: Collection[str] | None, limits: Limits) -> dict[VersionId, Entry]:
+    """Return the listed manifests of some models, or of all."""
+    found: dict[VersionId, Entry] = {}
+    if models is None:
+        found = store.list_manifests()
+    elif models:
+        for_each(
+            lambda owner: found.update(store.list_manifests(owner)), models, threads=min(limits.requests, len(models))
+        )
+    return found
+
+
+def _stamp(entry: Entry) -> Stamp:
+    return f"{entry.size} {entry.tag or entry.modified.isoformat()}"
+
+
+def _version(digest: str, shown: Outline, names: Names) -> ListedVersion:
+    origin = None
+    if shown.transform is not None and shown.original is not None:
+        origin = VariantOrigin(shown.transform, parse(shown.original))
+    parent = parse(shown.parent) if shown.parent else None
     return ListedVersion(
-        manifest.model,
-        digest,
-        names.tags,
-        manifest.created,
-        manifest.plain_size,
-        sum(1 for _ in manifest.all_files()),
-        names.pins,
-        parse(manifest.parent) if manifest.parent else None,
-        VariantOrigin(derived.transform, parse(derived.parent)) if derived else None,
+        shown.model, digest, names.tags, shown.created, shown.size, shown.files, names.pins, parent, origin
     )
 
 
