@@ -1,32 +1,165 @@
-"""Settings from environment variables, with the names and defaults of the tools around us."""
+"""The one door of settings: how each variable is read, and what follows from those that name places.
+
+Every variable is read without the blanks and line ends around it, and an empty one counts as not set: files of
+variables, secrets of CI systems and `-e X=` leave both. A value that cannot be used is an InputError that names it.
+Every variable stands in cas/local/variables.py; what those of S3 decide is found in cas/bucket/s3_settings.py. The
+RunPod worker has more, which it reads the same way.
+"""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from cas.errors import InputError
 
 _DAY = 86_400
 _USER = re.compile(r"://[^\s'\"<>]*@")
+_CLEANED = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_TRUE, _FALSE = ("1", "true", "yes", "on", "y", "t"), ("0", "false", "no", "off", "n", "f")
+
+
+class Setting(NamedTuple):
+    """A value, and where it comes from.
+
+    Attributes:
+        value: what counts; empty for none.
+        source: the variable, the file and profile, or the default that gave it, in words.
+    """
+
+    value: str
+    source: str
+
+
+def read(name: str, environ: Mapping[str, str] | None = None) -> str:
+    """The value of a variable without blanks and line ends around it; empty when it is not set.
+
+    Args:
+        name: the variable.
+        environ: the variables; those of this process when None.
+    """
+    return (os.environ if environ is None else environ).get(name, "").strip()
+
+
+def first(*names: str, environ: Mapping[str, str] | None = None) -> Setting:
+    """The first of these variables that is set, as a setting; an empty one when none is."""
+    found = ((read(name, environ), name) for name in names)
+    return next((Setting(value, name) for value, name in found if value), Setting("", ""))
+
+
+def switch(name: str, environ: Mapping[str, str] | None = None, *, also: tuple[str, ...] = ()) -> bool | None:
+    """Whether a variable switches something on; None when it is not set.
+
+    Args:
+        name: the variable.
+        environ: the variables; those of this process when None.
+        also: further words that mean true.
+
+    Raises:
+        InputError: it is no word for true or false.
+    """
+    given = read(name, environ)
+    if not given:
+        return None
+    return truth(name, given, also)
+
+
+def truth(where: str, given: str, also: tuple[str, ...] = ()) -> bool:
+    """Whether a text means true; raises InputError for one that means neither true nor false.
+
+    Args:
+        where: where the text stands, named in the error.
+        given: the text.
+        also: further words that mean true.
+    """
+    if (word := given.lower()) not in (*_TRUE, *_FALSE, *also):
+        raise InputError(f"{where} is {given!a}: write true or false")
+    return word in (*_TRUE, *also)
+
+
+_inherited: dict[str, str] = {}
+
+
+def clean_environment() -> None:
+    """Take blanks and line ends off this process's variables that libraries read, and remove the empty ones.
+
+    For the start of a program, before it has threads: libraries read variables as they stand (obstore fails at an empty
+    AWS_ variable, huggingface_hub sends a token with its line end). `inherited` returns what stood there.
+    """
+    for name, given in list(os.environ.items()):
+        # An empty http_proxy is left: it takes HTTP_PROXY back.
+        if name.startswith(("AWS_", "HF_")) or name in _CLEANED or (given and name.upper() in _PROXIES):
+            value = given.strip()
+            if value != given or not value:
+                _inherited[name] = given
+                del os.environ[name]
+                if value:
+                    os.environ[name] = value
+
+
+def drop_blank(*names: str) -> None:
+    """Remove these variables from this process's environment where they are set and hold nothing but blanks.
+
+    obstore reads them beside what it is given, and takes an empty one for a value. (unsetenv(3) frees nothing that
+    another thread may be reading.)
+    """
+    for name in names:
+        if name in os.environ and not read(name):
+            del os.environ[name]
+
+
+def inherited() -> dict[str, str]:
+    """The environment as this process got it: what `clean_environment` changed is as it was."""
+    return {**os.environ, **_inherited}
+
+
+def is_proxy_named() -> bool:
+    """Whether any variable names a proxy, or hosts that need none."""
+    return any(name.lower().endswith("_proxy") for name in os.environ)
+
+
+def ca_bundle() -> Setting:
+    """The file of a private certificate authority that a variable names; SSL_CERT_FILE is read by TLS libraries."""
+    found = first("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
+    return Setting("", "") if found.value and found.value == read("SSL_CERT_FILE") else found
 
 
 def store_url(given: str | None = None) -> str:
     """The store: `given`, else CAS_STORE, else s3://$S3_BUCKET/cas, else a directory in the user's data home."""
-    if url := given or os.environ.get("CAS_STORE"):
+    if url := (given or "").strip() or read("CAS_STORE"):
         return url
-    if bucket := os.environ.get("S3_BUCKET"):
+    if bucket := bucket_name():
         return f"s3://{bucket}/cas"
-    data_home = os.environ.get("XDG_DATA_HOME")
+    data_home = read("XDG_DATA_HOME")
     return os.path.join(data_home or _home("name the store: --store or CAS_STORE") / ".local/share", "model-cas")
+
+
+def bucket_name(environ: Mapping[str, str] | None = None) -> str:
+    """The bucket that S3_BUCKET names, as `b` or `s3://b`; empty when it is not set.
+
+    Raises:
+        InputError: it is more than a name, or no name.
+    """
+    given = read("S3_BUCKET", environ)
+    name = re.sub(r"^[sS]3:/*", "", given).rstrip("/")
+    if given and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", name):
+        advice = "write the bucket's name alone"
+        if re.fullmatch(r"[A-Za-z0-9._-]+/[^@?#:\s]+", name):
+            advice += f", or CAS_STORE=s3://{name} for a store below a prefix"
+        # An entry with more than a name and a path is not shown: it may hold a secret.
+        shown = f" is {given!a}" if re.fullmatch(r"[^@?#]{1,200}", given) else ""
+        raise InputError(f"S3_BUCKET{shown}: {advice}")
+    return name
 
 
 def seed_dirs(given: Iterable[str | Path] = ()) -> tuple[Path, ...]:
     """The seeds, which may already hold wanted chunks: `given`, then those of CAS_SEEDS, which os.pathsep separates."""
-    named = [*given, *os.environ.get("CAS_SEEDS", "").split(os.pathsep)]
+    named = [*given, *read("CAS_SEEDS").split(os.pathsep)]
     found = (expand_user(os.path.expandvars(name)).absolute() for name in named if str(name))
     return tuple(dict.fromkeys(found))
 
@@ -54,7 +187,7 @@ def lease_seconds() -> int:
     Raises:
         InputError: CAS_LEASE_SECONDS is not a number from 2 to 86,400.
     """
-    given = os.environ.get("CAS_LEASE_SECONDS") or "600"
+    given = read("CAS_LEASE_SECONDS") or "600"
     if not re.fullmatch(r"[0-9]{1,5}", given) or not 2 <= int(given) <= _DAY:
         raise InputError(f"CAS_LEASE_SECONDS is {given!a}: write a number of seconds from 2 to {_DAY}")
     return int(given)
@@ -62,7 +195,7 @@ def lease_seconds() -> int:
 
 def receipt_wanted() -> bool:
     """Whether CAS_RECEIPT turns receipts on: any value but empty, 0, false, no or off does."""
-    return os.environ.get("CAS_RECEIPT", "").strip().lower() not in ("", "0", "false", "no", "off")
+    return read("CAS_RECEIPT").lower() not in ("", "0", "false", "no", "off")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +223,14 @@ def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
     Raises:
         InputError: nothing names the hub cache, and the user has no home directory.
     """
-    environ = os.environ
-    hub = cache_dir or environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE")
-    home = environ.get("HF_HOME") or _default_hf_home(needed=not hub)
+    hub = cache_dir or read("HF_HUB_CACHE") or read("HUGGINGFACE_HUB_CACHE")
+    home = read("HF_HOME") or _default_hf_home(needed=not hub)
     home_path = expand_user(os.path.expandvars(home)).absolute() if home else None
     hub_path = expand_user(os.path.expandvars(hub)).absolute() if hub else None
     if hub_path is None:
         assert home_path is not None
         return CacheDirs(home_path / "hub", home_path)
-    named_hub = cache_dir and not environ.get("HF_HOME") and hub_path.name == "hub" and hub_path.parent != home_path
+    named_hub = cache_dir and not read("HF_HOME") and hub_path.name == "hub" and hub_path.parent != home_path
     if home_path is None or named_hub:
         return CacheDirs(hub_path, hub_path.parent, home_is_implied=True)
     return CacheDirs(hub_path, home_path)
@@ -106,7 +238,7 @@ def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
 
 def _default_hf_home(*, needed: bool) -> str | None:
     """The default of HF_HOME; None, unless it is needed, for a user without a home directory."""
-    if caches := os.environ.get("XDG_CACHE_HOME"):
+    if caches := read("XDG_CACHE_HOME"):
         return os.path.join(caches, "huggingface")
     if not needed and _home_or_none() is None:
         return None
@@ -131,7 +263,7 @@ def environment(dirs: CacheDirs) -> dict[str, str]:
 
 def hub_endpoint() -> str:
     """The hub's address as messages may show it: HF_ENDPOINT without user, password, query and fragment."""
-    given = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    given = read("HF_ENDPOINT") or "https://huggingface.co"
     scheme, _, rest = given.rpartition("://")
     address, *after = re.split(r"[?#]", rest, maxsplit=1)
     # An @ after # or ? may belong to a password with these characters: then the address cannot be told from the
@@ -142,7 +274,7 @@ def hub_endpoint() -> str:
 
 def without_secrets(text: str) -> str:
     """`text`, such as a client's error message, with HF_ENDPOINT and other URLs as messages may show them."""
-    given = (os.environ.get("HF_ENDPOINT") or "").rstrip("/")
+    given = read("HF_ENDPOINT").rstrip("/")
     text = text.replace(given, hub_endpoint().rstrip("/")) if given else text
     return _USER.sub("://", text)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from cas import config
 from cas.formats.manifest import NAME_PATTERN
 from cas.version import __version__
 
@@ -106,8 +107,8 @@ def facts(gpus: Path = _GPUS) -> Host:
         kernel=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         gpus=_gpu_names(gpus),
-        pod=os.environ.get("RUNPOD_POD_ID") or None,
-        datacenter=os.environ.get("RUNPOD_DC_ID") or None,
+        pod=config.read("RUNPOD_POD_ID") or None,
+        datacenter=config.read("RUNPOD_DC_ID") or None,
     )
 
 
@@ -130,7 +131,7 @@ def deployment() -> str:
     Characters that names may not have become dashes.
     """
 
-    named = os.environ.get("CAS_DEPLOYMENT") or os.environ.get("RUNPOD_ENDPOINT_ID") or _hostname()
+    named = config.first("CAS_DEPLOYMENT", "RUNPOD_ENDPOINT_ID").value or _hostname()
     name = re.sub(r"[^A-Za-z0-9._-]", "-", named).lstrip("._-")[:96]
     return name if re.match(NAME_PATTERN, name) else "unnamed"
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cas import config
 from cas.errors import CasError
 from worker.boot import device, imports, process
 from worker.boot.boot import Boot, BootFailed
@@ -34,6 +35,7 @@ def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(Printable("%(levelname)s %(name)s: %(message)s"))
+    config.clean_environment()
     process.end_forks_with_this()
     try:
         boot = Boot.start()
@@ -82,7 +84,7 @@ def _handler(speaker: Any, restored: Restored, runpod: Any) -> Any:
     from worker.jobs.handler import Handler
     from worker.speech import sound
 
-    voices, upload = _bucket(os.environ.get("S3_BUCKET"))
+    voices, upload = _bucket(config.bucket_name())
     return Handler(
         speaker,
         digest=restored.version.rpartition("@")[2],
@@ -94,7 +96,7 @@ def _handler(speaker: Any, restored: Restored, runpod: Any) -> Any:
     )
 
 
-def _bucket(name: str | None) -> tuple[Voices | None, Uploader | None]:
+def _bucket(name: str) -> tuple[Voices | None, Uploader | None]:
     """Return what jobs use of the bucket; None where it cannot be opened: the model may have come from elsewhere."""
     from cas.bucket import open_bucket
     from worker.jobs.upload import Uploader

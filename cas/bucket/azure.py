@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from obstore import sign
 from obstore.store import AzureStore, ObjectStore
 
+from cas import config
 from cas.bucket.base import Bucket
+from cas.bucket.client_options import NO_RETRIES, client_options, make_store
 from cas.bucket.cloud_settings import first_setting, is_switched_on
-from cas.bucket.factory import _NO_RETRIES, _client_options, _made
 from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket, ReadUrl
 from cas.bucket.redirects import only_to_host_of
@@ -78,7 +79,9 @@ def open_azure(url: StoreUrl, policy: RetryPolicy) -> Bucket:
     account = _account()
 
     def connect(reading: bool) -> ObjectStore:
-        options = _client_options(account.endpoint, policy, reading) | only_to_host_of(account.endpoint)
+        options = client_options(account.endpoint, policy, config.ca_bundle(), reading=reading) | only_to_host_of(
+            account.endpoint
+        )
         make = lambda: AzureStore(  # noqa: E731
             url.bucket,
             prefix=url.prefix or None,
@@ -87,10 +90,12 @@ def open_azure(url: StoreUrl, policy: RetryPolicy) -> Bucket:
             use_emulator=False,
             use_fabric_endpoint=False,
             client_options=options,
-            retry_config=_NO_RETRIES,
+            retry_config=NO_RETRIES,
             **account.credential,
         )
-        return _made(url.url, make, "check AZURE_STORAGE_KEY and the other AZURE_STORAGE_ variables")
+        return make_store(
+            url.url, make, config.ca_bundle(), "check AZURE_STORAGE_KEY and the other AZURE_STORAGE_ variables"
+        )
 
     read_url: ReadUrl | None = None
     if account.can_sign:

@@ -16,9 +16,10 @@ import msgspec
 from obstore import sign
 from obstore.store import GCSStore, ObjectStore
 
+from cas import config
 from cas.bucket.base import Bucket, Kind
+from cas.bucket.client_options import NO_RETRIES, client_options, make_store
 from cas.bucket.cloud_settings import first_setting, is_switched_on
-from cas.bucket.factory import _NO_RETRIES, _client_options, _made
 from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket
 from cas.bucket.redirects import only_to_host_of
@@ -77,16 +78,16 @@ def open_google(url: StoreUrl, policy: RetryPolicy) -> Bucket:
     endpoint = plain_address(_ENDPOINT, first_setting(_ENDPOINT)[1] or _GOOGLE)
 
     def connect(reading: bool) -> ObjectStore:
-        options = _client_options(endpoint, policy, reading) | _only_to(endpoint)
+        options = client_options(endpoint, policy, config.ca_bundle(), reading=reading) | _only_to(endpoint)
         make = lambda: GCSStore(  # noqa: E731
             url.bucket,
             prefix=url.prefix or None,
             base_url=endpoint,
             client_options=options,
-            retry_config=_NO_RETRIES,
+            retry_config=NO_RETRIES,
             **access.credential,
         )
-        return _made(url.url, make, f"check {access.named[0]}")
+        return make_store(url.url, make, config.ca_bundle(), f"check {access.named[0]}")
 
     def read_url(client: ObjectStore, key: str, seconds: int) -> str:
         if access.is_public:

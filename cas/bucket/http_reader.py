@@ -43,14 +43,18 @@ _Connection = http.client.HTTPConnection
 class DirectReader:
     """Reads objects by their URLs. Several threads may use it at once."""
 
-    def __init__(self, read_url: Callable[[str], str], policy: RetryPolicy, *, may_redirect: bool = True) -> None:
+    def __init__(
+        self, read_url: Callable[[str], str], policy: RetryPolicy, *, may_redirect: bool = True, ca_bundle: str = ""
+    ) -> None:
         """Make no request yet.
 
         Args:
             read_url: makes the URL under which a key can be read now, signed where that is needed.
             policy: time limits of one request.
             may_redirect: True leaves redirects to obstore, whose client decides which to follow; False refuses them.
+            ca_bundle: the file or folder of a private certificate authority; empty for none.
         """
+        self._ca_bundle = ca_bundle
         self._may_redirect = may_redirect
         self._read_url = read_url
         self._policy = policy
@@ -157,8 +161,8 @@ class DirectReader:
         with self._guard:
             if self._context is None:
                 self._context = ssl.create_default_context()
-                if bundle := os.environ.get("AWS_CA_BUNDLE"):
-                    self._context.load_verify_locations(bundle)
+                if bundle := self._ca_bundle:
+                    self._context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
             return self._context
 
     def _release(self, connection: _Connection, seconds: float) -> None:

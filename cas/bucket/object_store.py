@@ -61,6 +61,7 @@ class ObjectBucket(Bucket):
         writable: bool = True,
         read_url: ReadUrl | None = None,
         s3_admin: S3Admin | None = None,
+        ca_bundle: Callable[[], str] = lambda: "",
     ) -> None:
         """Make no request yet.
 
@@ -74,6 +75,7 @@ class ObjectBucket(Bucket):
             writable: False refuses writes and listings before any request.
             read_url: makes the URL of an object; None where no server shows the objects.
             s3_admin: stored versions and multipart uploads, which obstore does not offer; None where there are none.
+            ca_bundle: returns the file of a private certificate authority; empty for none.
         """
         self.url = url
         self._requests = requests
@@ -82,6 +84,7 @@ class ObjectBucket(Bucket):
         self._writable = writable
         self._read_url = read_url
         self._s3_admin = s3_admin
+        self._ca_bundle = ca_bundle
         self._direct: DirectReader | None = None
         self._making_direct = threading.Lock()
         self._witness = ""  # a key that was read or written here, so the object exists
@@ -215,6 +218,7 @@ class ObjectBucket(Bucket):
                     lambda key: self.signed_url(key, _DIRECT_SECONDS),
                     self._requests.policy,
                     may_redirect=self.url.startswith("http"),
+                    ca_bundle=self._ca_bundle(),
                 )
             return self._direct
 

@@ -8,10 +8,11 @@ and has no switch for that. So its client is given a proxy that cannot exist, fo
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import sys
 from urllib.parse import urlsplit
+
+from cas import config
 
 NOWHERE = "127.0.0.1:0"
 """The address of that proxy, where nothing can listen; obstore's error shows it."""
@@ -26,7 +27,7 @@ def only_to_host_of(url: str) -> dict[str, str]:
     Each port of the host, and each name below its name, can still be reached. Behind a proxy of the user's, that proxy
     decides what can be reached.
     """
-    if sys.platform != "linux" or any(name.lower().endswith("_proxy") for name in os.environ):
+    if sys.platform != "linux" or config.is_proxy_named():
         from cas.bucket.http_reader import is_proxied
 
         if is_proxied(urlsplit(url)):

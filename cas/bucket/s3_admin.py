@@ -6,7 +6,6 @@ Only the collector uses this module.
 from __future__ import annotations
 
 import datetime
-import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,11 +17,11 @@ from cas.errors import StoreError, Unsupported
 
 if TYPE_CHECKING:
     from cas.bucket.listing import ForeignNames
+    from cas.bucket.s3_settings import S3Settings
+    from cas.bucket.urls import StoreUrl
 
 Versions: TypeAlias = list[Stored]
 Uploads: TypeAlias = list[MultipartUpload]
-
-_ATTEMPTS = 8  # Backblaze B2 answers 503 by design
 
 NO_VERSION = "null"
 """S3's id of a version that was written while the bucket kept no versions."""
@@ -34,21 +33,17 @@ _connecting = threading.Lock()  # boto3 makes clients in one thread at a time
 class S3Admin:
     """The stored versions and multipart uploads of one bucket, below a prefix."""
 
-    def __init__(self, url: str, bucket: str, prefix: str, endpoint: str, region: str, credentials: Mapping[str, Any]):
+    def __init__(self, where: StoreUrl, settings: S3Settings) -> None:
         """Make no request yet.
 
         Args:
-            url: the store's URL, named in errors.
-            bucket: the bucket's name.
-            prefix: the folder of all keys, without slashes at its ends.
-            endpoint: the server's URL; empty for AWS itself.
-            region: to sign for.
-            credentials: as keyword arguments of boto3; empty for boto3's own chain.
+            where: the store's URL.
+            settings: of its bucket.
         """
-        self._url, self._bucket = url, bucket
-        self._where = f"{url} at {endpoint}" if endpoint else url
-        self._prefix = f"{prefix}/" if prefix else ""
-        self._endpoint, self._region, self._credentials = endpoint, region, credentials
+        self._url, self._bucket, self._settings = where.url, settings.bucket, settings
+        endpoint = settings.endpoint.value
+        self._where = f"{self._url} at {endpoint}" if endpoint else self._url
+        self._prefix = f"{where.prefix}/" if where.prefix else ""
         self._boto3_client: Any = None
 
     def keeps_versions(self, key: str) -> bool:
@@ -164,28 +159,9 @@ class S3Admin:
 
     def _connected(self) -> Any:
         if self._boto3_client is None:
-            import boto3
-            from botocore.config import Config
+            from cas.bucket.boto3_client import make_client
 
-            config = Config(
-                connect_timeout=5,
-                read_timeout=60,
-                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
-                s3={"addressing_style": "path" if self._endpoint else "auto"},
-                # Older servers reject the checksums that newer versions of boto3 send unasked.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-            )
-            authority = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE")
-            # A session of its own: boto3's default session must not be used by several threads.
-            self._boto3_client = boto3.Session().client(
-                "s3",
-                endpoint_url=self._endpoint or None,
-                region_name=self._region,
-                config=config,
-                **({"verify": authority} if authority else {}),
-                **self._credentials,
-            )
+            self._boto3_client = make_client(self._settings)
             self._boto3_client.meta.events.register("before-parameter-build.s3", _stay_here)
             for operation in ("ListObjectsV2", "ListObjectVersions", "ListMultipartUploads"):
                 self._boto3_client.meta.events.register(f"before-parse.s3.{operation}", _make_readable)

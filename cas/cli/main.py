@@ -14,6 +14,7 @@ from typing import TextIO
 
 import click
 
+from cas import config
 from cas.cli.options import Settings, common
 from cas.cli.streams import open_streams
 from cas.errors import CasError
@@ -107,6 +108,7 @@ def main() -> None:
         from click.shell_completion import shell_complete
 
         sys.exit(shell_complete(root, {}, "cas", "_CAS_COMPLETE", instruction))
+    config.clean_environment()
     settings = Settings()
     try:
         code = _run(settings)

@@ -75,6 +75,7 @@ def run(
 
     `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
+    from cas import config
     from cas.cli.restore import restore_chosen
     from cas.config import cache_dirs, environment
 
@@ -82,7 +83,7 @@ def run(
     if program is None:
         raise InputError(f"command {command[0]} is not found: check its name and PATH")
     # Copied before the restore sets variables of its own, which the command must not inherit.
-    inherited = dict(os.environ)
+    inherited = config.inherited()
     chosen = chosen_version(settings, None if reference == _NO_REF else reference, lock)
     done = restore_chosen(settings, chosen, cache_dir, seeds, verify=verify, receipt=receipt)
     variables = {**environment(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cas import config
 from cas.errors import InputError
 from cas.formats.digest import named
 from cas.formats.manifest import check_name
@@ -94,16 +95,16 @@ def choose(
         InputError: nothing names a model, or a variable holds something that is no name or reference.
         CasError: the pin could not be read: the version it names must not be passed over.
     """
-    if reference := environ.get("CAS_MODEL"):
+    if reference := config.read("CAS_MODEL", environ):
         only_model = ":" not in reference and "@" not in reference
         return Choice("CAS_MODEL", reference, by_default=only_model)
-    if lock := environ.get("CAS_LOCK"):
+    if lock := config.read("CAS_LOCK", environ):
         return Choice(f"lock file {lock}", lock=Path(lock))
     if default_lock is not None and _is_there(default_lock):
         return Choice(f"lock file {default_lock}", lock=Path(default_lock))
     if model is not None:
         check_name(model, "model")
-    deployment = environ.get("CAS_DEPLOYMENT") or environ.get("RUNPOD_ENDPOINT_ID")
+    deployment = config.first("CAS_DEPLOYMENT", "RUNPOD_ENDPOINT_ID", environ=environ).value
     if not deployment:
         if model is None:
             raise InputError(f"nothing names a model: give a REF, or {_WAYS}")

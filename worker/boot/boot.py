@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from cas import config
 from cas.errors import CasError
 from worker.boot import cold_start, environment, messages, process
 from worker.boot.cold_start import Phases
@@ -232,7 +233,7 @@ class Boot:
 
 
 def _deployment() -> str:
-    return os.environ.get("CAS_DEPLOYMENT") or os.environ.get("RUNPOD_ENDPOINT_ID") or socket.gethostname()
+    return config.first("CAS_DEPLOYMENT", "RUNPOD_ENDPOINT_ID").value or socket.gethostname()
 
 
 def _summary(result: Restored) -> Iterator[str]:

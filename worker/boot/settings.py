@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cas import config
 from cas.config import expand_user
 from cas.errors import InputError
 from worker.boot.device import Asked
@@ -20,7 +21,6 @@ CACHE_DIRS = "/runpod-volume/models:/tmp/models:/app/models"
 RUNPOD_CACHE = Path("/runpod-volume/huggingface-cache/hub")
 
 _ROOT = Path(__file__).resolve().parents[2]
-_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _NAME = re.compile(r"(?:pin:[^/]+/)?(?P<model>[A-Za-z0-9][A-Za-z0-9._-]{0,95})(?:[:@].+)?")
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _URL = re.compile(r"(s3|https?|file)://[^/\s]*\S*|file:/\S*|/\S*", re.IGNORECASE)
@@ -81,14 +81,15 @@ class Settings:
             InputError: a variable has a bad value; the message names it.
         """
         enabled = _switch(environ, "ENABLE_S3_MODEL_CACHE")
-        named = bool(environ.get("CAS_STORE") or environ.get("S3_BUCKET"))
-        from_bucket = f"s3://{environ['S3_BUCKET']}/cas" if environ.get("S3_BUCKET") else None
-        store = (environ.get("CAS_STORE") or from_bucket) if enabled else None
+        bucket = config.bucket_name(environ)
+        url = config.read("CAS_STORE", environ) or (f"s3://{bucket}/cas" if bucket else None)
+        store = url if enabled else None
         model = _model(environ)
         lock = _ROOT / f"manifests/locks/{model}.json"
         deployment = _deployment(environ)
+        named = config.first("CAS_MODEL", "CAS_LOCK", environ=environ)
         _check_hub(environ)
-        prometheus = environ.get("CAS_PROMETHEUS_FILE")
+        prometheus = config.read("CAS_PROMETHEUS_FILE", environ)
         return cls(
             enabled=enabled,
             store=store,
@@ -98,13 +99,13 @@ class Settings:
             seeds=tuple(path for path in (RUNPOD_CACHE,) if path.is_dir()),
             model=model,
             deployment=deployment,
-            local=bool(not deployment or environ.get("CAS_MODEL") or environ.get("CAS_LOCK") or os.path.lexists(lock)),
+            local=not deployment or bool(named.value) or os.path.lexists(lock),
             lock=lock,
             source=_ROOT / f"manifests/sources/{model}.toml",
             fallback=_fallback(environ),
-            publish=enabled and named and _switch(environ, "CAS_PUBLISH"),
+            publish=enabled and bool(url) and _switch(environ, "CAS_PUBLISH"),
             receipt=enabled and _switch(environ, "CAS_RECEIPT"),
-            receipt_named=bool(environ.get("CAS_RECEIPT")),
+            receipt_named=bool(config.read("CAS_RECEIPT", environ)),
             stream=_switch(environ, "CAS_STREAM", on=False),
             device=_device(environ),
             prometheus=_absolute("CAS_PROMETHEUS_FILE", prometheus) if prometheus else None,
@@ -120,14 +121,12 @@ class Settings:
 
 def _switch(environ: Mapping[str, str], name: str, *, on: bool = True) -> bool:
     """Whether a variable switches something on; `on` is the answer when it is unset."""
-    given = environ.get(name, "").strip().lower()
-    if given not in ("", *_TRUE, *_FALSE):
-        raise InputError(f"{name} is {environ[name]!a}: write true or false")
-    return given in _TRUE or (on and given not in _FALSE)
+    given = config.switch(name, environ)
+    return on if given is None else given
 
 
 def _model(environ: Mapping[str, str]) -> str:
-    given = environ.get("CAS_MODEL")
+    given = config.read("CAS_MODEL", environ)
     if not given:
         return MODEL
     match = _NAME.fullmatch(given)
@@ -140,7 +139,7 @@ def _model(environ: Mapping[str, str]) -> str:
 
 def _deployment(environ: Mapping[str, str]) -> str | None:
     for name in ("CAS_DEPLOYMENT", "RUNPOD_ENDPOINT_ID"):
-        if given := environ.get(name):
+        if given := config.read(name, environ):
             if not _DEPLOYMENT.fullmatch(given):
                 raise InputError(f"{name} is {given!a}: write letters, digits, '.', '_' and '-', 96 at most")
             return given
@@ -148,7 +147,7 @@ def _deployment(environ: Mapping[str, str]) -> str | None:
 
 
 def _fallback(environ: Mapping[str, str]) -> Fallback | None:
-    match given := environ.get("CAS_FALLBACK", "").strip().lower():
+    match given := config.read("CAS_FALLBACK", environ).lower():
         case "":
             return None
         case "bytes" | "hub" | "none":
@@ -157,7 +156,7 @@ def _fallback(environ: Mapping[str, str]) -> Fallback | None:
 
 
 def _device(environ: Mapping[str, str]) -> Asked:
-    match given := environ.get("CAS_DEVICE", "").strip().lower():
+    match given := config.read("CAS_DEVICE", environ).lower():
         case "" | "cpu" | "cuda":
             return given
     raise InputError(f"CAS_DEVICE is {given!a}: write cpu or cuda, or leave it unset")
@@ -166,14 +165,14 @@ def _device(environ: Mapping[str, str]) -> Asked:
 def _check_hub(environ: Mapping[str, str]) -> None:
     """Refuse an HF_ENDPOINT that is no URL: the hub's client shows pieces of it, and one may be a password."""
     with contextlib.suppress(ValueError):
-        address = urlsplit(environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        address = urlsplit(config.read("HF_ENDPOINT", environ) or "https://huggingface.co")
         if address.scheme in ("http", "https") and address.hostname and address.port != 0:  # reading .port checks it
             return
     raise InputError("HF_ENDPOINT is no URL: write https://host, with special characters of a password as %xx")
 
 
 def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
-    found = tuple(re.split(r"[\s,]+", environ.get("CAS_MIRRORS", "").strip(" ,\t\n")))
+    found = tuple(re.split(r"[\s,]+", config.read("CAS_MIRRORS", environ).strip(", \t\n")))
     for number, url in enumerate(filter(None, found), 1):
         if not _URL.fullmatch(url) or "@" in url or "?" in url:
             # The entry is not shown: what it holds besides an address could be a secret.
@@ -185,7 +184,7 @@ def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _directories(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    given = environ.get("CAS_CACHE_DIRS") or CACHE_DIRS
+    given = config.read("CAS_CACHE_DIRS", environ) or CACHE_DIRS
     found = tuple(dict.fromkeys(_absolute("CAS_CACHE_DIRS", name) for name in given.split(":") if name))
     if not found:
         raise InputError(f"CAS_CACHE_DIRS is {given!a}: name a directory, or leave it unset")

@@ -11,7 +11,6 @@ and makes matplotlib draw without a display. Nothing here depends on the device 
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import threading
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ import numpy as np
 import torch
 from f5_tts.infer.utils_infer import cross_fade_duration, infer_batch_process, target_sample_rate
 
+from cas.config import read
 from cas.errors import InputError
 from worker.errors import WorkerBroken
 from worker.speech import configs, model_files, networks, reference
@@ -209,8 +209,8 @@ def load(hub: Path, device: str, *, config: Path | None = None, must_be_verified
         FormatError: a file is damaged, or does not fit the architecture.
     """
     files = model_files.find(hub, must_be_verified=must_be_verified)
-    if config is None and os.environ.get("CAS_F5_CONFIG"):
-        config = Path(os.environ["CAS_F5_CONFIG"])
+    if config is None and (named := read("CAS_F5_CONFIG")):
+        config = Path(named)
     if config is None and files.config is not None:
         with files.config.unchanged() as path:
             network = configs.read_architecture(path)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from cas import events, host
+from cas import config, events, host
 from cas.bucket import Kind
 from cas.errors import CasError
 from cas.formats.digest import parse
@@ -290,6 +290,6 @@ def _describe_error(error: BaseException) -> str:
 def _without_secrets(text: str) -> str:
     """Return `text` printable, without the queries and users of URLs, and without the values of secret variables."""
     for name in _SECRETS:
-        if secret := os.environ.get(name):
+        if secret := config.read(name):
             text = text.replace(secret, f"<{name}>")
     return printable(_USER.sub(r"\1", _QUERY.sub(r"\1", text))[:_MAX_TEXT])

@@ -1,0 +1,80 @@
+"""The variables of the environment that this program and its libraries read, and what each decides."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Variable(NamedTuple):
+    """A variable of the environment that this program or one of its libraries reads.
+
+    Attributes:
+        name: its name.
+        decides: what it decides, in words.
+        secret: whether its value is shown nowhere.
+    """
+
+    name: str
+    decides: str
+    secret: bool = False
+
+
+_SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SSE_CUSTOMER_KEY_BASE64", "HF_TOKEN")
+
+VARIABLES = tuple(
+    Variable(name, decides, name in _SECRET)
+    for name, decides in {
+        "CAS_STORE": "the store, where --store does not name it",
+        "S3_BUCKET": "the bucket of the store s3://$S3_BUCKET/cas, where neither --store nor CAS_STORE names one",
+        "CAS_MODEL": "the version, where a command gets no REF",
+        "CAS_LOCK": "the lock file to take instead",
+        "CAS_DEPLOYMENT": "the deployment: whose pin to take, under which name receipts are kept",
+        "RUNPOD_ENDPOINT_ID": "the same, where CAS_DEPLOYMENT is not set",
+        "RUNPOD_POD_ID": "the pod that a receipt names",
+        "RUNPOD_DC_ID": "the data center that a receipt names",
+        "CAS_SEEDS": "folders to take bytes from instead of fetching them",
+        "CAS_RECEIPT": "whether every restore keeps a receipt in the store",
+        "CAS_LEASE_SECONDS": "seconds that others wait for somebody who stopped without a word",
+        "AWS_ACCESS_KEY_ID": "the key; without it boto3's chain is asked",
+        "AWS_SECRET_ACCESS_KEY": "its secret",
+        "AWS_SESSION_TOKEN": "the token of a key that expires",
+        "AWS_SKIP_SIGNATURE": "true: requests are not signed, for a public bucket",
+        "AWS_NO_SIGN_REQUEST": "the same",
+        "AWS_DEFAULT_PROFILE": "the profile in AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE",
+        "AWS_PROFILE": "the same, where AWS_DEFAULT_PROFILE is not set",
+        "AWS_CONFIG_FILE": "the file of profiles; ~/.aws/config",
+        "AWS_SHARED_CREDENTIALS_FILE": "the file of keys; ~/.aws/credentials",
+        "AWS_ENDPOINT_URL_S3": "the server of anything but AWS",
+        "AWS_ENDPOINT_URL": "the same, where AWS_ENDPOINT_URL_S3 is not set",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true: no endpoint counts, and AWS is asked",
+        "AWS_REGION": "the region to sign for",
+        "AWS_DEFAULT_REGION": "the same, where AWS_REGION is not set",
+        "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "whether the bucket is named in the host (true) or in the path (false)",
+        "AWS_USE_FIPS_ENDPOINT": "true: AWS is asked at its FIPS endpoints",
+        "AWS_USE_DUALSTACK_ENDPOINT": "true: AWS is asked at endpoints with IPv6",
+        "AWS_CHECKSUM_ALGORITHM": "SHA256: every write carries a checksum; without it, only where the bucket wants one",
+        "AWS_REQUEST_PAYER": "requester: the key's owner pays for requests",
+        "AWS_SERVER_SIDE_ENCRYPTION": "how the server encrypts what is written: AES256, aws:kms or aws:kms:dsse",
+        "AWS_SSE_KMS_KEY_ID": "the key of KMS that it encrypts with",
+        "AWS_SSE_BUCKET_KEY_ENABLED": "whether it asks KMS once for many objects",
+        "AWS_SSE_CUSTOMER_KEY_BASE64": "refused: this program cannot read what a customer's key encrypts",
+        "AWS_S3_EXPRESS": "refused: directory buckets have other requests",
+        "AWS_CA_BUNDLE": "a private certificate authority (PEM)",
+        "REQUESTS_CA_BUNDLE": "the same, where AWS_CA_BUNDLE is not set",
+        "SSL_CERT_FILE": "the authorities instead of the system's",
+        "SSL_CERT_DIR": "a folder of them",
+        "HTTPS_PROXY": "the proxy for https",
+        "HTTP_PROXY": "the proxy for http",
+        "ALL_PROXY": "the proxy for both",
+        "NO_PROXY": "hosts that need no proxy",
+        "HF_HOME": "where Hugging Face's clients keep what they have",
+        "HF_HUB_CACHE": "the hub cache, which models are restored to",
+        "HUGGINGFACE_HUB_CACHE": "the same, where HF_HUB_CACHE is not set",
+        "HF_ENDPOINT": "the hub that `cas publish` downloads from",
+        "HF_TOKEN": "the key to it",
+        "HF_HUB_OFFLINE": "1: the hub is not asked",
+        "XDG_CACHE_HOME": "where ~/.cache is",
+        "XDG_DATA_HOME": "where ~/.local/share is, which holds the store that nothing names",
+    }.items()
+)  # fmt: skip
+"""Every variable that this program or a library of its own reads, in the order in which `cas info` shows them."""
