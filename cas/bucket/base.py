@@ -74,10 +74,31 @@ class MultipartUpload(NamedTuple):
     begun: datetime.datetime
 
 
+class ServerFacts(NamedTuple):
+    """What an answer says of the server that gave it.
+
+    Attributes:
+        endpoint: the URL that requests go to.
+        region: for which they are signed.
+        software: the header Server; empty where there is none.
+        request: the server's id of the request; some servers can be told by its form.
+        now: the server's clock; None where the answer does not tell.
+        seconds: how long the request took.
+    """
+
+    endpoint: str
+    region: str
+    software: str
+    request: str
+    now: datetime.datetime | None
+    seconds: float
+
+
 # Inside the class Bucket, `list` is a method.
 Entries: TypeAlias = list[Entry]
 Versions: TypeAlias = list[Stored]
 MultipartUploads: TypeAlias = list[MultipartUpload]
+Pages: TypeAlias = list[list[str]]
 
 _FOR_EVER = "public, max-age=31536000, immutable, no-transform"
 
@@ -224,3 +245,20 @@ class Bucket(ABC):
     def abort(self, upload: MultipartUpload) -> None:
         """Free the pieces of a multipart upload; an upload that is gone is no error."""
         raise Unsupported(f"abort the upload of {upload.key}: {self.url} has none")
+
+    def server(self) -> ServerFacts | None:
+        """Return what the server says of itself; None where there is no server of objects."""
+        return None
+
+    def first_pages(self, prefix: str, size: int, most: int) -> Pages:
+        """Return the keys on the first pages of the listing of the folder `prefix`, as the server cuts them.
+
+        Args:
+            prefix: the folder.
+            size: how many keys the server shall put on a page.
+            most: how many pages to ask for.
+
+        Raises:
+            Unsupported: listings of this bucket have no pages.
+        """
+        raise Unsupported(f"list {prefix} in pages: {self.url} has none")

@@ -17,6 +17,8 @@ from cas.bucket.base import (
     MultipartUpload,
     MultipartUploads,
     ObjectRange,
+    Pages,
+    ServerFacts,
     Stored,
     Versions,
 )
@@ -195,6 +197,16 @@ class ObjectBucket(Bucket):
     def abort(self, upload: MultipartUpload) -> None:
         if self._s3_admin:
             self._s3_admin.abort(upload)
+
+    def server(self) -> ServerFacts | None:
+        return self._s3_admin.server() if self._s3_admin else None
+
+    def first_pages(self, prefix: str, size: int, most: int) -> Pages:
+        return (
+            self._s3_admin.first_pages(prefix, size, most)
+            if self._s3_admin
+            else super().first_pages(prefix, size, most)
+        )
 
     def _call(self, operation: str, key: str, attempt: Callable[[float], Awaitable[T]]) -> T:
         try:

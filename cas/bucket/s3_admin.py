@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cas.bucket.base import Entries, Entry, MultipartUpload, Stored
+from cas.bucket.base import Entries, Entry, MultipartUpload, Pages, ServerFacts, Stored
 from cas.errors import StoreError, Unsupported
 
 if TYPE_CHECKING:
@@ -151,6 +151,24 @@ class S3Admin:
         """Free the pieces of one multipart upload."""
         with self._translated_errors(f"abort the upload of {upload.key}", "s3:AbortMultipartUpload"):
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=self._prefix + upload.key, UploadId=upload.id)
+
+    def server(self) -> ServerFacts:
+        """Return what the server says of itself in its answer to one small request, even when it refuses that."""
+        from cas.bucket.s3_server import server_facts
+
+        with self._translated_errors("look at the server", "s3:ListBucket"):
+            return server_facts(self._client, self._bucket, self._prefix)
+        raise AssertionError("a listing misses nothing")
+
+    def first_pages(self, prefix: str, size: int, most: int) -> Pages:
+        """Return the keys on the first pages of a folder's listing. Arguments as for `Bucket.first_pages`."""
+        from cas.bucket.s3_server import listing_pages
+
+        begin = f"{self._prefix}{prefix}{'/' if prefix else ''}"
+        found: Pages = []
+        with self._translated_errors(f"list {prefix or '/'} in pages", "s3:ListBucket"):
+            found = listing_pages(self._client, self._bucket, begin, size, most)
+        return [[key.removeprefix(self._prefix) for key in page] for page in found]
 
     @property
     def _client(self) -> Any:

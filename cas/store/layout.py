@@ -10,6 +10,7 @@ leases/<id>-<seq:06d>.json                               who relies on chunks th
 gc/<run>-<page:04d>.json                                 what a run of the collector has condemned
 gc/<run>-sweep-<seq:06d>.json                            a sweep under way, of the same form as a lease
 gc/<run>-probe.json                                      written and deleted again at the start of a run
+doctor/<id>/<name>                                       what `cas doctor` writes, and deletes before it ends
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ MANIFESTS = "manifests"
 RECEIPTS = "receipts"
 LEASES = "leases"
 COLLECTIONS = "gc"
+PROBES = "doctor"
 
 CHUNK_FOLDERS = tuple(f"{CHUNKS}/{number:02x}" for number in range(256))
 """The 256 folders of chunks, by the first two digits of their digests."""
@@ -212,3 +214,8 @@ def probe_key(run: str) -> str:
 def is_probe(key: str) -> bool:
     """Return whether a run's probe is at `key`."""
     return key.startswith(f"{COLLECTIONS}/") and key.endswith("-probe.json")
+
+
+def probe_folder(identity: str) -> str:
+    """Return the folder in which a run of `cas doctor` writes, given 16 random hex digits."""
+    return f"{PROBES}/{identity}"

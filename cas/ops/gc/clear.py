@@ -19,6 +19,7 @@ from cas.store.lease_entries import obsolete_entries
 from cas.store.store import Store
 
 _RECEIPTS_STAY = datetime.timedelta(days=90)
+_PROBES_STAY = datetime.timedelta(hours=1)  # far longer than a run of `cas doctor` takes
 
 
 def clear(store: Store, now: datetime.datetime, grace: datetime.timedelta, eraser: Eraser) -> int:
@@ -41,6 +42,8 @@ def clear(store: Store, now: datetime.datetime, grace: datetime.timedelta, erase
     # A run whose key may not delete leaves its probe behind.
     probes = [entry.key for entry in bucket.list(layout.COLLECTIONS) if layout.is_probe(entry.key)]
     count += eraser.erase(layout.COLLECTIONS, probes)
+    left = [entry.key for entry in bucket.list(layout.PROBES) if entry.modified < now - _PROBES_STAY]
+    count += eraser.erase(layout.PROBES, left)
     for folder in (layout.LEASES, layout.COLLECTIONS):
         for entries in obsolete_entries(store, folder, now):
             count += eraser.erase(folder, entries)
