@@ -129,8 +129,8 @@ def boto3_error(error: Exception, operation: str, where: str, permission: str) -
         return None if answer.code in _ABSENT or answer.status == 404 else refusal(answer, what, permission)
     if isinstance(error, ConnectionError | HTTPClientError):
         # urllib3's own error, which holds the cause, is only in the arguments of botocore's.
-        text = f"{error} {getattr(error, 'kwargs', {}).get('error')!r}"
-        if known := no_connection(what, text):
+        more = getattr(error, "kwargs", {})
+        if known := no_connection(what, f"{error} {more.get('error')!r}", str(more.get("proxy_url", ""))):
             return known
         return Unreachable(f"{what}: no answer ({type(error).__name__}): check the network")
     return StoreError(f"{what}: {error}")

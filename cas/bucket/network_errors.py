@@ -55,14 +55,15 @@ def failure_without_answer(what: str, text: str) -> CasError:
     return no_connection(what, text) or _broken_off(what, text)
 
 
-def no_connection(what: str, text: str) -> StoreError | None:
+def no_connection(what: str, text: str, proxy_url: str = "") -> StoreError | None:
     """The error for a connection that could not be made, by the cause in a client's text; None for another failure.
 
     Args:
         what: the operation, the key and the store.
         text: of the client's exception, with the URL that it asked for.
+        proxy_url: the proxy that failed, where the client names it instead.
     """
-    url = first_group(_URL, text)
+    url = "" if proxy_url else first_group(_URL, text)
     if flaw := re.search(_BAD_CERTIFICATE, text):
         reason = re.split(r"\W", flaw[1])[-1] if flaw[1] else flaw[2].strip()
         return StoreError(
@@ -78,8 +79,8 @@ def no_connection(what: str, text: str) -> StoreError | None:
         return StoreError(f"{what}: no TLS connection can be agreed on ({reason}): check the endpoint")
     for pattern, words in _NO_CONNECTION:
         if re.search(pattern, text, re.DOTALL):
-            host = urlsplit(url).netloc.rpartition("@")[2] or "the server"
-            proxy = _proxy_of(url)
+            host = _host_of(url) or "the store"
+            proxy = _host_of(proxy_url) or _proxy_of(url)
             cause = words.format(who=f"the proxy {proxy}" if proxy else host, host=host)
             check = "http_proxy, https_proxy and no_proxy" if proxy else "the endpoint and the network"
             return Unreachable(f"{what}: {cause}, so no connection could be made: check {check}")
@@ -118,4 +119,9 @@ def _proxy_of(url: str) -> str:
         return ""
     proxies = urllib.request.getproxies()
     named = proxies.get(parts.scheme) or proxies.get("all", "")
-    return urlsplit(named if "://" in named else f"http://{named}").netloc.rpartition("@")[2]
+    return _host_of(named if "://" in named else f"http://{named}")
+
+
+def _host_of(url: str) -> str:
+    """Host and port of a URL, without user and password; empty for an empty URL."""
+    return urlsplit(url).netloc.rpartition("@")[2]

@@ -111,7 +111,7 @@ def test_a_proxy_that_leads_nowhere(monkeypatch: Environment) -> None:
     with answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as port:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
         for error in by_both_clients(bucket_at("https://s3.example.com", monkeypatch)):
-            assert f"the proxy 127.0.0.1:{port} does not lead to s3.example.com" in str(error)
+            assert f"the proxy 127.0.0.1:{port} does not lead to " in str(error)
 
 
 def test_the_command_says_it_in_one_line(monkeypatch: Environment) -> None:
