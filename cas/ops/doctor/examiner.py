@@ -19,11 +19,12 @@ from dataclasses import dataclass
 
 from cas.bucket import RetryPolicy
 from cas.errors import CasError
-from cas.ops.doctor.findings import Finding, Findings, failed, ok
+from cas.ops.doctor.findings import Finding, Findings, failed
 from cas.ops.doctor.hub import examine_hub
 from cas.ops.doctor.machine import examine_cache
 from cas.ops.doctor.probes import Probes
 from cas.ops.doctor.roles import Role, roles_of
+from cas.ops.doctor.settings import note_s3, note_store
 from cas.ops.doctor.store_checks import StoreExamination
 from cas.store.store import Store, open_store
 
@@ -103,11 +104,12 @@ def _examine_store(
     """Examine the store; return None when the settings name none that could be opened."""
     try:
         store = open_store(given, policy=policy)
+        note_store(findings, store.url, store.url if isinstance(given, Store) else given)
+        host = note_s3(findings, store.url)
     except CasError as error:
         findings.add("settings", "store", failed(str(error), code=error.exit_code))
         return None
-    findings.add("settings", "store", ok(store.url))
-    examination = StoreExamination(store, role, findings)
+    examination = StoreExamination(store, role, findings, host)
     if examination.answers():
         examination.listing()
         Probes(examination).run()

@@ -126,7 +126,6 @@ PROVIDERS = (
     Provider(
         "AWS",
         hosts=r"\.amazonaws\.com(\.cn)?$",
-        software=r"^AmazonS3$",
         habits={
             "connect": "AWS_REGION must be the bucket's: `aws s3api get-bucket-location --bucket BUCKET`",
             "clock": "AWS refuses requests that are more than 15 minutes off",
@@ -141,12 +140,6 @@ PROVIDERS = (
         },
     ),
     Provider("SeaweedFS", software=r"(?i)seaweedfs"),
-    Provider("MinIO", software=r"(?i)minio"),
-    Provider(
-        "rclone",
-        software=r"(?i)rclone",
-        habits={"conditional": f"`rclone serve s3` ignores If-None-Match: {_IGNORES_CONDITIONS}"},
-    ),
 )
 
 UNKNOWN = Provider("S3-compatible storage")
@@ -158,6 +151,30 @@ DIRECTORY = Provider(
     inseparable=frozenset({"delete"}),
 )
 """A directory: who may write in a folder may delete there."""
+
+
+_AZURE_READER, _AZURE_WRITER = "the role Storage Blob Data Reader", "the role Storage Blob Data Contributor"
+
+BY_SCHEME = {
+    "file": DIRECTORY,
+    "az": Provider(
+        "Azure Blob Storage",
+        rights=dict.fromkeys(_S3_ACTIONS, _AZURE_WRITER) | {"read": _AZURE_READER, "list": _AZURE_READER},
+        inseparable=frozenset({"delete"}),
+    ),
+    "gs": Provider(
+        "Google Cloud Storage",
+        rights={
+            "read": "storage.objects.get",
+            "list": "storage.objects.list",
+            "write": "storage.objects.create",
+            "delete": "storage.objects.delete",
+            "versions": "storage.objects.list",
+            "uploads": "storage.multipartUploads.list",
+        },
+    ),
+}
+"""Storage that the scheme of a store's URL tells."""
 
 
 def provider_of(host: str, facts: ServerFacts | None = None) -> Provider:

@@ -55,7 +55,7 @@ def refused(right: Right, error: AccessDenied, role: Role | None, provider: Prov
     """
     if role is None and right not in NEEDS["reader"]:
         if right == "write":
-            return warning("refused: this key can read, not publish", provider.grant_advice(right))
+            return warning("refused: this key cannot publish", provider.grant_advice(right))
         return ok(f"refused: {_FOR_WHAT[right]}")
     if role is not None and right not in NEEDS[role]:
         return ok(f"refused, as it should be for a {role}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import time
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from cas.bucket.base import ServerFacts
+from cas.bucket.urls import parse
 from cas.errors import AccessDenied, BucketMissing, CasError, FormatError, StoreError, StoreMissing, Unsupported
 from cas.ops.doctor.findings import Findings, Result, failed, ok, skipped, warning
-from cas.ops.doctor.providers import DIRECTORY, UNKNOWN, Provider, provider_of
+from cas.ops.doctor.providers import BY_SCHEME, UNKNOWN, Provider, provider_of
 from cas.ops.doctor.roles import Right, Role, granted, refused
 from cas.store import layout
 from cas.store.store import Store
@@ -38,19 +38,17 @@ class StoreExamination:
         clock_unknown: whether the server's clock is still to be learnt, from the age of an object.
     """
 
-    def __init__(self, store: Store, role: Role | None, findings: Findings) -> None:
-        """Make no request yet."""
+    def __init__(self, store: Store, role: Role | None, findings: Findings, host: str) -> None:
+        """Make no request yet. host: of the endpoint; empty where there is none."""
         self.store, self.role, self.findings = store, role, findings
         self.bucket = store.bucket
         self.rights: dict[Right, bool] = {}
-        self.provider: Provider = UNKNOWN
         self.facts: ServerFacts | None = None
         self.exists = self.clock_unknown = False
-        scheme = store.url.split("://", 1)[0] if "://" in store.url else ""
+        self._host, scheme = host, parse(store.url).scheme
         self.is_web = scheme in ("http", "https")
-        self.is_directory = scheme == "" and store.url != "memory:"
-        if self.is_directory:
-            self.provider = DIRECTORY
+        self.is_directory = scheme == "file"
+        self.provider: Provider = BY_SCHEME.get(scheme) or provider_of(host)
 
     def note(self, name: str, result: Result) -> Result:
         """Note the result of a check of the store, with what is known of this storage where something was found."""
@@ -88,7 +86,6 @@ class StoreExamination:
                 return False
             refusal, problem = error, None
         except CasError as error:
-            self._guess_the_provider()
             self.note("bucket" if isinstance(error, BucketMissing) else "connect", _of(error))
             return False
         seconds = time.monotonic() - begun
@@ -125,7 +122,7 @@ class StoreExamination:
         try:
             pages = self.bucket.first_pages(prefix, 2, len(keys) + 1 if keys else 3)
         except Unsupported:
-            return skipped("a directory's listing has no pages")
+            return skipped("the pages of this listing cannot be seen")
         found = [key for page in pages for key in page]
         if keys is None and len(pages) < 2:
             return skipped("too few objects to fill a page, and this key cannot clear more of them")
@@ -156,18 +153,13 @@ class StoreExamination:
         self.note("key", _of(error))
         self._clock()
 
-    def _guess_the_provider(self) -> None:
-        endpoint = getattr(self.bucket, "endpoint", "")
-        if not self.is_directory:
-            self.provider = provider_of(urlsplit(endpoint).hostname or "")
-
     def _look_at_the_server(self) -> None:
         try:
             self.facts = self.bucket.server()
         except StoreError:
             self.facts = None  # the other checks tell what is wrong
         if self.facts:
-            self.provider = provider_of(urlsplit(self.facts.endpoint).hostname or "", self.facts)
+            self.provider = provider_of(self._host, self.facts)
 
     def _clock(self) -> None:
         if self.facts is None or self.facts.now is None:

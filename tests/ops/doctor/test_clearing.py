@@ -13,7 +13,6 @@ import pytest
 
 from cas.bucket import Kind
 from cas.bucket.object_store import ObjectBucket
-from cas.ops.doctor.probe_folder import ProbeFolder
 from cas.ops.gc.collector import gc
 from cas.store import layout
 from cas.store.store import Store
@@ -28,15 +27,15 @@ URL = "s3://bucket/cas"
 def test_an_interrupt_after_a_write_leaves_nothing(
     odd: HabitServer, examined: Examine, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    put = ProbeFolder.put
+    put = ObjectBucket.put
 
-    def interrupted(self: ProbeFolder, given: str, *words: Any) -> bool:
-        put(self, given, *words)
-        if given == name:
+    def interrupted(self: ObjectBucket, key: str, *words: Any, **options: Any) -> bool:
+        put(self, key, *words, **options)
+        if key.endswith(name):
             raise KeyboardInterrupt
         return True
 
-    monkeypatch.setattr(ProbeFolder, "put", interrupted)
+    monkeypatch.setattr(ObjectBucket, "put", interrupted)
     with pytest.raises(KeyboardInterrupt):
         examined(URL)
     assert odd.objects == {}
