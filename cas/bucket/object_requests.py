@@ -9,6 +9,7 @@ docs/decisions/0003-async-inside-sync-outside.md.)
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -41,7 +42,13 @@ class ObjectRequests:
     """
 
     def __init__(
-        self, connect: Callable[[bool], ObjectStore], policy: RetryPolicy, where: str, *, stores_headers: bool
+        self,
+        connect: Callable[[bool], ObjectStore],
+        policy: RetryPolicy,
+        where: str,
+        *,
+        stores_headers: bool,
+        connect_with_checksums: Callable[[], ObjectStore] | None = None,
     ) -> None:
         """Make no request yet.
 
@@ -51,9 +58,11 @@ class ObjectRequests:
             policy: time limits and retries.
             where: the bucket's URL and endpoint, named in errors.
             stores_headers: whether the bucket keeps Content-Type and Cache-Control with an object.
+            connect_with_checksums: makes a client whose writes carry checksums, for a bucket that refuses others; None
+                where there is no such client.
         """
         self.policy, self.where = policy, where
-        self._connect = connect
+        self._connect, self._connect_with_checksums = connect, connect_with_checksums
         self._stores_headers = stores_headers
         self._clients: dict[bool, ObjectStore] = {}
         self._connecting = threading.Lock()
@@ -157,11 +166,29 @@ class ObjectRequests:
     async def put(
         self, operation: Literal["create", "put"], key: str, data: Buffer, kind: Kind, stretch: float
     ) -> None:
-        """Write an object. operation: `create` makes the server refuse to replace an object, `put` does not."""
+        """Write an object. operation: `create` makes the server refuse to replace an object, `put` does not.
+
+        A bucket with Object Lock wants a checksum with each write, which costs the hash of the object: it is sent from
+        the first refusal on.
+        """
+        client = self.client(reading=False)
+        try:
+            await self._put(client, operation, key, data, kind, stretch)
+        except Exception as error:
+            if self._connect_with_checksums is None or not _wants_checksum(str(error)):
+                raise
+            with self._connecting:
+                if self._clients[False] is client:
+                    self._clients[False] = self._connect_with_checksums()
+            await self._put(self._clients[False], operation, key, data, kind, stretch)
+
+    async def _put(
+        self, client: ObjectStore, operation: str, key: str, data: Buffer, kind: Kind, stretch: float
+    ) -> None:
         attributes: Any = kind.headers if self._stores_headers else None
         # One request whatever the size: for a chunk, a multipart upload is not worth what an interrupt leaves behind.
         request = obstore.put_async(
-            self.client(reading=False),
+            client,
             key,
             data,
             attributes=attributes,
@@ -233,6 +260,11 @@ class ObjectRequests:
         if len(body) != size:
             raise Transient(f"{what}: {len(body)} of {size} bytes came")
         return memoryview(body)
+
+
+def _wants_checksum(said: str) -> bool:
+    """Whether a server refuses a write for want of a checksum, in the words of AWS and Backblaze B2."""
+    return bool(re.search("(?i)content-md5|x-amz-checksum", said) and re.search("(?i)required|missing", said))
 
 
 async def _next_batch(stream: Any) -> Any:

@@ -60,11 +60,18 @@ def open_s3(where: StoreUrl, policy: RetryPolicy) -> ObjectBucket:
         )
         return make_store(where.url, make, settings.ca_bundle)
 
+    has_checksums = bool(settings.checksum.value)
     endpoint = settings.endpoint.value
     address_in_errors = f"{where.url} at {endpoint}" if endpoint else where.url
     return ObjectBucket(
         where.url,
-        ObjectRequests(connect, policy, address_in_errors, stores_headers=True),
+        ObjectRequests(
+            connect,
+            policy,
+            address_in_errors,
+            stores_headers=True,
+            connect_with_checksums=partial(connect, False, checksum_algorithm="SHA256") if not has_checksums else None,
+        ),
         conditional=not (urlsplit(endpoint).hostname or "").endswith(_REFUSE_CONDITIONAL_WRITES),
         read_url=_signed if settings.is_signed else _unsigned(settings, where.prefix),
         s3_admin=S3Admin(where, settings),
