@@ -33,10 +33,10 @@ _REGION_IN_HOST = re.compile(
 _REGION_OF_AWS = r"[a-z]{2,4}(-[a-z]+)+-\d{1,2}"
 _ENCRYPTIONS = {
     "aes256": "AES256",
-    "aws:kms": "sse:kms",  # what the server calls it, and what obstore does
-    "sse:kms": "sse:kms",
-    "aws:kms:dsse": "sse:kms:dsse",
-    "sse:kms:dsse": "sse:kms:dsse",
+    "aws:kms": "aws:kms",
+    "sse:kms": "aws:kms",  # what obstore's own messages call it
+    "aws:kms:dsse": "aws:kms:dsse",
+    "sse:kms:dsse": "aws:kms:dsse",
 }
 _NAME_FOR_TLS = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"  # a bucket with another name has no certificate of its own
 
@@ -225,7 +225,7 @@ def _encryption() -> tuple[Setting, Setting, Setting]:
         )
     found = _one_of("AWS_SERVER_SIDE_ENCRYPTION", _ENCRYPTIONS)
     key, bucket_key = _secret("AWS_SSE_KMS_KEY_ID"), _switch("AWS_SSE_BUCKET_KEY_ENABLED", Setting("", ""))
-    if (key.value or bucket_key.value) and not found.value.startswith("sse:"):
+    if (key.value or bucket_key.value) and not found.value.startswith("aws:kms"):
         name = key.source or bucket_key.source
         raise InputError(f"{name} is set without AWS_SERVER_SIDE_ENCRYPTION=aws:kms: set both, or none")
     return found, key, bucket_key

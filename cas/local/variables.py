@@ -19,7 +19,21 @@ class Variable(NamedTuple):
     secret: bool = False
 
 
-_SECRET = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_SSE_CUSTOMER_KEY_BASE64", "HF_TOKEN")
+_SECRET = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_SSE_CUSTOMER_KEY_BASE64",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_ACCESS_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_SAS_KEY",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "GOOGLE_BEARER_TOKEN",
+    "HF_TOKEN",
+)
 
 VARIABLES = tuple(
     Variable(name, decides, name in _SECRET)
@@ -59,6 +73,24 @@ VARIABLES = tuple(
         "AWS_SSE_BUCKET_KEY_ENABLED": "whether it asks KMS once for many objects",
         "AWS_SSE_CUSTOMER_KEY_BASE64": "refused: this program cannot read what a customer's key encrypts",
         "AWS_S3_EXPRESS": "refused: directory buckets have other requests",
+        "AZURE_STORAGE_CONNECTION_STRING": "an Azure storage account, with its key and endpoint",
+        "AZURE_STORAGE_ACCOUNT": "the Azure storage account",
+        "AZURE_STORAGE_ACCOUNT_NAME": "the same",
+        "AZURE_STORAGE_KEY": "its key",
+        "AZURE_STORAGE_ACCOUNT_KEY": "the same",
+        "AZURE_STORAGE_ACCESS_KEY": "the same",
+        "AZURE_STORAGE_SAS_TOKEN": "a token (SAS) in the key's place",
+        "AZURE_STORAGE_SAS_KEY": "the same",
+        "AZURE_STORAGE_ENDPOINT": "the URL of its blobs",
+        "AZURE_STORAGE_SERVICE_ENDPOINT": "the same",
+        "AZURE_SKIP_SIGNATURE": "true: requests carry no credential, for a public container",
+        "GOOGLE_SERVICE_ACCOUNT": "the file of a key of Google Cloud Storage",
+        "GOOGLE_SERVICE_ACCOUNT_PATH": "the same",
+        "GOOGLE_APPLICATION_CREDENTIALS": "the same, or of another credential",
+        "GOOGLE_SERVICE_ACCOUNT_KEY": "the key itself",
+        "GOOGLE_BEARER_TOKEN": "a token in its place",
+        "GOOGLE_BASE_URL": "the server of anything but Google",
+        "GOOGLE_SKIP_SIGNATURE": "true: requests carry no credential, for a public bucket",
         "AWS_CA_BUNDLE": "a private certificate authority (PEM)",
         "REQUESTS_CA_BUNDLE": "the same, where AWS_CA_BUNDLE is not set",
         "SSL_CERT_FILE": "the authorities instead of the system's",
