@@ -28,6 +28,9 @@ _WRITER_POLICY = {
 }
 _POLICY_NAME = "write-only-adds"
 
+PUBLIC_BUCKET = "public"
+"""A bucket of this name may be read, and not listed, without a key; it is there when somebody makes it."""
+
 
 class Credentials(NamedTuple):
     """The access key id and the secret access key of an identity."""
@@ -50,7 +53,8 @@ def credentials(identity: str) -> Credentials:
 def config() -> dict[str, object]:
     """Return all identities in the form of the file that the option `s3.config` of `weed` names."""
     policy = {"name": _POLICY_NAME, "content": json.dumps(_WRITER_POLICY)}
-    return {"identities": [_identity(name) for name in _ACTIONS], "policies": [policy]}
+    everybody = {"name": "anonymous", "actions": [f"Read:{PUBLIC_BUCKET}"]}
+    return {"identities": [*(_identity(name) for name in _ACTIONS), everybody], "policies": [policy]}
 
 
 def _identity(name: str) -> dict[str, object]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import cas
 from cas.bucket import RetryPolicy
-from cas.config import hub_endpoint
+from cas.config import hub_endpoint, read_url
 from cas.errors import CacheError, CasError, InputError, IntegrityError, NotFoundError, StoreError
 from cas.events import Listener
 from cas.ops.restore.receipts import PhaseTime, ReceiptWriter
@@ -137,6 +137,10 @@ class SourceChain:
     ) -> None:
         """Restore the version from a store; `seed` holds files from Hugging Face, which `downloaded` removes."""
         self._recorder.phase("resolve")
+        if kind != "hub" and (url := read_url()):
+            from cas.store.cdn import through_cdn
+
+            store = through_cdn(store, url, self._recorder.listen)
         if self._resolved is None:
             choice = self.condition.choose(os.environ, store)
             assert choice.parsed is not None, "a lock file says without a store which version it holds"

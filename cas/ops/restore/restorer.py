@@ -5,9 +5,8 @@ Order of steps:
     2. scan this machine for files and chunks of the version; search seeds for the chunks that are missing; plan
     3. if no file is missing: make the version visible (step 6) and end
     4. lock every directory to be written to; plan again if another restore changed something meanwhile
-    5. check the free space; claim the plain files; copy chunks from local files and fetch the others from the store at
-       the same time; fetch what the local files did not hold after all; sync and rename each file once its last chunk
-       is written
+    5. check the free space; claim the plain files; copy chunks from local files and fetch the others meanwhile; fetch
+       what the local files did not hold after all; sync and rename each file once its last chunk is written
     6. make the version visible: snapshot links, tree listings, refs, and last the record of verified files
     7. remove part files that killed restores left
 
@@ -125,6 +124,10 @@ def restore(
     begun = time.monotonic()
     limits = limits or host.Limits()
     store = open_store(store)
+    if read_url := config.read_url():
+        from cas.store.cdn import through_cdn
+
+        store = through_cdn(store, read_url, on_event)
     dirs = config.cache_dirs(cache_dir)
     on_event(events.Phase("resolve"))
     resolved = reference if isinstance(reference, Resolved) else refs.resolve(store, reference)
