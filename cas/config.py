@@ -157,11 +157,6 @@ def bucket_name(environ: Mapping[str, str] | None = None) -> str:
     return name
 
 
-def read_url() -> str:
-    """The URL under which a cache shows the store's chunks and manifests: CAS_READ_URL; empty for none."""
-    return read("CAS_READ_URL")
-
-
 def seed_dirs(given: Iterable[str | Path] = ()) -> tuple[Path, ...]:
     """The seeds, which may already hold wanted chunks: `given`, then those of CAS_SEEDS, which os.pathsep separates."""
     named = [*given, *read("CAS_SEEDS").split(os.pathsep)]

@@ -16,7 +16,6 @@ from obstore.store import AzureStore, ObjectStore
 from cas import config
 from cas.bucket.base import Bucket
 from cas.bucket.client_options import NO_RETRIES, client_options, make_store
-from cas.bucket.cloud_settings import first_setting, is_switched_on
 from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket, ReadUrl
 from cas.bucket.redirects import only_to_host_of
@@ -126,8 +125,8 @@ def _account() -> _Account:
     """The storage account that the variables name: those of the connection string, else the single ones."""
     settings = _connection_string()
     source = _CONNECTION if settings else ""
-    name = settings.get("AccountName") or first_setting(*_ACCOUNT)[1]
-    endpoint_name, endpoint = first_setting(*_ENDPOINT)
+    name = settings.get("AccountName") or config.first(*_ACCOUNT).value
+    endpoint, endpoint_name = config.first(*_ENDPOINT)
     if given := settings.get("BlobEndpoint"):
         endpoint_name, endpoint = f"BlobEndpoint in {_CONNECTION}", given
     endpoint = plain_address(endpoint_name, endpoint) if endpoint else ""
@@ -144,12 +143,12 @@ def _account() -> _Account:
         suffix = settings.get("EndpointSuffix") or "core.windows.net"
         protocol = settings.get("DefaultEndpointsProtocol") or "https"
         endpoint = plain_address(source or _ACCOUNT[0], f"{protocol}://{name}.blob.{suffix}")
-    if is_switched_on(_ANONYMOUS):
+    if config.switch(_ANONYMOUS):
         return _Account(name, endpoint, {"skip_signature": True}, is_public=True)
-    if key := settings.get("AccountKey") or (not settings and first_setting(*_KEY)[1]):
+    if key := settings.get("AccountKey") or (not settings and config.first(*_KEY).value):
         credential = {"account_key": key, "credential_type": "access_key", "skip_signature": False}
         return _Account(name, endpoint, credential, can_sign=True)
-    if token := settings.get("SharedAccessSignature") or first_setting(*_SAS)[1]:
+    if token := settings.get("SharedAccessSignature") or config.first(*_SAS).value:
         credential = {"sas_key": token.lstrip("?"), "credential_type": "sas_token", "skip_signature": False}
         return _Account(name, endpoint, credential)
     raise AccessDenied(
@@ -163,7 +162,7 @@ def _connection_string() -> dict[str, str]:
 
     Its form: https://learn.microsoft.com/azure/storage/common/storage-configure-connection-string
     """
-    text = first_setting(_CONNECTION)[1]
+    text = config.first(_CONNECTION).value
     fields = {}
     for field in filter(None, (field.strip() for field in text.split(";"))):
         name, equals, value = field.partition("=")

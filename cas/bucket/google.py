@@ -19,7 +19,6 @@ from obstore.store import GCSStore, ObjectStore
 from cas import config
 from cas.bucket.base import Bucket, Kind
 from cas.bucket.client_options import NO_RETRIES, client_options, make_store
-from cas.bucket.cloud_settings import first_setting, is_switched_on
 from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket
 from cas.bucket.redirects import only_to_host_of
@@ -33,7 +32,7 @@ _FILES = ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "GOOGLE_APPLI
 _TOKEN = "GOOGLE_BEARER_TOKEN"  # noqa: S105 (a name)
 _ENDPOINT = "GOOGLE_BASE_URL"
 _ANONYMOUS = "GOOGLE_SKIP_SIGNATURE"
-# The client reads these itself. It takes an empty one for a value, and refuses a key beside a file.
+# The client reads these itself, prefers a token, and refuses a key beside a file.
 _READ_BY_THE_CLIENT = (_KEY, *_FILES[:2], "SERVICE_ACCOUNT", _TOKEN)
 
 _GOOGLE = "https://storage.googleapis.com"
@@ -75,7 +74,7 @@ def open_google(url: StoreUrl, policy: RetryPolicy) -> Bucket:
     if not _BUCKET_NAME.fullmatch(url.bucket):
         raise InputError(f"store gs://{url.bucket}: no bucket has this name: write gs://bucket/prefix")
     access = _access()
-    endpoint = plain_address(_ENDPOINT, first_setting(_ENDPOINT)[1] or _GOOGLE)
+    endpoint = plain_address(_ENDPOINT, config.first(_ENDPOINT).value or _GOOGLE)
 
     def connect(reading: bool) -> ObjectStore:
         options = client_options(endpoint, policy, config.ca_bundle(), reading=reading) | _only_to(endpoint)
@@ -140,24 +139,24 @@ def _only_to(endpoint: str) -> dict[str, str]:
 
 def _access() -> _Access:
     """The one credential that the variables name."""
+    config.drop_blank(*_READ_BY_THE_CLIENT, _FILES[2])
     access = _named_access()
     for name in (*_READ_BY_THE_CLIENT, *(_FILES[2:] if access.is_public else ())):
         if name in os.environ and name not in access.named:
             raise InputError(
-                f"{name} is set beside {access.named[0]}, and the storage client would read both: unset one of them "
-                "(an empty one counts as set, too)"
+                f"{name} is set beside {access.named[0]}, and the storage client would read both: unset one of them"
             )
     return access
 
 
 def _named_access() -> _Access:
-    if is_switched_on(_ANONYMOUS):
+    if config.switch(_ANONYMOUS):
         return _Access({"skip_signature": True}, (_ANONYMOUS,), is_public=True)
-    if token := first_setting(_TOKEN)[1]:
+    if token := config.first(_TOKEN).value:
         return _Access({"bearer_token": token, "skip_signature": False}, (_TOKEN,))
-    if key := first_setting(_KEY)[1]:
+    if key := config.first(_KEY).value:
         return _Access({"service_account_key": key, "skip_signature": False}, (_KEY,), can_sign=True)
-    name, path = first_setting(*_FILES)
+    path, name = config.first(*_FILES)
     if not path:
         raise AccessDenied(
             f"no credential for Google Cloud Storage: set {_FILES[0]} or GOOGLE_APPLICATION_CREDENTIALS to the file of "

@@ -49,6 +49,7 @@ VARIABLES = tuple(
         "CAS_SEEDS": "folders to take bytes from instead of fetching them",
         "CAS_RECEIPT": "whether every restore keeps a receipt in the store",
         "CAS_LEASE_SECONDS": "seconds that others wait for somebody who stopped without a word",
+        "CAS_READ_URL": "the cache through which a restore reads chunks and manifests",
         "AWS_ACCESS_KEY_ID": "the key; without it boto3's chain is asked",
         "AWS_SECRET_ACCESS_KEY": "its secret",
         "AWS_SESSION_TOKEN": "the token of a key that expires",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import cas
 from cas.bucket import RetryPolicy
-from cas.config import hub_endpoint, read_url
+from cas.config import hub_endpoint, read
 from cas.errors import CacheError, CasError, InputError, IntegrityError, NotFoundError, StoreError
 from cas.events import Listener
 from cas.ops.restore.receipts import PhaseTime, ReceiptWriter
@@ -137,7 +137,7 @@ class SourceChain:
     ) -> None:
         """Restore the version from a store; `seed` holds files from Hugging Face, which `downloaded` removes."""
         self._recorder.phase("resolve")
-        if kind != "hub" and (url := read_url()):
+        if kind != "hub" and (url := read("CAS_READ_URL")):
             from cas.store.cdn import through_cdn
 
             store = through_cdn(store, url, self._recorder.listen)

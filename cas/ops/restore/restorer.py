@@ -124,7 +124,7 @@ def restore(
     begun = time.monotonic()
     limits = limits or host.Limits()
     store = open_store(store)
-    if read_url := config.read_url():
+    if read_url := config.read("CAS_READ_URL"):
         from cas.store.cdn import through_cdn
 
         store = through_cdn(store, read_url, on_event)
