@@ -129,16 +129,6 @@ def ca_bundle() -> Setting:
     return Setting("", "") if found.value and found.value == read("SSL_CERT_FILE") else found
 
 
-def store_url(given: str | None = None) -> str:
-    """The store: `given`, else CAS_STORE, else s3://$S3_BUCKET/cas, else a directory in the user's data home."""
-    if url := (given or "").strip() or read("CAS_STORE"):
-        return url
-    if bucket := bucket_name():
-        return f"s3://{bucket}/cas"
-    data_home = read("XDG_DATA_HOME")
-    return os.path.join(data_home or _home("name the store: --store or CAS_STORE") / ".local/share", "model-cas")
-
-
 def bucket_name(environ: Mapping[str, str] | None = None) -> str:
     """The bucket that S3_BUCKET names, as `b` or `s3://b`; empty when it is not set.
 
@@ -172,7 +162,7 @@ def expand_user(path: str | Path) -> Path:
     """
     first, *below = Path(path).parts or ("",)
     if first == "~":
-        return _home(f"write the whole path instead of {str(path)!a}").joinpath(*below)
+        return home_directory(f"write the whole path instead of {str(path)!a}").joinpath(*below)
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -242,7 +232,7 @@ def _default_hf_home(*, needed: bool) -> str | None:
         return os.path.join(caches, "huggingface")
     if not needed and _home_or_none() is None:
         return None
-    return str(_home("name the cache: HF_HOME, or --cache-dir") / ".cache" / "huggingface")
+    return str(home_directory("name the cache: HF_HOME, or --cache-dir") / ".cache" / "huggingface")
 
 
 def user_cache() -> Path | None:
@@ -279,7 +269,7 @@ def without_secrets(text: str) -> str:
     return _USER.sub("://", text)
 
 
-def _home(advice: str) -> Path:
+def home_directory(advice: str) -> Path:
     """The user's home directory; raises InputError with this advice for a user without one."""
     if home := _home_or_none():
         return home

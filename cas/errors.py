@@ -181,8 +181,10 @@ class ObjectTooLarge(FormatError):
 class StoreMissing(NotFoundError):
     """There is no store at the given URL or path."""
 
-    def __init__(self, where: str) -> None:
-        super().__init__(f"there is no store at {where}: check --store or CAS_STORE, or make one with `cas publish`")
+    def __init__(
+        self, where: str, advice: str = "check --store or CAS_STORE, or make one with `cas init` or `cas publish`"
+    ) -> None:
+        super().__init__(f"there is no store at {where}: {advice}")
         self.where = where
 
 

@@ -132,6 +132,11 @@ class Bucket(ABC):
 
     url: str
 
+    @property
+    def where(self) -> str:
+        """The bucket's URL or path, with the endpoint of one that is not at AWS: for people."""
+        return self.url
+
     @abstractmethod
     def get(self, key: str, limit: int) -> Buffer:
         """Return the bytes of an object.

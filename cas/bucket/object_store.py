@@ -91,6 +91,10 @@ class ObjectBucket(Bucket):
         self._making_direct = threading.Lock()
         self._witness = ""  # a key that was read or written here, so the object exists
 
+    @property
+    def where(self) -> str:
+        return self._requests.where
+
     def get(self, key: str, limit: int) -> Buffer:
         data = self._call("get", key, lambda stretch: self._requests.get(key, limit, stretch))
         self._witness = key

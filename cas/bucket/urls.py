@@ -80,7 +80,7 @@ def parse(text: str) -> StoreUrl:
         if scheme in names:
             raise InputError(f"store {scheme}://…: this scheme is unknown: {known}")
     raise InputError(
-        f"store {scheme}://…: this scheme is unknown: use s3://, az://, gs://, https://, file:// or a path"
+        f"store {scheme}://…: this scheme is unknown: use s3://, https://, file:// or a path, az:// or gs://"
     )
 
 

@@ -47,16 +47,18 @@ def derive(
 def _derive(settings: Settings, reference: str, cast: str, tags: tuple[str, ...], *, dry_run: bool) -> None:
     from cas.cli.progress import Reporter
     from cas.ops.derive import deriver
+    from cas.store.store import open_store
 
+    store = open_store(settings.store)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
-        done = deriver.derive(
-            reference, settings.store, cast=cast, tags=tags, dry_run=dry_run, on_event=reporter.listen
-        )
+        done = deriver.derive(reference, store, cast=cast, tags=tags, dry_run=dry_run, on_event=reporter.listen)
     if settings.json:
-        output.document({**dataclasses.asdict(done), "reference": done.reference or None, "proof": done.proof or None})
+        document = {**dataclasses.asdict(done), "reference": done.reference or None, "proof": done.proof or None}
+        output.document({**document, "store": store.url})
         return
     if not settings.quiet:
         print(_summary(done), file=sys.stderr)
+        output.print_store(settings, store)
     if done.reference:
         print(done.reference)
 

@@ -69,9 +69,10 @@ def gc(
 
         _explain(settings, explained(open_store(settings.store), explain, grace=grace, keep=keep))
         return
+    store = open_store(settings.store)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = collector.gc(
-            settings.store,
+            store,
             grace=grace,
             keep=keep,
             dry_run=dry_run,
@@ -84,10 +85,11 @@ def gc(
             file=sys.stderr,
         )
     if settings.json:
-        output.document(dataclasses.asdict(done))
+        output.document({**dataclasses.asdict(done), "store": store.url})
     elif not settings.quiet:
         for line in _summary(done):
             print(line)
+        output.print_store(settings, store)
 
 
 def _summary(done: Collected) -> list[str]:

@@ -84,7 +84,7 @@ def import_flat(
             on_event=reporter.listen,
         )
         model = model or _name_of(source, planned)
-        done = None
+        done = store = None
         if not dry_run:
             store = open_store(settings.store)
             with contextlib.suppress(NotFoundError):
@@ -108,6 +108,10 @@ def import_flat(
         return
     if not settings.quiet:
         _summarise(model, planned, fetched=done is not None)
+        if done and store:
+            if done.made_store:
+                print(f"made a new store at {store.where}", file=sys.stderr)
+            print(f"published {model} to {store.where}", file=sys.stderr)
     if done:
         print(done.reference)
 

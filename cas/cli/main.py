@@ -24,6 +24,7 @@ from cas.version import __version__
 # Name -> (module and function, one line for the list of commands). A module has the command's name; `tag` also holds
 # untag, and `pin` also holds pins and unpin.
 _COMMANDS = {
+    "init": ("cas.cli.init:init", "Make a store, or find that it is there."),
     "publish": ("cas.cli.publish:publish", "Publish a model from Hugging Face or a folder."),
     "import-flat": ("cas.cli.import_flat:import_flat", "Publish what a plain sync left in a bucket."),
     "restore": ("cas.cli.restore:restore", "Put a version into the Hugging Face cache."),

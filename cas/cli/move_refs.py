@@ -50,7 +50,8 @@ def remove_refs(settings: Settings, store: Store, refs: Sequence[Ref], by: str |
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         removed = move.move(store, dict.fromkeys(refs), None, reason, by, reporter.listen)
     if settings.json:
-        output.document({"removed": [str(ref) for ref in removed]})
+        output.document({"removed": [str(ref) for ref in removed], "store": store.url})
         return
     for ref in removed:
         print(f"{ref} removed: `cas rollback {ref}` puts it back")
+    output.print_store(settings, store)

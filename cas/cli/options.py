@@ -50,7 +50,7 @@ def common(function: Callable[..., None]) -> Callable[..., Any]:
     def wrapped(store: str | None, json: bool, quiet: bool, verbose: bool, **given: Any) -> None:
         ctx = click.get_current_context()
         settings = ctx.ensure_object(Settings)
-        settings.store = store or settings.store
+        settings.store = settings.store if store is None else store
         settings.json |= json
         settings.quiet |= quiet
         settings.verbose |= verbose

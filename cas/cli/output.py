@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cas.formats.printable import printable_json
+
+if TYPE_CHECKING:
+    from cas.cli.options import Settings
+    from cas.store.store import Store
 
 SHORT_DIGEST = 12
 """Hex digits of a digest or commit that tables show."""
@@ -16,6 +21,12 @@ def document(value: object) -> None:
     """Print the one JSON document of this call, in ASCII where the output's encoding is none of Unicode."""
     is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
     sys.stdout.write(printable_json(json.dumps(value, indent=2, ensure_ascii=not is_unicode)) + "\n")
+
+
+def print_store(settings: Settings, store: Store) -> None:
+    """Say on standard error which store a command wrote to; not with -q, nor with --json, whose document says it."""
+    if not settings.quiet and not settings.json:
+        print(f"store: {store.where}", file=sys.stderr)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

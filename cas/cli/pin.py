@@ -30,9 +30,12 @@ def pin(settings: Settings, deployment: str, reference: str, by: str | None, rea
     ref = Ref("pins", deployment, resolved.reference.model)
     moved = point_refs(settings, store, resolved, [ref], by, reason, expect)
     if settings.json:
-        output.document({"reference": resolved.exact, "moved": [str(moved_ref) for moved_ref in moved]})
+        output.document(
+            {"reference": resolved.exact, "moved": [str(moved_ref) for moved_ref in moved], "store": store.url}
+        )
         return
     print(f"{ref} -> {resolved.exact}{'' if moved else ' (as before)'}")
+    output.print_store(settings, store)
 
 
 @click.command(short_help="List what deployments have pinned.")

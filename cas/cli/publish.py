@@ -15,6 +15,7 @@ from cas.errors import InputError
 
 if TYPE_CHECKING:
     from cas.ops.publish import publisher
+    from cas.store.store import Store
 
 
 @click.command(short_help="Publish a model from Hugging Face or a folder.")
@@ -48,16 +49,18 @@ def publish(
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.cli.progress import Reporter
     from cas.ops.publish import publisher
+    from cas.store.store import open_store
 
     keep_memory_together()
     leave_cores_alone()
     if settings.quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    store = open_store(settings.store)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = publisher.publish(
             model,
             _source(source, repos, include, folder, repo_id),
-            settings.store,
+            store,
             tags=tags or ("latest",),
             cache_dir=cache_dir,
             download=not no_download,
@@ -69,7 +72,9 @@ def publish(
         output.document({**dataclasses.asdict(done), "reference": done.reference or None})
         return
     if not settings.quiet:
-        print(_summary(done), file=sys.stderr)
+        if done.made_store:
+            print(f"made a new store at {store.where}", file=sys.stderr)
+        print(_summary(done, store), file=sys.stderr)
     if done.reference:
         print(done.reference)
 
@@ -92,16 +97,21 @@ def _source(
     return Source.from_repos(repos, include)
 
 
-def _summary(done: publisher.Published) -> str:
+def _summary(done: publisher.Published, store: Store) -> str:
     if done.dry_run:
         return (
             f"would upload {output.size(done.uploaded)} in {done.uploaded_chunks} of {done.chunks} chunks "
-            f"({output.size(done.total)} in all); nothing was written to the store"
+            f"({output.size(done.total)} in all) to {store.where}; nothing was written to the store"
         )
     moved = f"; moved {', '.join(done.moved)}" if done.moved else ""
     if not done.created and not done.uploaded_chunks:
-        return f"unchanged: {output.size(done.total)} in {done.chunks} chunks{moved} ({done.seconds:.1f} s)"
+        return (
+            f"unchanged in {store.where}: {output.size(done.total)} in {done.chunks} chunks{moved} "
+            f"({done.seconds:.1f} s)"
+        )
+    name = done.reference.partition("@")[0]
     return (
-        f"uploaded {output.size(done.uploaded)} as {output.size(done.wire)} in {done.uploaded_chunks} of "
-        f"{done.chunks} chunks ({output.size(done.total)} in all){moved} ({done.seconds:.1f} s)"
+        f"published {name} to {store.where}: uploaded {output.size(done.uploaded)} as {output.size(done.wire)} in "
+        f"{done.uploaded_chunks} of {done.chunks} chunks ({output.size(done.total)} in all){moved} "
+        f"({done.seconds:.1f} s)"
     )

@@ -23,12 +23,16 @@ def rollback(settings: Settings, reference: str, to: str | None, by: str | None,
     from cas.refs import history
     from cas.store.store import open_store
 
+    store = open_store(settings.store)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
-        done = history.rollback(open_store(settings.store), reference, to, reason=reason, by=by, listen=reporter.listen)
+        done = history.rollback(store, reference, to, reason=reason, by=by, listen=reporter.listen)
     exact = f"{done.ref.model}@{named(done.after)}"
     if settings.json:
         before = named(done.before) if done.before else None
-        output.document({"ref": str(done.ref), "before": before, "reference": exact, "moved": done.moved})
+        output.document(
+            {"ref": str(done.ref), "before": before, "reference": exact, "moved": done.moved, "store": store.url}
+        )
         return
     was = output.short(done.before) if done.before else "nothing"
     print(f"{done.ref} -> {exact}{f' (was {was})' if done.moved else ' (as before)'}")
+    output.print_store(settings, store)

@@ -31,10 +31,11 @@ def tag(
     refs = [Ref("tags", model, check_name(name, "tag")) for name in dict.fromkeys(tags)]
     moved = point_refs(settings, store, resolved, refs, by, reason, expect)
     if settings.json:
-        output.document({"reference": resolved.exact, "moved": [ref.second for ref in moved]})
+        output.document({"reference": resolved.exact, "moved": [ref.second for ref in moved], "store": store.url})
         return
     for ref in refs:
         print(f"{ref} -> {resolved.exact}{'' if ref in moved else ' (as before)'}")
+    output.print_store(settings, store)
 
 
 @click.command(short_help="Remove tags.")

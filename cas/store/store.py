@@ -10,9 +10,6 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
-
-from cas import config
 from cas.bucket import Bucket, Entry, Kind, RetryPolicy, open_bucket
 from cas.errors import (
     ChunkCorrupt,
@@ -27,9 +24,9 @@ from cas.errors import (
 from cas.formats import manifest
 from cas.formats.digest import Buffer, hex_of, named
 from cas.formats.manifest import ChunkRef, Manifest
-from cas.formats.typed_json import JsonFormat
 from cas.parallel import ReusableBuffer
-from cas.store import layout
+from cas.store import format_file, layout
+from cas.store.choice import store_url
 from cas.store.layout import VersionId
 from cas.store.manifests import read_manifest
 
@@ -41,16 +38,6 @@ T = TypeVar("T")
 CHUNK_FETCHES = 3
 """How often a chunk is fetched until it counts as damaged: a bit flipped on the way is cured by another fetch, and one
 that is flipped in the store is not."""
-
-
-class _Format(msgspec.Struct, frozen=True):
-    """The content of format.json."""
-
-    format: str
-    version: int
-
-
-_FORMATS = JsonFormat[_Format](_Format)
 
 
 class Store:
@@ -70,6 +57,11 @@ class Store:
         """The URL of the store, or the path of a directory."""
         return self.bucket.url
 
+    @property
+    def where(self) -> str:
+        """The URL or path of the store, with the endpoint of one that is not at AWS: for people."""
+        return self.bucket.where
+
     def check_format(self) -> None:
         """Check, once, that there is a store of a format that this program knows.
 
@@ -81,21 +73,10 @@ class Store:
             if self._format_checked:
                 return
             try:
-                self.get_document(layout.FORMAT_KEY, 64 * 1024, self._read_format)
+                self.get_document(layout.FORMAT_KEY, 64 * 1024, lambda data: format_file.check(data, self.url))
             except ObjectMissing:
-                raise StoreMissing(self.url) from None
+                raise StoreMissing(self.where) from None
             self._format_checked = True
-
-    def _read_format(self, data: bytes) -> None:
-        try:
-            found = _FORMATS.decode(data)
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            raise FormatError(f"{layout.FORMAT_KEY} in {self.url} is not a store's: is this the right URL?") from None
-        if found.format != "cas" or found.version != layout.LAYOUT_VERSION:
-            raise FormatError(
-                f"store {self.url} has format {found.format!a} version {found.version}; this program knows "
-                f"cas version {layout.LAYOUT_VERSION}: upgrade model-cas"
-            )
 
     def get_document(self, key: str, limit: int, read: Callable[[bytes], T]) -> T:
         """Fetch a small object and return what `read` makes of its bytes; fetch it once more if `read` rejects it.
@@ -116,14 +97,20 @@ class Store:
         except (IntegrityError, FormatError):
             return read(bytes(self.bucket.get(key, limit)))
 
-    def create(self) -> None:
-        """Write format.json unless there is a store here; raise FormatError when a newer version made that store."""
+    def create(self) -> bool:
+        """Make a store here unless there is one, and return whether it was made.
+
+        Raises:
+            FormatError: a newer version made the store that is here.
+        """
         try:
             self.check_format()
-        except NotFoundError:
-            self.bucket.put(layout.FORMAT_KEY, _FORMATS.encode(_Format("cas", layout.LAYOUT_VERSION)), Kind.DOCUMENT)
+            return False
+        except StoreMissing:
+            self.bucket.put(layout.FORMAT_KEY, format_file.document(), Kind.DOCUMENT)
             self.bucket.settle()
             self.check_format()
+            return True
 
     def get_chunk(self, ref: ChunkRef, decoder: Decoder) -> tuple[memoryview, int]:
         """Fetch a chunk; return its verified plain bytes, and how many bytes its frame took.
@@ -283,4 +270,4 @@ def open_store(store: Store | str | None = None, *, policy: RetryPolicy | None =
         InputError: the URL has an unknown scheme.
         AccessDenied: credentials are missing.
     """
-    return store if isinstance(store, Store) else Store(open_bucket(config.store_url(store), policy))
+    return store if isinstance(store, Store) else Store(open_bucket(store_url(store), policy))

@@ -105,7 +105,7 @@ def test_other_schemes(url: str, expected: tuple[str, ...]) -> None:
         ("s3://my bucket/cas", "no bucket's name contains ' '"),
         ("s3://b/../cas", "a prefix cannot contain /../"),
         ("s3://b/./cas", "a prefix cannot contain /./"),
-        ("hf://org/name", "use s3://, az://, gs://, https://, file:// or a path"),
+        ("hf://org/name", "use s3://, https://, file:// or a path, az:// or gs://"),
         ("", "is empty"),
         (" \n", "is empty"),
     ],

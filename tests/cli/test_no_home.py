@@ -11,6 +11,7 @@ import pytest
 import cas
 from cas import config
 from cas.errors import InputError
+from cas.store.choice import store_url
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree
 from tests.support.processes import start_cas
 
@@ -44,7 +45,7 @@ class TestPlaces:
     @pytest.mark.parametrize(
         ("find", "told"),
         [
-            (config.store_url, "--store or CAS_STORE"),
+            (store_url, "--store or CAS_STORE"),
             (config.cache_dirs, "HF_HOME, or --cache-dir"),
             (lambda: config.expand_user("~/x"), "write the whole path instead of '~/x'"),
             (lambda: config.expand_user("~"), "write the whole path instead of '~'"),
@@ -73,7 +74,7 @@ class TestPlaces:
         monkeypatch.setenv("HF_HOME", "/h")
         assert config.cache_dirs() == config.CacheDirs(Path("/h/hub"), Path("/h"))
         monkeypatch.setenv("XDG_DATA_HOME", "/d")
-        assert config.store_url() == "/d/model-cas"
+        assert store_url() == "/d/model-cas"
 
     def test_a_folder_is_published_and_restored(self, tmp_path: Path) -> None:
         files = {"w.bin": b"weights"}

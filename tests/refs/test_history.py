@@ -108,6 +108,7 @@ def test_rollbacks_walk_back_and_end_at_the_first_version(desk: Desk) -> None:
         "before": named(second),
         "reference": desk.exact(0),
         "moved": True,
+        "store": desk.url,
     }
     entries = [(move.entry.digest, move.entry.by, move.entry.reason) for move in desk.log("m").history(2)]
     assert entries == [(second, whoami(), f"rollback from {third[:12]}"), (first, "ana", "worse")]

@@ -34,8 +34,8 @@ def test_what_names_the_version_already_is_not_moved(desk: Desk) -> None:
     assert desk.done("tag", "m", "latest") == f"m:latest -> {desk.exact(2)} (as before)\n"
     assert desk.json("pin", "eu", "m", "--expect", desk.versions[2][:8])["moved"] == []
     assert [entry.key for entry in desk.store.bucket.list("")] == before
-    assert desk.json("tag", "m", "latest", "new") == {"reference": desk.exact(2), "moved": ["new"]}
-    assert desk.json("pin", "us", "m") == {"reference": desk.exact(2), "moved": ["pin:us/m"]}
+    assert desk.json("tag", "m", "latest", "new") == {"reference": desk.exact(2), "moved": ["new"], "store": desk.url}
+    assert desk.json("pin", "us", "m") == {"reference": desk.exact(2), "moved": ["pin:us/m"], "store": desk.url}
 
 
 def test_what_is_expected_must_be_so(desk: Desk) -> None:
@@ -75,7 +75,10 @@ def test_an_entry_that_cannot_be_read_is_never_as_expected(desk: Desk) -> None:
 
 def test_a_removed_tag_is_gone_from_view_and_its_version_is_not(desk: Desk) -> None:
     desk.done("tag", desk.exact(0), "a", "b")
-    assert desk.json("untag", "m:a", "m:b", "--by", "ana", "--reason", "old") == {"removed": ["m:a", "m:b"]}
+    assert desk.json("untag", "m:a", "m:b", "--by", "ana", "--reason", "old") == {
+        "removed": ["m:a", "m:b"],
+        "store": desk.url,
+    }
     for command in ("show", "restore"):
         line = desk.refused(3, command, "m:a")
         assert "m:a was removed from" in line
@@ -148,7 +151,7 @@ def test_the_model_may_be_left_out_when_there_is_one(desk: Desk) -> None:
     assert "eu has pins of m, other" in desk.refused(3, "unpin", "eu", "third")
     desk.done("unpin", "eu", "m")
     desk.refused(3, "unpin", "eu", "m")
-    assert desk.json("unpin", "eu") == {"removed": ["pin:eu/other"]}
+    assert desk.json("unpin", "eu") == {"removed": ["pin:eu/other"], "store": desk.url}
     assert "cas pin eu" in desk.refused(3, "unpin", "eu")
     assert desk.names("pin:eu/m") is desk.names("pin:eu/other") is None
 

@@ -11,6 +11,7 @@ from cas import config
 from cas.bucket import open_bucket
 from cas.refs import selection
 from cas.refs.reference import parse_reference
+from cas.store.choice import store_url
 from cas.store.store import Store
 from tools.fuzz import refusals
 from tools.fuzz.bucket import OneDocument
@@ -49,7 +50,7 @@ def read(data: bytes) -> None:
         lambda: config.environment(config.cache_dirs(given.get("HF_HUB_CACHE"))),
         config.hub_endpoint,
         lambda: config.without_secrets(given.get("CAS_STORE", "")),
-        lambda: open_bucket(config.store_url()),
+        lambda: open_bucket(store_url()),
         lambda: parse_reference(given.get("CAS_MODEL", "")),
     )
     with mock.patch.dict(os.environ, given | _KEYS, clear=True):

@@ -29,6 +29,7 @@ from cas.formats.manifest import Manifest, PlainFile, Repo, check_name
 from cas.hub.gather import gather
 from cas.hub.source import Source
 from cas.ops.publish.commit import Committed, commit
+from cas.ops.publish.new_store import refuse_other_things
 from cas.ops.publish.plan import PublishPlan
 from cas.ops.publish.unloadable import refuse_unloadable
 from cas.ops.publish.upload import Uploader
@@ -58,6 +59,8 @@ class Published:
         seconds: wall time.
         created: whether this is a new version; False when the tag already named this content.
         dry_run: whether nothing was written to the store.
+        store: URL or path of the store.
+        made_store: whether this publish made the store.
     """
 
     reference: str
@@ -70,6 +73,8 @@ class Published:
     seconds: float
     created: bool
     dry_run: bool = False
+    store: str = ""
+    made_store: bool = False
 
 
 def publish(
@@ -106,6 +111,7 @@ def publish(
 
     Raises:
         InputError: the source, a name or a pattern is not valid, a file cannot be read, or the manifest is too large.
+        StoreMissing: there is no store, and other things lie where it would be made.
         NotFoundError: the source is not on the hub, or not completely on this machine.
         IntegrityError: a blob's content is not what its name says, a file is one that no loader can load, or a frame
             does not decode to its chunk.
@@ -123,6 +129,9 @@ def publish(
     store = open_store(store)
     first_tag = Ref("tags", model, tags[0])
     store_exists = _store_exists(store)
+    if not store_exists:
+        refuse_other_things(store)
+    made_store = False
     with leases.LazyLease(store, f"publish {model}", on_event) as lease:
         parent_digest, parent = version_to_build_on(store, first_tag, on_event)
         gathered = gather(source, cache_dir, on_event, download=download)
@@ -137,7 +146,7 @@ def publish(
         _manifest(model, plan.entries(placeholders=True), parent_digest)
         refuse_unloadable(plan.files_to_read)
         if not dry_run:
-            store.create()
+            made_store = store.create()
             if force or (plan.bytes_to_read and not plan.may_match_parent):
                 lease.start_acquiring()
         is_condemned = (lambda digest: False) if dry_run else lease.is_condemned
@@ -165,6 +174,8 @@ def publish(
         seconds=time.monotonic() - begun,
         created=committed.created,
         dry_run=dry_run,
+        store=store.url,
+        made_store=made_store,
     )
 
 
