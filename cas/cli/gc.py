@@ -60,6 +60,7 @@ def gc(
     A run condemns what nothing needs; a later one, at least the grace period on, deletes what still is not needed. Run
     it once a day, from one place.
     """
+    from cas.cli.process import keep_memory_together
     from cas.cli.progress import Reporter
     from cas.ops.gc import collector
     from cas.store.store import open_store
@@ -70,6 +71,7 @@ def gc(
         _explain(settings, explained(open_store(settings.store), explain, grace=grace, keep=keep))
         return
     store = open_store(settings.store)
+    keep_memory_together()
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = collector.gc(
             store,

@@ -21,10 +21,9 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from cas import events
-from cas.bucket import Entry, Kind
+from cas.bucket import Kind
 from cas.errors import InputError, StoreError
 from cas.formats.manifest import timestamp
 from cas.host import Limits
@@ -32,10 +31,10 @@ from cas.ops.gc.clear import clear
 from cas.ops.gc.erase import Eraser
 from cas.ops.gc.live import LiveSet
 from cas.ops.gc.sweep import SweepPostponed, sweep, wait_for_publishers
+from cas.ops.gc.unreferenced import Unreferenced, find_unreferenced, list_all_chunks, preview_sweep
 from cas.refs.reflog import KEPT
-from cas.store import layout, lookup
-from cas.store.condemned import CondemnedSet, condemn, condemned_chunks, condemned_sets, condemned_versions
-from cas.store.layout import VersionId
+from cas.store import layout
+from cas.store.condemned import CondemnedSet, condemn, condemned_sets
 from cas.store.lease_entries import Lease
 from cas.store.store import Store, open_store
 
@@ -122,22 +121,6 @@ def gc(
     return run.preview(begun) if dry_run else run.collect(wait, begun)
 
 
-class _Unreferenced(NamedTuple):
-    """What nothing retains and no run has condemned.
-
-    Attributes:
-        versions: whose manifests are unreferenced.
-        chunks: digests, 32 bytes each.
-        size: stored bytes of both.
-        waiting: how many more chunks are unreferenced, but condemned already.
-    """
-
-    versions: list[VersionId]
-    chunks: list[bytes]
-    size: int
-    waiting: int
-
-
 class _Run:
     """One run of the collector."""
 
@@ -168,7 +151,8 @@ class _Run:
             put_off, pending = str(reason), [*due, *pending]
             self._mark(now)
         self._listen(events.Phase("condemn"))
-        found = self._find_unreferenced(self._unreferenced_chunks(), pending, now)
+        listing = list_all_chunks(self._store, self._limits)
+        found = find_unreferenced(self._store, self._live, listing, pending, now)
         if found.versions or found.chunks:
             condemn(self._store, self._name, found.versions, found.chunks)
             pending = [*pending, CondemnedSet(self._name, now, ())]
@@ -184,21 +168,11 @@ class _Run:
         now = datetime.datetime.now(datetime.UTC)
         due, pending = self._condemned_sets(now)
         self._mark(now)
-        chunks = {digest: each.at for each in due for digest in condemned_chunks(self._store, each)}
-        versions = {version: each.at for each in due for version in condemned_versions(self._store, each)}
-        unreferenced = self._unreferenced_chunks()
-        swept_chunks = [
-            entry for entry in unreferenced
-            if (at := chunks.get(_digest(entry))) and entry.modified < at - self._tolerance
-        ]  # fmt: skip
-        swept_manifests = [
-            self._live.manifests[version] for version in self._live.unreferenced_versions()
-            if (at := versions.get(version)) and self._live.manifests[version].modified < at - self._tolerance
-        ]  # fmt: skip
-        found = self._find_unreferenced(unreferenced, [*due, *pending], now)
-        found = found._replace(waiting=found.waiting - len(swept_chunks))
-        freed = sum(entry.size for entry in (*swept_chunks, *swept_manifests))
-        swept = len(swept_manifests), len(swept_chunks)
+        listing = list_all_chunks(self._store, self._limits)
+        versions, chunks, freed = preview_sweep(self._store, self._live, listing, due, self._tolerance)
+        found = find_unreferenced(self._store, self._live, listing, [*due, *pending], now)
+        found = found._replace(waiting=found.waiting - chunks)
+        swept = versions, chunks
         return self._result(swept, freed, found, pending, 0, "", begun, dry_run=True)
 
     def _probe(self) -> tuple[datetime.datetime, Eraser]:
@@ -243,33 +217,11 @@ class _Run:
             mark.check()
         return sum(versions for versions, _ in swept), sum(chunks for _, chunks in swept)
 
-    def _unreferenced_chunks(self) -> list[Entry]:
-        found: list[Entry] = []
-
-        def visit(digest: str, entry: Entry) -> None:
-            if bytes.fromhex(digest) not in self._live.chunks:
-                found.append(entry)
-
-        lookup.list_chunks(self._store, visit, self._limits)
-        return found
-
-    def _find_unreferenced(
-        self, unreferenced: Sequence[Entry], pending: Sequence[CondemnedSet], now: datetime.datetime
-    ) -> _Unreferenced:
-        """Find what to condemn, without what was written after `now`, whose version may be on its way."""
-        known = {digest for each in pending for digest in condemned_chunks(self._store, each)}
-        known_versions = {version for each in pending for version in condemned_versions(self._store, each)}
-        entries = [entry for entry in unreferenced if entry.modified <= now]
-        new = [entry for entry in entries if _digest(entry) not in known]
-        versions = [version for version in self._live.unreferenced_versions() if version not in known_versions]
-        size = sum(entry.size for entry in new) + sum(self._live.manifests[version].size for version in versions)
-        return _Unreferenced(versions, [_digest(entry) for entry in new], size, len(entries) - len(new))
-
     def _result(
         self,
         swept: tuple[int, int],
         freed: int,
-        found: _Unreferenced,
+        found: Unreferenced,
         pending: Sequence[CondemnedSet],
         cleared: int,
         put_off: str,
@@ -294,7 +246,3 @@ class _Run:
             seconds=time.monotonic() - begun,
             dry_run=dry_run,
         )
-
-
-def _digest(entry: Entry) -> bytes:
-    return bytes.fromhex(entry.key.rpartition("/")[2])

@@ -7,23 +7,31 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from cas import events
 from cas.bucket import Entry
 from cas.errors import FormatError, IntegrityError, ListingUnbounded, NotFoundError
 from cas.formats.manifest import timestamp
+from cas.formats.outline import chunk_names
 from cas.host import Limits
+from cas.ops.gc.shards import DigestSet
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import KEPT, Move, Ref, RefLog
 from cas.store import layout
 from cas.store.layout import VersionId
+from cas.store.manifests import read_manifest
 from cas.store.store import Store
 
 RECEIPTS_RETAIN = datetime.timedelta(days=30)
 """How long a receipt retains the version that it tells of."""
+
+
+_DIGEST = 32  # bytes
+_DECODED = 6  # times the size of a manifest, which it takes of memory while the names of its chunks are read
+_BUDGET = 64 * 1024 * 1024  # bytes of memory for manifests that are read
 
 
 class Root(NamedTuple):
@@ -54,7 +62,7 @@ class LiveSet:
         self._store, self._grace, self._keep, self._limits = store, grace, keep, limits
         self.manifests: dict[VersionId, Entry] = {}
         self.roots: list[Root] = []
-        self.chunks: set[bytes] = set()
+        self.chunks = DigestSet()
 
     @property
     def versions(self) -> set[VersionId]:
@@ -88,17 +96,28 @@ class LiveSet:
         reasons = {root.version: root.reason for root in self.roots}
 
         def read(version: VersionId) -> None:
-            digests = list(map(bytes.fromhex, self._chunks_of(version, reasons[version])))
+            packed = self._chunks_of(version, reasons[version])
+            digests = [packed[at : at + _DIGEST] for at in range(0, len(packed), _DIGEST)]
             with marking:
-                self.chunks.update(digests)
+                self.chunks.add(digests)
+
+        def age(version: VersionId) -> tuple[str, datetime.datetime]:
+            return version.model, self.manifests[version].modified
 
         listen(events.Phase("mark"))
         if reasons:
-            for_each(read, reasons, threads=min(self._limits.requests, len(reasons)))
+            # Versions that follow each other share most of their chunks, which the set then takes once.
+            for_each(
+                read,
+                sorted(reasons, key=age),
+                threads=min(self._limits.requests, len(reasons)),
+                cost=lambda version: _DECODED * self.manifests[version].size,
+                budget=_BUDGET,
+            )
 
-    def _chunks_of(self, version: VersionId, reason: str) -> Iterable[str]:
+    def _chunks_of(self, version: VersionId, reason: str) -> bytes:
         try:
-            return self._store.get_manifest(*version).chunks()
+            return read_manifest(self._store, version, chunk_names).digests
         except (IntegrityError, FormatError, NotFoundError) as error:
             raise IntegrityError(
                 f"{version}, which is kept ({reason}), cannot be read, so what it needs is not known: nothing was "

@@ -15,6 +15,7 @@ from cas.errors import StoreError
 from cas.formats.manifest import timestamp
 from cas.ops.gc.erase import Eraser
 from cas.ops.gc.live import LiveSet
+from cas.ops.gc.shards import SHARDS, DigestSet
 from cas.store import layout
 from cas.store.condemned import CondemnedSet, condemned_chunks, condemned_versions
 from cas.store.layout import VersionId, chunk_folder, chunk_key, manifest_key
@@ -100,13 +101,12 @@ def sweep(
         if version in live.manifests and live.manifests[version].modified < before:
             del live.manifests[version]
     store.bucket.settle()  # a power cut must not bring a manifest back without its chunks
-    by_folder: dict[str, list[str]] = {}
-    for digest in condemned_chunks(store, condemned):
-        if digest not in live.chunks:
-            by_folder.setdefault(chunk_folder(digest.hex()), []).append(chunk_key(digest.hex()))
-    chunks = sum(
-        eraser.erase(folder, keys, before=before, check=mark.check) for folder, keys in sorted(by_folder.items())
-    )
+    digests, chunks = DigestSet(), 0
+    digests.add_all(condemned_chunks(store, condemned))
+    for shard in SHARDS:
+        unreferenced = digests.shard(shard) - live.chunks.shard(shard)
+        keys = [chunk_key(digest.hex()) for digest in sorted(unreferenced)]
+        chunks += eraser.erase(chunk_folder(f"{shard:02x}"), keys, before=before, check=mark.check)
     return versions, chunks
 
 
