@@ -63,17 +63,14 @@ def switch(name: str, environ: Mapping[str, str] | None = None, *, also: tuple[s
     Raises:
         InputError: it is no word for true or false.
     """
-    given = read(name, environ)
-    if not given:
-        return None
-    return truth(name, given, also)
+    return truth(name, given, also) if (given := read(name, environ)) else None
 
 
 def truth(where: str, given: str, also: tuple[str, ...] = ()) -> bool:
-    """Whether a text means true; raises InputError for one that means neither true nor false.
+    """Whether a text, which stands at `where`, means true; raises InputError for one that means neither.
 
     Args:
-        where: where the text stands, named in the error.
+        where: named in the error.
         given: the text.
         also: further words that mean true.
     """
@@ -118,9 +115,9 @@ def inherited() -> dict[str, str]:
     return {**os.environ, **_inherited}
 
 
-def is_proxy_named() -> bool:
-    """Whether any variable names a proxy, or hosts that need none."""
-    return any(name.lower().endswith("_proxy") for name in os.environ)
+def proxy_variables() -> list[str]:
+    """The variables that name a proxy, or hosts that need none."""
+    return sorted(name for name in os.environ if name.upper() in _PROXIES)
 
 
 def ca_bundle() -> Setting:

@@ -27,7 +27,7 @@ def only_to_host_of(url: str) -> dict[str, str]:
     Each port of the host, and each name below its name, can still be reached. Behind a proxy of the user's, that proxy
     decides what can be reached.
     """
-    if sys.platform != "linux" or config.is_proxy_named():
+    if sys.platform != "linux" or config.proxy_variables():
         from cas.bucket.http_reader import is_proxied
 
         if is_proxied(urlsplit(url)):

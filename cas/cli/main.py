@@ -47,6 +47,7 @@ _COMMANDS = {
     "verify": ("cas.cli.verify:verify", "Re-hash a model on this machine."),
     "fsck": ("cas.cli.fsck:fsck", "Re-hash what the store holds, and repair it."),
     "gc": ("cas.cli.gc:gc", "Free what nothing uses."),
+    "info": ("cas.cli.info:info", "Show each setting, where it comes from and what it decides."),
     "doctor": ("cas.cli.doctor:doctor", "Check the store, your key and this machine."),
     "completion": ("cas.cli.completion:completion", "Print a shell's completion script."),
 }

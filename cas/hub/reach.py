@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import os
 import ssl
 import time
 import urllib.error
 import urllib.request
 from typing import NamedTuple
+
+from cas import config
 
 _TIMEOUT = 5.0  # seconds
 
@@ -50,7 +51,7 @@ def first_answer(url: str) -> Answer:
 
 def _context() -> ssl.SSLContext | None:
     """The certificates that huggingface_hub's clients believe in beside the system's; None for the default."""
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    bundle = config.first("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE").value
     if not bundle:
         return None
     try:

@@ -49,6 +49,11 @@ def store_url(given: str | None = None) -> str:
     return default
 
 
+def source_of_store(given: str | None = None) -> str:
+    """What names the store: the call, a variable, or the default. given: what the caller names."""
+    return "the call" if (given or "").strip() else config.first("CAS_STORE", "S3_BUCKET").source or "default"
+
+
 def _not_empty(name: str, value: str) -> str:
     if text := value.strip():
         return text

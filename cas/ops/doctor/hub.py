@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from cas import config
 from cas.hub.reach import first_answer
 from cas.ops.doctor.findings import Findings, Result, ok, skipped, warning
@@ -22,7 +20,7 @@ def examine_hub(findings: Findings, role: Role | None) -> None:
         findings: where to note it.
         role: only publishers download.
     """
-    switch = next((name for name in SWITCHES if os.environ.get(name, "").strip().lower() in _TRUE), "")
+    switch = next((name for name in SWITCHES if config.read(name).lower() in _TRUE), "")
     findings.add("machine", "offline", _offline(switch, role))
     if switch:
         findings.add("machine", "hub", skipped(f"{switch} is set"))
@@ -42,7 +40,7 @@ def _offline(switch: str, role: Role | None) -> Result:
 
 def _hub() -> Result:
     address = config.hub_endpoint()
-    answer = first_answer(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    answer = first_answer(config.read("HF_ENDPOINT") or "https://huggingface.co")
     if answer.problem:
         advice = "restores need no hub; to publish from one, check HF_ENDPOINT and the proxy, or use --dir"
         return warning(f"{address} cannot be reached: {answer.problem}", advice)

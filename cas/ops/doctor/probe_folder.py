@@ -71,8 +71,7 @@ class ProbeFolder:
                 break
             except CasError:
                 continue
-            if not self.keeps_versions:  # else it is hidden, and its version goes on taking space
-                self._sizes.pop(key)
+            self._sizes.pop(key)
         self._remove_folders()
         return len(self._sizes), sum(self._sizes.values())
 

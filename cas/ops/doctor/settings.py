@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from urllib.parse import urlsplit
 
 from cas import config
@@ -10,6 +9,7 @@ from cas.bucket.s3_settings import S3Settings, read_settings
 from cas.bucket.urls import parse
 from cas.config import Setting
 from cas.ops.doctor.findings import Findings, ok, warning
+from cas.store.choice import source_of_store
 
 
 def note_store(findings: Findings, url: str, given: str | None) -> None:
@@ -20,7 +20,7 @@ def note_store(findings: Findings, url: str, given: str | None) -> None:
         url: of the store.
         given: what the caller named; None where the environment, or nothing, names the store.
     """
-    findings.add("settings", "store", ok(_words(Setting(url, _source_of_store(given)))))
+    findings.add("settings", "store", ok(_words(Setting(url, source_of_store(given)))))
 
 
 def note_s3(findings: Findings, url: str) -> str:
@@ -50,9 +50,8 @@ def note_s3(findings: Findings, url: str) -> str:
     for name, setting in further.items():
         if setting.value:
             findings.add("settings", name, ok(_words(setting)))
-    if config.is_proxy_named():
-        names = sorted(name for name in os.environ if name.lower().endswith("_proxy") and config.read(name))
-        findings.add("settings", "proxy", ok(f"as {', '.join(names)} say"))
+    if config.proxy_variables():
+        findings.add("settings", "proxy", ok(f"as {', '.join(config.proxy_variables())} say"))
     if endpoint.value.startswith("http://") and not _is_local(endpoint.value):
         advice = "write https:// into the endpoint, where the server has it"
         findings.add("settings", "encrypted", warning("requests go over plain http, for everybody to read", advice))
@@ -61,14 +60,6 @@ def note_s3(findings: Findings, url: str) -> str:
 
 def _words(setting: Setting) -> str:
     return f"{setting.value} ({setting.source})" if setting.source else setting.value
-
-
-def _source_of_store(given: str | None) -> str:
-    if (given or "").strip():
-        return "the call"
-    if config.read("CAS_STORE"):
-        return "CAS_STORE"
-    return "S3_BUCKET" if config.bucket_name() else "the default"
 
 
 def _credentials(settings: S3Settings) -> str:
