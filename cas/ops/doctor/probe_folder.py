@@ -71,7 +71,8 @@ class ProbeFolder:
                 break
             except CasError:
                 continue
-            self._sizes.pop(key)
+            if not self.keeps_versions:  # else it is hidden, and its version goes on taking space
+                self._sizes.pop(key)
         self._remove_folders()
         return len(self._sizes), sum(self._sizes.values())
 

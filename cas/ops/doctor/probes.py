@@ -230,10 +230,12 @@ class Probes:
             noted.note("uploads", failed(str(error), code=error.exit_code))
 
     def _left(self, left: int, size: int) -> Result:
-        words = f"{left} small objects ({size:,} bytes in all) stay below {layout.PROBES}/"
+        words = f"{size:,} bytes stay below {layout.PROBES}/, in {left} {'object' if left == 1 else 'objects'}"
         if self._folder.may_delete is False:
-            return ok(f"{words}, as this key may not delete: `cas gc` deletes them an hour on")
-        return warning(words, "`cas gc` deletes them an hour on")
+            return ok(f"{words}, as this key may not delete: `cas gc` erases what is older than an hour")
+        if self._folder.keeps_versions:
+            return ok(f"{words}, hidden, as this key may not erase versions: `cas gc` does an hour on")
+        return warning(words, "`cas gc` erases what is older than an hour")
 
 
 def _rate(size: int, seconds: float) -> str:

@@ -59,6 +59,8 @@ class StoreExamination:
 
     def right(self, right: Right, result: Result | AccessDenied, name: str = "") -> Result:
         """Note whether the key has a right: a result stands for a request that was granted, an error for a refusal."""
+        if isinstance(result, AccessDenied) and result.code not in PERMISSION_CODES:
+            return self.note(name or right, _of(result))  # a key that has just expired says nothing about its rights
         if isinstance(result, AccessDenied):
             self.rights[right] = False
             judged = refused(right, result, self.role, self.provider)
