@@ -188,6 +188,19 @@ class Bucket(ABC):
             True when the object now holds `data`; False when an object with other bytes was there, which stayed.
         """
 
+    def probe_conditional_writes(self, key: str, first: Buffer | None, second: Buffer) -> bool:
+        """Return whether the server refuses to replace an object, tried at a key that nothing else uses.
+
+        Where the server replaces what it was told not to, the key holds `second` afterwards, and `first` elsewhere. A
+        server that refuses every conditional write (400, 412 and 501 are seen) does not honour them either.
+
+        Args:
+            key: holds no object yet, or `first`.
+            first: what is written there; None where the caller has seen `first`.
+            second: other bytes.
+        """
+        return True
+
     @abstractmethod
     def list(self, prefix: str) -> list[Entry]:
         """Return every object below the folder `prefix`, ordered by key; raises Unsupported over plain https."""

@@ -70,8 +70,8 @@ class ObjectBucket(Bucket):
         Args:
             url: the bucket's URL or path, as errors name it.
             requests: the requests to obstore.
-            conditional: whether the server is believed to honour `If-None-Match: *` on writes; the bucket stops
-                believing it at the first 501.
+            conditional: whether `If-None-Match: *` is sent with writes; the bucket stops sending it when the server
+                refuses the first one for it.
             remote: whether a server answers. When a server says that something is absent, the bucket makes sure that
                 it is a server of objects that says so.
             writable: False refuses writes and listings before any request.
@@ -82,6 +82,7 @@ class ObjectBucket(Bucket):
         self.url = url
         self._requests = requests
         self._conditional = conditional
+        self._created = False  # whether a conditional write succeeded here
         self._remote = remote
         self._writable = writable
         self._read_url = read_url
@@ -129,15 +130,31 @@ class ObjectBucket(Bucket):
             return self._put_after_look(key, data, kind)
         try:
             self._call("create", key, lambda stretch: self._requests.put("create", key, data, kind, stretch))
+        except ObjectExists:
+            # The server may also report a conflict with a concurrent write, and that write may fail yet.
+            return self._put_after_look(key, data, kind)
         except Unsupported:
             # Backblaze B2 answers 501 to a conditional write, whatever is written.
             self._conditional = False
             return self._put_after_look(key, data, kind)
-        except ObjectExists:
-            # The server may also report a conflict with a concurrent write, and that write may fail yet.
-            return self._put_after_look(key, data, kind)
+        except StoreError as error:
+            if type(error) is not StoreError or self._created:
+                raise
+            try:
+                done = self._put_after_look(key, data, kind)  # others answer 400
+            except StoreError:
+                raise error from None
+            self._conditional = False
+            return done
+        self._created = True
         self._witness = key
         return True
+
+    def probe_conditional_writes(self, key: str, first: Buffer | None, second: Buffer) -> bool:
+        from cas.bucket.condition_probe import honours_condition
+
+        self._must_be_writable("put", key)
+        return not self._remote or honours_condition(self, self._requests, key, first, second)
 
     def list(self, prefix: str) -> list[Entry]:
         return sorted(entry for page in self.pages(prefix) for entry in page)
@@ -263,6 +280,8 @@ class ObjectBucket(Bucket):
         try:
             return self._holds(key, data)
         except ObjectMissing:
+            if not self._created:
+                self._conditional = False  # the server said that the object was there (412), and it is not
             return self._overwrite(key, data, kind)
 
     def _holds(self, key: str, data: Buffer) -> bool:

@@ -93,6 +93,8 @@ def _options(settings: S3Settings) -> dict[str, Any]:
         "disable_tagging": False,
         "imdsv1_fallback": False,
         "copy_if_not_exists": "multipart",
+        # Keys are deleted one at a time: DeleteObjects saves no request then, and some servers have none.
+        "disable_bulk_delete": True,
         "conditional_put": "etag",
         "credential_provider": _credentials(settings),
     }

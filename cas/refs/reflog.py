@@ -6,6 +6,7 @@ storage without conditional writes: two writers at once both leave their entry, 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import re
@@ -187,22 +188,32 @@ class RefLog:
         sequence = layout.ref_entry_order(names[-1])[0] + 1 if names else 1
         mine = layout.ref_entry_name(sequence, os.urandom(8).hex())
         if expect is not None:
-            if (names or [UNSET.name])[-1] != expect.name:
-                raise RefMoved(str(self.ref), self._now_named(names), expected=shown(expect.entry))
+            self._must_be(expect, names)
             # All who expect the same move write under the same name. A store that honours conditional writes accepts
-            # one of these writes.
+            # one of these writes; elsewhere one writer at a time is let in.
             mine = layout.ref_entry_name(sequence, hex_of(expect.name.encode())[:16])
         from cas.host import whoami
 
         entry = RefEntry(None if digest is None else named(digest), now(), _text(by or whoami()), _text(reason))
         self._store.bucket.settle()  # the manifest, which somebody else may have written just now
-        written = self._store.bucket.put(self._key(mine), _ENTRIES.encode(entry), Kind.DOCUMENT)
+        with contextlib.nullcontext() if expect is None else self._claim(mine, expect):
+            written = self._store.bucket.put(self._key(mine), _ENTRIES.encode(entry), Kind.DOCUMENT)
         self._store.bucket.settle()  # the move, before success is told
         names = self.names()
         winner = max((name for name in names if layout.ref_entry_order(name)[0] == sequence), default=mine)
         if winner > mine or not written:
             raise RefMoved(str(self.ref), shown(self.read(winner)))
         return entry
+
+    def _claim(self, name: str, expect: Move) -> contextlib.AbstractContextManager[None]:
+        from cas.refs.claim import claim
+
+        return claim(self._store, self._key(name), lambda: self._must_be(expect, self.names()))
+
+    def _must_be(self, last: Move, names: Sequence[str]) -> None:
+        """Raise RefMoved when `last` is not the last of the log's moves."""
+        if (names or [UNSET.name])[-1] != last.name:
+            raise RefMoved(str(self.ref), self._now_named(names), expected=shown(last.entry))
 
     def _key(self, name: str) -> str:
         return layout.ref_entry_key(RefEntryId(*self.ref, name))

@@ -10,6 +10,7 @@ leases/<id>-<seq:06d>.json                               who relies on chunks th
 gc/<run>-<page:04d>.json                                 what a run of the collector has condemned
 gc/<run>-sweep-<seq:06d>.json                            a sweep under way, of the same form as a lease
 gc/<run>-probe.json                                      written and deleted again at the start of a run
+probes/conditional-writes.json                           whether the server honours `If-None-Match: *`
 doctor/<id>/<name>                                       what `cas doctor` writes, and deletes before it ends
 """
 
@@ -29,6 +30,9 @@ RECEIPTS = "receipts"
 LEASES = "leases"
 COLLECTIONS = "gc"
 PROBES = "doctor"
+
+CONDITIONAL_WRITES = "probes/conditional-writes.json"
+"""Says whether the server honours conditional writes (`cas.store.conditional_writes`)."""
 
 CHUNK_FOLDERS = tuple(f"{CHUNKS}/{number:02x}" for number in range(256))
 """The 256 folders of chunks, by the first two digits of their digests."""

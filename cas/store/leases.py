@@ -122,7 +122,7 @@ class LazyLease:
 
 def _wait_for_sweeps(store: Store, lease: Lease, listen: events.Listener, abandoned: threading.Event) -> None:
     """Return once `lease` was in the store, and did not say that it waits, at a moment without a sweep."""
-    now = partial(_server_time, store, lease)
+    now = partial(server_time, store, lease)
     announced = False
     while sweeps := active_leases(store, store.bucket.list(layout.COLLECTIONS), now):
         if not announced:
@@ -137,5 +137,6 @@ def _wait_for_sweeps(store: Store, lease: Lease, listen: events.Listener, abando
         lease.write(waits=False)
 
 
-def _server_time(store: Store, lease: Lease) -> datetime.datetime:
+def server_time(store: Store, lease: Lease) -> datetime.datetime:
+    """Return the server's time now; writes an entry of `lease` to learn it."""
     return store.bucket.head(lease.write()).modified

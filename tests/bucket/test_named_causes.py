@@ -113,6 +113,17 @@ def test_an_archived_chunk_is_named_by_restore_and_fsck(habits: HabitServer, tmp
         store.bucket.get(next(iter(store.bucket.list("chunks"))).key, 10**6)
 
 
+@pytest.mark.parametrize("status", [400, 405, 501])
+def test_a_server_without_deleteobjects_deletes(habits: HabitServer, status: int) -> None:
+    habits.habits.bulk_delete = status
+    bucket = open_bucket(URL, HURRIED)
+    bucket.put("key", b"data", Kind.DOCUMENT)
+    bucket.delete("key")
+    bucket.delete("key")
+    assert habits.objects == {}
+    assert habits.count("POST") == 0
+
+
 def test_a_head_that_another_request_explains(habits: HabitServer, monkeypatch: Environment) -> None:
     habits.habits = parse_habits(["refusal=403 AccessDenied Access Denied", "refused=HEAD"])
     habits.objects["cas/key"] = StoredObject(b"data", 0)

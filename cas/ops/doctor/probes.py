@@ -125,9 +125,9 @@ class Probes:
         )
 
     def _conditional(self) -> Result:
-        if self._folder.put("small", _OTHER):
+        if not self._bucket.probe_conditional_writes(self._folder.key("small"), None, _OTHER):
             return warning(
-                "a write that must not replace an object replaced it (If-None-Match is ignored)",
+                "the server does not refuse to replace an object when it is told so (If-None-Match)",
                 "rclone and s3rver never heed it, Ceph does not while the bucket keeps versions: docs/operations.md "
                 "says what --expect promises then",
             )
