@@ -51,6 +51,7 @@ class Stored(NamedTuple):
         modified: when the version was written, by the server's clock.
         version: the version's id; empty where the bucket keeps no versions.
         current: whether readers of the key get this version.
+        marker: whether it is a delete marker, which has no bytes and hides the others.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Stored(NamedTuple):
     modified: datetime.datetime
     version: str = ""
     current: bool = True
+    marker: bool = False
 
 
 class MultipartUpload(NamedTuple):
@@ -244,7 +246,7 @@ class Bucket(ABC):
         """Return whether a deleted or overwritten object goes on taking space until `erase`.
 
         Args:
-            key: an object that was written just now; its stored versions tell.
+            key: an object of the bucket, best one that was written just now: its stored versions tell.
         """
         return False
 

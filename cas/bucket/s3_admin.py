@@ -1,15 +1,15 @@
 """Stored versions and multipart uploads of an S3 bucket, by boto3, because obstore offers neither.
 
-Only the collector uses this module.
+Only the collector and `cas du` use this module, and listings that obstore cannot read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cas.bucket.base import Entries, Entry, MultipartUpload, Pages, ServerFacts, Stored
@@ -47,11 +47,18 @@ class S3Admin:
         self._boto3_client: Any = None
 
     def keeps_versions(self, key: str) -> bool:
-        """Return whether the object `key`, written just now, was stored as a version with an id of its own."""
+        """Return whether the object `key` was stored as a version with an id of its own, or the bucket says so.
+
+        An object may be older than the bucket's versions, and a bucket that no longer makes versions may have some.
+        """
         try:
-            return any(one.version not in ("", NO_VERSION) for one in self.stored(key, folder=False))
+            if any(one.version not in ("", NO_VERSION) for one in self.stored(key, folder=False)):
+                return True
         except Unsupported:
             return False
+        with contextlib.suppress(StoreError), self._translated_errors("get the versioning", "s3:GetBucketVersioning"):
+            return "Status" in self._client.get_bucket_versioning(Bucket=self._bucket)
+        return False  # the key may not ask, or the server does not know
 
     def stored(self, prefix: str, *, folder: bool = True) -> Versions:
         """Return every version, delete markers included, below a folder.
@@ -66,11 +73,15 @@ class S3Admin:
         markers = {"KeyMarker": "NextKeyMarker", "VersionIdMarker": "NextVersionIdMarker"}
         with self._translated_errors(what, "s3:ListBucketVersions"):
             for page in self._pages("list_object_versions", what, markers, Prefix=begin):
-                for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
-                    key = one["Key"].removeprefix(self._prefix)
-                    found.append(
-                        Stored(key, one.get("Size", 0), one["LastModified"], one["VersionId"], one["IsLatest"])
-                    )
+                for field in ("Versions", "DeleteMarkers"):
+                    for one in page.get(field, ()):
+                        key, size, is_marker = (
+                            one["Key"].removeprefix(self._prefix),
+                            one.get("Size", 0),
+                            field != "Versions",
+                        )
+                        version = one["VersionId"], one["IsLatest"], is_marker
+                        found.append(Stored(key, size, one["LastModified"], *version))
         return sorted(found)
 
     def pages(self, prefix: str, foreign: ForeignNames, behind: str = "") -> Iterator[Entries]:
@@ -185,7 +196,7 @@ class S3Admin:
                 self._boto3_client.meta.events.register(f"before-parse.s3.{operation}", _make_readable)
         return self._boto3_client
 
-    @contextmanager
+    @contextlib.contextmanager
     def _translated_errors(self, what: str, permission: str) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
         from botocore.parsers import ResponseParserError

@@ -79,4 +79,10 @@ def _totals(found: Usage) -> list[str]:
             f"{found.ratio:.2f} times smaller ({shares})"
         )
     lines.append(f"unneeded  {output.size(found.unneeded)} in {found.unneeded_chunks} chunks that no version needs")
+    if found.superseded is None:
+        lines.append("superseded  unknown: this key may not list stored versions (s3:ListBucketVersions)")
+    elif found.superseded_versions:
+        what = output.count(found.superseded_versions, "stored version")
+        size = output.size(found.superseded)
+        lines.append(f"superseded  {size} in {what} of overwritten and deleted objects, freed by `cas gc`")
     return lines

@@ -14,8 +14,8 @@ from cas.cli import output
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
-    from cas.ops.gc.collector import Collected
     from cas.ops.gc.explain import Explained
+    from cas.ops.gc.result import Collected
 
 _LONGEST = datetime.timedelta(days=36_500)  # the time that lies a span ago must have a date
 
@@ -105,6 +105,9 @@ def _summary(done: Collected) -> list[str]:
         lines.append(f"{would}condemned  {what}, {output.size(done.condemned)}")
     if done.waiting:
         lines.append(f"waiting    {output.count(done.waiting, 'chunk')} condemned before")
+    if done.superseded_versions:
+        what = output.count(done.superseded_versions, "superseded version")
+        lines.append(f"{would}erased     {what}, {output.size(done.superseded)}, which the bucket still kept")
     if done.cleared:
         lines.append(f"cleared    {done.cleared} old entries, leases and uploads")
     if done.due:

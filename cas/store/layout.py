@@ -223,3 +223,14 @@ def is_probe(key: str) -> bool:
 def probe_folder(identity: str) -> str:
     """Return the folder in which a run of `cas doctor` writes, given 16 random hex digits."""
     return f"{PROBES}/{identity}"
+
+
+def is_ours(key: str) -> bool:
+    """Return whether a store writes objects under such a key; all others are left alone."""
+    parsed = (chunk_digest, version_id, ref_entry, receipt_digest, lease_entry, condemned_run)
+    return (
+        key == FORMAT_KEY
+        or is_probe(key)
+        or key.startswith(f"{PROBES}/")
+        or any(parse(key) is not None for parse in parsed)
+    )

@@ -11,7 +11,7 @@ import cas
 from cas.formats.frame import Decoder
 from cas.formats.manifest import ChunkRef
 from cas.ops.gc import collector
-from cas.ops.gc.collector import Collected
+from cas.ops.gc.result import Collected
 from cas.refs import reflog
 from cas.store.store import Store
 from tests.support.models import publish_tree, write_tree

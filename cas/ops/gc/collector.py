@@ -6,7 +6,8 @@
                   read what refs and receipts retain, and mark its chunks
                   delete what is condemned and not marked, manifests before chunks
     condemn   write down what is not marked
-    clear     delete old entries of refs, old leases and receipts, and abandoned uploads
+    clear     delete old entries of refs, old leases and receipts, and abandoned uploads;
+              erase what a versioned bucket keeps of objects overwritten or deleted before the grace period
 
 The probe is first: it tells the server's time, and ends the run before any harm when this key may not delete. Refs are
 read only after the sweep is alone: a version published before that is retained, and a publisher that starts after it
@@ -20,16 +21,17 @@ import datetime
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from cas import events
 from cas.bucket import Kind
-from cas.errors import InputError, StoreError
+from cas.errors import AccessDenied, InputError, StoreError
 from cas.formats.manifest import timestamp
 from cas.host import Limits
 from cas.ops.gc.clear import clear
 from cas.ops.gc.erase import Eraser
+from cas.ops.gc.free_superseded import free_superseded
 from cas.ops.gc.live import LiveSet
+from cas.ops.gc.result import Collected
 from cas.ops.gc.sweep import SweepPostponed, sweep, wait_for_publishers
 from cas.ops.gc.unreferenced import Unreferenced, find_unreferenced, list_all_chunks, preview_sweep
 from cas.refs.reflog import KEPT
@@ -46,43 +48,6 @@ _SKEW = datetime.timedelta(minutes=15)
 # How far the clocks of a store's several servers may differ: an object counts as older than its condemnation only if it
 # is older by this much, or by a twentieth of the grace period where that is less.
 _TOLERANCE = datetime.timedelta(seconds=60)
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """What a run did; for a dry run, what it would do.
-
-    Attributes:
-        kept_versions: versions that are retained.
-        kept_chunks: chunks that those need.
-        swept_versions: versions deleted, which an earlier run condemned.
-        swept_chunks: chunks deleted, which an earlier run condemned.
-        freed: stored bytes of all that was deleted.
-        condemned_versions: versions that this run condemned.
-        condemned_chunks: chunks that this run condemned.
-        condemned: stored bytes of what this run condemned.
-        waiting: unreferenced chunks that earlier runs condemned and no run has deleted yet.
-        due: when the first of what is condemned may be swept, as a timestamp; empty when nothing is condemned.
-        cleared: old entries of refs, leases, receipts and uploads that were deleted.
-        put_off: why nothing was swept though something was due; empty when there is no such reason.
-        seconds: wall time.
-        dry_run: whether nothing was changed.
-    """
-
-    kept_versions: int
-    kept_chunks: int
-    swept_versions: int
-    swept_chunks: int
-    freed: int
-    condemned_versions: int
-    condemned_chunks: int
-    condemned: int
-    waiting: int
-    due: str
-    cleared: int
-    put_off: str
-    seconds: float
-    dry_run: bool = False
 
 
 def gc(
@@ -161,7 +126,8 @@ class _Run:
         # deletes does no harm.
         self._store.bucket.settle()
         cleared = clear(self._store, now, self._grace, eraser)
-        return self._result(swept, eraser.freed, found, pending, cleared, put_off, begun)
+        superseded = self._free_superseded(eraser.keeps_versions, found, now, write=True)
+        return self._result(swept, eraser.freed, found, pending, superseded, cleared, put_off, begun)
 
     def preview(self, begun: float) -> Collected:
         """Return what `collect` would do, by this machine's clock, without a change to the store."""
@@ -173,7 +139,8 @@ class _Run:
         found = find_unreferenced(self._store, self._live, listing, [*due, *pending], now)
         found = found._replace(waiting=found.waiting - chunks)
         swept = versions, chunks
-        return self._result(swept, freed, found, pending, 0, "", begun, dry_run=True)
+        superseded = self._free_superseded(self._keeps_versions(), found, now, write=False)
+        return self._result(swept, freed, found, pending, superseded, 0, "", begun, dry_run=True)
 
     def _probe(self) -> tuple[datetime.datetime, Eraser]:
         """Return the server's time and an eraser; raise AccessDenied or, when clocks differ, StoreError."""
@@ -190,6 +157,24 @@ class _Run:
                 f"{timestamp(here)}: set the one that is wrong; nothing was deleted"
             )
         return now, eraser
+
+    def _keeps_versions(self) -> bool:
+        try:
+            return self._store.bucket.keeps_versions(layout.FORMAT_KEY)
+        except AccessDenied as error:
+            self._listen(events.Warned(f"superseded versions are not counted: {error}"))
+            return False
+
+    def _free_superseded(
+        self, keeps_versions: bool, found: Unreferenced, now: datetime.datetime, *, write: bool
+    ) -> tuple[int, int]:
+        """Erase, or count, the superseded versions whose grace period is over; return their number and their bytes."""
+        if not keeps_versions:
+            return 0, 0
+        chunks, before = len(self._live.chunks) + len(found.chunks) + found.waiting, now - self._grace
+        return free_superseded(
+            self._store, before, chunks=chunks, limits=self._limits, listen=self._listen, write=write
+        )
 
     def _condemned_sets(self, now: datetime.datetime) -> tuple[list[CondemnedSet], list[CondemnedSet]]:
         """Return the sets whose grace period is over, and the others."""
@@ -223,6 +208,7 @@ class _Run:
         freed: int,
         found: Unreferenced,
         pending: Sequence[CondemnedSet],
+        superseded: tuple[int, int],
         cleared: int,
         put_off: str,
         begun: float,
@@ -241,6 +227,8 @@ class _Run:
             condemned=found.size,
             waiting=found.waiting,
             due="" if first is None else timestamp(first + self._grace),
+            superseded_versions=superseded[0],
+            superseded=superseded[1],
             cleared=cleared,
             put_off=put_off,
             seconds=time.monotonic() - begun,

@@ -20,6 +20,7 @@ class Eraser:
     """Deletes objects with all their stored versions, and counts them.
 
     Attributes:
+        keeps_versions: whether the bucket keeps versions.
         objects: how many stored versions were deleted.
         freed: the bytes of those.
     """
@@ -34,7 +35,7 @@ class Eraser:
             listen: is told the bytes of each deletion.
         """
         self._store, self._limits, self._listen = store, limits, listen
-        self._versions = store.bucket.keeps_versions(fresh_key)
+        self.keeps_versions = store.bucket.keeps_versions(fresh_key)
         self._counting = threading.Lock()
         self.objects = self.freed = 0
 
@@ -58,7 +59,7 @@ class Eraser:
         if not keys:
             return 0
         bucket = self._store.bucket
-        listed = bucket.stored(folder) if self._versions else Bucket.stored(bucket, folder)
+        listed = bucket.stored(folder) if self.keeps_versions else Bucket.stored(bucket, folder)
         wanted, young = set(keys), set()
         if before is not None:
             young = {stored.key for stored in listed if stored.current and stored.modified >= before}

@@ -7,23 +7,26 @@ The order of `usage`:
    manifest, so every chunk that a listed version names was there before;
 3. read the manifests, four at a time, and record for each chunk who needs it: no version, one version, or several;
 4. tell each version how much only it needs (which `cas gc` would free without it), and how much it shares;
-5. sum up the whole store, and show the versions of the model that was asked for.
+5. count what the bucket still keeps of objects that were overwritten or deleted;
+6. sum up the whole store, and show the versions of the model that was asked for.
 """
 
 from __future__ import annotations
 
 import threading
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cas import events, host
 from cas.bucket import Entry
-from cas.errors import FormatError, IntegrityError, NotFoundError
+from cas.errors import AccessDenied, FormatError, IntegrityError, NotFoundError
 from cas.formats.manifest import Manifest, check_name
 from cas.parallel import for_each
 from cas.refs.names import Names, named_versions
+from cas.store.layout import FORMAT_KEY
 from cas.store.lookup import list_chunks
 from cas.store.store import Store, open_store
+from cas.store.superseded import list_superseded
 
 # How many manifests are in memory at a time. Each is at most 16 MiB of JSON, and several times that as objects.
 _MANIFESTS = 4
@@ -76,6 +79,9 @@ class Usage:
         unneeded_chunks: how many chunks of the store no version needs.
         unneeded: their bytes in the store.
         unreadable: how many versions cannot be read; chunks that only they need count as unneeded.
+        superseded_versions: stored versions of overwritten and deleted objects, which a bucket that keeps versions
+            still has; None where this key may not list them.
+        superseded: their bytes; None likewise.
     """
 
     versions: tuple[VersionUsage, ...]
@@ -88,6 +94,8 @@ class Usage:
     unneeded_chunks: int
     unneeded: int
     unreadable: int
+    superseded_versions: int | None = 0
+    superseded: int | None = 0
 
     @property
     def ratio(self) -> float | None:
@@ -149,7 +157,26 @@ def usage(
     remaining = [version for number, version in enumerate(found) if number not in gone]
     shown = [version for version in remaining if model in (None, version.model)]
     shown.sort(key=lambda version: (version.created, version.digest), reverse=True)
-    return count.total(remaining, sorted(shown, key=lambda version: version.model))
+    total = count.total(remaining, sorted(shown, key=lambda version: version.model))
+    versions, size = _superseded(store, total.chunks + total.unneeded_chunks, limits)
+    return replace(total, superseded_versions=versions, superseded=size)
+
+
+def _superseded(store: Store, chunks: int, limits: host.Limits) -> tuple[int, int] | tuple[None, None]:
+    """How many superseded versions the bucket keeps, and their bytes; None for both where this key may not list them.
+
+    Args:
+        store: to look at.
+        chunks: how many chunks it has.
+        limits: how many requests are made at a time.
+    """
+    sizes = array("q")
+    try:
+        if store.bucket.keeps_versions(FORMAT_KEY):
+            list_superseded(store, lambda found: sizes.extend(one.size for one in found), chunks=chunks, limits=limits)
+    except AccessDenied:
+        return None, None
+    return len(sizes), sum(sizes)
 
 
 class _ChunkCount:

@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 import cas
 from cas.bucket import open_bucket
@@ -24,30 +22,6 @@ from cas.store.store import Store
 from tests.support.collecting import AT_ONCE, Models, dangling
 from tests.support.models import publish_tree, write_tree
 from tools.servers.process import free_ports, spawn
-from tools.servers.seaweed import SeaweedFS
-
-
-@pytest.fixture
-def client(seaweed: SeaweedFS) -> Any:
-    """A plain S3 client of the real server."""
-    access, secret = seaweed.credentials()
-    config = Config(s3={"addressing_style": "path"}, request_checksum_calculation="when_required")
-    return boto3.client(
-        "s3",
-        endpoint_url=seaweed.endpoint,
-        aws_access_key_id=access,
-        aws_secret_access_key=secret,
-        region_name="us-east-1",
-        config=config,
-    )
-
-
-@pytest.fixture
-def versioned(s3_url: str, client: Any, tmp_path: Path) -> Models:
-    """A store in a bucket that keeps versions, as every bucket of Backblaze B2 does."""
-    bucket = s3_url.split("/")[2]
-    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    return Models(Store(open_bucket(s3_url)), tmp_path)
 
 
 def stored(client: Any, models: Models, prefix: str) -> list[tuple[str, bool]]:

@@ -15,7 +15,7 @@ from cas.bucket.object_store import ObjectBucket
 from cas.errors import InputError, StoreError
 from cas.formats.digest import hex_of
 from cas.ops.gc import collector
-from cas.ops.gc.collector import Collected
+from cas.ops.gc.result import Collected
 from cas.refs.reference import Reference, log_of
 from cas.store import condemned, layout
 from cas.store.condemned import condemned_sets
