@@ -36,23 +36,33 @@ def _share(ctx: click.Context, param: click.Parameter, given: str | None) -> flo
     metavar="SOURCE",
     help="A store, a hub cache, a folder of weights, or hf: bytes to replace damaged ones. Repeatable.",
 )
+@click.option("--shard", metavar="N/OF", help="Check only this share of the chunks, such as 3/16, on this machine.")
+@click.option(
+    "--merge", multiple=True, metavar="FILE", help="Check nothing: sum up the --json of all shards. Repeatable."
+)
 @common
-def fsck(settings: Settings, scope: str | None, sample: float, state: str | None, repair_from: tuple[str, ...]) -> None:
+def fsck(
+    settings: Settings,
+    scope: str | None,
+    sample: float,
+    state: str | None,
+    repair_from: tuple[str, ...],
+    shard: str | None,
+    merge: tuple[str, ...],
+) -> None:
     """Re-hash what the store holds; exit code 4 while something is missing or damaged.
 
     MODEL is all versions of a model, MODEL:TAG and other references one; with neither, the whole store is checked, with
     what no version needs.
     """
-    from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.cli.progress import Reporter
-    from cas.ops.fsck import checker
+    if merge:
+        if scope or sample < 1 or state or repair_from or shard:
+            raise click.UsageError("--merge takes results only: give no REF and no other option of a check")
+        from cas.ops.fsck.merge import merge_files
 
-    keep_memory_together()
-    leave_cores_alone()
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
-        checked = checker.fsck(
-            scope, settings.store, sample=sample, state=state, repair_from=repair_from, on_event=reporter.listen
-        )
+        checked = merge_files(merge)
+    else:
+        checked = _check(settings, scope, sample, state, repair_from, shard)
     if settings.json:
         output.document({**msgspec.to_builtins(checked), "sound": checked.sound})
     else:
@@ -62,6 +72,33 @@ def fsck(settings: Settings, scope: str | None, sample: float, state: str | None
         raise IntegrityError(_summary(checked, repair_from))
     if not settings.quiet:
         print(_all_sound(checked), file=sys.stderr)
+
+
+def _check(
+    settings: Settings,
+    scope: str | None,
+    sample: float,
+    state: str | None,
+    repair_from: tuple[str, ...],
+    shard: str | None,
+) -> Checked:
+    from cas.cli.process import keep_memory_together, leave_cores_alone
+    from cas.cli.progress import Reporter
+    from cas.ops.fsck import checker
+    from cas.ops.fsck.shard import parse_shard
+
+    keep_memory_together()
+    leave_cores_alone()
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        return checker.fsck(
+            scope,
+            settings.store,
+            sample=sample,
+            state=state,
+            repair_from=repair_from,
+            shard=parse_shard(shard) if shard else None,
+            on_event=reporter.listen,
+        )
 
 
 def _print_damage(kind: str, listed: Listed, *, quiet: bool) -> None:

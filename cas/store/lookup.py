@@ -120,19 +120,30 @@ def _list(store: Store, visit: Callable[[str, Entry], None], limits: Limits, pay
     return True
 
 
-def _list_folders(store: Store, reach: _Reach, visit: Callable[[str, Entry], None], limits: Limits) -> None:
-    """List what a listing of all chunks has not reached, folder by folder."""
+def list_chunk_folders(
+    store: Store, folders: Collection[str], visit: Callable[[str, Entry], None], limits: Limits
+) -> None:
+    """Call `visit` for every chunk in some of the folders of chunks; otherwise as `list_chunks`."""
     visiting = threading.Lock()
 
     def list_folder(folder: str) -> None:
         for page in _pages(store, folder):
             with visiting:
                 for digest, entry in page:
-                    if digest > reach.last:
-                        visit(digest, entry)
+                    visit(digest, entry)
 
-    folders = reach.folders_left
     for_each(list_folder, folders, threads=min(limits.requests, len(folders)))
+
+
+def _list_folders(store: Store, reach: _Reach, visit: Callable[[str, Entry], None], limits: Limits) -> None:
+    """List what a listing of all chunks has not reached, folder by folder."""
+    last = reach.last
+
+    def visit_rest(digest: str, entry: Entry) -> None:
+        if digest > last:
+            visit(digest, entry)
+
+    list_chunk_folders(store, reach.folders_left, visit_rest, limits)
 
 
 def _pages(store: Store, folder: str) -> Generator[list[tuple[str, Entry]]]:

@@ -24,6 +24,8 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from cas import events, host
 from cas.errors import InputError
 from cas.formats.digest import hex_of, named
@@ -35,6 +37,7 @@ from cas.ops.fsck.inventory import Inventory, read_manifests
 from cas.ops.fsck.repair import Repair, recover_manifest
 from cas.ops.fsck.repair_sources import open_sources
 from cas.ops.fsck.report import SHOWN, Checked, Findings, Listed, Orphans
+from cas.ops.fsck.shard import Shard
 from cas.store.layout import manifest_key
 from cas.store.store import Store, open_store
 
@@ -48,6 +51,7 @@ def fsck(
     sample: float = 1.0,
     state: str | Path | None = None,
     repair_from: Iterable[str] = (),
+    shard: Shard | None = None,
     limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Checked:
@@ -61,6 +65,7 @@ def fsck(
             store lacks are found all the same.
         state: a file with the checkpoint of this check: the check goes on from it, and removes it when it is complete.
         repair_from: stores, folders or `hf`, in the order in which they are tried, whose bytes replace damaged ones.
+        shard: check only this share of the chunks; `cas.ops.fsck.shard.merge` sums up the results of all shares.
         limits: requests, workers and memory at once.
         on_event: is told of phases and progress.
 
@@ -73,16 +78,25 @@ def fsck(
     begun = time.monotonic()
     if not 0 < sample <= 1:
         raise InputError(f"a sample of {sample:.6%} of the chunks makes no sense: give more than 0 and at most 100")
+    repair_from = tuple(repair_from)
+    if shard is not None and repair_from:
+        raise InputError("a shard is not repaired, as a manifest may need chunks of others: repair the whole store")
     store = open_store(store)
     store.check_format()
     limits = limits or host.Limits()
     sources = open_sources(repair_from, store)
     recover = partial(recover_manifest, sources)
     path = None if state is None else Path(state)
-    known = load_checkpoint(path, printable(store.url), scope, sample) if path else None
-    known = known or Checkpoint(store=printable(store.url), scope=scope, sample=sample, seed=os.urandom(8).hex())
+    known = load_checkpoint(path, printable(store.url), scope, sample, shard) if path else None
+    known = known or Checkpoint(
+        store=printable(store.url),
+        scope=scope,
+        sample=sample,
+        seed=os.urandom(8).hex(),
+        shard=msgspec.UNSET if shard is None else str(shard),
+    )
     progress = Progress(known, path)
-    inventory = Inventory(store, scope, limits, recover)
+    inventory = Inventory(store, scope, limits, recover, shard)
     first = inventory.read(frozenset(known.versions), on_event)
     if scope is None or sample < 1:
         inventory.list_chunks(on_event)
@@ -91,6 +105,9 @@ def fsck(
     repair = Repair(store, sources, inventory, limits, on_event)
     if sources:
         repair.run(known.found)
+    versions = len(inventory.versions) + len(inventory.defects.keys() - inventory.recoverable)
+    if shard is not None and shard.number > 1:
+        inventory.leave_documents_out()
     left, repaired = Findings(store, inventory, known.found, recover).summarize(repair.chunks, repair.versions)
     orphans = sorted(digest for digest in inventory.orphans if digest.hex() not in known.found)
     progress.remove()
@@ -99,7 +116,7 @@ def fsck(
         scope=scope,
         sample=sample,
         refs=inventory.refs,
-        versions=len(inventory.versions) + len(inventory.defects.keys() - inventory.recoverable),
+        versions=versions,
         chunks=len(inventory.needed),
         checked=known.checked,
         size=known.size,
@@ -112,6 +129,7 @@ def fsck(
         ),
         repaired=repaired,
         seconds=time.monotonic() - begun,
+        shard=None if shard is None else str(shard),
     )
 
 

@@ -17,6 +17,7 @@ from cas.formats.typed_json import JsonFormat
 from cas.local.directory import Directory
 from cas.local.fs import read_bounded, sync, write_all
 from cas.ops.fsck.damage import Defect
+from cas.ops.fsck.shard import Shard
 
 SAVE_EVERY = 5.0
 """Seconds between two writes of the file."""
@@ -33,6 +34,7 @@ class Checkpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         store: URL of the store.
         scope: what is checked, None for the whole store.
         sample: the share of the chunks that is checked, 1 for all.
+        shard: which of several machines' shares is checked, such as `3/16`; left out for all.
         seed: decides which chunks are in the sample.
         versions: digests (64 hex) of the versions whose chunks up to `watermark` are all checked.
         watermark: a digest (64 hex), empty while no chunk is checked.
@@ -53,12 +55,15 @@ class Checkpoint(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     size: int = 0
     wire: int = 0
     found: dict[str, Defect] = {}
+    shard: str | msgspec.UnsetType = msgspec.UNSET
 
 
 _CHECKPOINTS = JsonFormat[Checkpoint](Checkpoint)
 
 
-def load_checkpoint(path: Path, store: str, scope: str | None, sample: float) -> Checkpoint | None:
+def load_checkpoint(
+    path: Path, store: str, scope: str | None, sample: float, shard: Shard | None = None
+) -> Checkpoint | None:
     """Read the checkpoint of a check from a file, or return None if there is no such file.
 
     Args:
@@ -66,6 +71,7 @@ def load_checkpoint(path: Path, store: str, scope: str | None, sample: float) ->
         store: the URL that the check is of; `scope` and `sample` likewise.
         scope: as in `Checkpoint`.
         sample: as in `Checkpoint`.
+        shard: as in `Checkpoint`; None for all.
 
     Raises:
         InputError: the file is of another check, or no checkpoint at all.
@@ -80,8 +86,10 @@ def load_checkpoint(path: Path, store: str, scope: str | None, sample: float) ->
         raise InputError(
             f"{path} is no state of this version of `cas fsck` ({error}): remove it, or name another --state"
         ) from None
-    if (checkpoint.store, checkpoint.scope, checkpoint.sample) != (store, scope, sample):
+    wanted = store, scope, sample, msgspec.UNSET if shard is None else str(shard)
+    if (checkpoint.store, checkpoint.scope, checkpoint.sample, checkpoint.shard) != wanted:
         share = "" if checkpoint.sample == 1 else f" --sample {checkpoint.sample:.6%}"
+        share += f" --shard {checkpoint.shard}" if checkpoint.shard else ""
         scope_words = f" {checkpoint.scope}" if checkpoint.scope else ""
         raise InputError(
             f"{path} is of another check, `cas --store {checkpoint.store} fsck{scope_words}{share}`: finish that, "

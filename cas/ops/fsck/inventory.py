@@ -13,6 +13,7 @@ from cas.errors import FormatError, IntegrityError, NotFoundError, ObjectMissing
 from cas.formats.manifest import Manifest, check_name
 from cas.host import Limits
 from cas.ops.fsck.damage import DamagedObject, Defect, document_defect
+from cas.ops.fsck.shard import Shard
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.reflog import RefLog
@@ -43,7 +44,9 @@ class Inventory:
         absent: digests (32 bytes) of needed chunks that the store lacks; empty before `list_chunks`.
     """
 
-    def __init__(self, store: Store, scope: str | None, limits: Limits, recover: RecoverManifest) -> None:
+    def __init__(
+        self, store: Store, scope: str | None, limits: Limits, recover: RecoverManifest, shard: Shard | None = None
+    ) -> None:
         """Prepare an empty inventory.
 
         Args:
@@ -51,7 +54,9 @@ class Inventory:
             scope: a reference, the bare name of a model for all its versions, or None for the whole store.
             limits: how many requests are made at once.
             recover: called for each manifest that cannot be read.
+            shard: the share of the chunks that is looked at; None for all.
         """
+        self._shard = shard
         self._store, self._scope, self._limits, self._recover = store, scope, limits, recover
         self._guard = threading.Lock()
         self._needs: dict[bytes, int] = {}
@@ -105,7 +110,14 @@ class Inventory:
             if digest not in self._needs:
                 self.orphans[digest] = entry.size
 
-        lookup.list_chunks(self._store, visit, self._limits)
+        if self._shard is None:
+            lookup.list_chunks(self._store, visit, self._limits)
+        else:
+            lookup.list_chunk_folders(self._store, self._shard.folders, visit, self._limits)
+
+    def leave_documents_out(self) -> None:
+        """Forget the defects of refs and manifests, which another shard reports."""
+        self.damaged_refs, self.defects, self.recoverable = [], {}, set()
 
     @property
     def needed(self) -> Collection[bytes]:
@@ -186,6 +198,8 @@ class Inventory:
             if found is None:
                 return
             chunks = [(bytes.fromhex(digest), size) for digest, size in found.chunks().items()]
+            if self._shard is not None:
+                chunks = [chunk for chunk in chunks if self._shard.has(chunk[0])]
             with self._guard:
                 index = len(self.versions) << _SIZE_BITS
                 self.versions.append(version)

@@ -65,6 +65,7 @@ class Checked:
         orphaned: chunks that no version needs.
         repaired: damage that was repaired.
         seconds: wall time.
+        shard: which share of the chunks was checked, such as `3/16`; None for all.
     """
 
     store: str
@@ -82,6 +83,7 @@ class Checked:
     orphaned: Orphans
     repaired: Listed
     seconds: float
+    shard: str | None = None
 
     @property
     def left(self) -> int:
