@@ -65,7 +65,7 @@ def secure(authority: Path, tmp_path: Path) -> Iterator[Bucket]:
 class TestTLS:
     """Certificates of a private authority."""
 
-    @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "SSL_CERT_FILE"])
+    @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
     def test_an_authority_can_be_named(
         self, secure: Bucket, authority: Path, monkeypatch: Environment, name: str
     ) -> None:

@@ -79,3 +79,21 @@ def test_the_device_is_one_of_two() -> None:
     assert Settings.read({"CAS_DEVICE": " CPU "}).device == "cpu"
     with pytest.raises(InputError, match="CAS_DEVICE is 'tpu': write cpu or cuda"):
         Settings.read({"CAS_DEVICE": "TPU"})
+
+
+def test_blanks_and_line_ends_do_not_count() -> None:
+    given = {
+        "S3_BUCKET": "s3://voices\n",
+        "CAS_STORE": " ",
+        "CAS_MODEL": "m:v1\n",
+        "CAS_DEPLOYMENT": "",
+        "CAS_DEVICE": "\n",
+    }
+    found = Settings.read({**given, "RUNPOD_ENDPOINT_ID": " eu ", "CAS_CACHE_DIRS": " /a:/b\n"})
+    assert (found.store, found.model, found.deployment, found.device) == ("s3://voices/cas", "m", "eu", "")
+    assert found.directories == (Path("/a"), Path("/b"))
+
+
+def test_a_bad_bucket_is_named() -> None:
+    with pytest.raises(InputError, match="S3_BUCKET is 'voices/cas': write the bucket's name alone"):
+        Settings.read({"S3_BUCKET": "voices/cas"})
