@@ -4,6 +4,7 @@
 #   make bench   timings            make soak    two minutes of everything at once, with kills
 #   make mutants wrong changes of the code, each of which a test must notice
 #   make fuzz    ten minutes of hostile bytes for each parser (FUZZ_SECONDS=600)
+#   make providers  what it does on every server of this machine
 #   make bench-boot  the worker's cold start   make clean   remove everything made here
 # Except for the RunPod worker's environment: at 6 GB it is kept in the user's cache, for all clones.
 
@@ -16,7 +17,7 @@ HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
-.PHONY: demo test test-cas test-worker check bench bench-boot soak mutants fuzz schema worker-env lock clean
+.PHONY: demo test test-cas test-worker check bench bench-boot providers soak mutants fuzz schema worker-env lock clean
 
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
@@ -50,6 +51,11 @@ bench: $(VENV)/bench-ready worker-env
 bench-boot: $(VENV)/bench-ready worker-env
 	$(BIN)/python -m tools.bench.boot $(BENCH)
 	$(BIN)/python -m tools.bench.story
+
+# What the program does on every server that this machine can run, in one table.
+# make providers PROVIDERS="--only moto" runs a part. nginx and Ceph come with Debian: apt-get install nginx-light radosgw.
+providers: $(VENV)/dev-ready $(VENV)/npm/ready $(VENV)/moto/ready
+	$(BIN)/python -m tools.providers $(PROVIDERS)
 
 # Workers, publishers and a collector, killed at random, for two minutes.
 soak: $(VENV)/dev-ready
@@ -87,6 +93,9 @@ lock:
 	build/lock/bin/python -m pip install --quiet . -r requirements/worker.in
 	@# Those are for CUDA: torch asks for them on Linux only.
 	build/lock/bin/python -m pip freeze --exclude model-cas | sed -E 's/^((cuda-|nvidia-|triton=).*)/\1; sys_platform == "linux"/' > requirements/worker.lock
+	rm -rf build/lock-moto && $(PYTHON) -m venv build/lock-moto
+	build/lock-moto/bin/python -m pip install --quiet -r requirements/moto.in
+	build/lock-moto/bin/python -m pip freeze > requirements/moto.lock
 	build/lock/bin/python -m pip install --quiet --upgrade -r requirements/build.in
 	build/lock/bin/python -m pip freeze --all | grep '^setuptools==' > requirements/build.lock
 
@@ -133,4 +142,10 @@ $(VENV)/npm/ready: $(VENV)/dev-ready requirements/npm/package.json requirements/
 		&& npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error --cache $(@D)/cache >$(@D)/log 2>&1 \
 		&& rm -rf $(@D)/cache || { tail -5 $(@D)/log; echo "npm cannot install Azurite: its tests are skipped"; }; \
 	else echo "there is no npm: the tests on Azurite are skipped"; fi
+	@touch $@
+
+$(VENV)/moto/ready: $(VENV)/runtime-ready requirements/moto.lock
+	@echo "adding moto, a look-alike of AWS (about 30 s)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/moto.lock
 	@touch $@

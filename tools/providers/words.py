@@ -1,0 +1,10 @@
+"""The words in the table of `make providers`."""
+
+OK = "ok"
+NONE = "-"
+"""The server has no such thing, and the program does without."""
+HONOURED = "honoured"
+IGNORED = "ignored"
+FAILED = "FAILED"
+LACKING = "no"
+"""It failed, as this server is known to."""
