@@ -126,6 +126,10 @@ class ListingUnbounded(StoreError):
     """A listing makes no progress, or has no end; trying again cannot help."""
 
 
+class AnswerUnusable(StoreError):
+    """A client cannot use an answer, as it lacks what the client needs: a length, an age or an etag."""
+
+
 class ObjectArchived(StoreError):
     """The store has the object in an archive, such as Glacier, from which nothing can be read at once."""
 

@@ -77,18 +77,25 @@ def _directory(path: Path, policy: RetryPolicy) -> Bucket:
 
 
 def _http(url: str, policy: RetryPolicy) -> Bucket:
+    from cas.bucket.web import WebBucket, read_login
+
+    login = read_login(url)
+
     def connect(reading: bool) -> ObjectStore:
         authority = config.ca_bundle()
         options = client_options(url, policy, authority, reading=reading)
-        if options["allow_http"]:  # without it, https may redirect to https alone: a hub does so to its storage
+        if login.headers:
+            options["default_headers"] = login.headers
+        # Without allow_http, https may redirect to https alone: a hub does so to its storage.
+        if options["allow_http"] or login.headers:
             options |= only_to_host_of(url)
         make = lambda: HTTPStore.from_url(url, client_options=options, retry_config=NO_RETRIES)  # noqa: E731
         return make_store(url, make, authority)
 
-    return ObjectBucket(
+    return WebBucket(
         url,
         ObjectRequests(connect, policy, url, stores_headers=True),
-        writable=False,
+        login=login,
         read_url=lambda client, key, seconds: f"{url}/{key}",
         ca_bundle=lambda: config.ca_bundle().value,
     )

@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.request
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import SplitResult, urlsplit
 
 from cas.bucket.redirects import REDIRECTED
@@ -41,7 +41,11 @@ _Connection = http.client.HTTPConnection
 
 
 class DirectReader:
-    """Reads objects by their URLs. Several threads may use it at once."""
+    """Reads objects by their URLs. Several threads may use it at once.
+
+    Attributes:
+        headers: sent with each request; set them before the first.
+    """
 
     def __init__(
         self, read_url: Callable[[str], str], policy: RetryPolicy, *, may_redirect: bool = True, ca_bundle: str = ""
@@ -54,6 +58,7 @@ class DirectReader:
             may_redirect: True leaves redirects to obstore, whose client decides which to follow; False refuses them.
             ca_bundle: the file or folder of a private certificate authority; empty for none.
         """
+        self.headers: Mapping[str, str] = {}
         self._ca_bundle = ca_bundle
         self._may_redirect = may_redirect
         self._read_url = read_url
@@ -105,7 +110,8 @@ class DirectReader:
             try:
                 connection.sock.settimeout(self._silence())
                 with self._watch.until(connection, begun + self._policy.body(len(into), 1)):
-                    connection.request("GET", f"{url.path}?{url.query}" if url.query else url.path)
+                    path = f"{url.path}?{url.query}" if url.query else url.path
+                    connection.request("GET", path, headers=self.headers)
                     answer = connection.getresponse()
                     if not self._may_redirect and 300 <= answer.status < 400 and answer.getheader("Location"):
                         raise _Redirected(answer.getheader("x-amz-bucket-region", ""))
@@ -226,9 +232,13 @@ def is_proxied(url: SplitResult) -> bool:
 def _body(answer: http.client.HTTPResponse, into: memoryview) -> int | None:
     """Read an ordinary answer's body to its end and return its size in bytes; None for any other answer."""
     size = answer.length
-    if answer.status != http.client.OK or size is None or size > len(into):
+    if answer.status != http.client.OK or (size is not None and size > len(into)):
         return None
     done = 0
+    if size is None:  # in chunks, or until the connection ends: only the digest tells whether that came too early
+        while done < len(into) and (got := answer.readinto(into[done:])):
+            done += got
+        return None if answer.read(1) else done
     while done < size:
         got = answer.readinto(into[done:size])
         if not got:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from cas.bucket.error_texts import first_group, without_query
 from cas.bucket.http_reader import is_proxied
 from cas.bucket.redirects import NOWHERE, REDIRECTED
-from cas.errors import CasError, Redirected, Stalled, StoreError, Transient, Unreachable
+from cas.errors import AnswerUnusable, CasError, Redirected, Stalled, StoreError, Transient, Unreachable
 
 # What object_store misses in an answer, which no other try brings.
 _UNUSABLE_ANSWER = (
@@ -47,7 +47,7 @@ def failure_without_answer(what: str, text: str) -> CasError:
         text: of the exception.
     """
     if missing := re.search(_UNUSABLE_ANSWER, text):
-        return StoreError(
+        return AnswerUnusable(
             f"{what}: the answer cannot be used ({missing[0]}): check the endpoint, or the proxy before it"
         )
     if "redirect" in text or NOWHERE in text:

@@ -20,6 +20,7 @@ class Variable(NamedTuple):
 
 
 _SECRET = (
+    "CAS_HTTP_HEADER",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -49,6 +50,8 @@ VARIABLES = tuple(
         "CAS_SEEDS": "folders to take bytes from instead of fetching them",
         "CAS_RECEIPT": "whether every restore keeps a receipt in the store",
         "CAS_LEASE_SECONDS": "seconds that others wait for somebody who stopped without a word",
+        "CAS_HTTP_HEADER": "a header for a private https store",
+        "NETRC": "the file of users and passwords of https stores; ~/.netrc",
         "CAS_READ_URL": "the cache through which a restore reads chunks and manifests",
         "AWS_ACCESS_KEY_ID": "the key; without it boto3's chain is asked",
         "AWS_SECRET_ACCESS_KEY": "its secret",
