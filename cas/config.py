@@ -46,6 +46,11 @@ def read(name: str, environ: Mapping[str, str] | None = None) -> str:
     return (os.environ if environ is None else environ).get(name, "").strip()
 
 
+def is_set(name: str) -> bool:
+    """Whether a variable is there, be it empty."""
+    return name in os.environ
+
+
 def first(*names: str, environ: Mapping[str, str] | None = None) -> Setting:
     """The first of these variables that is set, as a setting; an empty one when none is."""
     found = ((read(name, environ), name) for name in names)
@@ -241,11 +246,6 @@ def user_cache() -> Path | None:
         return Path(named) if os.path.isabs(named) else None
     home = _home_or_none()
     return home / ".cache" if home else None
-
-
-def environment(dirs: CacheDirs) -> dict[str, str]:
-    """The variables with which Hugging Face clients find a restored model, and send no request to a hub."""
-    return {"HF_HOME": str(dirs.home), "HF_HUB_CACHE": str(dirs.hub), "HF_HUB_OFFLINE": "1"}
 
 
 def hub_endpoint() -> str:

@@ -24,7 +24,8 @@ def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: 
     Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
     from cas import refs
-    from cas.config import cache_dirs, environment
+    from cas.config import cache_dirs
+    from cas.local.environment import client_variables
     from cas.local.hf_cache import RepoCache
     from cas.store.store import open_store
 
@@ -32,7 +33,7 @@ def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: 
     version = chosen.version()
     resolved = version if isinstance(version, refs.Resolved) else refs.resolve(open_store(settings.store), version)
     dirs = cache_dirs(cache_dir)
-    variables = {**environment(dirs), "CAS_MODEL": resolved.exact}
+    variables = {**client_variables(dirs), "CAS_MODEL": resolved.exact}
     if settings.json:
         output.document(variables)
     else:

@@ -71,13 +71,14 @@ def run(
     verify: bool,
     receipt: bool,
 ) -> None:
-    """Restore REF, set HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE, and become COMMAND.
+    """Restore REF, set HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and their like, and become COMMAND.
 
     `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
     from cas import config
     from cas.cli.restore import restore_chosen
-    from cas.config import cache_dirs, environment
+    from cas.config import cache_dirs
+    from cas.local.environment import client_variables
 
     program = shutil.which(command[0])
     if program is None:
@@ -86,7 +87,7 @@ def run(
     inherited = config.inherited()
     chosen = chosen_version(settings, None if reference == _NO_REF else reference, lock)
     done = restore_chosen(settings, chosen, cache_dir, seeds, verify=verify, receipt=receipt)
-    variables = {**environment(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}
+    variables = {**client_variables(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}
     sys.stdout.flush()
     # Python ignores SIGPIPE, and the command would inherit that.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -31,11 +31,12 @@ def store_url(given: str | None = None) -> str:
         InputError: what names the store is empty; or nothing names it, and the variables speak of S3, or the user has
             no home directory.
     """
-    for name, url in (("--store", given), ("CAS_STORE", os.environ.get("CAS_STORE"))):
-        if url is not None:
-            return _not_empty(name, url)
-    if (bucket := os.environ.get("S3_BUCKET")) is not None:
-        _not_empty("S3_BUCKET", bucket)
+    if given is not None:
+        return _not_empty("--store", given)
+    if config.is_set("CAS_STORE"):
+        return _not_empty("CAS_STORE", config.read("CAS_STORE"))
+    if config.is_set("S3_BUCKET"):
+        _not_empty("S3_BUCKET", config.read("S3_BUCKET"))
         return f"s3://{config.bucket_name()}/cas"
     data_home = config.read("XDG_DATA_HOME")
     if not data_home:

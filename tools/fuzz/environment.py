@@ -9,6 +9,7 @@ from unittest import mock
 
 from cas import config
 from cas.bucket import open_bucket
+from cas.local.environment import client_variables
 from cas.refs import selection
 from cas.refs.reference import parse_reference
 from cas.store.choice import store_url
@@ -46,8 +47,8 @@ def read(data: bytes) -> None:
         config.lease_seconds,
         config.receipt_wanted,
         config.seed_dirs,
-        lambda: config.environment(config.cache_dirs()),
-        lambda: config.environment(config.cache_dirs(given.get("HF_HUB_CACHE"))),
+        lambda: client_variables(config.cache_dirs()),
+        lambda: client_variables(config.cache_dirs(given.get("HF_HUB_CACHE"))),
         config.hub_endpoint,
         lambda: config.without_secrets(given.get("CAS_STORE", "")),
         lambda: open_bucket(store_url()),

@@ -6,6 +6,9 @@ import os
 import sys
 from pathlib import Path
 
+from cas.config import CacheDirs
+from cas.local.environment import cache_variables
+
 
 def hub_of(directory: Path) -> Path:
     """Return the hub cache of a cache directory."""
@@ -22,13 +25,8 @@ def apply(directory: Path, *, offline: bool = False) -> None:
         offline: never ask the hub, as the cache has all files.
     """
     hub = str(hub_of(directory))
-    variables = {
-        "HF_HOME": str(directory),
-        "HF_HUB_CACHE": hub,
-        "TRANSFORMERS_CACHE": hub,
-        "TORCH_HOME": str(directory / "torch"),
-        "HF_HUB_DISABLE_SHARED_BLOBS": "1",
-    }
+    dirs = CacheDirs(hub_of(directory), directory)
+    variables = {**cache_variables(dirs, every=True), "HF_HUB_DISABLE_SHARED_BLOBS": "1"}
     if offline:
         variables["HF_HUB_OFFLINE"] = "1"
     os.environ.update(variables)
