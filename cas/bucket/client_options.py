@@ -44,7 +44,15 @@ def client_options(url: str, policy: RetryPolicy, authority: Setting, *, reading
         options["read_timeout"] = datetime.timedelta(seconds=policy.silence)
     if authority.value and not url.startswith("http://"):
         options["root_certificate"] = _certificates(authority)
+    elif not url.startswith("http://"):
+        _check_system_s_authorities()
     return options
+
+
+def _check_system_s_authorities() -> None:
+    """Raise InputError where SSL_CERT_FILE takes the system's certificates away and names no others."""
+    if (file := config.read("SSL_CERT_FILE")) and not config.read("SSL_CERT_DIR") and not Path(file).exists():
+        raise InputError(f"SSL_CERT_FILE {file} does not exist: name a file of certificates (PEM), or unset it")
 
 
 def _certificates(authority: Setting) -> bytes:

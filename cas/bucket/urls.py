@@ -100,7 +100,8 @@ def plain_address(name: str, url: str) -> str:
         url: what stands there.
 
     Raises:
-        InputError: it is no http or https URL with a host, or has a user, a password, a query or a fragment.
+        InputError: it is no http or https URL with a host, or has a user, a password, a query or a fragment, or a port
+            that cannot be.
     """
     advice = f"{name}: write https:// and the host, as in https://s3.example.com"
     parts = _split(url, advice)
@@ -108,6 +109,12 @@ def plain_address(name: str, url: str) -> str:
         raise InputError(advice)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise InputError(f"{name} {parts.scheme}://{parts.hostname}…: write no user, password or query into it")
+    try:
+        usable = parts.port != 0 and not re.search(r"[\x00-\x1f\x7f]", url) and not re.search(r"\s", parts.netloc)
+    except ValueError:  # from .port
+        usable = False
+    if not usable:
+        raise InputError(f"{name} {url!a}: the host has a blank in it, or a port that is none from 1 to 65535")
     return url.rstrip("/")
 
 

@@ -124,6 +124,16 @@ class TestVariables:
         with pytest.raises(InputError, match=f"{name}: write https:// and the host"):
             open_bucket("s3://bucket")
 
+    @pytest.mark.parametrize(
+        "endpoint", ["http://host:99999", "http://host:0", "http://host:x", "http://a b", "http://a\tb/c"]
+    )
+    def test_an_endpoint_that_cannot_be(self, recorder: Recorder, monkeypatch: Environment, endpoint: str) -> None:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        with pytest.raises(
+            InputError, match=r"AWS_ENDPOINT_URL .*: the host has a blank in it, or a port that is none from 1 to 65535"
+        ):
+            open_bucket("s3://bucket")
+
     @pytest.mark.parametrize("url", ["http://user:secret@host/x", "http://host/x?token=secret", "http://host/#secret"])
     def test_addresses_carry_no_secrets(self, recorder: Recorder, monkeypatch: Environment, url: str) -> None:
         with pytest.raises(InputError, match="no user, password or query") as as_store:

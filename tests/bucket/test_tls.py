@@ -100,6 +100,13 @@ class TestTLS:
             secure.get("key", limit=4)
 
 
+def test_authorities_that_are_nowhere(secure: Bucket, tmp_path: Path, monkeypatch: Environment) -> None:
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    with pytest.raises(InputError, match=r"SSL_CERT_FILE .*none.pem does not exist"):
+        secure.get("key", limit=4)
+
+
 def test_https_redirects_to_https_alone(authority: Path, monkeypatch: Environment) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority / "ca.pem"))
     context = _certified(authority)
