@@ -229,7 +229,7 @@ def is_ours(key: str) -> bool:
     """Return whether a store writes objects under such a key; all others are left alone."""
     parsed = (chunk_digest, version_id, ref_entry, receipt_digest, lease_entry, condemned_run)
     return (
-        key == FORMAT_KEY
+        key in (FORMAT_KEY, CONDITIONAL_WRITES)
         or is_probe(key)
         or key.startswith(f"{PROBES}/")
         or any(parse(key) is not None for parse in parsed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cas.errors import StoreMissing, Unsupported
+from cas.store.layout import FORMAT_KEY
 from cas.store.store import Store
 
 
@@ -20,6 +21,8 @@ def refuse_other_things(store: Store) -> None:
         return  # a web server: the first write is refused with the reason
     for entry in page:
         if entry.size and not entry.key.startswith("."):
+            if store.bucket.exists(FORMAT_KEY):
+                return  # somebody else has made the store since this publish looked for it
             raise StoreMissing(
                 store.where,
                 f"other things are there ({entry.key}): check the URL, or make one beside them with `cas init`",
