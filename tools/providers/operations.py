@@ -15,6 +15,7 @@ from cas import refs
 from cas.bucket import Bucket, Kind, RetryPolicy, open_bucket
 from cas.errors import CasError, ObjectMissing, Unsupported
 from cas.formats.digest import named
+from cas.ops.doctor.examiner import examine
 from cas.ops.fsck.checker import fsck
 from cas.ops.gc.collector import gc
 from cas.store.store import open_store
@@ -185,6 +186,16 @@ def _gc(url: str) -> str:
     return OK
 
 
+def _doctor(url: str) -> str:
+    """Examine the store; report how many warnings there are, and fail at the first failed check of the store."""
+    with tempfile.TemporaryDirectory() as folder:
+        findings = [one for one in examine(url, cache_dir=folder).findings if one.group == "store"]
+    for one in findings:
+        _must(one.status != "failed", f"{one.name}: {one.found}")
+    warned = [one for one in findings if one.status == "warning"]
+    return f"ok, {len(warned)} warned" if warned else OK
+
+
 OPERATIONS = (
     Operation("put, get, head", _objects),
     Operation("absent is absent", _absence),
@@ -200,6 +211,7 @@ OPERATIONS = (
     Operation("restore", _restore),
     Operation("fsck", _fsck),
     Operation("gc", _gc),
+    Operation("doctor", _doctor),
 )
 """The rows of the table, in the order in which they are run."""
 

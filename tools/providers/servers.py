@@ -220,7 +220,7 @@ PROVIDERS = (
     Provider("Ceph", _ceph),
     Provider("Ceph, versions", _ceph_with_versions),
     Provider("rclone", _rclone, frozenset({"a range"})),
-    Provider("s3rver", _s3rver, frozenset({"a listing of two pages"})),
+    Provider("s3rver", _s3rver, frozenset({"a listing of two pages", "doctor"})),
     Provider("Azurite", _azurite),
 )
 """The columns of the table. nginx is a cache (CAS_READ_URL) in front of SeaweedFS."""
