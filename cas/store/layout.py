@@ -29,7 +29,7 @@ MANIFESTS = "manifests"
 RECEIPTS = "receipts"
 LEASES = "leases"
 COLLECTIONS = "gc"
-PROBES = "doctor"
+EXAMINATIONS = "doctor"
 
 CONDITIONAL_WRITES = "probes/conditional-writes.json"
 """Says whether the server honours conditional writes (`cas.store.conditional_writes`)."""
@@ -220,9 +220,9 @@ def is_probe(key: str) -> bool:
     return key.startswith(f"{COLLECTIONS}/") and key.endswith("-probe.json")
 
 
-def probe_folder(identity: str) -> str:
+def examination_folder(identity: str) -> str:
     """Return the folder in which a run of `cas doctor` writes, given 16 random hex digits."""
-    return f"{PROBES}/{identity}"
+    return f"{EXAMINATIONS}/{identity}"
 
 
 def is_ours(key: str) -> bool:
@@ -231,6 +231,6 @@ def is_ours(key: str) -> bool:
     return (
         key in (FORMAT_KEY, CONDITIONAL_WRITES)
         or is_probe(key)
-        or key.startswith(f"{PROBES}/")
+        or key.startswith(f"{EXAMINATIONS}/")
         or any(parse(key) is not None for parse in parsed)
     )

@@ -24,7 +24,14 @@ _SMALL = 8_000
 # Listings read at a time. boto3 parses in one thread at a time, and each of a store of 10,000,000 chunks takes 20 MB.
 _LISTINGS = 4
 
-_OTHERS = (layout.MANIFESTS, layout.ref_folder(), layout.RECEIPTS, layout.LEASES, layout.COLLECTIONS, layout.PROBES)
+_OTHERS = (
+    layout.MANIFESTS,
+    layout.ref_folder(),
+    layout.RECEIPTS,
+    layout.LEASES,
+    layout.COLLECTIONS,
+    layout.EXAMINATIONS,
+)
 
 
 def list_superseded(

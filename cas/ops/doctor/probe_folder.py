@@ -24,7 +24,7 @@ class ProbeFolder:
     def __init__(self, bucket: Bucket) -> None:
         """Choose a name; nothing is written yet. bucket: of the store."""
         self._bucket = bucket
-        self.path = layout.probe_folder(os.urandom(8).hex())
+        self.path = layout.examination_folder(os.urandom(8).hex())
         self.keeps_versions: bool | None = None
         self.may_delete: bool | None = None
         self._sizes: dict[str, int] = {}
@@ -38,6 +38,11 @@ class ProbeFolder:
         # Noted before the request: an interrupt may come after the server has the object.
         self._sizes[self.key(name)] = len(data)
         return self._bucket.put(self.key(name), data, kind, overwrite=overwrite)
+
+    def takes_conditions(self, name: str, first: Buffer, second: Buffer) -> bool:
+        """Return whether the server refuses to replace an object. Arguments as for `probe_conditional_writes`."""
+        self._sizes[self.key(name)] = max(len(first), len(second))
+        return self._bucket.probe_conditional_writes(self.key(name), first, second)
 
     def delete(self, name: str) -> None:
         """Delete an object, as readers see it; raises AccessDenied where the key may not."""
@@ -88,6 +93,6 @@ class ProbeFolder:
     def _remove_folders(self) -> None:
         """Remove the empty folders of a directory; a bucket has none."""
         if isinstance(self._bucket, DirectoryBucket):
-            for folder in (self.path, layout.PROBES):
+            for folder in (self.path, layout.EXAMINATIONS):
                 with contextlib.suppress(OSError):
                     os.rmdir(os.path.join(self._bucket.url, folder))

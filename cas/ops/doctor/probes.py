@@ -125,19 +125,19 @@ class Probes:
         )
 
     def _conditional(self) -> Result:
-        if not self._bucket.probe_conditional_writes(self._folder.key("small"), None, _OTHER):
-            return warning(
-                "the server does not refuse to replace an object when it is told so (If-None-Match)",
-                "rclone and s3rver never heed it, Ceph does not while the bucket keeps versions: docs/operations.md "
-                "says what --expect promises then",
-            )
-        return ok("a write that must not replace an object did not")
+        if self._folder.takes_conditions("condition", _SMALL, _OTHER):
+            return ok("a write that must not replace an object did not")
+        return warning(
+            "the server replaces objects that a write must not replace, or refuses such writes (If-None-Match)",
+            "publishing and restoring need none; docs/operations.md says what --expect promises then",
+        )
 
     def _delete(self) -> None:
         """Note whether the key may delete, by the object that was written, or by one that never was."""
         noted, folder = self._examination, self._folder
         try:
-            folder.delete("small")
+            for name in ("small", "condition"):
+                folder.delete(name)
         except AccessDenied as error:
             noted.right("delete", error)
             return
@@ -147,7 +147,7 @@ class Probes:
         if noted.rights.get("write") and self._bucket.exists(folder.key("small")):
             noted.note("delete", failed("an object that was deleted is still there", "reach the store without caches"))
             return
-        noted.right("delete", ok("objects can be deleted"))
+        noted.right("delete", ok("objects can be deleted, one request for each"))
 
     def _look_at_versions(self) -> bool | CasError:
         """Return whether the small object was stored as a version, or why that is unknown."""
@@ -230,7 +230,7 @@ class Probes:
             noted.note("uploads", failed(str(error), code=error.exit_code))
 
     def _left(self, left: int, size: int) -> Result:
-        words = f"{size:,} bytes stay below {layout.PROBES}/, in {left} {'object' if left == 1 else 'objects'}"
+        words = f"{size:,} bytes stay below {layout.EXAMINATIONS}/, in {left} {'object' if left == 1 else 'objects'}"
         if self._folder.may_delete is False:
             return ok(f"{words}, as this key may not delete: `cas gc` erases what is older than an hour")
         if self._folder.keeps_versions:

@@ -107,7 +107,7 @@ class StoreExamination:
             self.note("list", skipped("https stores have no listing: name versions by digest, or by a lock file"))
             return
         try:
-            self.bucket.list(f"{layout.PROBES}/none")
+            self.bucket.list(f"{layout.EXAMINATIONS}/none")
             self.right("list", ok("objects can be listed"))
         except AccessDenied as error:
             self.right("list", error)

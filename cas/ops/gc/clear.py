@@ -42,8 +42,8 @@ def clear(store: Store, now: datetime.datetime, grace: datetime.timedelta, erase
     # A run whose key may not delete leaves its probe behind.
     probes = [entry.key for entry in bucket.list(layout.COLLECTIONS) if layout.is_probe(entry.key)]
     count += eraser.erase(layout.COLLECTIONS, probes)
-    left = [entry.key for entry in bucket.list(layout.PROBES) if entry.modified < now - _PROBES_STAY]
-    count += eraser.erase(layout.PROBES, left)
+    left = [entry.key for entry in bucket.list(layout.EXAMINATIONS) if entry.modified < now - _PROBES_STAY]
+    count += eraser.erase(layout.EXAMINATIONS, left)
     for folder in (layout.LEASES, layout.COLLECTIONS):
         for entries in obsolete_entries(store, folder, now):
             count += eraser.erase(folder, entries)

@@ -107,9 +107,10 @@ def test_the_rate_of_a_reader_is_that_of_a_stored_chunk(odd: HabitServer, tmp_pa
     assert not odd.count("PUT", "doctor") - 1  # the one write that was refused
 
 
-def test_ignored_conditions_are_a_warning_that_names_what_they_cost(odd: HabitServer, examined: Examine) -> None:
+@pytest.mark.parametrize("habit", ["ignored", "501", "400", "412"])
+def test_conditions_that_count_for_nothing_are_a_warning(odd: HabitServer, examined: Examine, habit: str) -> None:
     a_store(URL)
-    odd.habits.conditional = "ignored"
+    odd.habits.conditional = habit
     found = examined(URL)
     assert found["conditional"].status == "warning"
     assert "--expect" in found["conditional"].advice
