@@ -58,7 +58,7 @@ def by_both_clients(bucket: Bucket) -> Iterator[StoreError]:
 
 @pytest.fixture(autouse=True)
 def boto3_tries_once(monkeypatch: Environment) -> None:
-    monkeypatch.setattr("cas.bucket.s3_admin._ATTEMPTS", 1)
+    monkeypatch.setattr("cas.bucket.boto3_client._ATTEMPTS", 1)
 
 
 def test_a_port_where_nothing_listens(monkeypatch: Environment) -> None:

@@ -190,7 +190,8 @@ class HabitServer:
         # Google Cloud Storage's XML API has a header of its own for it.
         if seen.headers.get("if-none-match") == "*" or seen.headers.get("x-goog-if-generation-match") == "0":
             if habits.conditional.isdigit():
-                return s3_answers.error(int(habits.conditional), "NotImplemented", "A header is not implemented.")
+                code = {"400": "InvalidArgument", "412": "PreconditionFailed"}.get(habits.conditional, "NotImplemented")
+                return s3_answers.error(int(habits.conditional), code, "A header is not implemented.")
             if stored is not None and habits.conditional == "honoured":
                 return s3_answers.error(412, "PreconditionFailed", "A precondition did not hold.")
         self.objects[seen.key] = new = StoredObject(body, time.time() + habits.clock)
