@@ -2,9 +2,9 @@
 
 Mutual exclusion by writing first and listing second, as leases have it: each who expects the same move writes a lease
 of its own (a claim), and goes on only when a listing after that shows no other claim that is in force. Of two at once
-at least one sees the other. Who sees a claim with a smaller id takes the own one back and tries again; who has the
-smallest one waits for the others. So at most one is at work at any moment, and it looks at the ref again before it
-moves it. Docs: docs/operations.md, "Versions", and docs/design.md, "The store".
+at least one sees the other. Who sees a claim with a smaller id marks the own one as waiting, and claims again when
+nobody is at work; who has the smallest one waits until the others have marked theirs. So at most one is at work at any
+moment, and it looks at the ref again before it moves it (docs/operations.md, "Versions"; docs/design.md, "The store").
 
     leases/<8 hex of what is contested><8 random hex>-<seq:06d>.json
 """
@@ -22,7 +22,7 @@ from cas.errors import StoreError
 from cas.formats.digest import hex_of
 from cas.store import layout
 from cas.store.conditional_writes import are_honoured
-from cas.store.lease_entries import Lease, active_leases
+from cas.store.lease_entries import ActiveLease, Lease, active_leases
 from cas.store.leases import server_time
 from cas.store.store import Store
 
@@ -30,7 +30,7 @@ _SECONDS = 60
 """How long others trust a claim whose owner stopped without a word."""
 
 _GIVE_UP = 180.0  # seconds
-_PAUSES = (0.05, 2.0)  # seconds: the first pause at most, and the longest
+_PAUSE = 0.4  # seconds at most, between two looks at the others
 
 
 @contextlib.contextmanager
@@ -49,39 +49,37 @@ def claim(store: Store, key: str, check: Callable[[], None]) -> Iterator[None]:
     if are_honoured(store):
         yield
         return
-    contested = hex_of(key.encode())[:8]
-    give_up, pause = time.monotonic() + _GIVE_UP, _PAUSES[0]
-    while time.monotonic() < give_up:
-        mine = layout.lease_id(contested + os.urandom(4).hex())
-        with Lease(store, mine, f"move {key}", _SECONDS) as lease:
-            if _is_alone(store, lease, contested, give_up):
+    prefix = layout.lease_id(hex_of(key.encode())[:8])
+    give_up = time.monotonic() + _GIVE_UP
+    with Lease(store, prefix + os.urandom(4).hex(), f"move {key}", _SECONDS) as lease:
+        waits = False
+        while time.monotonic() < give_up:
+            if not (others := _others_at_work(store, lease, prefix)):
                 check()
-                lease.check()
-                yield
-                lease.check()
-                return
-        _sleep(random.uniform(0, pause))  # noqa: S311 (jitter, no secret)
-        pause = min(pause * 2, _PAUSES[1])
-        check()
+                if not waits:
+                    lease.check()
+                    yield
+                    lease.check()
+                    return
+                waits = False
+                lease.write(waits=False)
+                continue  # and look again: somebody else may have thought the same
+            if not waits and any(other.id < lease.id for other in others):
+                waits = True
+                lease.write(waits=True)
+            _sleep(random.uniform(0, _PAUSE))  # noqa: S311 (jitter, no secret)
     raise StoreError(f"move {key} in {store.url}: others were moving it for {_GIVE_UP:.0f} s: try again")
 
 
-def _is_alone(store: Store, lease: Lease, contested: str, give_up: float) -> bool:
-    """Wait for those whose claims have larger ids; return False when one has a smaller id."""
-    prefix = layout.lease_id(contested)
-    while time.monotonic() < give_up:
-        listed = [
-            entry
-            for entry in store.bucket.list(layout.LEASES)
-            if (parsed := layout.lease_entry(entry.key)) and parsed.id.startswith(prefix) and parsed.id != lease.id
-        ]
-        others = active_leases(store, listed, partial(server_time, store, lease))
-        if not others:
-            return True
-        if any(other.id < lease.id for other in others):
-            return False
-        _sleep(random.uniform(0, _PAUSES[0] * 4))  # noqa: S311 (jitter, no secret)
-    return False
+def _others_at_work(store: Store, lease: Lease, prefix: str) -> list[ActiveLease]:
+    """Return the claims in force besides `lease` whose ids begin with `prefix`, without those that wait."""
+    listed = [
+        entry
+        for entry in store.bucket.list(layout.LEASES)
+        if (parsed := layout.lease_entry(entry.key)) and parsed.id.startswith(prefix) and parsed.id != lease.id
+    ]
+    found = active_leases(store, listed, partial(server_time, store, lease))
+    return [other for other in found if not other.waits]
 
 
 def _sleep(seconds: float) -> None:
