@@ -2,7 +2,7 @@
 
 Every variable is read without the blanks and line ends around it, and an empty one counts as not set: files of
 variables, secrets of CI systems and `-e X=` leave both. A value that cannot be used is an InputError that names it.
-Every variable stands in cas/local/variables.py; what those of S3 decide is found in cas/bucket/s3_settings.py. The
+Every variable stands in cas/local/variables.py; what those of S3 decide is found in cas/bucket/s3/settings.py. The
 RunPod worker has more, which it reads the same way.
 """
 

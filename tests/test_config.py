@@ -16,7 +16,7 @@ from cas.local.variables import VARIABLES
 
 ROOT = Path(__file__).parent.parent
 READ_ELSEWHERE = {
-    "cas/bucket/google.py": "refuses what the client would read beside its key",
+    "cas/bucket/clouds/google.py": "refuses what the client would read beside its key",
     "cas/cli/main.py": "click's own protocol for completion",
     "cas/ops/inspect/settings.py": "lists which variables are set",
     "cas/store/choice.py": "tells an empty name of a store from none",

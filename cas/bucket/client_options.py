@@ -84,7 +84,7 @@ def make_store(
     try:
         return make()
     except BaseException as error:
-        from cas.bucket.errors import is_panic
+        from cas.bucket.errors.clients import is_panic
 
         if not isinstance(error, Exception) and not is_panic(error):
             raise

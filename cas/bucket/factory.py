@@ -37,15 +37,15 @@ def open_bucket(url: str, policy: RetryPolicy | None = None) -> Bucket:
         store = MemoryStore()
         return ObjectBucket(url, ObjectRequests(lambda reading: store, policy, url, stores_headers=False), remote=False)
     if where.scheme == "s3":
-        from cas.bucket.s3_bucket import open_s3
+        from cas.bucket.s3.bucket import open_s3
 
         return open_s3(where, policy)
     if where.scheme == "az":
-        from cas.bucket.azure import open_azure
+        from cas.bucket.clouds.azure import open_azure
 
         return open_azure(where, policy)
     if where.scheme == "gs":
-        from cas.bucket.google import open_google
+        from cas.bucket.clouds.google import open_google
 
         return open_google(where, policy)
     if where.scheme == "file":
@@ -71,13 +71,13 @@ def _directory(path: Path, policy: RetryPolicy) -> Bucket:
         except Exception as error:
             raise CacheError(f"store {path} cannot be created: {str(error).splitlines()[0]}") from error
 
-    from cas.bucket.directory import DirectoryBucket, DirectoryRequests
+    from cas.bucket.directory.bucket import DirectoryBucket, DirectoryRequests
 
     return DirectoryBucket(str(path), DirectoryRequests(connect, policy, path))
 
 
 def _http(url: str, policy: RetryPolicy) -> Bucket:
-    from cas.bucket.web import WebBucket, read_login
+    from cas.bucket.http.bucket import WebBucket, read_login
 
     login = read_login(url)
 

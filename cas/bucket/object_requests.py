@@ -107,13 +107,13 @@ class ObjectRequests:
         except CasError:
             raise
         except Exception as error:
-            from cas.bucket.errors import is_panic, obstore_error
+            from cas.bucket.errors.clients import is_panic, obstore_error
 
             if is_panic(error):
                 raise self._panic(operation, key, error) from error
             raise obstore_error(error, key, self.where, operation) from error
         except BaseException as error:
-            from cas.bucket.errors import is_panic
+            from cas.bucket.errors.clients import is_panic
 
             if is_panic(error):
                 raise self._panic(operation, key, error) from error

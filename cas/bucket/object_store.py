@@ -38,8 +38,8 @@ from cas.errors import (
 from cas.formats.digest import Buffer
 
 if TYPE_CHECKING:
-    from cas.bucket.http_reader import DirectReader
-    from cas.bucket.s3_admin import S3Admin
+    from cas.bucket.http.reader import DirectReader
+    from cas.bucket.s3.admin import S3Admin
 
 T = TypeVar("T")
 
@@ -236,7 +236,7 @@ class ObjectBucket(Bucket):
             # obstore hides the answer, which may name the region of the bucket.
             reader = None if error.region else self._direct_reader()
             if reader and (region := reader.named_region(key)):
-                from cas.bucket.refusals import other_region
+                from cas.bucket.errors.refusals import other_region
 
                 raise other_region(f"{operation} {key or '/'} in {self._requests.where}", region) from error
             raise
@@ -245,7 +245,7 @@ class ObjectBucket(Bucket):
         network_loop()  # raises in a forked child, where the client that signs cannot be used
         with self._making_direct:
             if self._direct is None and self._read_url:
-                from cas.bucket.http_reader import DirectReader
+                from cas.bucket.http.reader import DirectReader
 
                 self._direct = DirectReader(
                     lambda key: self.signed_url(key, _DIRECT_SECONDS),

@@ -28,7 +28,7 @@ def only_to_host_of(url: str) -> dict[str, str]:
     decides what can be reached.
     """
     if sys.platform != "linux" or config.proxy_variables():
-        from cas.bucket.http_reader import is_proxied
+        from cas.bucket.http.reader import is_proxied
 
         if is_proxied(urlsplit(url)):
             return {}

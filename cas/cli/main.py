@@ -139,7 +139,7 @@ def main() -> None:
         _print_error(f"unexpected {type(error).__name__}: {error}: run again with -v and report it", error, settings)
         code = 1
     except BaseException as error:
-        from cas.bucket.errors import is_panic
+        from cas.bucket.errors.clients import is_panic
 
         if not is_panic(error):
             raise

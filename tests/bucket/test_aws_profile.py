@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from cas.bucket import open_bucket
-from cas.bucket.s3_settings import read_settings
+from cas.bucket.s3.settings import read_settings
 from cas.errors import InputError
 from tests.bucket.recording import Environment, Recorder, asked
 

@@ -14,8 +14,8 @@ from obstore.store import AzureStore
 
 import cas
 from cas.bucket import Bucket, Kind, open_bucket
-from cas.bucket.cloud_refusals import cloud_refusal
-from cas.bucket.refusals import Answer
+from cas.bucket.errors.clouds import cloud_refusal
+from cas.bucket.errors.refusals import Answer
 from cas.errors import (
     AccessDenied,
     BucketMissing,

@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 from obstore.exceptions import GenericError
 
-from cas.bucket.errors import boto3_error, obstore_error
+from cas.bucket.errors.clients import boto3_error, obstore_error
 from cas.errors import AccessDenied, BucketMissing, StoreError, Transient, Unreachable, Unsupported
 
 

@@ -12,8 +12,8 @@ import pytest
 
 import cas
 from cas.bucket import Kind, open_bucket
-from cas.bucket.cloud_refusals import cloud_refusal
-from cas.bucket.refusals import Answer
+from cas.bucket.errors.clouds import cloud_refusal
+from cas.bucket.errors.refusals import Answer
 from cas.errors import AccessDenied, CasError, InputError, ObjectMissing, Unsupported
 from tests.bucket.recording import Environment
 from tests.support.buckets import HURRIED

@@ -11,7 +11,7 @@ import pytest
 
 import cas
 from cas.bucket import Bucket, open_bucket
-from cas.bucket.http_reader import DirectReader, is_proxied
+from cas.bucket.http.reader import DirectReader, is_proxied
 from cas.errors import AccessDenied, ObjectMissing, ObjectTooLarge
 from cas.store.store import Store
 from tests.support.buckets import HURRIED

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Kind, open_bucket
-from cas.bucket.refusals import answer_of, refusal
+from cas.bucket.errors.refusals import answer_of, refusal
 from cas.errors import AccessDenied, ObjectArchived, Redirected, StoreError
 from cas.ops.fsck.checker import fsck
 from cas.store.store import open_store

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from cas.bucket import Bucket, open_bucket
-from cas.bucket.errors import boto3_error, obstore_error
+from cas.bucket.errors.clients import boto3_error, obstore_error
 from cas.bucket.retry import RetryPolicy
 from cas.errors import StoreError, Transient, Unreachable
 from tests.bucket.recording import Environment, point_at
@@ -58,7 +58,7 @@ def by_both_clients(bucket: Bucket) -> Iterator[StoreError]:
 
 @pytest.fixture(autouse=True)
 def boto3_tries_once(monkeypatch: Environment) -> None:
-    monkeypatch.setattr("cas.bucket.boto3_client._ATTEMPTS", 1)
+    monkeypatch.setattr("cas.bucket.s3.boto3_client._ATTEMPTS", 1)
 
 
 def test_a_port_where_nothing_listens(monkeypatch: Environment) -> None:

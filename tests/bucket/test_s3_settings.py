@@ -8,7 +8,7 @@ from botocore.loaders import Loader
 from botocore.regions import EndpointResolver
 
 from cas.bucket import Kind, open_bucket
-from cas.bucket.s3_settings import read_settings
+from cas.bucket.s3.settings import read_settings
 from cas.errors import AccessDenied, InputError, StoreError
 from cas.local.variables import VARIABLES
 from tests.bucket.recording import Environment, Recorder, asked, point_at

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from cas.bucket import durable
-from cas.bucket.directory import DirectoryBucket
+from cas.bucket.directory import durable
+from cas.bucket.directory.bucket import DirectoryBucket
 from cas.formats.digest import hex_of
 from cas.formats.frame import Decoder
 from cas.formats.manifest import parse

@@ -7,7 +7,7 @@ import datetime
 import click
 import obstore.exceptions
 
-from cas.bucket.errors import obstore_error
+from cas.bucket.errors.clients import obstore_error
 from cas.cli.fsck import fsck
 from cas.cli.gc import gc
 from cas.errors import CasError, InputError

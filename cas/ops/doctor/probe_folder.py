@@ -6,7 +6,7 @@ import contextlib
 import os
 
 from cas.bucket import Bucket, Kind
-from cas.bucket.directory import DirectoryBucket
+from cas.bucket.directory.bucket import DirectoryBucket
 from cas.errors import AccessDenied, CasError, ObjectMissing
 from cas.formats.digest import Buffer
 from cas.store import layout

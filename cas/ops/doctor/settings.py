@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from cas import config
-from cas.bucket.s3_settings import S3Settings, read_settings
+from cas.bucket.s3.settings import S3Settings, read_settings
 from cas.bucket.urls import parse
 from cas.config import Setting
 from cas.ops.doctor.findings import Findings, ok, warning

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from cas import config, host
-from cas.bucket.s3_settings import read_settings
+from cas.bucket.s3.settings import read_settings
 from cas.bucket.urls import parse
 from cas.config import Setting
 from cas.errors import CasError

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cas import config
-from cas.bucket.aws_profile import Profile, read_profile
+from cas.bucket.s3.profile import Profile, read_profile
 from cas.bucket.urls import plain_address
 from cas.config import Setting
 from cas.errors import AccessDenied, InputError

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from cas.bucket.refusals import Answer, missing_bucket
+from cas.bucket.errors.refusals import Answer, missing_bucket
 from cas.errors import AccessDenied, StoreError, Transient
 
 _BULK_DELETE = r"Bulk delete request failed .*: (.*) \(code: (\d{3})\)"

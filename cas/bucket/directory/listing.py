@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cas.bucket.base import Entries, Entry
-from cas.bucket.disk_errors import disk_error
+from cas.bucket.errors.disk import disk_error
 from cas.bucket.listing import PAGE, ForeignNames, flaw_of
 
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -95,7 +95,7 @@ def _read(folder: _Folder, foreign: ForeignNames, files: Entries, subfolders: li
 
 
 def _is_unfinished(name: str) -> bool:
-    """Whether a file has a name such as `NAME#12`: under that, `cas.bucket.durable` and obstore write it at first."""
+    """Whether a file has a name such as `NAME#12`: under that, `durable` and obstore write it at first."""
     mark, number = name.rpartition("#")[1:]
     return bool(mark) and number.isascii() and number.isdigit()
 

@@ -18,7 +18,7 @@ from cas.errors import AccessDenied, AnswerUnusable, InputError, StoreError
 from cas.formats.digest import Buffer
 
 if TYPE_CHECKING:
-    from cas.bucket.http_reader import DirectReader
+    from cas.bucket.http.reader import DirectReader
 
 HEADER = "CAS_HTTP_HEADER"
 """The variable that holds a header for a private store, as `Authorization: Bearer …`."""

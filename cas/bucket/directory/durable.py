@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
-from cas.bucket.disk_errors import disk_error
+from cas.bucket.errors.disk import disk_error
 from cas.errors import NO_FSYNC, NO_PERMISSION, ObjectExists
 from cas.formats.digest import Buffer
 from cas.parallel import for_each

@@ -87,7 +87,7 @@ class DirectReader:
             size = None if self._proxied else self._read(url, into)
         except _Redirected as redirected:
             if redirected.region:
-                from cas.bucket.refusals import other_region
+                from cas.bucket.errors.refusals import other_region
 
                 raise other_region(f"get {key}", redirected.region) from None
             raise Redirected(f"get {key}: {REDIRECTED}") from None

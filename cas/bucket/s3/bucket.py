@@ -16,8 +16,8 @@ from cas.bucket.object_requests import ObjectRequests
 from cas.bucket.object_store import ObjectBucket, ReadUrl
 from cas.bucket.redirects import only_to_host_of
 from cas.bucket.retry import RetryPolicy
-from cas.bucket.s3_admin import S3Admin
-from cas.bucket.s3_settings import S3Settings, read_settings
+from cas.bucket.s3.admin import S3Admin
+from cas.bucket.s3.settings import S3Settings, read_settings
 from cas.bucket.urls import StoreUrl
 
 _REFUSE_CONDITIONAL_WRITES = (".backblazeb2.com",)
@@ -112,7 +112,7 @@ def _options(settings: S3Settings) -> dict[str, Any]:
 def _credentials(settings: S3Settings) -> Any:
     """A function that gives obstore the key: as an option, a key without a token gets that of AWS_TOKEN beside it."""
     if settings.is_signed and not settings.key.value:
-        from cas.bucket.boto3_client import find_credentials
+        from cas.bucket.s3.boto3_client import find_credentials
 
         return find_credentials()
     key, secret, token = settings.key.value, settings.secret.value, settings.token.value or None

@@ -17,7 +17,7 @@ from cas.errors import StoreError, Unsupported
 
 if TYPE_CHECKING:
     from cas.bucket.listing import ForeignNames
-    from cas.bucket.s3_settings import S3Settings
+    from cas.bucket.s3.settings import S3Settings
     from cas.bucket.urls import StoreUrl
 
 Versions: TypeAlias = list[Stored]
@@ -165,7 +165,7 @@ class S3Admin:
 
     def server(self) -> ServerFacts:
         """Return what the server says of itself in its answer to one small request, even when it refuses that."""
-        from cas.bucket.s3_server import server_facts
+        from cas.bucket.s3.server import server_facts
 
         with self._translated_errors("look at the server", "s3:ListBucket"):
             return server_facts(self._client, self._bucket, self._prefix)
@@ -173,7 +173,7 @@ class S3Admin:
 
     def first_pages(self, prefix: str, size: int, most: int) -> Pages:
         """Return the keys on the first pages of a folder's listing. Arguments as for `Bucket.first_pages`."""
-        from cas.bucket.s3_server import listing_pages
+        from cas.bucket.s3.server import listing_pages
 
         begin = f"{self._prefix}{prefix}{'/' if prefix else ''}"
         found: Pages = []
@@ -188,7 +188,7 @@ class S3Admin:
 
     def _connected(self) -> Any:
         if self._boto3_client is None:
-            from cas.bucket.boto3_client import make_client
+            from cas.bucket.s3.boto3_client import make_client
 
             self._boto3_client = make_client(self._settings)
             self._boto3_client.meta.events.register("before-parameter-build.s3", _stay_here)
@@ -204,7 +204,7 @@ class S3Admin:
         try:
             yield
         except (BotoCoreError, ClientError, HTTPClientError) as error:
-            from cas.bucket.errors import boto3_error
+            from cas.bucket.errors.clients import boto3_error
 
             if translated := boto3_error(error, what, self._url, permission):
                 raise translated from error

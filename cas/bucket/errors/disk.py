@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cas.bucket.error_texts import os_reason
+from cas.bucket.errors.texts import os_reason
 from cas.errors import NO_PERMISSION, NO_SPACE, AccessDenied, CacheError, CasError, DiskFull
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from obstore import exceptions as ob
 
-from cas.bucket.disk_errors import disk_error
-from cas.bucket.error_texts import first_group, os_reason, without_query
-from cas.bucket.network_errors import failure_without_answer, no_connection, tls_wanted
-from cas.bucket.refusals import NO_BUCKET, Answer, answer_of, is_known, missing_bucket, refusal
+from cas.bucket.errors.disk import disk_error
+from cas.bucket.errors.network import failure_without_answer, no_connection, tls_wanted
+from cas.bucket.errors.refusals import NO_BUCKET, Answer, answer_of, is_known, missing_bucket, refusal
+from cas.bucket.errors.texts import first_group, os_reason, without_query
 from cas.errors import (
     AccessDenied,
     CasError,
@@ -63,7 +63,7 @@ def obstore_error(error: Exception, key: str, where: str, operation: str) -> Cas
     permission = _PERMISSIONS[operation]
 
     if (scheme := where.partition("://")[0]) in ("az", "gs"):
-        from cas.bucket.cloud_refusals import cloud_refusal
+        from cas.bucket.errors.clouds import cloud_refusal
 
         if refused := cloud_refusal(scheme, answer, text, what, where, operation):
             return refused

@@ -10,8 +10,8 @@ import re
 import urllib.request
 from urllib.parse import urlsplit
 
-from cas.bucket.error_texts import first_group, without_query
-from cas.bucket.http_reader import is_proxied
+from cas.bucket.errors.texts import first_group, without_query
+from cas.bucket.http.reader import is_proxied
 from cas.bucket.redirects import NOWHERE, REDIRECTED
 from cas.errors import AnswerUnusable, CasError, Redirected, Stalled, StoreError, Transient, Unreachable
 

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from cas import config
-from cas.bucket.s3_settings import S3Settings
+from cas.bucket.s3.settings import S3Settings
 from cas.errors import AccessDenied, InputError
 
 _ATTEMPTS = 8  # Backblaze B2 answers 503 by design
@@ -38,7 +38,7 @@ def find_credentials() -> Any:
         raise AccessDenied(f"S3 credentials cannot be used: {error}") from error
     # boto3 vouches for credentials for the next ten minutes; by default obstore would go on using them for twenty-five.
     provider = Boto3CredentialProvider(session, ttl=datetime.timedelta(minutes=10))
-    provider.config = {}  # the region is chosen in cas/bucket/s3_settings.py
+    provider.config = {}  # the region is chosen in cas/bucket/s3/settings.py
     return provider
 
 

@@ -5,7 +5,7 @@
 
 So a name never stands for bytes that are not on the disk, whoever reads it and whenever the power fails; and after
 `settle` the names are on the disk, too. A read only takes a note of the folder, so a restore pays nothing for it.
-`cas.bucket.durable` does the writing, and is imported when something is written.
+`cas.bucket.directory.durable` does the writing, and is imported when something is written.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from cas.formats.digest import Buffer
 if TYPE_CHECKING:
     from obstore import GetResult
 
-    from cas.bucket.durable import DurableDirectory
+    from cas.bucket.directory.durable import DurableDirectory
 
 
 class DirectoryBucket(ObjectBucket):
@@ -69,7 +69,7 @@ class DirectoryBucket(ObjectBucket):
         return entry
 
     def pages(self, prefix: str) -> Iterator[Entries]:
-        from cas.bucket.directory_listing import list_directory
+        from cas.bucket.directory.listing import list_directory
 
         note = self._directory.note
         # Not by obstore: one strange file would hide all others.
@@ -156,7 +156,7 @@ class DirectoryRequests(ObjectRequests):
     def _writer(self) -> DurableDirectory:
         with self._guard:
             if self._durable is None:
-                from cas.bucket.durable import DurableDirectory
+                from cas.bucket.directory.durable import DurableDirectory
 
                 self._durable = DurableDirectory(self.where)
             return self._durable
