@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cas.bucket import durable, open_bucket
+from cas.bucket import open_bucket
+from cas.bucket.directory import durable
 from cas.store.store import Store
 from tests.support.buckets import proxied
 from tests.support.clock import LeaseClock

@@ -12,7 +12,8 @@ import pytest
 from msgspec import structs
 
 import cas
-from cas.bucket import durable, open_bucket
+from cas.bucket import open_bucket
+from cas.bucket.directory import durable
 from cas.formats.digest import hex_of
 from cas.formats.digest import named as with_prefix
 from cas.formats.frame import Codec

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from cas.bucket import Bucket, Kind, durable, open_bucket
+from cas.bucket import Bucket, Kind, open_bucket
+from cas.bucket.directory import durable
 from cas.bucket.directory.durable import DurableDirectory
 from cas.errors import AccessDenied, CacheError, DiskFull, ObjectExists
 from tests.support.buckets import HURRIED

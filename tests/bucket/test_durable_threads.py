@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cas.bucket import Kind, RetryPolicy, directory, durable, open_bucket
+from cas.bucket import Kind, RetryPolicy, open_bucket
+from cas.bucket.directory import bucket as directory
+from cas.bucket.directory import durable
 from cas.bucket.directory.durable import DurableDirectory
 from cas.errors import Stalled
 

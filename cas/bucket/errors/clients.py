@@ -2,7 +2,7 @@
 
 Each of the two clients has an adapter, which takes the server's answer out of the client's exceptions: `obstore_error`
 for objects, `boto3_error` for stored versions and multipart uploads. What an answer means is in `refusals`, what a
-request without an answer means in `network_errors`, and what the operating system means in `disk_errors`. Callers
+request without an answer means in `network`, and what the operating system means in `disk`. Callers
 import this module when something fails: a start without an error does not wait for it.
 """
 
