@@ -65,6 +65,13 @@ class Noted(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Ended(Event):
+    """A share of the work that takes minutes is done; the text names it and what came of it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Warned(Event):
     """Something failed and the work goes on; the text says what, and the cause."""
 

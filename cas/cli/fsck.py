@@ -11,10 +11,11 @@ import msgspec
 
 from cas.cli import output
 from cas.cli.options import Settings, common
-from cas.errors import IntegrityError
+from cas.errors import CasError, IntegrityError
 
 if TYPE_CHECKING:
     from cas.ops.fsck.checker import Checked, Listed
+    from cas.ops.fsck.fleet_result import FleetChecked
 
 
 def _share(ctx: click.Context, param: click.Parameter, given: str | None) -> float:
@@ -40,6 +41,14 @@ def _share(ctx: click.Context, param: click.Parameter, given: str | None) -> flo
 @click.option(
     "--merge", multiple=True, metavar="FILE", help="Check nothing: sum up the --json of all shards. Repeatable."
 )
+@click.option(
+    "--fleet",
+    metavar="SCHEDULER",
+    help="Let the workers of this Dask scheduler check it, such as tcp://10.0.0.1:8786. (pip: model-cas[fleet])",
+)
+@click.option(
+    "--shards", type=click.IntRange(1, 256), metavar="N", help="Into how many shares --fleet cuts it. Default: 256."
+)
 @common
 def fsck(
     settings: Settings,
@@ -49,25 +58,38 @@ def fsck(
     repair_from: tuple[str, ...],
     shard: str | None,
     merge: tuple[str, ...],
+    fleet: str | None,
+    shards: int | None,
 ) -> None:
     """Re-hash what the store holds; exit code 4 while something is missing or damaged.
 
     MODEL is all versions of a model, MODEL:TAG and other references one; with neither, the whole store is checked, with
     what no version needs.
     """
+    unchecked: dict[str, str] = {}
+    code = 0
+    if shards is not None and fleet is None:
+        raise click.UsageError("--shards is for --fleet: --shard 3/16 checks one share on this machine")
     if merge:
-        if scope or sample < 1 or state or repair_from or shard:
+        if scope or sample < 1 or state or repair_from or shard or fleet:
             raise click.UsageError("--merge takes results only: give no REF and no other option of a check")
         from cas.ops.fsck.merge import merge_files
 
         checked = merge_files(merge)
+    elif fleet is not None:
+        if state or repair_from or shard:
+            raise click.UsageError("--fleet checks all shards and repairs none: no --shard, --state, --repair-from")
+        checked, unchecked, code = _check_by_fleet(settings, scope, sample, fleet, shards)
     else:
         checked = _check(settings, scope, sample, state, repair_from, shard)
     if settings.json:
-        output.document({**msgspec.to_builtins(checked), "sound": checked.sound})
+        more = {"unchecked": unchecked} if unchecked else {}
+        output.document({**msgspec.to_builtins(checked), "sound": checked.sound and not unchecked, **more})
     else:
         for kind in ("missing", "corrupt", "undecodable", "repaired"):
             _print_damage(kind, getattr(checked, kind), quiet=settings.quiet and kind == "repaired")
+    if unchecked:
+        raise _incomplete(checked, unchecked, code)
     if not checked.sound:
         raise IntegrityError(_summary(checked, repair_from))
     if not settings.quiet:
@@ -101,11 +123,38 @@ def _check(
         )
 
 
+def _check_by_fleet(
+    settings: Settings, scope: str | None, sample: float, fleet: str, shards: int | None
+) -> FleetChecked:
+    from cas.cli.progress import Reporter
+    from cas.ops.fsck.fleet import MOST_SHARDS, fsck_by_fleet
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        return fsck_by_fleet(
+            fleet,
+            scope,
+            settings.store,
+            sample=sample,
+            shards=shards or MOST_SHARDS,
+            on_event=reporter.listen,
+        )
+
+
 def _print_damage(kind: str, listed: Listed, *, quiet: bool) -> None:
     for damage in () if quiet else listed.items:
         print(f"{kind:<11}  {damage}")
     if listed.count > len(listed.items) and not quiet:
         print(f"{kind:<11}  {listed.count - len(listed.items)} more")
+
+
+def _incomplete(checked: Checked, unchecked: dict[str, str], code: int) -> CasError:
+    """The error of a fleet's check some of whose shards failed: damage that was found, else why they failed."""
+    from cas.ops.fsck.fleet_result import error_of, unchecked_summary
+
+    missed = unchecked_summary(unchecked)
+    if checked.sound:
+        return error_of(code, f"{_all_sound(checked)}, but {missed}")
+    return IntegrityError(f"{_summary(checked, ())}; {missed}")
 
 
 def _summary(checked: Checked, repair_from: tuple[str, ...]) -> str:

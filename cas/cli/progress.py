@@ -94,6 +94,8 @@ class Reporter:
                     self._update()
                 case events.Warned(text):
                     self._line(f"warning: {text}")
+                case events.Ended(text) if not self._quiet:
+                    self._line(text)
                 case events.Noted(text) if self._verbose:
                     self._line(text)
 

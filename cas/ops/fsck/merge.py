@@ -35,12 +35,13 @@ def merge_files(paths: Sequence[str]) -> Checked:
     return merge([_read(Path(path)) for path in paths], paths)
 
 
-def merge(results: Sequence[Checked], names: Sequence[str]) -> Checked:
+def merge(results: Sequence[Checked], names: Sequence[str], *, complete: bool = True) -> Checked:
     """Return the sum of the results of all shares of one check; raise InputError as `merge_files` does.
 
     Args:
         results: of the shares.
         names: of the results, as errors name them.
+        complete: refuse results of which a share is missing.
     """
     first = results[0]
     found: dict[int, str] = {}
@@ -56,7 +57,8 @@ def merge(results: Sequence[Checked], names: Sequence[str]) -> Checked:
             raise InputError(f"{name} and {found[shard.number]} are of the same shard {shard}: name each shard once")
         found[shard.number] = name
     of = parse_shard(first.shard or "").of
-    if missing := [f"{number}/{of}" for number in range(1, of + 1) if number not in found]:
+    missing = [f"{number}/{of}" for number in range(1, of + 1) if number not in found]
+    if missing and complete:
         raise InputError(f"the result of shard {', '.join(missing[:8])} is missing: name that of every shard")
     ordered = sorted(results, key=lambda result: parse_shard(result.shard or ""))
     return Checked(
