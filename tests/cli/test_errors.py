@@ -200,10 +200,10 @@ def test_a_hostile_document_in_the_store_is_no_traceback(shop: Shop) -> None:
 
 def test_a_panic_of_a_library_is_one_line(shop: Shop) -> None:
     before = """
-import cas.store.store
+import cas.store.manifests
 class PanicException(BaseException): pass
 def fail(*_): raise PanicException("slice index starts at 8")
-cas.store.store.hex_of = fail
+cas.store.manifests.hex_of = fail
 """
     done = start_cas("--store", shop.url, "restore", "m", "--dry-run", before=before)
     _, told = done.communicate(timeout=60)

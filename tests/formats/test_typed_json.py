@@ -42,7 +42,7 @@ print(len(read))
         ("cas.refs.reflog", "RefEntry", ENTRY),
         ("cas.store.lease_entries", "_LeaseDocument", LEASE),
         ("cas.store.condemned", "_Page", b'{"version":1,"manifests":[["m","%s"]],"chunks":[]}' % (b"0" * 64)),
-        ("cas.store.store", "_Format", b'{"format":"cas","version":1}'),
+        ("cas.store.format_file", "_Format", b'{"format":"cas","version":1}'),
         ("cas.formats.safetensors", "_Entry", b'{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'),
         ("cas.formats.tensor_files", "_Tensor", b'{"dtype":"F32","data_offsets":[0,4]}'),
         ("cas.local.verified", "_ChunkLists", b'{"version":1,"contents":{"x":[["%s",1]]}}' % (b"0" * 64)),

@@ -26,6 +26,7 @@ from cas.bucket.retry import RetryPolicy
 from cas.bucket.urls import StoreUrl, plain_address
 from cas.errors import AccessDenied, InputError, Unsupported
 from cas.formats.digest import Buffer
+from cas.formats.typed_json import JsonFormat
 
 _KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
 _FILES = ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH", "GOOGLE_APPLICATION_CREDENTIALS")
@@ -42,6 +43,9 @@ _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 class _CredentialFile(msgspec.Struct):
     type: str = ""
+
+
+_CREDENTIAL_FILES = JsonFormat[_CredentialFile](_CredentialFile)
 
 
 class _Access(NamedTuple):
@@ -171,7 +175,7 @@ def _named_access() -> _Access:
 def _type_of(name: str, path: str) -> str:
     """What kind of credential a file holds. name: the variable that names it."""
     try:
-        return msgspec.json.decode(Path(path).read_bytes(), type=_CredentialFile).type
+        return _CREDENTIAL_FILES.decode(Path(path).read_bytes()).type
     except OSError as error:
         raise InputError(f"{name} {path} cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError):

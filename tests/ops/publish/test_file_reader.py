@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 import cas
+from cas.bucket import Entry
 from cas.errors import CacheError, IntegrityError
 from cas.events import Event, Moved, Phase
 from cas.host import Limits
 from cas.local.hf_cache import files_below
 from cas.ops.publish.file_reader import FileReader
+from cas.store.layout import chunk_digest
 from cas.store.store import Store
 from tests.ops.publish.numbered import CHUNK, digests, numbered, only_file
 from tests.support.models import publish_tree, read_tree, sha256, snapshot, write_tree
@@ -100,13 +102,14 @@ def test_each_chunk_is_looked_up_once_and_none_in_a_new_store(
     directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_up: list[str] = []
-    has_chunk = Store.has_chunk
+    head = directory_store.bucket.head
 
-    def looking_up(self: Store, digest: str) -> bool:
-        looked_up.append(digest)
-        return has_chunk(self, digest)
+    def looking_up(key: str) -> Entry:
+        if digest := chunk_digest(key):
+            looked_up.append(digest)
+        return head(key)
 
-    monkeypatch.setattr(Store, "has_chunk", looking_up)
+    monkeypatch.setattr(directory_store.bucket, "head", looking_up)
     tree = write_tree(tmp_path / "tree", {"w.bin": numbered(1, 2)})
     publish_tree(directory_store, tree)
     assert looked_up == []
