@@ -77,9 +77,9 @@ def fsck(
 
         checked = merge_files(merge)
     elif fleet is not None:
-        if state or repair_from or shard:
-            raise click.UsageError("--fleet checks all shards and repairs none: no --shard, --state, --repair-from")
-        checked, unchecked, code = _check_by_fleet(settings, scope, sample, fleet, shards)
+        if repair_from or shard:
+            raise click.UsageError("--fleet checks all shards and repairs none: give no --shard and no --repair-from")
+        checked, unchecked, code = _check_by_fleet(settings, scope, sample, state, fleet, shards)
     else:
         checked = _check(settings, scope, sample, state, repair_from, shard)
     if settings.json:
@@ -124,7 +124,7 @@ def _check(
 
 
 def _check_by_fleet(
-    settings: Settings, scope: str | None, sample: float, fleet: str, shards: int | None
+    settings: Settings, scope: str | None, sample: float, state: str | None, fleet: str, shards: int | None
 ) -> FleetChecked:
     from cas.cli.progress import Reporter
     from cas.ops.fsck.fleet import MOST_SHARDS, fsck_by_fleet
@@ -136,6 +136,7 @@ def _check_by_fleet(
             settings.store,
             sample=sample,
             shards=shards or MOST_SHARDS,
+            state=state,
             on_event=reporter.listen,
         )
 

@@ -161,13 +161,7 @@ class Progress:
     def remove(self) -> None:
         """Remove the file, because the check is complete."""
         if self._path is not None:
-            for path in (self._path, self._path.with_name(self._scratch)):
-                path.unlink(missing_ok=True)
-
-    @property
-    def _scratch(self) -> str:
-        # The name is always the same, so that a file that a killed process left is written over.
-        return f"{self._path.name}.tmp" if self._path else ""
+            remove_file(self._path)
 
     def _save(self) -> None:
         if self._ended:
@@ -181,9 +175,25 @@ class Progress:
             self.checkpoint.versions = self._versions
             self.checkpoint.checked, self.checkpoint.size, self.checkpoint.wire = self._counts
         if self._path is not None:
-            folder = Path(os.path.abspath(self._path)).parent
-            with Directory.open(folder, create=False) as opened:
-                with opened.file(self._scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
-                    write_all(fd, _CHECKPOINTS.encode(self.checkpoint))
-                    sync(fd)
-                opened.rename(self._scratch, opened, self._path.name)
+            replace_file(self._path, _CHECKPOINTS.encode(self.checkpoint))
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file of a check's state, whole or not at all."""
+    scratch = _scratch(path)
+    with Directory.open(Path(os.path.abspath(path)).parent, create=False) as opened:
+        with opened.file(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+            write_all(fd, data)
+            sync(fd)
+        opened.rename(scratch, opened, path.name)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file that `replace_file` wrote, and what a killed process left beside it."""
+    for each in (path, path.with_name(_scratch(path))):
+        each.unlink(missing_ok=True)
+
+
+def _scratch(path: Path) -> str:
+    # The name is always the same, so that a file that a killed process left is written over.
+    return f"{path.name}.tmp"

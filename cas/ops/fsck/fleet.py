@@ -17,16 +17,18 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cas import events, host
+from cas import events
 from cas.bucket import urls
 from cas.errors import CasError, InputError, StoreError
 from cas.ops.fsck import checker
-from cas.ops.fsck.fleet_result import FleetChecked, error_of
+from cas.ops.fsck.fleet_result import Failure, FleetChecked, described, error_of
+from cas.ops.fsck.fleet_state import FleetState, load_state, remove_state
 from cas.ops.fsck.merge import merge
 from cas.ops.fsck.report import Checked
-from cas.ops.fsck.shard import Shard, parse_shard
+from cas.ops.fsck.shard import Shard, limits_for, parse_shard
 from cas.store.choice import store_url
 from cas.store.layout import CHUNK_FOLDERS
 from cas.version import __version__
@@ -43,20 +45,6 @@ _CONNECT = 10.0  # seconds
 _ADDRESS = re.compile(r"(?:(?:tcp|tls|ws|wss)://)?(?:\[[0-9A-Fa-f:.]+\]|[^\s/:\[\]]+):([0-9]{1,5})/?")
 
 
-class _Failure(NamedTuple):
-    """Why a shard was not checked.
-
-    Attributes:
-        text: the cause.
-        code: the exit code of the error.
-        final: whether another try cannot help.
-    """
-
-    text: str
-    code: int
-    final: bool = False
-
-
 def fsck_by_fleet(
     scheduler: str,
     scope: str | None = None,
@@ -64,6 +52,7 @@ def fsck_by_fleet(
     *,
     sample: float = 1.0,
     shards: int = MOST_SHARDS,
+    state: str | Path | None = None,
     on_event: events.Listener = events.ignore,
 ) -> FleetChecked:
     """Check a store as `fsck` does, each shard of it on a worker of a Dask scheduler.
@@ -74,6 +63,7 @@ def fsck_by_fleet(
         store: URL of the store, as the workers are to open it; None for the default on this machine.
         sample: as for `fsck`; each shard chooses its own chunks.
         shards: how many there are, 256 at most. Each reads all manifests in the scope.
+        state: a file with the results so far: the check goes on from it, and removes it when all shards are checked.
         on_event: is told of each shard that ends.
 
     Raises:
@@ -83,46 +73,50 @@ def fsck_by_fleet(
     """
     if not 1 <= shards <= MOST_SHARDS:
         raise InputError(f"{shards} shards cannot be: give 1 to {MOST_SHARDS}")
-    url = urls.parse(store_url(store)).url
+    path = None if state is None else Path(state)
+    begun = FleetState(store=urls.parse(store_url(store)).url, scope=scope, sample=sample, shards=shards)
+    begun = load_state(path, begun)
     with _connected(scheduler) as client:
         if not client.nthreads():
             on_event(events.Warned(f"{scheduler} has no workers yet: waiting for them (dask worker {scheduler})"))
+        _refuse_other_versions(client)
         on_event(events.Phase("fsck"))
-        fleet = _Fleet(client, scheduler, {"scope": scope, "store": url, "sample": sample}, shards, on_event)
-        return fleet.run()
+        return _Fleet(client, scheduler, begun, path, on_event).run()
 
 
 class _Fleet:
     """One check: its shards under way, their results and their failures."""
 
     def __init__(
-        self, client: Client, scheduler: str, order: dict[str, object], shards: int, listen: events.Listener
+        self, client: Client, scheduler: str, state: FleetState, path: Path | None, listen: events.Listener
     ) -> None:
-        self._client, self._scheduler, self._order, self._listen = client, scheduler, order, listen
-        self._shards = [str(Shard(number, shards)) for number in range(1, shards + 1)]
+        self._client, self._scheduler, self._state, self._path, self._listen = client, scheduler, state, path, listen
+        self._shards = [str(Shard(number, state.shards)) for number in range(1, state.shards + 1)]
         self._check = secrets.token_hex(4)  # makes the keys of tasks unique: the scheduler keeps results by key
         self._tries = dict.fromkeys(self._shards, 0)
         self._failing: set[str] = set()  # workers whose last shard failed
         self._told: set[str] = set()  # causes of failures: one worker may fail at many shards
-        self._results: dict[str, Checked] = {}
-        self._failures: dict[str, _Failure] = {}
+        self._results = state.results
+        self._failures: dict[str, Failure] = {}
 
     def run(self) -> FleetChecked:
         """Check all shards; raise the first failure if none could be checked."""
         from distributed import as_completed
 
-        pending = dict(zip(self._submit_all(), self._shards, strict=True))
+        wanted = [shard for shard in self._shards if shard not in self._results]
+        pending = dict(zip(self._submit_all(wanted), wanted, strict=True))
         completed = as_completed(list(pending))
         for future in completed:
             shard = pending.pop(future)
             found = self._outcome(future)
             if found is None:
-                lost = _Failure(f"the scheduler at {self._scheduler} went away: start it and the command again", 6)
+                lost = Failure(f"the scheduler at {self._scheduler} went away: start it and the command again", 6)
                 self._failures.update(dict.fromkeys((shard, *pending.values()), lost))
                 break
             if isinstance(found, Checked):
                 self._results[shard] = found
-                self._listen(events.Ended(self._describe(shard, found)))
+                self._state.save(self._path)
+                self._listen(events.Ended(f"{described(found)} ({len(self._results)} of {len(self._shards)} shards)"))
             elif found.final or self._tries[shard] == _TRIES:
                 self._failures[shard] = found
                 self._listen(events.Warned(f"shard {shard} was not checked: {found.text}"))
@@ -137,10 +131,10 @@ class _Fleet:
                 completed.add(again)
         return self._sum()
 
-    def _submit_all(self) -> list[Future]:
-        """Submit all shards as one group of tasks: so the scheduler queues them, and late workers take part."""
-        orders, keys = map(self._order_of, self._shards), map(self._key, self._shards)
-        versions = [__version__] * len(self._shards)
+    def _submit_all(self, shards: list[str]) -> list[Future]:
+        """Submit shards as one group of tasks: so the scheduler queues them, and late workers take part."""
+        orders, keys = map(self._order_of, shards), map(self._key, shards)
+        versions = [__version__] * len(shards)
         return list(self._client.map(check_shard, versions, list(orders), key=list(keys), pure=False))
 
     def _submit_again(self, shard: str) -> Future:
@@ -157,14 +151,15 @@ class _Fleet:
         )
 
     def _order_of(self, shard: str) -> dict[str, object]:
-        return {**self._order, "shard": shard}
+        state = self._state
+        return {"store": state.store, "scope": state.scope, "sample": state.sample, "shard": shard}
 
     def _key(self, shard: str) -> tuple[str, str, int]:
         """The name of the next task for a shard; the scheduler takes tasks of one first element for a group."""
         self._tries[shard] += 1
         return f"cas-fsck-{self._check}", shard, self._tries[shard]
 
-    def _outcome(self, future: Future) -> Checked | _Failure | None:
+    def _outcome(self, future: Future) -> Checked | Failure | None:
         """Return the result of a shard or its failure; None when the scheduler is lost."""
         from concurrent.futures import CancelledError
 
@@ -175,11 +170,11 @@ class _Fleet:
         except CancelledError:
             return None
         except KilledWorker as error:
-            return _Failure(f"{error.allowed_failures + 1} workers were lost while they checked it", 6, final=True)
+            return Failure(f"{error.allowed_failures + 1} workers were lost while they checked it", 6, final=True)
         except Exception as error:
             # The task could not be read there: without this module, or with another Dask or Python.
             cause = error.__cause__ or error
-            return _Failure(
+            return Failure(
                 f"the fleet cannot run it ({type(cause).__name__}: {cause}): install model-cas[fleet] {__version__} "
                 "for its scheduler and for each of its workers",
                 InputError.exit_code,
@@ -188,20 +183,15 @@ class _Fleet:
             self._failing.discard(worker)
             return result
         self._failing.add(worker)
-        return _Failure(f"worker {worker}: {text}", code)
-
-    def _describe(self, shard: str, found: Checked) -> str:
-        damage = f"{found.left} objects missing or damaged" if found.left else "all sound"
-        return (
-            f"shard {shard}: {found.checked} chunks, {found.size / 1e6:,.1f} MB, {damage} "
-            f"({len(self._results)} of {len(self._shards)} shards)"
-        )
+        return Failure(f"worker {worker}: {text}", code)
 
     def _sum(self) -> FleetChecked:
         failed = [shard for shard in self._shards if shard in self._failures]
         first = self._failures[failed[0]] if failed else None
         if first and not self._results:
             raise error_of(first.code, f"no shard could be checked: {first.text}")
+        if not failed:
+            remove_state(self._path)
         done = [shard for shard in self._shards if shard in self._results]
         checked = merge([self._results[shard] for shard in done], done, complete=not failed)
         return FleetChecked(
@@ -230,13 +220,29 @@ def check_shard(version: str, order: Mapping[str, object]) -> tuple[Checked | No
             order["store"],  # type: ignore[arg-type]
             sample=order["sample"],  # type: ignore[arg-type]
             shard=parse_shard(str(order["shard"])),
-            limits=_limits(threads),
+            limits=limits_for(threads),
         )
     except CasError as error:
         return None, error.exit_code, str(error), worker
     except Exception as error:
         return None, CasError.exit_code, f"{type(error).__name__}: {error}", worker
     return checked, 0, "", worker
+
+
+def version_here() -> str:
+    """The version of model-cas. This runs on workers."""
+    return __version__
+
+
+def _refuse_other_versions(client: Client) -> None:
+    """Raise InputError if a worker has no model-cas, or another version. Workers that come later refuse shards."""
+    for worker, found in client.run(version_here, on_error="return").items():
+        if isinstance(found, OSError) or found == __version__:  # OSError: the worker was lost meanwhile
+            continue
+        what = (
+            f"has model-cas {found}" if isinstance(found, str) else f"cannot run it ({type(found).__name__}: {found})"
+        )
+        raise InputError(f"worker {worker} {what}: install model-cas[fleet] {__version__} there, and start it again")
 
 
 def _this_worker() -> tuple[str, int]:
@@ -248,16 +254,6 @@ def _this_worker() -> tuple[str, int]:
     except ValueError:
         return "none", 1
     return worker.address, max(1, worker.state.nthreads)
-
-
-def _limits(threads: int) -> host.Limits:
-    """The share of a worker's machine for each of its threads."""
-    whole = host.Limits()
-    return host.Limits(
-        budget=max(32 * host.MIB, whole.budget // threads),
-        requests=max(2, whole.requests // threads),
-        workers=max(1, whole.workers // threads),
-    )
 
 
 @contextmanager

@@ -13,6 +13,20 @@ _ERRORS: Mapping[int, type[CasError]] = {
 }
 
 
+class Failure(NamedTuple):
+    """Why a shard was not checked.
+
+    Attributes:
+        text: the cause.
+        code: the exit code of the error.
+        final: whether another try cannot help.
+    """
+
+    text: str
+    code: int
+    final: bool = False
+
+
 class FleetChecked(NamedTuple):
     """What a fleet found.
 
@@ -38,3 +52,9 @@ def unchecked_summary(unchecked: Mapping[str, str]) -> str:
     shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     noun = "shard" if len(names) == 1 else "shards"
     return f"{noun} {shown} could not be checked: {unchecked[names[0]]}"
+
+
+def described(found: Checked) -> str:
+    """Return a line about the result of a shard."""
+    damage = f"{found.left} objects missing or damaged" if found.left else "all sound"
+    return f"shard {found.shard}: {found.checked} chunks, {found.size / 1e6:,.1f} MB, {damage}"

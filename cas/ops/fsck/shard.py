@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from cas import host
 from cas.errors import InputError
 from cas.store.layout import CHUNK_FOLDERS
 
@@ -46,3 +47,13 @@ def parse_shard(text: str) -> Shard:
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= _MOST:
         raise InputError(f"{text!a} is no shard: write which of how many, such as 3/16, {_MOST} at most")
     return Shard(int(match[1]), int(match[2]))
+
+
+def limits_for(shards: int) -> host.Limits:
+    """Return what each of so many shards that one process checks at once may use of the machine."""
+    whole = host.Limits()
+    return host.Limits(
+        budget=max(32 * host.MIB, whole.budget // shards),
+        requests=max(2, whole.requests // shards),
+        workers=max(1, whole.workers // shards),
+    )

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -19,6 +20,7 @@ from cas.bucket import Kind
 from cas.cli.fsck import fsck as command
 from cas.errors import InputError
 from cas.ops.fsck import fleet
+from cas.ops.fsck.fleet_state import FleetState, load_state
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store
 from cas.version import __version__
@@ -145,24 +147,28 @@ def test_shards_that_cannot_be_checked_are_named_and_the_rest_is_reported(
     whole = json.loads(run_cas("--json", "-q", "--store", directory_store.url, "fsck").stdout)
     workers = start_fleet(tmp_path, 1)
     words = ("--json", "--store", directory_store.url, "fsck", "--fleet", workers.address, "--shards", "4")
+    state = tmp_path / "state.json"
 
     (tmp_path / "refuse").touch()
-    done = run_cas(*words)
+    done = run_cas(*words, "--state", str(state))
     found = json.loads(done.stdout)
     assert (done.returncode, found["sound"], list(found["unchecked"])) == (6, False, ["3/4"])
     assert 0 < found["checked"] < whole["checked"]
     assert workers.begun() == ["1/4", "2/4", "3/4", "3/4", "3/4", "4/4"]
     assert "shard 3/4 could not be checked: worker tcp://127.0.0.1:" in done.stderr
     assert "it refuses" in done.stderr
-    edit(directory_store, next(digest for digest in pieces() if digest[0] in "0123"), flip)
-    assert run_cas(*words).returncode == 4
-    (tmp_path / "refuse").unlink()
-    workers.begun()
 
+    (tmp_path / "refuse").unlink()
+    done = run_cas(*words, "--state", str(state))  # goes on
+    assert (done.returncode, facts(done.stdout), state.exists()) == (0, facts(json.dumps(whole)), False)
+    assert workers.begun() == ["3/4"]
+
+    edit(directory_store, next(digest for digest in pieces() if digest[0] in "0123"), flip)
     other = start_cas(*words, before="from cas.ops.fsck import fleet; fleet.__version__ = '9.9'")
     _, err = other.communicate(timeout=120)
     assert other.returncode == 2
-    assert f"it has model-cas {__version__}, this command is 9.9" in err.splitlines()[-1]
+    assert err.startswith("cas: worker tcp://127.0.0.1:")
+    assert f" has model-cas {__version__}: install model-cas[fleet] 9.9 there" in err
 
     (tmp_path / "hold").touch()
     check = start_cas(*words)
@@ -221,7 +227,6 @@ def test_what_is_no_address_is_refused(address: str, tmp_path: Path) -> None:
     [
         ("--shards", "4"),
         ("--fleet", "a:1", "--shard", "1/2"),
-        ("--fleet", "a:1", "--state", "x"),
         ("--fleet", "a:1", "--repair-from", "hf"),
         ("--fleet", "a:1", "--merge", "x"),
         ("--fleet", "a:1", "--shards", "257"),
@@ -229,3 +234,17 @@ def test_what_is_no_address_is_refused(address: str, tmp_path: Path) -> None:
 )
 def test_options_that_exclude_each_other(words: tuple[str, ...]) -> None:
     assert CliRunner().invoke(command, words).exit_code == 2
+
+
+def test_a_state_is_of_one_check(tmp_path: Path) -> None:
+    begun = FleetState(store="/s", scope=None, sample=1, shards=4)
+    path = tmp_path / "state.json"
+    assert load_state(path, begun) is begun
+    begun.save(path)
+    assert load_state(path, begun) == begun
+    for other in ({"store": "/t"}, {"scope": "m"}, {"sample": 0.5}, {"shards": 8}):
+        with pytest.raises(InputError, match="is of another check, `cas --store /s fsck --shards 4`"):
+            load_state(path, msgspec.structs.replace(begun, **other))
+    path.write_bytes(b"{}")
+    with pytest.raises(InputError, match="is no state"):
+        load_state(path, begun)

@@ -11,9 +11,10 @@ import pytest
 
 from cas.bucket import Kind
 from cas.errors import InputError
+from cas.host import MIB, Limits
 from cas.ops.fsck.checker import Checked, fsck
 from cas.ops.fsck.merge import merge
-from cas.ops.fsck.shard import Shard, parse_shard
+from cas.ops.fsck.shard import Shard, limits_for, parse_shard
 from cas.store.layout import CHUNK_FOLDERS, chunk_key, manifest_key
 from cas.store.store import Store
 from tests.support.buckets import RecordingBucket
@@ -35,6 +36,13 @@ def test_each_chunk_belongs_to_one_shard(of: int) -> None:
 def test_what_is_no_shard_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="such as 3/16"):
         parse_shard(text)
+
+
+def test_shards_of_one_process_share_its_machine() -> None:
+    whole = Limits()
+    assert (limits_for(1).budget, limits_for(1).workers) == (whole.budget, whole.workers)
+    assert limits_for(64).budget == 32 * MIB
+    assert limits_for(64).requests * limits_for(64).workers > 0
 
 
 def damaged(store: Store) -> None:
