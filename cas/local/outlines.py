@@ -28,6 +28,7 @@ _FOLDERS = ("model-cas", "versions")
 _VERSION = 1
 _MOST_STORES = 32  # files, of which the oldest go first
 _MOST_VERSIONS = 20_000  # of one store: 6 MB
+_WORTH = 4 * 1024 * 1024  # bytes of manifests: to read fewer again takes less than a second on most connections
 _MAX_SIZE = 16 * 1024 * 1024  # bytes of a file
 
 Stamp: TypeAlias = str
@@ -71,9 +72,15 @@ class Outlines:
         """Remember a version. stamp: of its manifest before that was read."""
         self._new[digest] = _Remembered(stamp, outline)
 
-    def save(self) -> None:
-        """Write what was added, unless that is nothing; where there are too many versions, the first ones go."""
-        if self._root is None or not self._new:
+    def save(self, read: int) -> None:
+        """Write what was added; where there are too many versions, the first ones go.
+
+        Nothing is written for a store that is listed quickly without.
+
+        Args:
+            read: bytes of the manifests of all versions that were added.
+        """
+        if self._root is None or not self._new or (read < _WORTH and not self._known):
             return
         kept = {**self._known, **self._new}
         recent = dict(islice(kept.items(), max(0, len(kept) - _MOST_VERSIONS), None))

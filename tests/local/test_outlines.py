@@ -12,6 +12,7 @@ from cas.formats.outline import Outline
 from cas.local import outlines
 from cas.local.outlines import Outlines
 
+WORTH = 4 * 1024 * 1024  # bytes of manifests that are worth remembering
 A, B = "a" * 64, "b" * 64
 SHOWN = Outline("m", "2026-11-23T03:00:00Z", 12, 3, named(B), "cast:float16", named(B))
 
@@ -25,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def remember(store: str = "s3://b/cas", digest: str = A) -> None:
     known = Outlines(store)
     known.add(digest, "12 tag", SHOWN)
-    known.save()
+    known.save(WORTH)
 
 
 def test_a_version_is_remembered_until_it_is_written_anew(cache: Path) -> None:
@@ -95,3 +96,15 @@ def test_what_is_remembered_is_bounded(cache: Path, monkeypatch: pytest.MonkeyPa
         remember(store)
     assert len(list(cache.iterdir())) == 2
     assert not first.exists(), "the oldest goes"
+
+
+def test_a_store_that_is_listed_quickly_leaves_no_file(cache: Path) -> None:
+    known = Outlines("s3://b/cas")
+    known.add(A, "12 tag", SHOWN)
+    known.save(WORTH - 1)
+    assert not cache.exists()
+    known.save(WORTH)
+    later = Outlines("s3://b/cas")  # what is remembered once is kept up to date
+    later.add(B, "12 tag", SHOWN)
+    later.save(1)
+    assert Outlines("s3://b/cas").get(B, "12 tag") == SHOWN

@@ -146,7 +146,7 @@ def versions(
     if model is not None and not wanted and not found:
         known = ", ".join(store.models()[:8]) or "none"
         raise NotFoundError(f"model {model} is not in {store.url}; its models are: {known}")
-    remembered = Outlines(store.url)
+    remembered, fetched = Outlines(store.url), list[VersionId]()
 
     def read(version: VersionId) -> None:
         tags, pins = names.of(*version)
@@ -160,10 +160,11 @@ def versions(
                 return
             if stamp:
                 remembered.add(version.digest, stamp, shown)
+                fetched.append(version)
         found.append(_version(version.digest, shown, Names(tags, pins)))
 
     for_each(read, wanted, threads=limits.requests)
-    remembered.save()
+    remembered.save(sum(listed[version].size for version in fetched))
     newest_first = sorted(found, key=lambda version: (version.created, version.digest), reverse=True)
     return sorted(newest_first, key=lambda version: version.model)
 

@@ -13,7 +13,8 @@ from tests.support.buckets import RecordingBucket
 
 
 @pytest.fixture(autouse=True)
-def _made(request: pytest.FixtureRequest) -> None:
+def _made(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cas.local.outlines._WORTH", 0)  # small stores are remembered, too
     fixture = "store" if "store" in request.fixturenames else "directory_store"
     request.getfixturevalue(fixture).create()
 
