@@ -242,7 +242,7 @@ def user_cache() -> Path | None:
 
     The XDG Base Directory Specification says that a relative path counts as none.
     """
-    if named := os.environ.get("XDG_CACHE_HOME", "").strip():
+    if named := read("XDG_CACHE_HOME"):
         return Path(named) if os.path.isabs(named) else None
     home = _home_or_none()
     return home / ".cache" if home else None
@@ -278,7 +278,7 @@ def home_directory(advice: str) -> Path:
 
 def _home_or_none() -> Path | None:
     """The directory that HOME or else the machine's list of users names; None in a container that has neither."""
-    if given := os.environ.get("HOME", "").strip():
+    if given := read("HOME"):
         return Path(given)
     import pwd
 

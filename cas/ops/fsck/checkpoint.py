@@ -13,7 +13,7 @@ import msgspec
 
 from cas.errors import InputError
 from cas.formats.digest import Hex
-from cas.formats.typed_json import JsonFormat
+from cas.formats.typed_json import JsonFormat, T
 from cas.local.directory import Directory
 from cas.local.fs import read_bounded, sync, write_all
 from cas.ops.fsck.damage import Defect
@@ -76,16 +76,8 @@ def load_checkpoint(
     Raises:
         InputError: the file is of another check, or no checkpoint at all.
     """
-    try:
-        checkpoint = _CHECKPOINTS.decode(read_bounded(path, _MAX_SIZE))
-    except FileNotFoundError:
+    if (checkpoint := read_state(_CHECKPOINTS, path, _MAX_SIZE, "cas fsck")) is None:
         return None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): remove it, or name another --state") from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is no state of this version of `cas fsck` ({error}): remove it, or name another --state"
-        ) from None
     wanted = store, scope, sample, msgspec.UNSET if shard is None else str(shard)
     if (checkpoint.store, checkpoint.scope, checkpoint.sample, checkpoint.shard) != wanted:
         share = "" if checkpoint.sample == 1 else f" --sample {checkpoint.sample:.6%}"
@@ -197,3 +189,27 @@ def remove_file(path: Path) -> None:
 def _scratch(path: Path) -> str:
     # The name is always the same, so that a file that a killed process left is written over.
     return f"{path.name}.tmp"
+
+
+def read_state(states: JsonFormat[T], path: Path, limit: int, command: str) -> T | None:
+    """Return the document in a file of --state; None when there is no file.
+
+    Args:
+        states: the type of the document.
+        path: the file.
+        limit: bytes that it has at most.
+        command: whose state it is, named in errors.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    try:
+        return states.decode(read_bounded(path, limit))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): remove it, or name another --state") from None
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{path} is no state of this version of `{command}` ({error}): remove it, or name another --state"
+        ) from None

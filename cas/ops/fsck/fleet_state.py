@@ -9,8 +9,7 @@ import msgspec
 
 from cas.errors import InputError
 from cas.formats.typed_json import JsonFormat
-from cas.local.fs import read_bounded
-from cas.ops.fsck.checkpoint import remove_file, replace_file
+from cas.ops.fsck.checkpoint import read_state, remove_file, replace_file
 from cas.ops.fsck.report import Checked
 
 _VERSION = 1
@@ -53,16 +52,8 @@ def load_state(path: Path | None, wanted: FleetState) -> FleetState:
     """
     if path is None:
         return wanted
-    try:
-        state = _STATES.decode(read_bounded(path, _MAX_SIZE))
-    except FileNotFoundError:
+    if (state := read_state(_STATES, path, _MAX_SIZE, "cas fsck --fleet")) is None:
         return wanted
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): remove it, or name another --state") from None
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} is no state of this version of `cas fsck --fleet` ({error}): remove it, or name another --state"
-        ) from None
     if (state.store, state.scope, state.sample, state.shards) != (
         wanted.store, wanted.scope, wanted.sample, wanted.shards
     ):  # fmt: skip
