@@ -19,7 +19,6 @@ restores are removed only while every lock is held: only then are their owners s
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,13 +35,13 @@ from cas.local.targets import ChunkLocation, Target, targets_of
 from cas.local.verified import Stamps
 from cas.ops.restore.blob_locks import BlobLocks
 from cas.ops.restore.disk_space import check_free_space
+from cas.ops.restore.fetch import Fetcher
 from cas.ops.restore.link import make_visible
 from cas.ops.restore.part_files import PartFileLost, PartFiles, remove_part_files
 from cas.ops.restore.plain_files import PlainFileGuard, check_home
-from cas.ops.restore.plan import Fetch, Plan, make_plan
+from cas.ops.restore.plan import Plan, make_plan
 from cas.ops.restore.reuse import BackgroundCopies
 from cas.ops.restore.root_locks import hold_root_locks, restore_progress
-from cas.parallel import Pool, ReusableBuffer, Workers, for_each
 from cas.refs.reference import Resolved
 from cas.store.store import Store, open_store
 
@@ -145,8 +144,8 @@ def restore(
             for repo in resolved.manifest.repos
         },
         total=resolved.manifest.plain_size,
-        fetched=job.fetched,
-        wire=job.wire,
+        fetched=job.fetcher.fetched,
+        wire=job.fetcher.wire,
         seconds=time.monotonic() - begun,
         changed=job.changed,
         dry_run=dry_run,
@@ -169,15 +168,14 @@ class _Restore:
         rehash: bool,
         seeds: Sequence[Path],
     ) -> None:
-        self._store, self._manifest, self._dirs = store, manifest, dirs
+        self._manifest, self._dirs = manifest, dirs
         self._limits, self._listen, self._rehash = limits, listen, rehash
         self._targets = targets_of(manifest, dirs)
         self._seeds = seeds
         self._locations: Mapping[ChunkRef, ChunkLocation] | None = None
-        self.fetched = self.wire = 0
+        self.fetcher = Fetcher(store, limits, listen)
         self.reused: dict[Path, int] = {}
         self.changed = False
-        self._counting = threading.Lock()
         self._owner = os.urandom(8).hex()
         self._guard = PlainFileGuard()
 
@@ -187,7 +185,7 @@ class _Restore:
         progress = restore_progress(self._targets)
         plan = self._plan()
         if dry_run:
-            self.fetched, self.reused, self.changed = plan.fetch_bytes, plan.reused, bool(plan.pending_files)
+            self.fetcher.fetched, self.reused, self.changed = plan.fetch_bytes, plan.reused, bool(plan.pending_files)
             check_free_space(plan)
             return
         if not plan.pending_files:
@@ -240,43 +238,10 @@ class _Restore:
         copied = sum(plan.reused.values())
         self._listen(events.Phase("fetch" if plan.fetches else "copy", plan.fetch_bytes + copied))
         with BackgroundCopies(plan.copies, part_files, self._limits, self._listen, self.reused) as copies:
-            self._fetch(plan.fetches, part_files, max(1, self._limits.budget - copies.buffer_bytes))
+            self.fetcher.fetch(plan.fetches, part_files, max(1, self._limits.budget - copies.buffer_bytes))
         for seed, size in self.reused.items():
             self._listen(events.Noted(f"{size / 1e6:,.1f} MB taken from {seed}"))
-        self._fetch(copies.not_found, part_files, self._limits.budget)
-
-    def _fetch(self, fetches: Sequence[Fetch], part_files: PartFiles, budget: int) -> None:
-        """Fetch, decode, verify and write chunks, several at once; `budget` bounds their plain bytes in flight."""
-        from cas.formats.frame import Decoder
-
-        if not fetches:
-            return
-        threads = min(self._limits.requests, len(fetches))
-        buffers, decoders = Pool(ReusableBuffer, threads), Workers(Decoder, self._limits.workers)
-
-        def fetch_one(fetch: Fetch) -> None:
-            with buffers.acquire() as buffer:
-                frame = self._store.get_frame(fetch.chunk, buffer)
-                decoders.run(
-                    lambda decoder: part_files.write(
-                        fetch.destinations, self._store.open_frame(fetch.chunk, frame, decoder)
-                    )
-                )
-                self._count(fetch.chunk.size, len(frame))
-
-        for_each(
-            fetch_one,
-            fetches,
-            threads=threads,
-            cost=lambda fetch: fetch.chunk.size,
-            budget=budget,
-        )
-
-    def _count(self, plain: int, wire: int) -> None:
-        with self._counting:
-            self.fetched += plain
-            self.wire += wire
-        self._listen(events.Moved(plain, wire))
+        self.fetcher.fetch(copies.not_found, part_files, self._limits.budget)
 
     def _make_visible(self, plan: Plan, finished: Mapping[Target, Stamps]) -> None:
         """Link the files that were complete before, and those `finished` now."""

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from cas.errors import CacheError, DiskFull
 from cas.events import Event, Phase
 from cas.formats.digest import Buffer
 from cas.host import Limits
-from cas.ops.restore import restorer
+from cas.ops.restore.fetch import Fetcher
 from cas.ops.restore.part_files import PartFiles
+from cas.ops.restore.plan import Fetch
 from cas.ops.restore.reuse import BackgroundCopies
 from cas.store.layout import chunk_digest
 from cas.store.store import Store
@@ -107,17 +108,17 @@ def test_fetches_do_with_the_memory_that_copies_leave(versions: Versions, monkey
     versions.restore("old")
     budgets: list[int] = []
     copying: list[BackgroundCopies] = []
-    real_for_each, real_enter = restorer.for_each, BackgroundCopies.__enter__
+    real_fetch, real_enter = Fetcher.fetch, BackgroundCopies.__enter__
 
-    def for_each(*words: Any, **options: Any) -> None:
-        budgets.append(options["budget"])
-        real_for_each(*words, **options)
+    def fetch(self: Fetcher, fetches: Sequence[Fetch], part_files: PartFiles, budget: int) -> None:
+        budgets.append(budget)
+        real_fetch(self, fetches, part_files, budget)
 
     def enter(self: BackgroundCopies) -> BackgroundCopies:
         copying.append(self)
         return real_enter(self)
 
-    monkeypatch.setattr(restorer, "for_each", for_each)
+    monkeypatch.setattr(Fetcher, "fetch", fetch)
     monkeypatch.setattr(BackgroundCopies, "__enter__", enter)
     versions.check(versions.restore(limits=Limits(budget=8 * MIB, requests=1, workers=2)))
     (copies,) = (copies for copies in copying if copies.buffer_bytes)
