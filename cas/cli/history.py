@@ -48,6 +48,7 @@ def _document(past: PastMove, *, in_force: bool) -> dict[str, object]:
         "removed": not past.error and entry.manifest is None,
         "created": entry.created if not past.error else None,
         "by": entry.by,
+        "program": entry.program or None,
         "reason": entry.reason,
         "in_force": in_force,
         "lost": past.lost,

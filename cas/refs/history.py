@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from cas import events, refs
+from cas.bucket import Entry
 from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing
 from cas.formats.digest import named
 from cas.formats.manifest import timestamp
 from cas.parallel import for_each
 from cas.refs import move as moving
-from cas.refs.reflog import Move, Ref, RefEntry, RefLog, entry_name
+from cas.refs.entry import RefEntry
+from cas.refs.reflog import Move, Ref, RefLog, entry_name
 from cas.store import layout
 from cas.store.layout import VersionId
 from cas.store.store import Store
@@ -109,6 +111,33 @@ def rollback(
     return RolledBack(ref, before, target)
 
 
+def past_moves(logs: Sequence[RefLog]) -> dict[Ref, list[PastMove]]:
+    """Return every move of some refs, oldest first, without those that a collector trims meanwhile.
+
+    The entries of all logs are read side by side, sixteen at a time.
+    """
+    found: dict[Ref, dict[str, PastMove]] = {log.ref: {} for log in logs}
+    listed = [(log, log.listed()) for log in logs]
+    # The names are in order: the last one of a number wins.
+    winners = {(log.ref, _number(entry_name(entry))): entry_name(entry) for log, entries in listed for entry in entries}
+
+    def read(one: tuple[RefLog, Entry]) -> None:
+        log, entry = one
+        name, at, moves = entry_name(entry), entry.modified, found[log.ref]
+        lost = winners[log.ref, _number(name)] != name
+        try:
+            moves[name] = PastMove(Move(name, at, log.read(name)), lost)
+        except ObjectMissing:
+            return  # a collector trimmed it meanwhile
+        except FormatError as error:
+            moves[name] = PastMove(Move(name, at, RefEntry(None, timestamp(at), "", "")), lost, str(error))
+
+    entries = [(log, entry) for log, entries in listed for entry in entries]
+    if entries:
+        for_each(read, entries, threads=min(_REQUESTS, len(entries)))
+    return {ref: sorted(moves.values(), key=_order) for ref, moves in found.items()}
+
+
 def way_back(values: Iterable[str | None]) -> list[str | None]:
     """Return the versions that a ref can go back along, oldest first; the last one is in force.
 
@@ -148,27 +177,10 @@ def _ref(store: Store, text: str) -> Ref:
 
 def _past(store: Store, ref: Ref) -> list[PastMove]:
     store.check_format()
-    log = RefLog(store, ref)
-    listed = log.listed()
-    names = [entry_name(entry) for entry in listed]
-    winners = {_number(name): name for name in names}  # the names are in order: the last one of a number wins
-    found: dict[str, PastMove] = {}
-
-    def read(index: int) -> None:
-        name, at = names[index], listed[index].modified
-        lost = winners[_number(name)] != name
-        try:
-            found[name] = PastMove(Move(name, at, log.read(name)), lost)
-        except ObjectMissing:
-            return  # a collector trimmed it meanwhile
-        except FormatError as error:
-            found[name] = PastMove(Move(name, at, RefEntry(None, timestamp(at), "", "")), lost, str(error))
-
-    if names:
-        for_each(read, range(len(names)), threads=min(_REQUESTS, len(names)))
+    found = past_moves([RefLog(store, ref)])[ref]
     if not found:
         raise refs.absent(store, ref)
-    return [found[name] for name in names if name in found]
+    return found
 
 
 def _one_step(ref: Ref, past: Sequence[PastMove]) -> str:
@@ -205,6 +217,10 @@ def _swept(store: Store, ref: Ref, digest: str) -> NotFoundError:
         f"{VersionId(ref.model, digest)}, which {ref} would go back to, is not in {store.url} any more (a collector "
         f"may have swept it): choose another from `cas history {ref}` with `cas rollback {ref} --to`"
     )
+
+
+def _order(past: PastMove) -> tuple[int, str]:
+    return layout.ref_entry_order(past.move.name)
 
 
 def _number(name: str) -> int:

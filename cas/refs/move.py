@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from cas import events
 from cas.errors import FormatError, InputError, RefMoved, StoreError
 from cas.formats.digest import PREFIX, named, parse
+from cas.formats.manifest import timestamp
 from cas.refs.confirm import confirm
 from cas.refs.reflog import UNSET, Move, Ref, RefLog, shown
 from cas.store import leases
@@ -93,12 +95,14 @@ def move(
     purpose = f"move {', '.join(map(str, pending))}"
     with _lease(store, purpose, listen, meanwhile) as (lease, is_fresh):
         lease.check()
+        # One operation, one time: what is published with two tags was made once.
+        created = timestamp(datetime.datetime.now(datetime.UTC))
         for ref in pending:
             # No sweep can begin now. One that ended before the lease may have removed what was seen earlier.
             manifest = store.get_manifest(ref.model, digest) if is_fresh and digest is not None else None
             lease.check()
             try:
-                RefLog(store, ref).append(digest, reason, by, expect=expected[ref])
+                RefLog(store, ref).append(digest, reason, by, expect=expected[ref], created=created)
             except RefMoved:
                 if by_hand and moved:
                     listen(events.Warned(f"{', '.join(map(str, moved))} had been moved by then"))

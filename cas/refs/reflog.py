@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,10 +16,9 @@ import msgspec
 
 from cas.bucket import Entry, Kind
 from cas.errors import FormatError, ObjectMissing, RefMoved, StoreError
-from cas.formats.digest import hex_of, named, parse
-from cas.formats.manifest import DigestName, Text, Time, now
-from cas.formats.typed_json import JsonFormat
+from cas.formats.digest import hex_of
 from cas.parallel import for_each
+from cas.refs.entry import ENTRIES, RefEntry, new_entry
 from cas.store import layout
 from cas.store.layout import RefEntryId, RefKind
 from cas.store.store import Store
@@ -29,31 +27,6 @@ KEPT = 20
 """How many entries at the end of a log are never trimmed."""
 
 _REQUESTS = 16
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-class RefEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One move of a ref, as it is stored.
-
-    Attributes:
-        manifest: the version that the ref was moved to, `blake3:` and 64 hex; None removes the ref.
-        created: when it was moved, by the mover's clock.
-        by: who moved it.
-        reason: why.
-    """
-
-    manifest: DigestName | None
-    created: Time
-    by: Text
-    reason: Text
-
-    @property
-    def digest(self) -> str | None:
-        """The digest (64 hex) of the version that the ref was moved to; None when it was removed."""
-        return None if self.manifest is None else parse(self.manifest)
-
-
-_ENTRIES = JsonFormat[RefEntry](RefEntry)
 
 
 class Move(NamedTuple):
@@ -130,7 +103,7 @@ class RefLog:
 
         def read(data: bytes) -> RefEntry:
             try:
-                return _ENTRIES.decode(data)
+                return ENTRIES.decode(data)
             except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
                 raise FormatError(f"{key} in {self._store.url} is malformed ({error}): set {self.ref} again") from None
 
@@ -171,7 +144,15 @@ class RefLog:
                 continue
         return moves
 
-    def append(self, digest: str | None, reason: str, by: str | None = None, *, expect: Move | None = None) -> RefEntry:
+    def append(
+        self,
+        digest: str | None,
+        reason: str,
+        by: str | None = None,
+        *,
+        expect: Move | None = None,
+        created: str | None = None,
+    ) -> RefEntry:
         """Move the ref to a version, or remove it.
 
         Args:
@@ -179,6 +160,7 @@ class RefLog:
             reason: why it moves, for the record.
             by: who moves it; by default user@host.
             expect: the move that must still be the last one, UNSET for a ref that was never set; None accepts any.
+            created: when it moves, as `now` writes it: an operation gives all its moves one time. None is now.
 
         Raises:
             RefMoved: another move is the last one, or somebody else moved the ref at the same moment and won.
@@ -192,12 +174,10 @@ class RefLog:
             # All who expect the same move write under the same name. A store that honours conditional writes accepts
             # one of these writes; elsewhere one writer at a time is let in.
             mine = layout.ref_entry_name(sequence, hex_of(expect.name.encode())[:16])
-        from cas.host import whoami
-
-        entry = RefEntry(None if digest is None else named(digest), now(), _text(by or whoami()), _text(reason))
+        entry = new_entry(digest, reason, by, created)
         self._store.bucket.settle()  # the manifest, which somebody else may have written just now
         with contextlib.nullcontext() if expect is None else self._claim(mine, expect):
-            written = self._store.bucket.put(self._key(mine), _ENTRIES.encode(entry), Kind.DOCUMENT)
+            written = self._store.bucket.put(self._key(mine), ENTRIES.encode(entry), Kind.DOCUMENT)
         self._store.bucket.settle()  # the move, before success is told
         names = self.names()
         winner = max((name for name in names if layout.ref_entry_order(name)[0] == sequence), default=mine)
@@ -281,8 +261,3 @@ def entry_name(entry: Entry) -> str:
 def shown(entry: RefEntry) -> str:
     """Return in words what an entry moved its ref to."""
     return entry.manifest or (f"nothing (removed by {entry.by})" if entry.by else "nothing")
-
-
-def _text(given: str) -> str:
-    """`given` without control characters and at most 4096 characters long, as an entry may hold it."""
-    return _CONTROL.sub(" ", given.encode(errors="replace").decode())[:4096]

@@ -50,6 +50,7 @@ def test_times_are_the_stores(desk: Desk) -> None:
         "removed": False,
         "created": "2026-11-23T03:00:00Z",
         "by": "x",
+        "program": None,
         "reason": "y",
         "in_force": True,
         "lost": False,

@@ -19,7 +19,7 @@ import msgspec
 from cas.formats import manifest
 from cas.formats.digest import hex_of, named
 from cas.formats.manifest import Manifest, Repo
-from cas.refs.reflog import RefEntry
+from cas.refs.entry import RefEntry
 from cas.store.layout import manifest_key
 from cas.store.store import Store, open_store
 from tools.bench.measure import run

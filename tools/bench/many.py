@@ -23,7 +23,7 @@ from cas.formats.digest import hex_of, named
 from cas.formats.frame import Encoder
 from cas.formats.manifest import ChunkRef, Manifest, Repo, RepoFile
 from cas.formats.safetensors import Tensor
-from cas.refs.reflog import RefEntry
+from cas.refs.entry import RefEntry
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store, open_store
 from tools.bench.measure import run

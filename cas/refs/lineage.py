@@ -1,0 +1,96 @@
+"""Where versions come from: the first move that named a version says when, by whom and after what it was made.
+
+A manifest of version 2 says nothing of that, because its name is that of its content. The logs of a model's tags do:
+each move is on record with its time, author and program, and the version that the tag named before is the parent.
+Pins are no source: they say what a deployment runs, not what was made from what.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+from cas.refs.history import PastMove, past_moves
+from cas.refs.reflog import Ref, logs
+from cas.store.store import Store
+
+StoredAt: TypeAlias = Callable[[str], datetime.datetime | None]
+"""Tells when the manifest of a version (64 hex) was written, by the server's clock; None if that is not known."""
+
+
+class FirstMove(NamedTuple):
+    """The first move of any tag that named a version.
+
+    Attributes:
+        ref: the tag that was moved.
+        at: when its entry was written, by the server's clock.
+        created: when it was moved, by the mover's clock (RFC 3339). A copy of a store keeps this time.
+        by: who moved it.
+        program: with which program, such as `cas 0.1.0`; empty where the entry does not tell.
+        parent: the version (64 hex) that the tag named before; None for none.
+    """
+
+    ref: Ref
+    at: datetime.datetime
+    created: str
+    by: str
+    program: str
+    parent: str | None
+
+
+def first_moves(store: Store, model: str, stored_at: StoredAt) -> dict[str, FirstMove]:
+    """Return the first move that named each version (64 hex) of a model, as far as the logs of its tags tell.
+
+    The store is asked for one listing, and for every entry of these logs, sixteen at a time.
+
+    Args:
+        store: where the logs are.
+        model: whose versions are wanted.
+        stored_at: is asked about versions that logs name of which a collector has trimmed the beginning.
+    """
+    found: dict[str, FirstMove] = {}
+    for ref, moves in past_moves(logs(store, "tags", model)).items():
+        for digest, move in _first_of_log(ref, moves, stored_at).items():
+            if digest not in found or _order(move) < _order(found[digest]):
+                found[digest] = move
+    return found
+
+
+def _first_of_log(ref: Ref, moves: list[PastMove], stored_at: StoredAt) -> dict[str, FirstMove]:
+    """Return the first move that named each version in one log, given its moves, oldest first.
+
+    A move that somebody else's replaced in the same moment counts, as it tells of the version that it named; but no
+    version came after that one. Removals, and entries that cannot be read, are passed over.
+    """
+    found: dict[str, FirstMove] = {}
+    before: str | None = None
+    for past in moves:
+        digest, entry = past.digest, past.move.entry
+        if digest is None:
+            continue
+        if digest not in found and not _may_be_trimmed(digest, moves[0], stored_at):
+            found[digest] = FirstMove(ref, past.move.at, entry.created, entry.by, entry.program, before)
+        if not past.lost:
+            before = digest
+    return found
+
+
+def _may_be_trimmed(digest: str, oldest: PastMove, stored_at: StoredAt) -> bool:
+    """Whether the first move that named a version may be among those that a collector trimmed from a log.
+
+    A version that is older than all that remains of the log may have been named before; what remains is then, say, a
+    rollback to it, which tells neither when it was made nor after what.
+    """
+    if oldest.number == 1:
+        return False
+    written = stored_at(digest)
+    return written is None or written < oldest.move.at
+
+
+def _order(move: FirstMove) -> tuple[str, bool, datetime.datetime, Ref]:
+    """What moves of several tags are ordered by.
+
+    A publish moves all its tags at one time. Of these, a tag that named a version before tells the parent.
+    """
+    return move.created, move.parent is None, move.at, move.ref
