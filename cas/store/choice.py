@@ -7,29 +7,51 @@ import os
 from cas import config
 from cas.errors import InputError
 
-# Variables whose owner means S3: credentials in each of the ways that boto3 knows, and endpoints.
-_SPEAK_OF_S3 = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_PROFILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_ENDPOINT_URL_S3",
-    "AWS_ENDPOINT_URL",
-)
+# How a store of each kind is chosen, and variables whose owner means such a store: credentials, accounts, endpoints.
+_SPEAK_OF_A_BUCKET = {
+    "S3_BUCKET, CAS_STORE=s3://bucket/prefix": (  # credentials in each of the ways that boto3 knows
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "AWS_PROFILE",
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL",
+    ),
+    "CAS_STORE=az://container/prefix": (  # those of cas/bucket/clouds/azure.py (a test compares)
+        "AZURE_STORAGE_CONNECTION_STRING",
+        "AZURE_STORAGE_KEY",
+        "AZURE_STORAGE_ACCOUNT_KEY",
+        "AZURE_STORAGE_ACCESS_KEY",
+        "AZURE_STORAGE_SAS_TOKEN",
+        "AZURE_STORAGE_SAS_KEY",
+        "AZURE_STORAGE_ACCOUNT",
+        "AZURE_STORAGE_ACCOUNT_NAME",
+        "AZURE_STORAGE_ENDPOINT",
+        "AZURE_STORAGE_SERVICE_ENDPOINT",
+    ),
+    "CAS_STORE=gs://bucket/prefix": (  # those of cas/bucket/clouds/google.py
+        "GOOGLE_SERVICE_ACCOUNT",
+        "GOOGLE_SERVICE_ACCOUNT_PATH",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_SERVICE_ACCOUNT_KEY",
+        "GOOGLE_BEARER_TOKEN",
+        "GOOGLE_BASE_URL",
+    ),
+}
 
 
 def store_url(given: str | None = None) -> str:
     """The store: `given`, else CAS_STORE, else s3://$S3_BUCKET/cas, else a directory in the user's data home.
 
     A script whose secret is empty must not write elsewhere, with success: so a name that is set and empty is an error,
-    and so is the default directory beside variables that speak of S3.
+    and so is the default directory beside variables that speak of a bucket.
 
     Raises:
-        InputError: what names the store is empty; or nothing names it, and the variables speak of S3, or the user has
-            no home directory.
+        InputError: what names the store is empty; or nothing names it, and the variables speak of a bucket (of S3, of
+            Azure, of Google), or the user has no home directory.
     """
     if given is not None:
         return _not_empty("--store", given)
@@ -42,11 +64,12 @@ def store_url(given: str | None = None) -> str:
     if not data_home:
         data_home = str(config.home_directory("name the store: --store or CAS_STORE") / ".local/share")
     default = os.path.join(data_home, "model-cas")
-    if of_s3 := [name for name in _SPEAK_OF_S3 if config.read(name)]:
-        raise InputError(
-            f"no store is chosen, and {of_s3[0]} is set: choose one with S3_BUCKET, CAS_STORE=s3://bucket/prefix or "
-            f"--store; --store {default} is the folder that is taken where no variable speaks of S3"
-        )
+    for choices, names in _SPEAK_OF_A_BUCKET.items():
+        if name := config.first(*names).source:
+            raise InputError(
+                f"no store is chosen, and {name} is set: choose one with {choices} or --store; --store {default} is "
+                "the folder that is taken where no variable speaks of a bucket"
+            )
     return default
 
 

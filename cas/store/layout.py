@@ -30,8 +30,9 @@ RECEIPTS = "receipts"
 LEASES = "leases"
 COLLECTIONS = "gc"
 EXAMINATIONS = "doctor"
+PROBES = "probes"
 
-CONDITIONAL_WRITES = "probes/conditional-writes.json"
+CONDITIONAL_WRITES = f"{PROBES}/conditional-writes.json"
 """Says whether the server honours conditional writes (`cas.store.conditional_writes`)."""
 
 CHUNK_FOLDERS = tuple(f"{CHUNKS}/{number:02x}" for number in range(256))

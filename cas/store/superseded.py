@@ -31,6 +31,7 @@ _OTHERS = (
     layout.LEASES,
     layout.COLLECTIONS,
     layout.EXAMINATIONS,
+    layout.PROBES,
 )
 
 

@@ -8,12 +8,18 @@ from pathlib import Path
 import pytest
 
 from cas.errors import InputError, StoreMissing
+from cas.local.variables import VARIABLES
 from cas.store.choice import store_url
 from cas.store.store import open_store
 from tests.support.models import publish_tree, write_tree
 from tests.support.processes import run_cas
 
 S3 = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+# A switch for public containers and buckets names none.
+AZURE, GOOGLE = (
+    [one.name for one in VARIABLES if one.name.startswith(begin) and not one.name.endswith("_SKIP_SIGNATURE")]
+    for begin in ("AZURE_", "GOOGLE_")
+)
 
 
 @pytest.fixture
@@ -50,17 +56,27 @@ class TestChoice:
         assert store_url() == "/x"
 
     @pytest.mark.parametrize(
-        "name", ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ENDPOINT_URL"]
+        ("name", "choice"),
+        [
+            ("AWS_ACCESS_KEY_ID", "S3_BUCKET, CAS_STORE=s3://bucket/prefix"),
+            ("AWS_PROFILE", "S3_BUCKET, CAS_STORE=s3://bucket/prefix"),
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "S3_BUCKET, CAS_STORE=s3://bucket/prefix"),
+            ("AWS_ENDPOINT_URL", "S3_BUCKET, CAS_STORE=s3://bucket/prefix"),
+            *((name, "CAS_STORE=az://container/prefix") for name in AZURE),
+            *((name, "CAS_STORE=gs://bucket/prefix") for name in GOOGLE),
+        ],
     )
-    def test_the_default_directory_is_refused_beside_variables_of_s3(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+    def test_the_default_directory_is_refused_beside_variables_of_a_bucket(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, choice: str
     ) -> None:
         default = str(tmp_path / "home/.local/share/model-cas")
         assert store_url() == default
         monkeypatch.setenv(name, "")
         assert store_url() == default
         monkeypatch.setenv(name, "x")
-        with pytest.raises(InputError, match=f"no store is chosen, and {name} is set: choose one") as error:
+        with pytest.raises(
+            InputError, match=f"no store is chosen, and {name} is set: choose one with {choice}"
+        ) as error:
             store_url()
         assert f"--store {default}" in str(error.value)
         monkeypatch.setenv("S3_BUCKET", "b")

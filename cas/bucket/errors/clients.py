@@ -33,7 +33,6 @@ _ABSENT = {"NoSuchKey", "NoSuchVersion", "NoSuchUpload"}
 _STATUS = r"status code: (\d{3})"
 # An element of the error document, which obstore shows twice; the second time with escapes.
 _ELEMENT = r"<(Code|Message|Region|StorageClass|ServerTime)>([^<]{1,1000})"
-_REFUSED_IN_BULK = r"DeleteObjects request failed for key .*\(code: (AccessDenied)\)"
 _OS_ERROR = r"\(os error (\d{1,9})\)"
 # What object_store finds wrong with a key.
 _UNUSABLE_PATH = r'(Error parsing Path|Path "|Encountered illegal character sequence)[^\n]{0,200}'
@@ -92,8 +91,6 @@ def obstore_error(error: Exception, key: str, where: str, operation: str) -> Cas
 
 
 def _obstore_answer(text: str) -> Answer:
-    if refused := first_group(_REFUSED_IN_BULK, text):
-        return Answer(403, refused)  # the status was 200: what became of each key stands in the body
     elements = dict(reversed(re.findall(_ELEMENT, text)))
     if not re.fullmatch(r"\w{1,64}", elements.get("Code", "")):
         elements.pop("Code", "")

@@ -14,7 +14,7 @@ from cas.errors import AccessDenied
 from cas.host import Limits
 from cas.ops.gc import collector
 from cas.ops.inspect.usage import usage
-from cas.store import superseded
+from cas.store import layout, superseded
 from cas.store.layout import chunk_key
 from cas.store.store import Store
 from tests.support.collecting import AT_ONCE, Models
@@ -161,3 +161,28 @@ def test_a_version_is_superseded_when_its_successor_was_written(
     assert sorted(found(5)) == [(a, "v1"), (b, "v2")]
     assert found(3) == []
     assert found(6)[-1] == (b, "v5")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        KEY,
+        layout.manifest_key("m", "ab" * 32),
+        layout.ref_entry_key(layout.RefEntryId("tags", "m", "latest", "00000001-0123456789abcdef.json")),
+        layout.receipt_key("eu", "2026-01-01T00:00:00Z", "ab" * 32, "0" * 16),
+        layout.lease_entry_key(layout.LeaseEntry(layout.lease_id("0" * 16), 1)),
+        layout.condemned_key("20260101T000000Z-01234567", 0),
+        f"{layout.examination_folder('0' * 16)}/small",
+        layout.CONDITIONAL_WRITES,
+    ],
+)
+@pytest.mark.parametrize("chunks", [10, 10**6])
+def test_versions_of_each_kind_of_object_are_found(
+    key: str, chunks: int, directory_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = [version(1, key=key), version(2, current=True, key=key)]
+    below = lambda folder: [one for one in listed if not folder or one.key.startswith(f"{folder}/")]
+    monkeypatch.setattr(directory_store.bucket, "stored", below)
+    seen: list[Stored] = []
+    superseded.list_superseded(directory_store, seen.extend, chunks=chunks, limits=Limits())
+    assert [one.version for one in seen] == ["v1"]
