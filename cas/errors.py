@@ -185,9 +185,10 @@ class ObjectTooLarge(FormatError):
 class StoreMissing(NotFoundError):
     """There is no store at the given URL or path."""
 
-    def __init__(
-        self, where: str, advice: str = "check --store or CAS_STORE, or make one with `cas init` or `cas publish`"
-    ) -> None:
+    def __init__(self, where: str, advice: str = "") -> None:
+        if not advice and where.startswith(("https://", "http://")):  # read only: no command can make one there
+            advice = "check the URL: below it there is no format.json, which every store has"
+        advice = advice or "check --store or CAS_STORE, or make one with `cas init` or `cas publish`"
         super().__init__(f"there is no store at {where}: {advice}")
         self.where = where
 

@@ -95,26 +95,29 @@ def worker_python() -> Path:
         pytest.fail(str(error), pytrace=False)
 
 
+def _store_in_a_new_bucket(
+    create: Callable[[str], None], env: Callable[[str], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """Make a bucket on a real server, set the variables that open it, and return the URL of a store there."""
+    bucket = f"test-{secrets.token_hex(6)}"
+    create(bucket)
+    variables = env(bucket)
+    url = variables.pop("CAS_STORE")  # not set: each test names its store itself
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return url
+
+
 @pytest.fixture
 def s3_url(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
     """URL of a store in a fresh bucket of the real server, whose variables are set."""
-    bucket = f"test-{secrets.token_hex(6)}"
-    seaweed.create_bucket(bucket)
-    for name, value in seaweed.env(bucket).items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    return f"s3://{bucket}/cas"
+    return _store_in_a_new_bucket(seaweed.create_bucket, seaweed.env, monkeypatch)
 
 
 @pytest.fixture
 def az_url(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
     """URL of a store in a fresh container of the real server, whose variables are set."""
-    container = f"test-{secrets.token_hex(6)}"
-    azurite.create_container(container)
-    for name, value in azurite.env(container).items():
-        if name.startswith("AZURE_"):
-            monkeypatch.setenv(name, value)
-    return f"az://{container}/cas"
+    return _store_in_a_new_bucket(azurite.create_container, azurite.env, monkeypatch)
 
 
 @pytest.fixture(params=["directory", "s3"])

@@ -115,6 +115,14 @@ class TestPrivate:
             monkeypatch.setenv("NETRC", str(path))
         self.assert_open(habits)
 
+    @pytest.mark.parametrize("path", ["/" + "a" * 5000, "/\udcff", "relative", "/dev/null/x", "/dev/zero"])
+    def test_a_netrc_file_that_cannot_be_one_counts_as_none(
+        self, habits: HabitServer, monkeypatch: Environment, path: str
+    ) -> None:
+        monkeypatch.setenv("NETRC", path)
+        with pytest.raises(AccessDenied, match="the store is private"):
+            self.opened(habits).get("key", 9)
+
     def test_a_wrong_header_is_blamed_and_not_shown(self, habits: HabitServer, monkeypatch: Environment) -> None:
         monkeypatch.setenv("CAS_HTTP_HEADER", "Authorization: Bearer wrong-secret")
         with pytest.raises(AccessDenied, match="CAS_HTTP_HEADER does not open it") as error:

@@ -7,24 +7,30 @@ import random
 from collections.abc import Callable
 from unittest import mock
 
-from cas import config
+from cas import config, events
 from cas.bucket import open_bucket
 from cas.local.environment import client_variables
+from cas.local.variables import VARIABLES
+from cas.ops.inspect import settings
 from cas.refs import selection
 from cas.refs.reference import parse_reference
+from cas.store.cdn import through_cdn
 from cas.store.choice import store_url
 from cas.store.store import Store
 from tools.fuzz import refusals
 from tools.fuzz.bucket import OneDocument
 from worker.boot.settings import Settings
 
-_VARIABLES = (
-    "CAS_MODEL", "CAS_LOCK", "CAS_STORE", "CAS_DEPLOYMENT", "RUNPOD_ENDPOINT_ID", "CAS_LEASE_SECONDS", "CAS_RECEIPT",
-    "CAS_SEEDS", "CAS_MIRRORS", "CAS_CACHE_DIRS", "CAS_FALLBACK", "CAS_DEVICE", "CAS_PUBLISH", "CAS_STREAM",
-    "CAS_PROMETHEUS_FILE", "ENABLE_S3_MODEL_CACHE", "S3_BUCKET", "HF_ENDPOINT", "HF_HOME", "HF_HUB_CACHE", "HOME",
-    "XDG_CACHE_HOME", "XDG_DATA_HOME", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION",
+_OF_THE_WORKER = (
+    "CAS_MIRRORS", "CAS_CACHE_DIRS", "CAS_FALLBACK", "CAS_DEVICE", "CAS_PUBLISH", "CAS_STREAM", "CAS_PROMETHEUS_FILE",
+    "ENABLE_S3_MODEL_CACHE",
 )  # fmt: skip
+_VARIABLES = (*(variable.name for variable in VARIABLES), *_OF_THE_WORKER, "HOME")
 _KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+class _Remote(OneDocument):
+    url = "s3://bucket/cas"
 
 
 def read(data: bytes) -> None:
@@ -52,9 +58,12 @@ def read(data: bytes) -> None:
         config.hub_endpoint,
         lambda: config.without_secrets(given.get("CAS_STORE", "")),
         lambda: open_bucket(store_url()),
+        lambda: through_cdn(Store(_Remote(b"")), given.get("CAS_READ_URL", ""), events.ignore),
+        settings.variables,
+        lambda: settings.settings(None),
         lambda: parse_reference(given.get("CAS_MODEL", "")),
     )
-    with mock.patch.dict(os.environ, given | _KEYS, clear=True):
+    with mock.patch.dict(os.environ, _KEYS | given, clear=True):
         refusals.read_all(readers)
 
 
@@ -64,7 +73,9 @@ _SETTINGS = (
     "https://u:p@h/p", "https://h/p?q", "file://", "file:///a/b", "ftp://h", "://", "https://\u2028/", "https://a\u2100b/",
     "/" + "a" * 300, "/a" * 3000, "m", "m:latest", "m@01234567", "m@blake3:" + "a" * 64, "pin:d/m", "pin:/", "m@", "m:",
     "1", "0", "true", "off", "maybe", "600", "86401", "99999999", "\u0666", "cpu", "cuda", "bytes", "hub", "none",
-    "\udcff", "\x1b[2J", "\r", "\u202e", "a" * 97,
+    "\udcff", "\x1b[2J", "\r", "\u202e", "a" * 97, "az://", "az://container/p", "gs://bucket/p",
+    "Authorization: Bearer x", "name:", "AccountName=a;AccountKey=", "{}", '{"type": "service_account"}',
+    "UseDevelopmentStorage=true", "AccountName=abc;AccountKey=aGV4;EndpointSuffix=h",
 )  # fmt: skip
 
 

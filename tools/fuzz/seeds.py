@@ -165,6 +165,20 @@ def _environments() -> Iterator[tuple[str, str, bytes]]:
         ),
         "port": ("CAS_STORE=https://h:x/p", "AWS_ENDPOINT_URL=https://h:99999", "HF_ENDPOINT=https://h:x"),
         "s3-port": ("CAS_STORE=s3://b:x/p", "AWS_ENDPOINT_URL_S3=http://[::1]:9000", "AWS_REGION=\u2028"),
+        "azure": ("CAS_STORE=az://container/p", "AZURE_STORAGE_CONNECTION_STRING=AccountName=abc;AccountKey=aGV4"),
+        "azure-sas": ("CAS_STORE=az://c/p", "AZURE_STORAGE_ACCOUNT=abc", "AZURE_STORAGE_SAS_TOKEN=?sv=1&sig=%zz"),
+        "google": ("CAS_STORE=gs://bucket/p", 'GOOGLE_SERVICE_ACCOUNT_KEY={"type": "service_account"}'),
+        "google-file": ("CAS_STORE=gs://bucket/p", "GOOGLE_APPLICATION_CREDENTIALS=/dev/null/x"),
+        "read-url": ("CAS_STORE=s3://bucket/p", "CAS_READ_URL=https://h/p", "HTTPS_PROXY=http://u:p@h:x"),
+        "header": ("CAS_STORE=https://h/p", "CAS_HTTP_HEADER=Authorization: Bearer x", "NETRC=/dev/null"),
+        "s3-options": (
+            "CAS_STORE=s3://b/p",
+            "AWS_SERVER_SIDE_ENCRYPTION=aws:kms",
+            "AWS_SSE_KMS_KEY_ID=k",
+            "AWS_VIRTUAL_HOSTED_STYLE_REQUEST=maybe",
+            "AWS_CONFIG_FILE=/dev/null/x",
+            "AWS_PROFILE=p",
+        ),
         "not-utf-8": ("CAS_STORE=/\udcff", "CAS_MODEL=\udcff", "CAS_DEPLOYMENT=\udcff", "HF_HOME=\udcff"),
     }.items():
         yield "environment", name, "\n".join(lines).encode(errors="surrogateescape")

@@ -23,7 +23,7 @@ RUNPOD_CACHE = Path("/runpod-volume/huggingface-cache/hub")
 _ROOT = Path(__file__).resolve().parents[2]
 _NAME = re.compile(r"(?:pin:[^/]+/)?(?P<model>[A-Za-z0-9][A-Za-z0-9._-]{0,95})(?:[:@].+)?")
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-_URL = re.compile(r"(s3|https?|file)://[^/\s]*\S*|file:/\S*|/\S*", re.IGNORECASE)
+_URL = re.compile(r"(s3|az|gs|https?|file)://[^/\s]*\S*|file:/\S*|/\S*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,8 @@ def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
         if not _URL.fullmatch(url) or "@" in url or "?" in url:
             # The entry is not shown: what it holds besides an address could be a secret.
             raise InputError(
-                f"CAS_MIRRORS: entry {number} is no store: write s3://bucket/prefix, https://host/path or /path, "
-                "separated by spaces, without user, password or query"
+                f"CAS_MIRRORS: entry {number} is no store: write s3://bucket/prefix (az:// and gs:// as well), "
+                "https://host/path or /path, separated by spaces, without user, password or query"
             )
     return tuple(dict.fromkeys(filter(None, found)))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -104,7 +103,7 @@ def read_login(url: str) -> Login:
             raise InputError(f"{HEADER} holds no header: write it as `Authorization: Bearer …`, in one line")
         return Login({name.strip(): value.strip()}, HEADER)
     path = config.read("NETRC") or os.path.join(config.read("HOME"), ".netrc")
-    if not os.path.isabs(path) or not Path(path).is_file():
+    if not os.path.isabs(path) or not os.path.isfile(path):  # unlike Path.is_file, this raises for no path
         return Login({}, "")
     import netrc
 

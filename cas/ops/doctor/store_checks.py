@@ -95,7 +95,10 @@ class StoreExamination:
         kind = "" if self.provider is UNKNOWN else f", {self.provider.name}"
         self.note("connect", ok(f"answers in {1000 * seconds:.0f} ms{kind}"))
         self._clock()
-        self.right("read", refusal or ok("objects can be read"))
+        if self.is_web and isinstance(problem, StoreMissing):
+            self.note("read", skipped("nothing is there that could be read"))
+        else:
+            self.right("read", refusal or ok("objects can be read"))
         if refusal is None:
             self.note("format", self._format(problem))
         return True
@@ -125,6 +128,13 @@ class StoreExamination:
             pages = self.bucket.first_pages(prefix, 2, len(keys) + 1 if keys else 3)
         except Unsupported:
             return skipped("the pages of this listing cannot be seen")
+        except AccessDenied:
+            raise
+        except StoreError as error:
+            advice = (
+                "listings that fill more than one page fail, and with them publishes and collections: use other storage"
+            )
+            return failed(str(error), advice, error.exit_code)
         found = [key for page in pages for key in page]
         if keys is None and len(pages) < 2:
             return skipped("too few objects to fill a page, and this key cannot clear more of them")

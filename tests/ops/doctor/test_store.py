@@ -13,7 +13,7 @@ from cas.store.store import Store
 from tests.ops.doctor.conftest import Examine
 from tests.support.buckets import slow_store
 from tests.support.models import publish_tree, write_tree
-from tools.servers.habits import HabitServer
+from tools.servers.habits import HabitServer, Seen
 from tools.servers.seaweed import SeaweedFS
 
 URL = "s3://bucket/cas"
@@ -195,6 +195,28 @@ def test_https_is_read_only(directory_store: Store, examined: Examine) -> None:
         assert (found["connect"].status, found["list"].status, found["write"].status) == ("ok", "skipped", "skipped")
         found = examined(server.url, "publisher")
     assert (found["write"].status, found.diagnosis.exit_code) == ("failed", 2)
+
+
+def test_a_web_server_without_a_store_proves_no_right(directory_store: Store, examined: Examine) -> None:
+    with slow_store(directory_store, 0) as server:
+        found = examined(server.url)
+    assert (found["read"].status, found["format"].status, found.diagnosis.exit_code) == ("skipped", "failed", 3)
+    assert "check the URL" in found["format"].found and "cas init" not in found["format"].found
+    assert found.diagnosis.roles == []
+
+
+def test_a_server_that_cannot_go_on_behind_a_page_says_what_that_costs(
+    odd: HabitServer, examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a_store(URL)
+
+    def refuse(seen: Seen) -> None:
+        odd.habits.refusal = "500 InternalError" if "continuation-token" in seen.query else ""
+
+    odd.before = refuse
+    found = examined(URL)
+    assert (found["pages"].status, found.diagnosis.exit_code) == ("failed", 6)
+    assert "publishes and collections" in found["pages"].advice
 
 
 def test_a_store_of_a_newer_format_is_told(odd: HabitServer, examined: Examine) -> None:

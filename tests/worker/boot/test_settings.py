@@ -35,8 +35,10 @@ def test_the_switch_turns_all_off_that_has_to_do_with_the_store(off: str) -> Non
 
 
 def test_mirrors_are_separated_by_spaces_or_commas() -> None:
-    found = Settings.read({"CAS_MIRRORS": " https://cdn.example.com/cas, s3://other/cas\n/mnt/cas "})
-    assert found.mirrors == ("https://cdn.example.com/cas", "s3://other/cas", "/mnt/cas")
+    found = Settings.read(
+        {"CAS_MIRRORS": " https://cdn.example.com/cas, s3://other/cas\n/mnt/cas az://c/cas gs://b/cas"}
+    )
+    assert found.mirrors == ("https://cdn.example.com/cas", "s3://other/cas", "/mnt/cas", "az://c/cas", "gs://b/cas")
 
 
 @pytest.mark.parametrize(
