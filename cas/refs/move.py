@@ -94,9 +94,9 @@ def move(
     moved: list[Ref] = []
     purpose = f"move {', '.join(map(str, pending))}"
     with _lease(store, purpose, listen, meanwhile) as (lease, is_fresh):
-        lease.check()
         # One operation, one time: what is published with two tags was made once.
         created = timestamp(datetime.datetime.now(datetime.UTC))
+        lease.check()
         for ref in pending:
             # No sweep can begin now. One that ended before the lease may have removed what was seen earlier.
             manifest = store.get_manifest(ref.model, digest) if is_fresh and digest is not None else None
