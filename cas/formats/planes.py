@@ -20,6 +20,9 @@ from cas.formats.digest import Buffer
 # Elements per block: so few that one block's planes and output stay in a core's second-level cache.
 BLOCK = 64 * 1024
 
+# numpy's unsigned integers by their bytes, little-endian whatever the machine is.
+_UNSIGNED = {2: "<u2", 4: "<u4", 8: "<u8"}
+
 # Blosc's header: version of the format, version of its zstd codec, flags, element width; plain size, block size, size
 # of the whole chunk, offset of the block, length of the block.
 _BLOSC_HEADER = struct.Struct("<BBBBIIIII")
@@ -31,12 +34,17 @@ HEADER_SIZE = _BLOSC_HEADER.size
 
 def split(plain: Buffer, width: int, out: memoryview) -> None:
     """Write the planes of `plain` to `out` (same size); the last `size mod width` bytes stay as they are."""
-    _transpose(plain, width, out, splitting=True)
+    if width in _UNSIGNED and len(plain) >= 2 * width:
+        _split_by_casts(plain, width, out)
+    else:
+        _transpose(plain, width, out, splitting=True)
+    _copy_rest(plain, width, out)
 
 
 def join(planes: Buffer, width: int, out: memoryview) -> None:
     """Undo `split`: write the plain bytes of `planes` to `out` (same size)."""
     _transpose(planes, width, out, splitting=False)
+    _copy_rest(planes, width, out)
 
 
 def unpack(buffer: memoryview, width: int, out: memoryview) -> bool:
@@ -68,8 +76,26 @@ def unpack(buffer: memoryview, width: int, out: memoryview) -> bool:
     return True
 
 
+def _split_by_casts(plain: Buffer, width: int, out: memoryview) -> None:
+    """Split by casts from integers to bytes, which keep the lowest byte: four times as fast as picking every n-th byte.
+
+    numpy casts with SIMD. Integers that are read from byte `n` of the first element on have the bytes of plane `n` as
+    their lowest, whatever they have above; that they are not aligned costs nothing (docs/performance.md).
+    """
+    count = len(plain) // width
+    body = count * width
+    planes = np.frombuffer(out, np.uint8, body).reshape(width, count)
+    # The last element is left out where such an integer would reach beyond it.
+    integers = [np.frombuffer(plain, _UNSIGNED[width], count - (byte > 0), byte) for byte in range(width)]
+    for begin in range(0, count, BLOCK):
+        for byte in range(width):
+            block = integers[byte][begin : begin + BLOCK]
+            planes[byte, begin : begin + len(block)] = block
+    planes[:, -1] = np.frombuffer(plain, np.uint8, width, body - width)
+
+
 def _transpose(source: Buffer, width: int, out: memoryview, *, splitting: bool) -> None:
-    count, rest = divmod(len(source), width)
+    count = len(source) // width
     body = count * width
     src, dst = np.frombuffer(source, np.uint8), np.frombuffer(out, np.uint8)
     elements, planes = (src, dst) if splitting else (dst, src)
@@ -81,5 +107,9 @@ def _transpose(source: Buffer, width: int, out: memoryview, *, splitting: bool) 
                 planes[byte, block] = elements[block, byte]
             else:
                 elements[block, byte] = planes[byte, block]
-    if rest:
-        dst[body:] = src[body:]
+
+
+def _copy_rest(source: Buffer, width: int, out: memoryview) -> None:
+    """Copy the bytes behind the last whole element, which are too few to have planes."""
+    if rest := len(source) % width:
+        out[-rest:] = memoryview(source)[-rest:]
