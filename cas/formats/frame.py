@@ -144,7 +144,7 @@ class Decoder:
         return plain
 
     def _inflate_planes(self, view: memoryview, width: int, plain: memoryview) -> None:
-        from cas.formats import planes
+        from cas.formats import blosc_planes
 
         buffer = view
         if view.readonly:
@@ -153,10 +153,12 @@ class Decoder:
         try:
             # Blosc needs a header of its own before the zstd frame. Ours has the same length, so Blosc's is
             # written over it for the time of the call.
-            if planes.unpack(buffer[_HEADER.size - planes.HEADER_SIZE :], width, plain):
+            if blosc_planes.unpack(buffer[_HEADER.size - blosc_planes.HEADER_SIZE :], width, plain):
                 return
         except ValueError as error:
             raise FrameDamaged(f"zstd says: {error}") from error
+        from cas.formats import planes
+
         self._planes, separate = _grown(self._planes, len(plain))
         self._inflate(view[_HEADER.size :], separate)
         planes.join(separate, width, plain)

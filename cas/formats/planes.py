@@ -3,17 +3,12 @@
 This is the shuffle filter of HDF5 and Blosc. Exponent bytes of trained floats repeat while mantissa bytes do not; plane
 by plane they compress better and decode faster than interleaved (docs/performance.md).
 
-C-Blosc (inside numcodecs) undoes zstd and planes in one call, with SIMD, at almost twice the speed of zstd and numpy
-one after the other. `unpack` makes use of that: a Blosc 1 chunk of one block, compressed with zstd and not split, is a
-header of 24 bytes and then exactly the zstd frame of the planes (c-blosc, README_CHUNK_FORMAT.rst).
+Splitting is numpy's. So is joining where Blosc cannot undo zstd and planes in one call (cas/formats/blosc_planes.py).
 """
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
-from numcodecs import blosc
 
 from cas.formats.digest import Buffer
 
@@ -22,14 +17,6 @@ BLOCK = 64 * 1024
 
 # numpy's unsigned integers by their bytes, little-endian whatever the machine is.
 _UNSIGNED = {2: "<u2", 4: "<u4", 8: "<u8"}
-
-# Blosc's header: version of the format, version of its zstd codec, flags, element width; plain size, block size, size
-# of the whole chunk, offset of the block, length of the block.
-_BLOSC_HEADER = struct.Struct("<BBBBIIIII")
-_SHUFFLED_ZSTD_WHOLE = 0x01 | 4 << 5 | 0x10
-
-HEADER_SIZE = _BLOSC_HEADER.size
-"""Bytes before a zstd frame over which `unpack` writes Blosc's header for a moment."""
 
 
 def split(plain: Buffer, width: int, out: memoryview) -> None:
@@ -45,35 +32,6 @@ def join(planes: Buffer, width: int, out: memoryview) -> None:
     """Undo `split`: write the plain bytes of `planes` to `out` (same size)."""
     _transpose(planes, width, out, splitting=False)
     _copy_rest(planes, width, out)
-
-
-def unpack(buffer: memoryview, width: int, out: memoryview) -> bool:
-    """Write the plain bytes of a zstd frame of planes to `out`.
-
-    Args:
-        buffer: HEADER_SIZE bytes, which are overwritten and then restored, and the zstd frame after them. Its content
-            size is the size of `out`.
-        width: bytes per element.
-        out: where the plain bytes go.
-
-    Returns:
-        False, with nothing written, when Blosc would misread the frame: use zstd and `join` then.
-
-    Raises:
-        ValueError: zstd finds the frame damaged.
-    """
-    body, size = len(buffer) - HEADER_SIZE, len(out)
-    if not 0 < body < size:
-        return False  # Blosc takes a block that is not smaller than its content for an uncompressed one
-    overwritten = bytes(buffer[:HEADER_SIZE])
-    _BLOSC_HEADER.pack_into(buffer, 0, 2, 1, _SHUFFLED_ZSTD_WHOLE, width, size, size, len(buffer), 20, body)
-    try:
-        blosc.decompress(buffer, out)
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
-    finally:
-        buffer[:HEADER_SIZE] = overwritten
-    return True
 
 
 def _split_by_casts(plain: Buffer, width: int, out: memoryview) -> None:

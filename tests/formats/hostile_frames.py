@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping
 
 from cas.errors import FormatError, IntegrityError
-from cas.formats import frame, planes  # noqa: F401 (planes is imported late, numpy with it: before memory is counted)
+from cas.formats import blosc_planes, frame, planes  # noqa: F401 (imported late, numpy with it: before memory is counted)
 
 SIZE = 1000
 """Plain bytes that the manifest gives for each of the frames."""

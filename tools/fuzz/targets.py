@@ -18,7 +18,7 @@ from unittest import mock
 
 from cas import events, host
 from cas.errors import CasError
-from cas.formats import chunking, frame, loadable, manifest, planes, safetensors
+from cas.formats import blosc_planes, chunking, frame, loadable, manifest, planes, safetensors
 from cas.formats.digest import hex_of
 from cas.formats.printable import printable
 from cas.hub.source import Source
@@ -39,7 +39,7 @@ from tools.fuzz.mutators import Mutator
 from worker.jobs import schema
 from worker.speech import configs
 
-PRELOADED = (planes,)
+PRELOADED = (planes, blosc_planes)
 """Modules that our code imports only when it needs them: imported here, they are instrumented, too."""
 
 _HEX = "0123456789abcdef" * 4
