@@ -61,8 +61,8 @@ def diff(settings: Settings, a: str, b: str) -> None:
         output.document(_document(found))
         return
     limit = terminal.width()
-    for name, version in (("a", found.a), ("b", found.b)):
-        terminal.print_line(terminal.fitted(f"{name}  ", _heading(version), limit=limit))
+    for name, version, created in zip("ab", (found.a, found.b), found.created, strict=True):
+        terminal.print_line(terminal.fitted(f"{name}  ", _heading(version, created), limit=limit))
     if found.same:
         totals = "no difference"
     else:
@@ -90,12 +90,12 @@ def _print(lines: list[_Line], limit: int | None) -> None:
         terminal.print_line(terminal.fitted(before, line.name, line.after, limit))
 
 
-def _heading(version: Resolved) -> str:
+def _heading(version: Resolved, created: str) -> str:
     from cas.formats.digest import named
 
     exact = f"{version.manifest.model}@{output.short(named(version.digest))}"
     asked = "" if version.reference.digest else f"{version.reference}  "
-    return f"{asked}{exact}  {version.manifest.created}"
+    return f"{asked}{exact}  {created}"
 
 
 def _repo(repo: ComparedRepo, *, every: bool) -> Iterator[_Line]:

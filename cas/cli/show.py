@@ -15,6 +15,7 @@ from cas.cli.options import Settings, common
 if TYPE_CHECKING:
     from cas.formats.manifest import Manifest
     from cas.ops.derive.variant import VariantRecord
+    from cas.refs.lineage import Lineage
     from cas.refs.names import Names
     from cas.store.store import Store
 
@@ -33,6 +34,7 @@ def show(settings: Settings, reference: str) -> None:
     resolved = refs.resolve(store, reference)
     found = resolved.manifest
     names = _names(store, found.model, resolved.digest)
+    lineage = _lineage(store, resolved.digest, found, names)
     derived = _record(found)
     if settings.json:
         variant = asdict(derived) if derived else None
@@ -40,6 +42,7 @@ def show(settings: Settings, reference: str) -> None:
             "digest": named(resolved.digest),
             "tags": names.tags if names else None,
             "pins": names.pins if names else None,
+            **_lineage_document(lineage),
             "variant": variant,
             "manifest": json.loads(manifest.encode(found)),
         }
@@ -47,8 +50,8 @@ def show(settings: Settings, reference: str) -> None:
         return
     print(f"reference  {resolved.exact}")
     print(f"named by   {names.shown or '-' if names else '?'}")
-    print(f"created    {found.created} by {found.created_by}")
-    print(f"parent     {found.parent or '-'}")
+    print(f"created    {_made(lineage) if lineage else '?'}")
+    print(f"parent     {(named(lineage.parent) if lineage.parent else '-') if lineage else '?'}")
     if derived:
         print(f"variant    {derived.transform} of {derived.original}")
         print(f"proof      {_proof(derived, reference)}")
@@ -81,6 +84,34 @@ def _names(store: Store, model: str, digest: str) -> Names | None:
     except (Unsupported, AccessDenied) as error:
         print(f"warning: which tags and pins name this version is not known: {error}", file=sys.stderr)
         return None
+
+
+def _lineage(store: Store, digest: str, found: Manifest, names: Names | None) -> Lineage | None:
+    """When, by whom and after what a version was made; None when the user may not list the refs that tell."""
+    from cas.refs.lineage import lineage_of, recorded_time
+    from cas.store.layout import VersionId
+
+    if names is None and recorded_time(found) is None:
+        return None
+    return lineage_of(store, VersionId(found.model, digest), found)
+
+
+def _made(lineage: Lineage) -> str:
+    by = f" by {lineage.by}" if lineage.by else ""
+    program = f" with {lineage.program}" if lineage.program else ""
+    return f"{lineage.created}{by}{program}{f', as {lineage.tag}' if lineage.tag else ''}"
+
+
+def _lineage_document(lineage: Lineage | None) -> dict[str, str | None]:
+    from cas.formats.digest import named
+
+    return {
+        "created": lineage and lineage.created,
+        "by": (lineage and lineage.by) or None,
+        "program": (lineage and lineage.program) or None,
+        "first_tag": lineage.tag.second if lineage and lineage.tag else None,
+        "parent": named(lineage.parent) if lineage and lineage.parent else None,
+    }
 
 
 def _record(found: Manifest) -> VariantRecord | None:

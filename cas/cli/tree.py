@@ -12,7 +12,7 @@ from cas.cli import output, terminal
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
-    from cas.ops.inspect.versions import TreeLine
+    from cas.ops.inspect.tree import TreeLine
 
 _SHORT_DIGEST = 8  # hex digits: a line of the tree has less space than a row of a table
 
@@ -26,11 +26,12 @@ def tree(settings: Settings, model: str | None) -> None:
     A version goes on where its parent stands; variants and other branches are indented.
     """
     from cas.ops.inspect import versions
+    from cas.ops.inspect.tree import tree as tree_of
     from cas.store.store import open_store
 
     store = open_store(settings.store)
-    listed = versions.versions(store, model, every=True)
-    trees = {name: versions.lineage(list(found)) for name, found in groupby(listed, key=lambda version: version.model)}
+    listed = versions.with_lineage(store, versions.versions(store, model, every=True))
+    trees = {name: tree_of(list(found)) for name, found in groupby(listed, key=lambda version: version.model)}
     if settings.json:
         output.document([{"model": name, "versions": list(map(_document, lines))} for name, lines in trees.items()])
         return
@@ -48,6 +49,8 @@ def _document(line: TreeLine) -> dict[str, object]:
 
     return {
         **line.version.document(),
+        "by": line.version.by or None,
+        "parent": named(line.version.parent) if line.version.parent else None,
         "below": named(line.parent) if line.parent else None,
         "depth": line.depth,
         "readable": line.version.readable,

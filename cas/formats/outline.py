@@ -37,16 +37,16 @@ class Outline(Struct, frozen=True):
 
     Attributes:
         model: the version's model.
-        created: when the version was made.
+        created: when the version was made, as a manifest of version 1 says; None for version 2, which does not.
         size: plain bytes of all files.
         files: how many files the version has.
-        parent: the version that the tag named before; None for none.
+        parent: the version that the tag named before, as a manifest of version 1 says; None for none.
         transform: how a variant was made of its original; None for a version that is no variant.
         original: the version that a variant was derived from.
     """
 
     model: Name
-    created: Time
+    created: Time | None
     size: Size
     files: Size
     parent: DigestName | None = None
@@ -100,8 +100,8 @@ class _Repo(Struct, Generic[_File], frozen=True, forbid_unknown_fields=True):
 class _Manifest(Struct, Generic[_File], frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: int
     model: Name
-    created: Time
-    created_by: Raw
+    created: Time | None = None
+    created_by: Raw = _NONE
     parent: DigestName | None = None
     repos: tuple[_Repo[_File], ...]
     files: tuple[_File, ...] = ()

@@ -2,21 +2,44 @@
 
 A manifest of version 2 says nothing of that, because its name is that of its content. The logs of a model's tags do:
 each move is on record with its time, author and program, and the version that the tag named before is the parent.
-Pins are no source: they say what a deployment runs, not what was made from what.
+Pins are no source: they say what a deployment runs, not what was made from what. A manifest of version 1 says itself
+when, with which program and after what it was made.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, TypeAlias
 
+from cas.formats.digest import parse
+from cas.formats.manifest import Manifest, timestamp
 from cas.refs.history import PastMove, past_moves
 from cas.refs.reflog import Ref, logs
+from cas.store.layout import VersionId, manifest_key
 from cas.store.store import Store
 
-StoredAt: TypeAlias = Callable[[str], datetime.datetime | None]
-"""Tells when the manifest of a version (64 hex) was written, by the server's clock; None if that is not known."""
+StoredAt: TypeAlias = Callable[[VersionId], datetime.datetime | None]
+"""Tells when the manifest of a version was written, by the server's clock; None if that is not known."""
+
+
+class Lineage(NamedTuple):
+    """When, by whom and after what a version was made.
+
+    Attributes:
+        created: when (RFC 3339): the time of the first move that named the version or, if none did, when the store got
+            the manifest.
+        by: who; empty if that is not known.
+        program: with which program, such as `cas 0.1.0`; empty if that is not known.
+        tag: the tag that was the first to name the version; None if that is not known.
+        parent: the version (64 hex) that the tag named before; None for none.
+    """
+
+    created: str
+    by: str = ""
+    program: str = ""
+    tag: Ref | None = None
+    parent: str | None = None
 
 
 class FirstMove(NamedTuple):
@@ -39,44 +62,81 @@ class FirstMove(NamedTuple):
     parent: str | None
 
 
-def first_moves(store: Store, model: str, stored_at: StoredAt) -> dict[str, FirstMove]:
-    """Return the first move that named each version (64 hex) of a model, as far as the logs of its tags tell.
+def lineage_of(store: Store, version: VersionId, manifest: Manifest) -> Lineage:
+    """Return the lineage of one version.
+
+    Args:
+        store: where the version is.
+        version: the version.
+        manifest: its manifest; one of version 1 has the lineage in it, so that the store is not asked.
+
+    Raises:
+        Unsupported: the store is read over plain https, which cannot list.
+    """
+    created = recorded_time(manifest)
+    if created is not None:
+        parent = getattr(manifest, "parent", None)
+        return Lineage(created, "", getattr(manifest, "created_by", ""), None, parent and parse(parent))
+    move = first_moves(
+        store, {version.model}, lambda named: stored_at(store, version) if named == version else None
+    ).get(version)
+    if move is None:
+        return Lineage(timestamp(stored_at(store, version)))
+    return Lineage(move.created, move.by, move.program, move.ref, move.parent)
+
+
+def recorded_time(manifest: Manifest) -> str | None:
+    """Return when a version was made, as a manifest of version 1 says (RFC 3339); None for a later one."""
+    created: str | None = getattr(manifest, "created", None)
+    return created
+
+
+def stored_at(store: Store, version: VersionId) -> datetime.datetime:
+    """Return when a version's manifest was written, by the server's clock."""
+    return store.bucket.head(manifest_key(*version)).modified
+
+
+def first_moves(store: Store, models: Collection[str], stored_at: StoredAt) -> dict[VersionId, FirstMove]:
+    """Return the first move that named each version of some models, as far as the logs of their tags tell.
 
     The store is asked for one listing, and for every entry of these logs, sixteen at a time.
 
     Args:
         store: where the logs are.
-        model: whose versions are wanted.
+        models: whose versions are wanted.
         stored_at: is asked about versions that logs name of which a collector has trimmed the beginning.
     """
-    found: dict[str, FirstMove] = {}
-    for ref, moves in past_moves(logs(store, "tags", model)).items():
-        for digest, move in _first_of_log(ref, moves, stored_at).items():
-            if digest not in found or _order(move) < _order(found[digest]):
-                found[digest] = move
+    only = next(iter(models)) if len(models) == 1 else ""
+    wanted = [log for log in logs(store, "tags", only) if log.ref.model in models] if models else []
+    found: dict[VersionId, FirstMove] = {}
+    for ref, moves in past_moves(wanted).items():
+        for version, move in _first_of_log(ref, moves, stored_at).items():
+            if version not in found or _order(move) < _order(found[version]):
+                found[version] = move
     return found
 
 
-def _first_of_log(ref: Ref, moves: list[PastMove], stored_at: StoredAt) -> dict[str, FirstMove]:
+def _first_of_log(ref: Ref, moves: list[PastMove], stored_at: StoredAt) -> dict[VersionId, FirstMove]:
     """Return the first move that named each version in one log, given its moves, oldest first.
 
     A move that somebody else's replaced in the same moment counts, as it tells of the version that it named; but no
     version came after that one. Removals, and entries that cannot be read, are passed over.
     """
-    found: dict[str, FirstMove] = {}
+    found: dict[VersionId, FirstMove] = {}
     before: str | None = None
     for past in moves:
         digest, entry = past.digest, past.move.entry
         if digest is None:
             continue
-        if digest not in found and not _may_be_trimmed(digest, moves[0], stored_at):
-            found[digest] = FirstMove(ref, past.move.at, entry.created, entry.by, entry.program, before)
+        version = VersionId(ref.model, digest)
+        if version not in found and not _may_be_trimmed(version, moves[0], stored_at):
+            found[version] = FirstMove(ref, past.move.at, entry.created, entry.by, entry.program, before)
         if not past.lost:
             before = digest
     return found
 
 
-def _may_be_trimmed(digest: str, oldest: PastMove, stored_at: StoredAt) -> bool:
+def _may_be_trimmed(version: VersionId, oldest: PastMove, stored_at: StoredAt) -> bool:
     """Whether the first move that named a version may be among those that a collector trimmed from a log.
 
     A version that is older than all that remains of the log may have been named before; what remains is then, say, a
@@ -84,7 +144,7 @@ def _may_be_trimmed(digest: str, oldest: PastMove, stored_at: StoredAt) -> bool:
     """
     if oldest.number == 1:
         return False
-    written = stored_at(digest)
+    written = stored_at(version)
     return written is None or written < oldest.move.at
 
 

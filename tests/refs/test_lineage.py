@@ -12,6 +12,7 @@ from cas.formats.digest import named
 from cas.refs.lineage import FirstMove, first_moves
 from cas.refs.move import move
 from cas.refs.reflog import Ref, RefLog
+from cas.store.layout import VersionId
 from cas.store.store import Store
 from cas.version import __version__
 from tests.refs.logs import published
@@ -32,27 +33,27 @@ def entry(store: Store, number: int, digest: str | None, second: int, ref: Ref =
     store.bucket.put(f"{ref.prefix}/{number:08d}-{identity:016x}.json", json.dumps(data).encode(), Kind.DOCUMENT)
 
 
-def never(digest: str) -> datetime.datetime | None:
-    raise AssertionError(f"the time of {digest} is of no use where no log is trimmed")
+def never(version: VersionId) -> datetime.datetime | None:
+    raise AssertionError(f"the time of {version} is of no use where no log is trimmed")
 
 
 def told(store: Store) -> dict[str, tuple[str, str | None]]:
     """Return author and parent of each version, by its first letter."""
     return {
-        digest[0]: (found.by, found.parent and found.parent[0])
-        for digest, found in first_moves(store, "m", never).items()
+        version.digest[0]: (found.by, found.parent and found.parent[0])
+        for version, found in first_moves(store, {"m"}, never).items()
     }
 
 
 def test_the_first_move_tells_when_by_whom_and_after_what(store: Store) -> None:
     entry(store, 1, A, 1)
     entry(store, 2, B, 2)
-    moves = first_moves(store, "m", never)
-    found = moves[B]
+    moves = first_moves(store, {"m"}, never)
+    found = moves[VersionId("m", B)]
     assert found == FirstMove(LATEST, found.at, "2026-01-01T00:00:02Z", "by 2", "cas 0.2", A)
     assert abs(datetime.datetime.now(datetime.UTC) - found.at) < datetime.timedelta(hours=1)
-    assert moves[A].parent is None
-    assert first_moves(store, "other", never) == {}
+    assert moves[VersionId("m", A)].parent is None
+    assert first_moves(store, {"other"}, never) == {}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_one_operation_moves_all_its_tags_at_one_time(store: Store) -> None:
     move(store, {LATEST: None, STABLE: None}, second, "test", "ann")
     times = {RefLog(store, ref).history()[-1].entry.created for ref in (LATEST, STABLE)}
     assert len(times) == 1
-    found = first_moves(store, "m", never)[second]
+    found = first_moves(store, {"m"}, never)[VersionId("m", second)]
     assert (found.ref, found.by, found.parent) == (STABLE, "ann", first)
 
 
@@ -119,9 +120,9 @@ def test_what_a_trimmed_log_can_no_longer_tell_is_not_guessed(store: Store) -> N
         entry(store, number, digest, number)
     at = min(listed.modified for listed in store.bucket.list(LATEST.prefix))
     before = at - datetime.timedelta(seconds=1)
-    stored = {A: before, B: before, C: at}
+    stored = {VersionId("m", digest): time for digest, time in ((A, before), (B, before), (C, at))}
     found = first_moves(store, "m", stored.get)
-    assert {digest[0]: found[digest].parent and found[digest].parent[0] for digest in found} == {"c": "b"}
+    assert {version: move.parent for version, move in found.items()} == {VersionId("m", C): B}
     assert first_moves(store, "m", lambda _: None) == {}
 
 

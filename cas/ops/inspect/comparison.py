@@ -16,10 +16,12 @@ from dataclasses import dataclass
 
 from cas import events, host, refs
 from cas.errors import FormatError
-from cas.formats.manifest import Manifest, PlainFile, RepoFile
+from cas.formats.manifest import Manifest, PlainFile, RepoFile, timestamp
 from cas.ops.inspect.diff_files import FilePair, RepoPair, pair
 from cas.ops.inspect.diff_tensors import TensorComparison, TensorDifferences
+from cas.refs.lineage import recorded_time, stored_at
 from cas.refs.reference import Resolved
+from cas.store.layout import VersionId
 from cas.store.lookup import stored_sizes
 from cas.store.store import Store, open_store
 
@@ -81,6 +83,7 @@ class Comparison:
         repos: all repos of both, and the files below HF_HOME last.
         other: fields of the manifests that differ besides files: `derived`, `annotations`.
         download: what a restore of B fetches where A is.
+        created: when A was made, and B; where the manifest does not tell, when the store got that.
     """
 
     a: Resolved
@@ -88,6 +91,7 @@ class Comparison:
     repos: tuple[ComparedRepo, ...]
     other: tuple[str, ...]
     download: Download
+    created: tuple[str, str]
 
     @property
     def same(self) -> bool:
@@ -134,7 +138,13 @@ def compare(
     other = tuple(
         name for name in ("derived", "annotations") if getattr(before.manifest, name) != getattr(after.manifest, name)
     )
-    return Comparison(before, after, tuple(repos), other, _download(store, before.manifest, after.manifest, limits))
+    download = _download(store, before.manifest, after.manifest, limits)
+    return Comparison(before, after, tuple(repos), other, download, (_created(store, before), _created(store, after)))
+
+
+def _created(store: Store, found: Resolved) -> str:
+    version = VersionId(found.manifest.model, found.digest)
+    return recorded_time(found.manifest) or timestamp(stored_at(store, version))
 
 
 def _compared(store: Store, pairs: list[FilePair], limits: host.Limits, listen: events.Listener) -> list[ComparedFile]:

@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from cas import events, host
 from cas.bucket import Entry
 from cas.errors import AccessDenied, FormatError, IntegrityError, NotFoundError
-from cas.formats.manifest import Manifest, check_name
+from cas.formats.manifest import Manifest, check_name, timestamp
 from cas.parallel import for_each
+from cas.refs.lineage import recorded_time
 from cas.refs.names import Names, named_versions
 from cas.store.layout import FORMAT_KEY
 from cas.store.lookup import list_chunks
@@ -43,7 +44,8 @@ class VersionUsage:
         model: the version's model.
         digest: the version, 64 hex.
         names: the tags and pins that name the version now.
-        created: when the version was made, or `unreadable: …`.
+        created: when the version was made or, if its manifest does not tell, when the store got that; or
+            `unreadable: …`.
         readable: whether its manifest could be read.
         plain: plain bytes of its files.
         stored: bytes of its chunks in the store.
@@ -135,7 +137,7 @@ def usage(
     if model is not None and model not in models:
         raise NotFoundError(f"model {model} is not in {store.url}; its models are: {', '.join(models[:8]) or 'none'}")
     ordered = sorted(listed.items(), key=lambda item: (item[0].model, item[1].modified, item[0].digest))
-    found = [VersionUsage(*version, names.of(*version)) for version, _ in ordered]
+    found = [VersionUsage(*version, names.of(*version), timestamp(entry.modified)) for version, entry in ordered]
     on_event(events.Phase("count"))
     count = _ChunkCount()
     list_chunks(store, count.add_chunk, limits)
@@ -211,7 +213,8 @@ class _ChunkCount:
             version: its figures, which this method fills in.
             manifest: its manifest.
         """
-        version.created, version.plain = manifest.created, manifest.plain_size
+        version.created = recorded_time(manifest) or version.created
+        version.plain = manifest.plain_size
         with self._counting:
             for digest, size in manifest.chunks().items():
                 name = bytes.fromhex(digest)

@@ -8,22 +8,26 @@ The order of `versions`:
    several at a time; one that cannot be read is listed as unreadable and stops nothing;
 4. remember the outlines that were read, and sort by model, newest version first.
 
-`lineage` then makes a tree from that list alone. It reads nothing more, so the tree and the list never disagree.
+`with_lineage` reads the logs of the tags besides, which tell what a manifest of version 2 does not: by whom and after
+what a version was made. It makes one request for each move of a tag, so the list does without. `cas.ops.inspect.tree`
+makes a tree of what it returns.
 """
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 from cas.bucket import Entry
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.digest import named, parse
-from cas.formats.manifest import check_name
+from cas.formats.manifest import check_name, timestamp
 from cas.formats.outline import Outline, outline
 from cas.host import Limits
 from cas.local.outlines import Outlines, Stamp
 from cas.parallel import for_each
+from cas.refs.lineage import first_moves
 from cas.refs.names import Names, named_versions
 from cas.refs.reflog import Ref
 from cas.store.layout import VersionId
@@ -56,12 +60,15 @@ class ListedVersion:
         model: the version's model.
         digest: the version, 64 hex; empty when the ref's entry cannot be read.
         tags: tags that name the version now.
-        created: when the version was made, or `unreadable: …` for what cannot be read.
+        created: when the version was made, or `unreadable: …` for what cannot be read. In a list, that is when the
+            store got the manifest, by the server's clock, if that is of version 2.
         size: plain bytes of all files.
         files: how many files the version has.
         pins: deployments whose pins name the version now.
-        parent: the version that the tag named before, 64 hex; None for none.
+        parent: the version that the tag named before, 64 hex; None for none, and in a list.
         variant: where the version comes from if it is a variant.
+        by: who made the version; empty if that is not known, and in a list.
+        stored: when the store got the manifest; None if the manifest tells itself when the version was made.
     """
 
     model: str
@@ -73,6 +80,8 @@ class ListedVersion:
     pins: tuple[str, ...] = ()
     parent: str | None = None
     variant: VariantOrigin | None = None
+    by: str = ""
+    stored: datetime.datetime | None = None
 
     @property
     def readable(self) -> bool:
@@ -88,29 +97,15 @@ class ListedVersion:
         """Return the version as `cas ls --json` shows it."""
         variant = self.variant
         return {
-            **asdict(self),
+            "model": self.model,
             "digest": named(self.digest) if self.digest else None,
-            "parent": named(self.parent) if self.parent else None,
+            "tags": self.tags,
+            "created": self.created,
+            "size": self.size,
+            "files": self.files,
+            "pins": self.pins,
             "variant": {"transform": variant.transform, "from": named(variant.original)} if variant else None,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class TreeLine:
-    """One line of `cas tree`: a version in the tree of its model.
-
-    A version's children follow it. One child, the successor, has the depth of its parent: the newest child that is no
-    variant or, below a variant, the newest child. The others are branches: they are one level deeper and come first.
-
-    Attributes:
-        version: the version.
-        depth: how deep the line is indented; 0 for a root.
-        parent: the version (64 hex) that this one stands below; None for a root.
-    """
-
-    version: ListedVersion
-    depth: int
-    parent: str | None
 
 
 _UNREADABLE = "unreadable"
@@ -147,10 +142,12 @@ def versions(
         known = ", ".join(store.models()[:8]) or "none"
         raise NotFoundError(f"model {model} is not in {store.url}; its models are: {known}")
     remembered, fetched = Outlines(store.url), list[VersionId]()
+    began = datetime.datetime.now(datetime.UTC)
 
     def read(version: VersionId) -> None:
         tags, pins = names.of(*version)
-        stamp = _stamp(listed[version]) if version in listed else ""
+        entry = listed.get(version)  # None for a version that is newer than the listing
+        stamp = _stamp(entry) if entry else ""
         shown = remembered.get(version.digest, stamp)
         if shown is None or shown.model != version.model:
             try:
@@ -161,7 +158,7 @@ def versions(
             if stamp:
                 remembered.add(version.digest, stamp, shown)
                 fetched.append(version)
-        found.append(_version(version.digest, shown, Names(tags, pins)))
+        found.append(_version(version.digest, shown, Names(tags, pins), entry.modified if entry else began))
 
     for_each(read, wanted, threads=limits.requests)
     remembered.save(sum(listed[version].size for version in fetched))
@@ -169,43 +166,19 @@ def versions(
     return sorted(newest_first, key=lambda version: version.model)
 
 
-def lineage(listed: Sequence[ListedVersion]) -> list[TreeLine]:
-    """Return the versions of one model as a tree: parents before their children, the newest version last.
+def with_lineage(store: Store, listed: Sequence[ListedVersion]) -> list[ListedVersion]:
+    """Return listed versions with their authors and parents, and the times at which tags first named them.
 
-    A version whose parent is not listed stands below the original that it was derived from. Without one, it is a root.
+    What a manifest of version 1 says stays. The logs of models that have no others are not read.
     """
-    oldest_first = sorted(listed, key=lambda version: (version.readable, version.created, version.digest))
-    known = {version.digest for version in oldest_first if version.digest}
-    children: dict[str | None, list[ListedVersion]] = {}
-    for version in oldest_first:
-        above = [version.parent, version.variant.original if version.variant else None]
-        parent = next((digest for digest in above if digest in known and digest != version.digest), None)
-        children.setdefault(parent, []).append(version)
-    lines: list[TreeLine] = []
-    waiting: list[TreeLine] = [TreeLine(root, 0, None) for root in reversed(children.get(None, []))]
-    # A loop and no recursion: a tag that moves every day makes a chain of hundreds of versions.
-    while waiting:
-        line = waiting.pop()
-        lines.append(line)
-        below = children.get(line.version.digest, []) if line.version.digest else []
-        if not below:
-            continue
-        successor = _successor(line.version, below)
-        waiting += [
-            *([TreeLine(successor, line.depth, line.version.digest)] if successor else []),
-            *(
-                TreeLine(child, line.depth + 1, line.version.digest)
-                for child in reversed(below)
-                if child is not successor
-            ),
-        ]
-    return lines
+    stored = {VersionId(version.model, version.digest): version.stored for version in listed if version.stored}
+    moves = first_moves(store, {version.model for version in stored}, stored.get)
 
+    def told(version: ListedVersion) -> ListedVersion:
+        move = moves.get(VersionId(version.model, version.digest)) if version.stored else None
+        return replace(version, created=move.created, by=move.by, parent=move.parent) if move else version
 
-def _successor(parent: ListedVersion, children: Sequence[ListedVersion]) -> ListedVersion | None:
-    """The child that continues at the depth of its parent, if any does."""
-    alike = [child for child in children if parent.variant or not child.variant]
-    return alike[-1] if alike else None
+    return [told(version) for version in listed]
 
 
 def _manifests(store: Store, models: Collection[str] | None, limits: Limits) -> dict[VersionId, Entry]:
@@ -224,13 +197,22 @@ def _stamp(entry: Entry) -> Stamp:
     return f"{entry.size} {entry.tag or entry.modified.isoformat()}"
 
 
-def _version(digest: str, shown: Outline, names: Names) -> ListedVersion:
+def _version(digest: str, shown: Outline, names: Names, stored: datetime.datetime) -> ListedVersion:
     origin = None
     if shown.transform is not None and shown.original is not None:
         origin = VariantOrigin(shown.transform, parse(shown.original))
     parent = parse(shown.parent) if shown.parent else None
     return ListedVersion(
-        shown.model, digest, names.tags, shown.created, shown.size, shown.files, names.pins, parent, origin
+        model=shown.model,
+        digest=digest,
+        tags=names.tags,
+        created=shown.created or timestamp(stored),
+        size=shown.size,
+        files=shown.files,
+        pins=names.pins,
+        parent=parent,
+        variant=origin,
+        stored=None if shown.created else stored,
     )
 
 

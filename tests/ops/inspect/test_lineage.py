@@ -95,16 +95,27 @@ def test_the_tree_fits_the_terminal(directory_store: Store, columns: int) -> Non
 
 
 def test_a_line_of_two_thousand_versions_is_drawn_flat() -> None:
-    from cas.ops.inspect.versions import ListedVersion, lineage
+    from cas.ops.inspect.tree import tree
+    from cas.ops.inspect.versions import ListedVersion
 
     digests = [f"{number:064x}" for number in range(2001)]
     listed = [
         ListedVersion("m", digest, (), f"{number:06}", 1, 1, parent=digests[number - 1] if number else None)
         for number, digest in enumerate(digests)
     ]
-    lines = lineage(listed)
+    lines = tree(listed)
     assert [line.version.digest for line in lines] == digests
     assert {line.depth for line in lines} == {0}
+
+
+def test_versions_in_a_circle_are_all_shown_the_oldest_as_a_root() -> None:
+    from cas.ops.inspect.tree import tree
+    from cas.ops.inspect.versions import ListedVersion
+
+    above = {"a": "c", "b": "a", "c": "b", "d": "b", "e": "e", "f": None}
+    listed = [ListedVersion("m", name, (), f"{order}", 1, 1, parent=above[name]) for order, name in enumerate("bcadef")]
+    lines = {line.version.digest: line.parent for line in tree(listed)}
+    assert lines == {"b": None, "c": "b", "a": "c", "d": "b", "e": None, "f": None}
 
 
 def test_ls_shows_pins_and_variants(store: Store, tmp_path: Path) -> None:
