@@ -131,6 +131,8 @@ def for_each(
     threads: int,
     cost: Callable[[T], int] = lambda item: 0,
     budget: int = 0,
+    at_once: Callable[[], int] | None = None,
+    afterwards: Callable[[], None] = lambda: None,
 ) -> None:
     """Call `work` once for every item, in threads, which begin the items in the order given.
 
@@ -142,24 +144,37 @@ def for_each(
         threads: how many items are worked on at once, at most.
         cost: bytes of memory that an item takes while it is worked on.
         budget: bytes of memory that all items at work may take; an item that costs more than that runs alone.
+        at_once: how many items may be worked on at once now, 1 or more; looked up when an item begins, and again
+            whenever one ends. None for as many as there are threads.
+        afterwards: called in each of the threads when no item is left to begin, while others may be at work.
 
     Raises:
-        BaseException: the first error of `work`, `items` or `cost`, after the items already begun have ended. No new
-            item begins after an error.
+        BaseException: the first error of `work`, `items`, `cost` or `afterwards`, after the items already begun have
+            ended. No new item begins after an error.
     """
-    _ThreadPool(work, items, cost, budget).run(threads)
+    _ThreadPool(work, items, cost, budget, at_once or (lambda: threads), afterwards).run(threads)
 
 
 class _ThreadPool(Generic[T]):
     """The threads of one `for_each`, with what they share."""
 
-    def __init__(self, work: Callable[[T], None], items: Iterable[T], cost: Callable[[T], int], budget: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[T], None],
+        items: Iterable[T],
+        cost: Callable[[T], int],
+        budget: int,
+        at_once: Callable[[], int],
+        afterwards: Callable[[], None],
+    ) -> None:
         self._work, self._items, self._cost, self._budget = work, iter(items), cost, budget
+        self._at_once, self._afterwards = at_once, afterwards
         # Held by the thread that takes the next item, until the item fits into the budget: one thread at a time waits
         # for the budget, so items begin in order, and small items do not overtake a large one for ever.
         self._next_item = threading.Lock()
         self._change = threading.Condition()
         self._in_use = 0
+        self._at_work = 0
         self._running = 0
         self._error: BaseException | None = None
 
@@ -186,6 +201,8 @@ class _ThreadPool(Generic[T]):
                     self._work(item)
                 finally:
                     self._release(cost)
+            if not self._error:
+                self._afterwards()
         except BaseException as error:
             with self._change:
                 self._error = self._error or error
@@ -205,14 +222,19 @@ class _ThreadPool(Generic[T]):
                 return None
             cost = self._cost(item)
             with self._change:
-                fits = lambda: self._error or not self._in_use or self._in_use + cost <= self._budget  # noqa: E731
-                self._change.wait_for(fits)
+                self._change.wait_for(lambda: self._error or self._fits(cost))
                 if self._error:
                     return None
                 self._in_use += cost
+                self._at_work += 1
             return item, cost
+
+    def _fits(self, cost: int) -> bool:
+        is_cheap = not self._in_use or self._in_use + cost <= self._budget
+        return is_cheap and self._at_work < self._at_once()
 
     def _release(self, cost: int) -> None:
         with self._change:
             self._in_use -= cost
+            self._at_work -= 1
             self._change.notify_all()

@@ -6,10 +6,13 @@ import datetime
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from cas.errors import ObjectMissing, Unsupported
 from cas.formats.digest import Buffer
+
+if TYPE_CHECKING:
+    from cas.bucket.body import Body
 
 
 class Entry(NamedTuple):
@@ -148,8 +151,13 @@ class Bucket(ABC):
             ObjectTooLarge: the object has more than `limit` bytes.
         """
 
-    def get_into(self, key: str, into: memoryview) -> int:
+    def get_into(self, key: str, into: memoryview, body: Body | None = None) -> int:
         """Write the bytes of an object to `into` and return their number.
+
+        Args:
+            key: of the object.
+            into: memory for the bytes, which may be longer.
+            body: is told how far they are, and lets another thread ask for the rest, where the bucket can do that.
 
         Raises:
             ObjectMissing: the bucket has no such object.

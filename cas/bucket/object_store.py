@@ -38,6 +38,7 @@ from cas.errors import (
 from cas.formats.digest import Buffer
 
 if TYPE_CHECKING:
+    from cas.bucket.body import Body
     from cas.bucket.http.reader import DirectReader
     from cas.bucket.s3.admin import S3Admin
 
@@ -101,9 +102,9 @@ class ObjectBucket(Bucket):
         self._witness = key
         return data
 
-    def get_into(self, key: str, into: memoryview) -> int:
+    def get_into(self, key: str, into: memoryview, body: Body | None = None) -> int:
         direct = self._direct_reader()
-        size = direct.read(key, into) if direct else None
+        size = direct.read(key, into, body) if direct else None
         if size is None:
             return super().get_into(key, into)
         self._witness = key

@@ -22,6 +22,7 @@ from cas.store import layout
 from cas.store.store import Store
 
 if TYPE_CHECKING:
+    from cas.bucket.body import Body
     from cas.formats.frame import Decoder
 
 T = TypeVar("T")
@@ -86,21 +87,21 @@ class CdnStore(Store):
                 return found
         return super().get_document(key, limit, read)
 
-    def get_frame(self, ref: ChunkRef, buffer: ReusableBuffer | None = None) -> Buffer:
+    def get_frame(self, ref: ChunkRef, buffer: ReusableBuffer | None = None, body: Body | None = None) -> Buffer:
         with self._guard:
             is_again = ref.digest in self._unopened
             if is_again:
                 self._fetched_again.add(ref.digest)
         if not is_again and self._is_used():
             try:
-                frame = self._from_cache(ref, buffer)
+                frame = self._from_cache(ref, buffer, body)
             except CasError as error:
                 self._failed(error)
             else:
                 with self._guard:
                     self._unopened.add(ref.digest)
                 return frame
-        return super().get_frame(ref, buffer)
+        return super().get_frame(ref, buffer, body)
 
     def open_frame(self, ref: ChunkRef, frame: Buffer, decoder: Decoder) -> memoryview:
         try:
@@ -116,14 +117,14 @@ class CdnStore(Store):
             elif from_cache:
                 self._succeeded()
 
-    def _from_cache(self, ref: ChunkRef, buffer: ReusableBuffer | None) -> Buffer:
+    def _from_cache(self, ref: ChunkRef, buffer: ReusableBuffer | None, body: Body | None) -> Buffer:
         from cas.formats.frame import largest_frame
 
         limit, key = largest_frame(ref.size), layout.chunk_key(ref.digest)
         if buffer is None:
             return self._cache.get(key, limit)
         view = buffer.view(limit)
-        return view[: self._cache.get_into(key, view)]
+        return view[: self._cache.get_into(key, view, body)]
 
     def _is_used(self) -> bool:
         with self._guard:

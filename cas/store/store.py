@@ -31,6 +31,7 @@ from cas.store.layout import VersionId
 from cas.store.manifests import read_manifest
 
 if TYPE_CHECKING:
+    from cas.bucket.body import Body
     from cas.formats.frame import Codec, Decoder
 
 T = TypeVar("T")
@@ -127,12 +128,13 @@ class Store:
         frame = self.get_frame(ref)
         return self.open_frame(ref, frame, decoder), len(frame)
 
-    def get_frame(self, ref: ChunkRef, buffer: ReusableBuffer | None = None) -> Buffer:
+    def get_frame(self, ref: ChunkRef, buffer: ReusableBuffer | None = None, body: Body | None = None) -> Buffer:
         """Fetch the frame of a chunk as it is stored; it is not verified yet.
 
         Args:
             ref: digest and plain size of the chunk.
             buffer: where to put the frame, which is then valid until the buffer's next use; None for fresh memory.
+            body: with a buffer, is told how far the frame is, as in `Bucket.get_into`.
 
         Raises:
             ChunkMissing: the store does not have the chunk.
@@ -145,7 +147,7 @@ class Store:
             if buffer is None:
                 return self.bucket.get(key, limit)
             view = buffer.view(limit)
-            return view[: self.bucket.get_into(key, view)]
+            return view[: self.bucket.get_into(key, view, body)]
         except ObjectMissing:
             raise ChunkMissing(named(ref.digest), self.url) from None
 

@@ -32,6 +32,7 @@ from cas.formats.digest import Buffer
 if TYPE_CHECKING:
     from obstore import GetResult
 
+    from cas.bucket.body import Body
     from cas.bucket.directory.durable import DurableDirectory
 
 
@@ -48,7 +49,7 @@ class DirectoryBucket(ObjectBucket):
         self._directory.note([os.path.dirname(key)])
         return data
 
-    def get_into(self, key: str, into: memoryview) -> int:
+    def get_into(self, key: str, into: memoryview, body: Body | None = None) -> int:
         try:
             with open(os.path.join(self.url, key), "rb", buffering=0, opener=_open_at_once) as file:
                 status = os.fstat(file.fileno())
@@ -61,7 +62,7 @@ class DirectoryBucket(ObjectBucket):
                     return size
         except OSError:
             pass  # the read by obstore, which follows, reports the error
-        return super().get_into(key, into)
+        return super().get_into(key, into, body)
 
     def head(self, key: str) -> Entry:
         entry = super().head(key)

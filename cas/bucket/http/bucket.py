@@ -17,6 +17,7 @@ from cas.errors import AccessDenied, AnswerUnusable, InputError, StoreError
 from cas.formats.digest import Buffer
 
 if TYPE_CHECKING:
+    from cas.bucket.body import Body
     from cas.bucket.http.reader import DirectReader
 
 HEADER = "CAS_HTTP_HEADER"
@@ -61,8 +62,8 @@ class WebBucket(ObjectBucket):
         self._must_be_no_page(key, data)
         return data
 
-    def get_into(self, key: str, into: memoryview) -> int:
-        size = super().get_into(key, into)
+    def get_into(self, key: str, into: memoryview, body: Body | None = None) -> int:
+        size = super().get_into(key, into, body)
         self._must_be_no_page(key, into[:size])
         return size
 

@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import os
-import socket
-import ssl
+import re
 import threading
 import time
 import urllib.request
-import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from urllib.parse import SplitResult, urlsplit
 
+from cas.bucket.body import Body
+from cas.bucket.http.connections import Connection, Connections, Watch, cut
 from cas.bucket.redirects import REDIRECTED
 from cas.bucket.retry import RetryPolicy
 from cas.errors import Redirected
-
-# Seconds. Servers close idle connections, and a request sent into a connection that is closing is lost.
-_LONGEST_IDLE = 15.0
 
 # When a connection is silent for _UNUSUAL times as long as a whole body usually takes, and for _SHORTEST_SILENCE
 # seconds at least, the reader closes it, and obstore reads the object. A connection that is slow but not silent is
@@ -37,7 +34,9 @@ _SHORTEST_SILENCE = 3.0
 _REST = 0.5
 _LONGEST_REST = 60.0
 
-_Connection = http.client.HTTPConnection
+_PIECE = 1 << 18  # bytes that a second request reads before it writes them
+_TOO_MUCH = (429, 503)  # how servers say that they are asked too much (AWS, Backblaze B2: 503; Google, Azure: both)
+_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 
 class DirectReader:
@@ -59,32 +58,39 @@ class DirectReader:
             ca_bundle: the file or folder of a private certificate authority; empty for none.
         """
         self.headers: Mapping[str, str] = {}
-        self._ca_bundle = ca_bundle
         self._may_redirect = may_redirect
         self._read_url = read_url
         self._policy = policy
-        self._idle: list[tuple[_Connection, float]] = []
+        self._connections = Connections(policy.connect, ca_bundle)
         self._guard = threading.Lock()
-        self._watch = _Watch()
-        self._context: ssl.SSLContext | None = None
+        self._watch = Watch()
         self._proxied: bool | None = None
         self._rest, self._rests_until = _REST, 0.0  # seconds; by the monotonic clock
         self._usual = 0.0  # seconds that a body usually takes; 0 until the first has come
-        weakref.finalize(self, _close, self._idle)
 
-    def read(self, key: str, into: memoryview) -> int | None:
+    def read(self, key: str, into: memoryview, body: Body | None = None) -> int | None:
         """Write an object to `into` and return its size in bytes; None when the caller must read it through obstore.
+
+        Args:
+            key: of the object.
+            into: where its bytes go.
+            body: is told of each byte, and offers to read the rest on another connection while this method reads.
 
         Raises:
             Redirected: the server redirects, and may not.
         """
         if time.monotonic() < self._rests_until:
             return None
+        body = body or Body()
         try:
             url = urlsplit(self._read_url(key))
             if self._proxied is None:
                 self._proxied = is_proxied(url)
-            size = None if self._proxied else self._read(url, into)
+            if self._proxied:
+                size = None
+            else:
+                body.offer(into, partial(self._read_rest, key, body))
+                size = self._attempt(url, body, lambda connection: self._bring(connection, url, into, body))
         except _Redirected as redirected:
             if redirected.region:
                 from cas.bucket.errors.refusals import other_region
@@ -95,6 +101,9 @@ class DirectReader:
             # Signing needs credentials, connecting needs a network, reading needs a peer that keeps its word. What
             # failed here will fail for obstore, too, which tells the cases apart and reports them.
             size = None
+        body.withdraw()
+        if size is None and body.is_whole:
+            return body.size  # another request brought it, and cut this one
         with self._guard:
             if size is None:
                 self._rests_until = time.monotonic() + self._rest
@@ -103,43 +112,96 @@ class DirectReader:
                 self._rest = _REST
         return size
 
-    def _read(self, url: SplitResult, into: memoryview) -> int | None:
+    def _read_rest(self, key: str, body: Body) -> None:
+        """Read what a body lacks on another connection, and cut the first one if that is faster."""
+        with contextlib.suppress(Exception):  # the first request goes on, and whatever is wrong shows there
+            if time.monotonic() >= self._rests_until:
+                url = urlsplit(self._read_url(key))
+                self._attempt(url, body, lambda connection: self._bring_rest(connection, url, body), is_later=True)
+
+    def _attempt(
+        self, url: SplitResult, body: Body, bring: Callable[[Connection], int | None], *, is_later: bool = False
+    ) -> int | None:
+        """Return what `bring` returns, given a connection, if that ends the body; None otherwise.
+
+        Raises:
+            ConnectionError: the body came by another request, or not at all.
+        """
         for fresh in (False, True):
-            connection = self._acquire(url, fresh=fresh)
+            connection, size, is_intact = self._connections.acquire(url, fresh=fresh), None, False
             begun = time.monotonic()
             try:
+                if not body.begin(connection, partial(cut, connection), is_later=is_later):
+                    return None
                 connection.sock.settimeout(self._silence())
-                with self._watch.until(connection, begun + self._policy.body(len(into), 1)):
-                    path = f"{url.path}?{url.query}" if url.query else url.path
-                    connection.request("GET", path, headers=self.headers)
-                    answer = connection.getresponse()
-                    if not self._may_redirect and 300 <= answer.status < 400 and answer.getheader("Location"):
-                        raise _Redirected(answer.getheader("x-amz-bucket-region", ""))
-                    size = _body(answer, into)
+                with self._watch.until(connection, begun + self._policy.body(body.room, 1)):
+                    size = bring(connection)
+                if size is not None and not body.end(connection):
+                    size = None
+                is_intact = body.leave(connection) and size is not None
+                return size
             except ConnectionError:
-                connection.close()
-                if fresh:
+                if fresh or body.has_ended:
                     raise
-                continue  # most likely the server had closed it while it was idle
-            except BaseException:
-                connection.close()
-                raise
-            if size is None:
-                connection.close()
-                return None
-            self._release(connection, time.monotonic() - begun)
-            return size
+                # most likely the server had closed it while it was idle
+            finally:
+                body.leave(connection)
+                if is_intact and size is not None:
+                    self._release(connection, size, time.monotonic() - begun)
+                else:
+                    connection.close()
         return None
+
+    def _bring(self, connection: Connection, url: SplitResult, into: memoryview, body: Body) -> int | None:
+        """Write an ordinary answer's body to `into` and return its size in bytes; None for any other answer."""
+        answer = _request(connection, url, self.headers)
+        if not self._may_redirect and 300 <= answer.status < 400 and answer.getheader("Location"):
+            raise _Redirected(answer.getheader("x-amz-bucket-region", ""))
+        body.refused = body.refused or answer.status in _TOO_MUCH
+        size = answer.length
+        if answer.status != http.client.OK or (size is not None and not body.is_of(size)):
+            return None
+        done = 0
+        if size is None:  # in chunks, or until the connection ends: only the digest tells whether that came too early
+            body.withdraw()
+            while done < len(into) and (got := answer.readinto(into[done:])):
+                done += got
+            return None if answer.read(1) else done
+        while done < size:
+            got = _receive(answer, into[done:size])
+            if not got:
+                return None
+            done += got
+            body.arrived(done, got)
+        answer.read()  # reads nothing more, and releases the connection
+        return size
+
+    def _bring_rest(self, connection: Connection, url: SplitResult, body: Body) -> int | None:
+        """Write what a body lacks, and return how many bytes that was; None for an answer that is of no use."""
+        done = body.done if body.size is not None else 0
+        body.asked += 1
+        answer = _request(connection, url, {**self.headers, "Range": f"bytes={done}-"} if done else self.headers)
+        body.refused = body.refused or answer.status in _TOO_MUCH
+        begun, size = _span(answer)
+        if begun > done or not body.is_of(size):
+            return None
+        piece, at = memoryview(bytearray(min(_PIECE, size - begun))), begun
+        while at < size:
+            got = _receive(answer, piece[: size - at])
+            if not got or not body.fill(at, piece[:got]):
+                return None
+            at += got
+        answer.read()
+        return size - begun
 
     def named_region(self, key: str) -> str:
         """Return the region that the server names as the bucket's when a key is read; empty for none."""
         with contextlib.suppress(Exception):  # the caller has an error to report already
             url = urlsplit(self._read_url(key or "format.json"))
             if not self._may_redirect and not is_proxied(url):
-                connection = self._acquire(url, fresh=True)
+                connection = self._connections.acquire(url, fresh=True)
                 try:
-                    connection.request("GET", f"{url.path}?{url.query}")
-                    return connection.getresponse().getheader("x-amz-bucket-region", "")
+                    return _request(connection, url, {}).getheader("x-amz-bucket-region", "")
                 finally:
                     connection.close()
         return ""
@@ -148,34 +210,10 @@ class DirectReader:
         longest = self._policy.silence
         return min(longest, max(_SHORTEST_SILENCE, _UNUSUAL * self._usual)) if self._usual else longest
 
-    def _acquire(self, url: SplitResult, *, fresh: bool) -> _Connection:
-        with self._guard:
-            while self._idle:
-                connection, since = self._idle.pop()
-                if not fresh and time.monotonic() - since < _LONGEST_IDLE:
-                    return connection
-                connection.close()
-        host, wait = url.hostname or "", self._policy.connect
-        if url.scheme == "https":
-            connection = http.client.HTTPSConnection(host, url.port, timeout=wait, context=self._tls())
-        else:
-            connection = _Connection(host, url.port, timeout=wait)
-        connection.connect()
-        return connection
-
-    def _tls(self) -> ssl.SSLContext:
-        with self._guard:
-            if self._context is None:
-                self._context = ssl.create_default_context()
-                if bundle := self._ca_bundle:
-                    self._context.load_verify_locations(**{"capath" if os.path.isdir(bundle) else "cafile": bundle})
-            return self._context
-
-    def _release(self, connection: _Connection, seconds: float) -> None:
+    def _release(self, connection: Connection, size: int, seconds: float) -> None:
         with self._guard:
             self._usual = seconds if not self._usual else self._usual + (seconds - self._usual) / 8
-            if connection.sock is not None:
-                self._idle.append((connection, time.monotonic()))
+        self._connections.release(connection, size, seconds)
 
 
 class _Redirected(Exception):
@@ -186,68 +224,35 @@ class _Redirected(Exception):
         self.region = region
 
 
-class _Watch:
-    """Cuts connections at their deadlines, in a thread of its own: a trickle never runs into a socket's timeout."""
-
-    def __init__(self) -> None:
-        self._deadlines: dict[_Connection, float] = {}
-        self._guard = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    @contextlib.contextmanager
-    def until(self, connection: _Connection, deadline: float) -> Iterator[None]:
-        """Cut the connection at `deadline` (seconds of the monotonic clock) unless the `with` block has ended."""
-        with self._guard:
-            self._deadlines[connection] = deadline
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="cas-watch", daemon=True)
-                self._thread.start()
-        try:
-            yield
-        finally:
-            with self._guard:
-                del self._deadlines[connection]
-
-    def _run(self) -> None:
-        while True:
-            time.sleep(0.5)
-            with self._guard:
-                if not self._deadlines:
-                    self._thread = None
-                    return
-                for connection, deadline in self._deadlines.items():
-                    if time.monotonic() > deadline and connection.sock is not None:
-                        with contextlib.suppress(OSError):
-                            # Not the TLS socket's own shutdown, which unwraps the socket: the thread that reads from
-                            # it must find an end.
-                            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
-
-
 def is_proxied(url: SplitResult) -> bool:
     """Whether the user's variables send such requests through a proxy; only obstore talks to proxies."""
     proxies = {url.scheme, "all"} & urllib.request.getproxies().keys()
     return bool(proxies) and not urllib.request.proxy_bypass(url.netloc)
 
 
-def _body(answer: http.client.HTTPResponse, into: memoryview) -> int | None:
-    """Read an ordinary answer's body to its end and return its size in bytes; None for any other answer."""
-    size = answer.length
-    if answer.status != http.client.OK or (size is not None and size > len(into)):
-        return None
-    done = 0
-    if size is None:  # in chunks, or until the connection ends: only the digest tells whether that came too early
-        while done < len(into) and (got := answer.readinto(into[done:])):
-            done += got
-        return None if answer.read(1) else done
-    while done < size:
-        got = answer.readinto(into[done:size])
-        if not got:
-            return None
-        done += got
-    answer.read()  # reads nothing more, and releases the connection
-    return size
+def _request(connection: Connection, url: SplitResult, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+    connection.request("GET", f"{url.path}?{url.query}" if url.query else url.path, headers=headers)
+    return connection.getresponse()
 
 
-def _close(connections: list[tuple[_Connection, float]]) -> None:
-    for connection, _ in connections:
-        connection.close()
+def _receive(answer: http.client.HTTPResponse, into: memoryview) -> int:
+    """Read as much of a body of known length as has come, one byte at least, and return how much; 0 at its end.
+
+    `HTTPResponse.readinto` returns when all has come, so that nobody could see how far a body is.
+    """
+    got = answer.fp.readinto1(into)
+    answer.length = (answer.length or 0) - got
+    return got
+
+
+def _span(answer: http.client.HTTPResponse) -> tuple[int, int]:
+    """Return the first byte that an answer brings, and the bytes of the object; (0, -1) for an answer of no use."""
+    if answer.status == http.client.OK and answer.length is not None:
+        return 0, answer.length  # the server does not know Range
+    if answer.status == http.client.PARTIAL_CONTENT and (
+        match := _RANGE.fullmatch(answer.getheader("Content-Range", ""))
+    ):
+        begun, last, size = map(int, match.groups())
+        if last + 1 == size and answer.length == size - begun:
+            return begun, size
+    return 0, -1

@@ -9,29 +9,28 @@ version that a receipt names. Writing a receipt never fails a restore, and takes
 from __future__ import annotations
 
 import datetime
-import os
 import re
 import threading
 import time
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cas import config, events, host
 from cas.bucket import Kind
 from cas.errors import CasError
-from cas.formats.digest import parse
-from cas.formats.manifest import DigestName, Name, Time, timestamp
+from cas.formats.manifest import timestamp
 from cas.formats.printable import printable
-from cas.host import Host
+from cas.ops.restore.receipt import Bytes, Failure, PhaseTime, Receipt
 from cas.parallel import BackgroundCall
-from cas.store.layout import receipt_key
 from cas.store.store import Store
 
 if TYPE_CHECKING:
     from cas.ops.restore.restorer import Restored
+
+__all__ = ["PhaseTime", "Receipt", "ReceiptWriter"]
 
 _TIMEOUT = 10.0  # seconds to write a receipt
 _TRANSFER_PHASES = ("fetch", "copy")
@@ -39,90 +38,6 @@ _MAX_TEXT = 2000  # characters
 _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN")
 _QUERY = re.compile(r"(\w+://[^\s?'\"]*)\?[^\s'\"]*")
 _USER = re.compile(r"(\w+://)[^\s/@]+@")
-
-
-class PhaseTime(msgspec.Struct, frozen=True):
-    """How long one phase of a restore took, in seconds of wall time; several phases may have one name."""
-
-    name: str
-    seconds: float
-
-
-class Bytes(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the bytes of the files came from; plain bytes, but for `wire`.
-
-    Attributes:
-        total: of all files.
-        present: bytes that were not moved: they were verified before, or occur in the version twice. None after a
-            failure.
-        fetched: from the store.
-        wire: bytes that crossed the connection for them.
-        reused: copied from other files on this machine.
-        reused_from: the same, by the seed in which the files were found; empty after a failure.
-    """
-
-    total: int
-    present: int | None
-    fetched: int
-    wire: int
-    reused: int
-    reused_from: dict[str, int] = {}
-
-
-class Failure(msgspec.Struct, frozen=True, rename={"kind": "class"}):
-    """Why a restore failed: the class of the error (`class` in JSON), and its message."""
-
-    kind: str
-    message: str
-
-
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """One restore, or the boot that it was part of.
-
-    Attributes:
-        version: of this format.
-        manifest: `blake3:<64 hex>`, the version that was restored.
-        model: the name under which it is published.
-        deployment: where this machine belongs; see `cas.host.deployment`.
-        reason: why this version, in words.
-        directory: where a boot restored it to; empty for a restore of its own.
-        directory_reason: why there, in words.
-        fallback: what might have stood in for the store in a boot: `bytes`, `hub` or `none`; else empty.
-        when: when it began, UTC.
-        seconds: wall time until what was restored could be used.
-        ok: whether it succeeded.
-        error: why it failed, None when it succeeded.
-        changed: False when every file was complete and verified before; None after a failure.
-        phases: the phases of the restore, and after them those of the boot.
-        bytes: where the bytes came from.
-        rate: bytes a second that crossed the connection during the phases `fetch`.
-        host: this machine.
-        versions: of the software, by package.
-    """
-
-    version: Literal[1] = 1
-    manifest: DigestName
-    model: Name
-    deployment: Name
-    reason: str
-    directory: str = ""
-    directory_reason: str = ""
-    fallback: str = ""
-    when: Time
-    seconds: float
-    ok: bool
-    error: Failure | None = None
-    changed: bool | None = None
-    phases: tuple[PhaseTime, ...]
-    bytes: Bytes
-    rate: float
-    host: Host
-    versions: dict[str, str]
-
-    def key(self) -> str:
-        """Return a new key to store the receipt under; the collector reads the manifest's digest from the key."""
-        return receipt_key(self.deployment, self.when, parse(self.manifest), os.urandom(8).hex())
-
 
 _encode = msgspec.json.Encoder().encode
 
@@ -256,6 +171,7 @@ class ReceiptWriter:
             changed=restored.changed if restored else None,
             phases=(*phases, *self._boot_phases),
             bytes=self._bytes(resolved.total),
+            second_requests=restored.second_requests if restored else None,
             rate=round(self._wire / fetching, 1) if fetching > 0 else 0.0,
             host=host.facts(),
             versions=host.versions(),

@@ -35,7 +35,7 @@ from cas.local.targets import ChunkLocation, Target, targets_of
 from cas.local.verified import Stamps
 from cas.ops.restore.blob_locks import BlobLocks
 from cas.ops.restore.disk_space import check_free_space
-from cas.ops.restore.fetch import Fetcher
+from cas.ops.restore.fetch import Fetcher, Second
 from cas.ops.restore.link import make_visible
 from cas.ops.restore.part_files import PartFileLost, PartFiles, remove_part_files
 from cas.ops.restore.plain_files import PlainFileGuard, check_home
@@ -61,12 +61,14 @@ class Restored:
         snapshots: the snapshot directory of each repo, by repo id.
         total: plain bytes of the version.
         fetched: plain bytes fetched from the store.
-        wire: bytes that crossed the connection for them.
+        wire: bytes of their frames, which crossed the connection.
         seconds: wall time.
         changed: False when every file was complete and verified before.
         dry_run: True when nothing was written, and the figures say what a restore would do.
         reused: plain bytes copied from other files on this machine.
         reused_from: the same, by the seed in which the files were found.
+        second_requests: the requests for chunks whose first body was far behind: how many, how many of them brought
+            the last byte of a chunk, and how many bytes arrived twice.
     """
 
     reference: str
@@ -81,6 +83,7 @@ class Restored:
     dry_run: bool = False
     reused: int = 0
     reused_from: dict[str, int] = field(default_factory=dict)
+    second_requests: Second = field(default_factory=Second)
 
 
 def restore(
@@ -151,6 +154,7 @@ def restore(
         dry_run=dry_run,
         reused=sum(job.reused.values()),
         reused_from={str(seed): size for seed, size in job.reused.items()},
+        second_requests=job.fetcher.second,
     )
 
 
