@@ -16,9 +16,10 @@ from __future__ import annotations
 import mmap
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -82,7 +83,13 @@ class Workers(Generic[T]):
 
 
 class ReusableBuffer:
-    """Memory that is filled again and again; pages that were never filled take none of the machine's memory."""
+    """Memory that is filled again and again; pages that were never filled take none of the machine's memory.
+
+    Fresh memory costs a page fault for every 4 KiB, which take longer than to copy as much (docs/performance.md).
+    """
+
+    _LEAST = 9 * 1024 * 1024
+    """Bytes, enough for the frame of any chunk of 8 MiB: a buffer that grows begins with fresh memory again."""
 
     def __init__(self) -> None:
         self._memory: mmap.mmap | None = None
@@ -90,8 +97,30 @@ class ReusableBuffer:
     def view(self, size: int) -> memoryview:
         """Return `size` bytes of the buffer, which grows if need be; they still contain what an earlier user wrote."""
         if self._memory is None or len(self._memory) < size:
-            self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            self._memory = mmap.mmap(-1, max(size, self._LEAST), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         return memoryview(self._memory)[:size]
+
+    @contextmanager
+    def given_away(self, size: int) -> Iterator[memoryview]:
+        """Give the first `size` bytes of the buffer to a client that may retain them, as a request does that was cut.
+
+        If anybody still has them at the end of the `with` block, they keep this memory: the next view is of other
+        memory.
+        """
+        import ctypes
+
+        assert self._memory is not None
+        # All views and arrays that are made of the view, by whatever library, refer to this object.
+        origin = (ctypes.c_ubyte * len(self._memory)).from_buffer(self._memory)
+        view, still = memoryview(origin).cast("B")[:size], weakref.ref(origin)
+        del origin
+        try:
+            yield view
+        finally:
+            with suppress(BufferError):  # in use
+                view.release()
+            if still() is not None:
+                self._memory = None
 
 
 class BackgroundCall(Generic[T]):

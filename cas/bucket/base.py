@@ -190,7 +190,8 @@ class Bucket(ABC):
 
         Args:
             key: the object's key.
-            data: the object's bytes.
+            data: the object's bytes. A request that was cut may read them for some time after this call (see
+                `ReusableBuffer.given_away`).
             kind: decides the HTTP headers that are stored with the object.
             overwrite: replace an existing object. In a store, only the repair of damage does this.
 

@@ -13,6 +13,7 @@ import zstandard
 
 from cas.errors import FormatError, IntegrityError
 from cas.formats.digest import Buffer
+from cas.parallel import ReusableBuffer
 
 MAX_CHUNK = 64 * 1024 * 1024
 """Plain bytes of the largest chunk a reader accepts."""
@@ -61,9 +62,14 @@ class Encoder:
         self._buffer = bytearray()
 
     def encode(self, plain: Buffer, width: int | None = None) -> bytearray:
-        """Return the frame of a chunk, in memory that a Decoder may use in place.
+        """Return the frame of a chunk, in fresh memory; `encode_into` says the rest."""
+        return bytearray().join(self._parts(plain, width))
+
+    def encode_into(self, buffer: ReusableBuffer, plain: Buffer, width: int | None = None) -> memoryview:
+        """Write the frame of a chunk to `buffer` and return it; a Decoder may use it in place.
 
         Args:
+            buffer: where the frame goes, which is valid until the buffer's next use.
             plain: the chunk's plain bytes.
             width: bytes per element where the file's format tells it (1: no planes); None to pick a width by
                 compressing a sample.
@@ -71,6 +77,14 @@ class Encoder:
         Raises:
             ValueError: the width is outside 1..255, or the chunk is larger than MAX_CHUNK.
         """
+        header, body = self._parts(plain, width)
+        # The same size for all chunks of one size: a view that grows would be of fresh memory.
+        frame = buffer.view(largest_frame(len(plain)))[: len(header) + len(body)]
+        frame[: len(header)], frame[len(header) :] = header, body
+        return frame
+
+    def _parts(self, plain: Buffer, width: int | None) -> tuple[bytes, bytes]:
+        """The header of a frame, and the zstd frame after it."""
         if len(plain) > MAX_CHUNK:
             raise ValueError(f"a chunk has at most {MAX_CHUNK} bytes, not {len(plain)}")
         if width is not None and not 1 <= width <= 255:
@@ -78,9 +92,8 @@ class Encoder:
         if width is None:
             width = self._sampled_width(plain)
         kind = _BYTE_PLANES if width > 1 else _NO_FILTER
-        frame = bytearray(_HEADER.pack(_MAGIC, _PAYLOAD, _TAG, kind, width, 0, len(plain)))
-        frame += self._compressor_for(width, len(plain)).compress(self._split_into_planes(plain, width))
-        return frame
+        body = self._compressor_for(width, len(plain)).compress(self._split_into_planes(plain, width))
+        return _HEADER.pack(_MAGIC, _PAYLOAD, _TAG, kind, width, 0, len(plain)), body
 
     def _split_into_planes(self, plain: Buffer, width: int) -> Buffer:
         if width == 1:

@@ -179,7 +179,9 @@ class Store:
         raise AssertionError("unreachable: the last fetch returns or raises")
 
     @staticmethod
-    def make_frame(digest: str, plain: Buffer, width: int | None, codec: Codec) -> bytearray:
+    def make_frame(
+        digest: str, plain: Buffer, width: int | None, codec: Codec, buffer: ReusableBuffer | None = None
+    ) -> Buffer:
         """Encode a chunk, and decode the frame again to prove that it holds what `digest` names before it is sent.
 
         Args:
@@ -187,11 +189,13 @@ class Store:
             plain: the plain bytes.
             width: bytes per element, 1 for none, None to find it by sample (see `Encoder.encode`).
             codec: encodes and decodes.
+            buffer: where the frame goes, which is then valid until the buffer's next use; None for fresh memory.
 
         Raises:
             IntegrityError: `plain` is another chunk, because its file changed since it was hashed.
         """
-        frame = codec.encoder.encode(plain, width)
+        encoder = codec.encoder
+        frame = encoder.encode(plain, width) if buffer is None else encoder.encode_into(buffer, plain, width)
         if (got := hex_of(codec.decoder.decode(frame, len(plain)))) != digest:
             raise IntegrityError(f"bytes of digest {named(got)} were given for chunk {named(digest)}")
         return frame

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from cas import events
-from cas.formats.digest import hex_of
+from cas.formats.digest import Buffer, hex_of
 from cas.formats.frame import Codec
 from cas.formats.manifest import ChunkRef
 from cas.host import MIB, Limits
@@ -182,7 +182,7 @@ class Caster:
                 frames.append((digest, len(plain), frame))
         return partial(self._send, frames)
 
-    def _send(self, frames: list[tuple[str, int, bytearray]]) -> int:
+    def _send(self, frames: list[tuple[str, int, Buffer]]) -> int:
         for digest, size, frame in frames:
             self._store.put_frame(digest, frame, overwrite=self._is_condemned(digest))
             with self._counting:

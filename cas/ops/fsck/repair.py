@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from cas import events
 from cas.bucket import Kind
 from cas.errors import FormatError, IntegrityError
-from cas.formats.digest import named
+from cas.formats.digest import Buffer, named
 from cas.formats.frame import MAX_CHUNK, Codec
 from cas.formats.manifest import Manifest, parse
 from cas.host import Limits
@@ -113,7 +113,7 @@ class Repair:
         cost = lambda item: 2 * (item[1] or MAX_CHUNK)  # noqa: E731
         for_each(repair, wanted.items(), threads=threads, cost=cost, budget=self._limits.budget)
 
-    def _make_frame(self, prepared: PreparedSource, digest: str, size: int | None, codec: Codec) -> bytearray | None:
+    def _make_frame(self, prepared: PreparedSource, digest: str, size: int | None, codec: Codec) -> Buffer | None:
         plain = prepared.read_chunk(digest, size, codec.decoder)
         if plain is None:
             return None

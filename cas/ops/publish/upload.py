@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cas import events
 from cas.errors import CacheError, IntegrityError
-from cas.formats.digest import hex_of
+from cas.formats.digest import Buffer, hex_of
 from cas.formats.frame import Codec
 from cas.host import Limits
 from cas.ops.publish.file_reader import FileReader, FileSlice
@@ -66,6 +66,8 @@ class Uploader:
         self._force, self._write = force, write
         self._look_up = store_exists and not force
         self._codecs = Workers(Codec, limits.workers)
+        # A frame has its buffer until it is sent; so there is one for each thread that sends.
+        self._frames = Pool(ReusableBuffer, limits.uploads)
         self._lock = threading.Lock()
         self.slices: dict[str, FileSlice] = {}
         self.missing: set[str] = set()
@@ -92,21 +94,22 @@ class Uploader:
         jobs = (_ChunkJob(*chunk, buffers.get()) for chunk in chunks)
 
         def move(job: _ChunkJob) -> None:
-            try:
-                digest, source, frame = self._read_chunk(job, expected)
-            except BaseException:
-                job.reader.give_up()
-                raise
-            finally:
-                # The buffer serves the next chunk while this one's frame, which is memory of its own, is being sent.
-                buffers.put(job.buffer)
-            self._put(digest, frame)
-            self._listen(events.Moved(job.file_slice.size, len(frame or b""), source))
+            with self._frames.acquire() as memory:
+                try:
+                    digest, source, frame = self._read_chunk(job, expected, memory)
+                except BaseException:
+                    job.reader.give_up()
+                    raise
+                finally:
+                    # The buffer serves the next chunk while this one's frame, which has memory of its own, is sent.
+                    buffers.put(job.buffer)
+                wire = self._put(digest, frame, memory)
+            self._listen(events.Moved(job.file_slice.size, wire, source))
 
         for_each(move, jobs, threads=threads, cost=lambda job: job.file_slice.size, budget=self._limits.budget)
 
-    def _read_chunk(self, job: _ChunkJob, expected: Set[str]) -> tuple[str, str, bytearray | None]:
-        """Read and hash a chunk; encode it when it is to be sent.
+    def _read_chunk(self, job: _ChunkJob, expected: Set[str], memory: ReusableBuffer) -> tuple[str, str, Buffer | None]:
+        """Read and hash a chunk; encode it into `memory` when it is to be sent.
 
         Returns:
             Its digest, its source in the words of events.Moved, and its frame; None for a chunk that is not to be sent.
@@ -127,7 +130,9 @@ class Uploader:
         if not self._write:
             return digest, "local", None
         try:
-            frame = self._codecs.run(lambda codec: self._store.make_frame(digest, plain, file_slice.width, codec))
+            frame = self._codecs.run(
+                lambda codec: self._store.make_frame(digest, plain, file_slice.width, codec, memory)
+            )
         except IntegrityError as error:
             raise IntegrityError(
                 f"a chunk of {file_slice.path} does not come out of its frame as it went in ({error}): "
@@ -166,21 +171,24 @@ class Uploader:
 
         def send(chunk: tuple[str, FileSlice]) -> None:
             digest, file_slice = chunk
-            with buffers.acquire() as buffer:
-                frame = self._codecs.run(lambda codec: self._reencode(digest, file_slice, buffer, codec))
-            self._put(digest, frame)
-            self._listen(events.Moved(file_slice.size, len(frame)))
+            with self._frames.acquire() as memory:
+                with buffers.acquire() as buffer:
+                    frame = self._codecs.run(lambda codec: self._reencode(digest, file_slice, buffer, memory, codec))
+                wire = self._put(digest, frame, memory)
+            self._listen(events.Moved(file_slice.size, wire))
 
         threads = min(self._limits.uploads, len(lost))
         for_each(send, lost.items(), threads=threads, cost=lambda chunk: chunk[1].size, budget=self._limits.budget)
 
-    def _reencode(self, digest: str, file_slice: FileSlice, buffer: ReusableBuffer, codec: Codec) -> bytearray:
+    def _reencode(
+        self, digest: str, file_slice: FileSlice, buffer: ReusableBuffer, memory: ReusableBuffer, codec: Codec
+    ) -> Buffer:
         """Read a chunk from its file once more, and return its frame."""
         try:
             plain = file_slice.read(buffer.view(file_slice.size))
             if plain is None:
                 raise IntegrityError("the file became shorter")
-            return self._store.make_frame(digest, plain, file_slice.width, codec)
+            return self._store.make_frame(digest, plain, file_slice.width, codec, memory)
         except (IntegrityError, OSError) as error:
             raise CacheError(
                 f"{file_slice.path} changed after it was hashed ({error}): publish again when its writer is done, "
@@ -192,9 +200,13 @@ class Uploader:
             self.missing.add(digest)
             self.missing_bytes += self.slices[digest].size
 
-    def _put(self, digest: str, frame: bytearray | None) -> None:
+    def _put(self, digest: str, frame: Buffer | None, memory: ReusableBuffer) -> int:
+        """Send a frame that lies in `memory`, if there is one, and return its size in bytes."""
         if frame is None:
-            return
-        self._store.put_frame(digest, frame, overwrite=self._force or self._is_condemned(digest))
+            return 0
+        size = len(frame)
+        with memory.given_away(size) as sent:
+            self._store.put_frame(digest, sent, overwrite=self._force or self._is_condemned(digest))
         with self._lock:
-            self.wire += len(frame)
+            self.wire += size
+        return size

@@ -91,8 +91,9 @@ def test_a_frame_that_does_not_give_back_its_chunk_is_not_sent(
     tree = write_tree(tmp_path / "tree", {"w.bin": b"w" * 100})
     from cas.formats.frame import Encoder
 
-    encode = Encoder.encode
-    monkeypatch.setattr(Encoder, "encode", lambda self, plain, width=None: encode(self, b"v" * len(plain), width))
+    encode = Encoder.encode_into
+    other = lambda self, buffer, plain, width=None: encode(self, buffer, b"v" * len(plain), width)
+    monkeypatch.setattr(Encoder, "encode_into", other)
     with pytest.raises(IntegrityError, match=r"w.bin does not come out of its frame as it went in"):
         publish_tree(directory_store, tree)
     assert {entry.key.split("/")[0] for entry in directory_store.bucket.list("")} == {"format.json", "leases"}

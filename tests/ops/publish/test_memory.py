@@ -13,6 +13,8 @@ import pytest
 
 import cas
 from cas import host
+from cas.formats.digest import hex_of
+from cas.formats.frame import claimed_size, decode
 from cas.host import MIB, Limits
 from cas.store.store import Store
 from tests.support.models import REPO, publish_tree, write_tree
@@ -64,6 +66,30 @@ def test_bytes_in_flight_stay_within_the_budget(
     source = cas.Source.from_folder(tree, REPO)
     cas.publish("m", source, directory_store, limits=Limits(budget=24 * MIB, requests=16, workers=2))
     assert most == 24 * MIB
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_frame_that_a_cut_request_still_sends_is_not_overwritten(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    tree = write_tree(tmp_path / "tree", {str(number): b"%d" % number * 1000 for number in range(5)})
+    sending: dict[str, memoryview] = {}
+    put_frame = Store.put_frame
+
+    def cut(self: Store, digest: str, frame: memoryview, **options: Any) -> None:
+        sending[digest] = memoryview(frame)
+        put_frame(self, digest, frame, **options)
+
+    if lost:  # the chunks are then found missing after all were read, and sent again
+        publish_tree(directory_store, tree)
+        for entry in directory_store.bucket.list("chunks"):
+            directory_store.bucket.delete(entry.key)
+        write_tree(tree, {"one more": b"one more"})
+    monkeypatch.setattr(Store, "put_frame", cut)
+    cas.publish("m", cas.Source.from_folder(tree, REPO), directory_store, limits=Limits(uploads=1))
+    assert len(sending) == 5 + lost
+    frames = {digest: frame.tobytes() for digest, frame in sending.items()}
+    assert all(hex_of(decode(frame, claimed_size(frame))) == digest for digest, frame in frames.items())
 
 
 @pytest.mark.parametrize("exists", [False, True])
