@@ -30,7 +30,7 @@ _TERMINATED = 128 + signal.SIGTERM
 def main() -> None:
     """Answer jobs until the platform ends the worker; exit with the code of the error if it cannot start."""
     # The first process of a container gets SIGTERM only if it has a handler. While it answers jobs, the SDK has one.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    signal.signal(signal.SIGTERM, _end_at_once)
     # For libraries; the worker's own lines are those of worker/log.py.
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     for handler in logging.getLogger().handlers:
@@ -150,6 +150,11 @@ def _publishing_stream(answer: Callable[[Any], AsyncIterator[dict[str, Any]]], r
         once.begin(output)
 
     return handle
+
+
+def _end_at_once(*_: object) -> None:
+    # Not SystemExit, which the import that is under way may take for an error of its own. The children end, too.
+    os._exit(_TERMINATED)
 
 
 def _end(code: int) -> None:
