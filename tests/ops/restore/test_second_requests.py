@@ -123,6 +123,15 @@ class TestWhenToAsk:
         transfer._rates["starved"] = FAST  # the others have left the link to it
         assert transfer.passes(0.8) == []
 
+    def test_what_it_got_while_others_shared_the_link_does_not_count(self, transfer: Transfer) -> None:
+        transfer.begin("starved", 0)
+        transfer.whole(FAST, 10)
+        transfer.begin("healthy", FAST)
+        assert transfer.passes(0.6) == []
+        transfer.end("healthy")
+        transfer._rates["starved"] = FAST
+        assert transfer.passes(0.8) == []
+
     @pytest.mark.parametrize("rate", [SLOW, FAST])
     def test_none_where_all_are_alike(self, transfer: Transfer, rate: float) -> None:
         transfer.whole(rate, 10)
