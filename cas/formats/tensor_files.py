@@ -32,10 +32,10 @@ _TAR_MAGIC = slice(257, 262)  # where a tar says `ustar`
 
 
 class _Tensor(msgspec.Struct, frozen=True, gc=False):
-    """An entry of a safetensors header; the entry `__metadata__` has neither field."""
+    """An entry of a safetensors header; a field of the entry `__metadata__`, if it has one, is any text."""
 
     dtype: str = ""
-    data_offsets: tuple[int, int] = (0, 0)
+    data_offsets: tuple[int, int] | str = (0, 0)
 
 
 _HEADERS = JsonFormat[dict[str, _Tensor]](dict[str, _Tensor])
@@ -97,5 +97,6 @@ def _safetensors(file: SeekableFile, size: int) -> list[Start]:
     return [
         Start(data + tensor.data_offsets[0], _SAFETENSORS_WIDTHS.get(tensor.dtype, 1))
         for tensor in header.values()
-        if tensor.data_offsets[0] < tensor.data_offsets[1]  # an empty tensor would give its width to the next one
+        if not isinstance(tensor.data_offsets, str)
+        and tensor.data_offsets[0] < tensor.data_offsets[1]  # an empty tensor would give its width to the next one
     ] or [Start(data, None)]

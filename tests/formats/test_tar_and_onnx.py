@@ -140,3 +140,17 @@ def test_compressed_containers_are_stored_as_they_are() -> None:
     """Nothing is unpacked: what an archive compresses is cut, and stored, as the bytes it is."""
     data = zipped([(noise(168 * MIB)[: 9 * MIB], zipfile.ZIP_DEFLATED)], streamed=False)
     assert sum(span.size for span in cut(data)) == len(data)
+
+
+def test_the_size_in_an_extended_header_counts_for_one_member() -> None:
+    first, second = noise(168 * MIB)[: 2 * MIB], noise(168 * MIB)[2 * MIB : 3 * MIB + MIB // 2]
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, data, headers in (("a", first, {"size": str(len(first))}), ("b", second, {}), ("c", first[:-1], {})):
+            info = tarfile.TarInfo(name)
+            info.size, info.pax_headers = len(data), headers
+            archive.addfile(info, io.BytesIO(data))
+    whole = file.getvalue()
+    assert b"size=2097152" in whole
+    starts = {span.offset for span in cut(whole)}
+    assert {whole.index(first), whole.index(second), whole.rindex(first[:-1])} <= starts
