@@ -15,6 +15,14 @@ from cas.version import __version__
 
 MIB = 1024 * 1024
 
+WRITE_AT_ONCE = 512 * 1024
+"""Bytes of one write(2) at most: pieces of a large write cost less than the whole.
+
+Linux puts a write of 2 MiB or more into pages of 2 MiB (large folios). A virtual machine that reports its free memory
+has given just such pages back to its host, and filling them costs the kernel two to six times as much CPU time;
+smaller pages are mostly still there (docs/performance.md).
+"""
+
 _GPUS = Path("/proc/driver/nvidia/gpus")
 _PACKAGES = ("obstore", "huggingface_hub")
 

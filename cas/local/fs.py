@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cas.errors import NO_FSYNC, NO_PERMISSION, NO_SPACE, CacheError, DiskFull, InputError
 from cas.formats.digest import Buffer
+from cas.host import WRITE_AT_ONCE
 
 _FICLONE = 0x40049409
 
@@ -43,7 +44,8 @@ def write_all(fd: int, data: Buffer, offset: int | None = None) -> None:
     """Write all of `data`, at `offset` (bytes) or else at the descriptor's position."""
     view = memoryview(data)
     while view:
-        done = os.write(fd, view) if offset is None else os.pwrite(fd, view, offset)
+        piece = view[:WRITE_AT_ONCE]
+        done = os.write(fd, piece) if offset is None else os.pwrite(fd, piece, offset)
         view = view[done:]
         offset = None if offset is None else offset + done
 

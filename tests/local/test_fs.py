@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cas.host import WRITE_AT_ONCE
 from cas.local import fs
 
 DATA = bytes(range(200))
@@ -24,6 +25,25 @@ def test_a_write_that_is_cut_short_goes_on_where_it_stopped(tmp_path: Path, monk
         fs.write_all(fd, DATA, offset)
         os.close(fd)
         assert path.read_bytes() == bytes(offset or 0) + DATA
+
+
+@pytest.mark.parametrize("offset", [None, 0, 50])
+def test_a_large_write_is_made_in_pieces(offset: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    real_write, real_pwrite = os.write, os.pwrite
+
+    def counted(done: int) -> int:
+        sizes.append(done)
+        return done
+
+    monkeypatch.setattr(os, "write", lambda fd, data: counted(real_write(fd, data)))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: counted(real_pwrite(fd, data, at)))
+    data = os.urandom(2 * WRITE_AT_ONCE + 7)
+    fd = os.open(tmp_path / "file", os.O_WRONLY | os.O_CREAT)
+    fs.write_all(fd, data, offset)
+    os.close(fd)
+    assert sizes == [WRITE_AT_ONCE, WRITE_AT_ONCE, 7]
+    assert (tmp_path / "file").read_bytes() == bytes(offset or 0) + data
 
 
 def test_a_read_that_is_cut_short_goes_on_to_the_end_of_the_file(

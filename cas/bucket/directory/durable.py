@@ -23,6 +23,7 @@ from typing import ParamSpec, TypeVar
 from cas.bucket.errors.disk import disk_error
 from cas.errors import NO_FSYNC, NO_PERMISSION, ObjectExists
 from cas.formats.digest import Buffer
+from cas.host import WRITE_AT_ONCE
 from cas.parallel import for_each
 
 P = ParamSpec("P")
@@ -77,7 +78,7 @@ class DurableDirectory:
                 with open(scratch, "xb", buffering=0) as file:
                     view = memoryview(data)
                     while view:
-                        view = view[file.write(view) :]
+                        view = view[file.write(view[:WRITE_AT_ONCE]) :]
                     _sync(file.fileno(), NO_FSYNC)
                 if abandoned.is_set():
                     return
