@@ -1,6 +1,6 @@
 """Make a golden store: it has every kind of object that this release writes, and all later releases must restore it.
 
-python -m tools.golden v2    makes tests/golden/v2; a golden store that exists is never made again
+python -m tools.golden v3    makes tests/golden/v3; a golden store that exists is never made again
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tools.models.weights import Array, Recipe, Shapes, Weights
 ROOT = Path(__file__).parents[1] / "tests" / "golden"
 MODEL = "golden"
 DEPLOYMENT = "eu-prod"
+VARIANT = "fp16"
 
 _WEIGHTS: Mapping[str, Shapes] = {
     "f32.safetensors": {"layer.weight": ("F32", (64, 96)), "layer.bias": ("F32", (96,))},
@@ -69,6 +70,10 @@ def make(folder: Path) -> None:
                 refs.log_of(store, pin).append(parse(published.reference.split("@")[1]), "the first version")
                 names.append(str(pin))
             expected |= dict.fromkeys(names, files)
+        variant = cas.derive(MODEL, store, cast="float16", tags=(VARIANT,))
+    with tempfile.TemporaryDirectory() as name:
+        cas.restore(variant.reference, store, cache_dir=Path(name) / "hub")
+        expected |= dict.fromkeys((variant.reference, f"{MODEL}:{VARIANT}"), described(Path(name)))
     shutil.rmtree(folder / "store" / "leases")
     text = json.dumps(expected, indent=1, ensure_ascii=False)
     (folder / "expected.json").write_text(text + "\n", encoding="utf-8")
@@ -137,7 +142,7 @@ def _write_repo(hub: Path, repo_id: str, ref: str, folder: Path) -> None:
 def main() -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser("python -m tools.golden", description="Make a golden store of this release.")
-    parser.add_argument("name", help="such as v2; the folder below tests/golden to make")
+    parser.add_argument("name", help="such as v3; the folder below tests/golden to make")
     folder = ROOT / parser.parse_args().name
     try:
         make(folder)

@@ -1,4 +1,4 @@
-"""Write manifests/schema/manifest-1.json, the JSON Schema of a manifest, from the types in cas/formats/manifest.py.
+"""Write manifests/schema/manifest-2.json, the JSON Schema of a manifest, from the types in cas/formats/manifest.py.
 
 python -m tools.schema            writes the file
 python -m tools.schema --check    exits with 1 when the file is not what would be written

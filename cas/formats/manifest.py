@@ -1,8 +1,10 @@
 """The manifest: every file of one model version and its chunks, as immutable JSON named by its digest.
 
-This is version 1. Its JSON Schema is generated from these types into manifests/schema/manifest-1.json; the docstrings
-and descriptions of the types are part of it. Reading is strict: the size is limited before parsing, unknown fields and
-versions are refused, and a manifest that passes `parse` names only safe paths and sizes that add up.
+This is version 2, which says nothing of when, by whom or after what it was made, and has one encoding: one content has
+one name. Version 1 is read for ever, and written no more. The JSON Schema in manifests/schema/manifest-2.json is
+generated from these types; the docstrings and descriptions of the types are part of it (manifest-1.json does not
+change any more). Reading is strict: the size is limited before parsing, unknown fields and versions are refused, and a
+manifest that passes `parse` names only safe paths and sizes that add up.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -21,7 +24,8 @@ from cas.formats.digest import Hex, hex_of
 from cas.formats.frame import MAX_CHUNK
 from cas.formats.typed_json import JsonFormat, T
 
-VERSION = 1
+VERSION = 2
+"""What is written. Its number stands for the rules by which files are cut, too (`cas/formats/chunking.py`)."""
 
 MAX_MANIFEST = 16 * 1024 * 1024
 """Encoded bytes of the largest manifest that is read: enough for the chunks of 8 MiB of a model of 1.6 TB."""
@@ -85,17 +89,19 @@ class Derived(Struct, frozen=True, forbid_unknown_fields=True, rename={"parent":
 
     parent: DigestName
     transform: Text
+
+
+class Derived1(Derived, frozen=True, forbid_unknown_fields=True, rename={"parent": "from"}):
+    """The same in version 1, with a sentence about where the variant is equivalent, as its program worded it."""
+
     equivalent: Text
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One immutable version of a model."""
+    """One immutable version of a model; repos, files, refs and annotations stand in the order of their names."""
 
     version: Annotated[int, Meta(ge=VERSION, le=VERSION)] = VERSION
     model: Name
-    created: Time
-    created_by: Text
-    parent: DigestName | None = None
     repos: tuple[Repo, ...]
     files: tuple[PlainFile, ...] = ()
     derived: Derived | None = None
@@ -116,9 +122,15 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """Plain bytes of all files together."""
         return sum(file.size for file in self.all_files())
 
-    def content(self) -> tuple[object, ...]:
-        """What the version consists of, without when, by whom and from which parent it was made."""
-        return (self.model, self.repos, self.files, self.derived, self.annotations)
+
+class Manifest1(Manifest, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A manifest of version 1: it says when, by which program and after which version it was made, in any order."""
+
+    version: Annotated[int, Meta(ge=1, le=1)] = 1
+    created: Time
+    created_by: Text
+    parent: DigestName | None = None
+    derived: Derived1 | None = None
 
 
 class _Versioned(Struct):
@@ -126,6 +138,8 @@ class _Versioned(Struct):
 
 
 _MANIFESTS = JsonFormat[Manifest](Manifest, order="deterministic")
+_MANIFESTS_1 = JsonFormat[Manifest1](Manifest1)
+_FIELDS_1 = JsonFormat[dict[str, object]](dict[str, object])
 _VERSIONED = JsonFormat[_Versioned](_Versioned)
 
 
@@ -160,35 +174,71 @@ def now() -> str:
 
 
 def encode(manifest: Manifest) -> bytes:
-    """The one encoding of a manifest: fields in declared order, annotations sorted, no white space.
+    """The one encoding of a manifest, whatever order its maker used: fields in declared order, no white space.
 
     Raises:
         FormatError: the manifest breaks a rule that readers enforce. So nothing is written that cannot be read again.
     """
-    data = _MANIFESTS.encode(manifest)
+    data = _encoding(manifest)
     parse(data)
     return data
 
 
+def _encoding(manifest: Manifest) -> bytes:
+    if isinstance(manifest, Manifest1):
+        # The order of fields in version 1; those of its own stand in the middle.
+        names = ("version", "model", "created", "created_by", "parent", "repos", "files", "derived", "annotations")
+        fields = {name: getattr(manifest, name) for name in names}
+        return _FIELDS_1.encode({**fields, "annotations": dict(sorted(manifest.annotations.items()))})
+    return _MANIFESTS.encode(ordered(manifest))
+
+
+def ordered(manifest: Manifest) -> Manifest:
+    """Return the manifest with its repos, files and refs in the order of version 2, which is that of their names."""
+    by_path = attrgetter("path")
+    repos = [
+        msgspec.structs.replace(repo, refs=tuple(sorted(set(repo.refs))), files=tuple(sorted(repo.files, key=by_path)))
+        for repo in manifest.repos
+    ]
+    return msgspec.structs.replace(
+        manifest,
+        repos=tuple(sorted(repos, key=attrgetter("repo_type", "repo_id", "commit"))),
+        files=tuple(sorted(manifest.files, key=by_path)),
+    )
+
+
 def parse(data: bytes) -> Manifest:
-    """The manifest that `data` encodes.
+    """The manifest that `data` encodes: of version 2, or the `Manifest1` of version 1.
 
     Raises:
-        FormatError: it is too large, of an unknown version or malformed, or it names an unsafe path.
+        FormatError: it is too large, of an unknown version or malformed, it names an unsafe path, or it is of version 2
+            and not the one encoding of what it says.
     """
-    check_version(data)
+    if check_version(data) == 1:
+        old = decode(_MANIFESTS_1, data)
+        _check(old)
+        return old
     manifest = decode(_MANIFESTS, data)
     _check(manifest)
+    if _encoding(manifest) != data:
+        raise FormatError("manifest is not in the one order and form that its version has: refusing it")
     return manifest
 
 
-def check_version(data: bytes) -> None:
-    """Raise FormatError if the manifest that `data` encodes is too large, or of a version that this program lacks."""
+def check_version(data: bytes) -> int:
+    """Return the version of the manifest that `data` encodes.
+
+    Raises:
+        FormatError: it is too large, malformed, or of a version that this program does not know.
+    """
     if len(data) > MAX_MANIFEST:
         raise FormatError(f"manifest of {len(data)} bytes is over the limit of {MAX_MANIFEST}")
     version = decode(_VERSIONED, data).version
-    if version != VERSION:
-        raise FormatError(f"manifest is of version {version}; this program knows version {VERSION}: upgrade model-cas")
+    if not 1 <= version <= VERSION:
+        raise FormatError(
+            f"manifest is of version {version}; this program knows versions 1 and {VERSION}: upgrade model-cas"
+        )
+    return version
 
 
 def decode(layout: JsonFormat[T], data: bytes) -> T:
@@ -205,14 +255,14 @@ def digest_of(manifest: Manifest) -> str:
 
 
 def schema() -> dict[str, object]:
-    """The JSON Schema of a manifest, generated from the types above."""
+    """The JSON Schema of a manifest of version 2, generated from the types above."""
     generated = msgspec.json.schema(Manifest)
     whole = generated["$defs"]["Manifest"]
     # Defaults serve code that makes a manifest. A written manifest has every field, so the schema requires every field.
     whole["required"] = list(whole["properties"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "model-cas manifest, version 1",
+        "title": f"model-cas manifest, version {VERSION}",
         **generated,
     }
 

@@ -16,7 +16,6 @@ from cas.formats.manifest import (
     MAX_CHUNKS,
     MAX_MANIFEST,
     VERSION,
-    Derived,
     DigestName,
     Name,
     Size,
@@ -97,6 +96,12 @@ class _Repo(Struct, Generic[_File], frozen=True, forbid_unknown_fields=True):
     files: tuple[_File, ...]
 
 
+class _Derived(Struct, frozen=True, forbid_unknown_fields=True, rename={"parent": "from"}):
+    parent: DigestName
+    transform: Text
+    equivalent: Raw = _NONE
+
+
 class _Manifest(Struct, Generic[_File], frozen=True, forbid_unknown_fields=True, kw_only=True):
     version: int
     model: Name
@@ -105,7 +110,7 @@ class _Manifest(Struct, Generic[_File], frozen=True, forbid_unknown_fields=True,
     parent: DigestName | None = None
     repos: tuple[_Repo[_File], ...]
     files: tuple[_File, ...] = ()
-    derived: Derived | None = None
+    derived: _Derived | None = None
     annotations: Raw = _NONE
 
     def all_files(self) -> list[_File]:
@@ -161,6 +166,8 @@ def _decode(layout: JsonFormat[_Manifest[_File]], data: bytes) -> _Manifest[_Fil
     except FormatError:
         check_version(data)  # a manifest of a newer version may have other fields
         raise
-    if found.version != VERSION or len(data) > MAX_MANIFEST:
+    if not 1 <= found.version <= VERSION or len(data) > MAX_MANIFEST:
         check_version(data)
+    if (found.created is None) == (found.version == 1):
+        raise FormatError("manifest is malformed: version 1 says when it was made, and later versions do not")
     return found

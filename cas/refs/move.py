@@ -104,6 +104,8 @@ def move(
             try:
                 RefLog(store, ref).append(digest, reason, by, expect=expected[ref], created=created)
             except RefMoved:
+                if not by_hand and RefLog(store, ref).current_digest() == digest:
+                    continue  # somebody else moved it to the same version at the same moment
                 if by_hand and moved:
                     listen(events.Warned(f"{', '.join(map(str, moved))} had been moved by then"))
                 raise

@@ -147,12 +147,6 @@ def version_to_build_on(store: Store, ref: Ref, listen: events.Listener) -> tupl
         return None, None
 
 
-def version_of_same_content(store: Store, ref: Ref, same: Manifest, listen: events.Listener) -> str | None:
-    """Return the digest (64 hex) of the version that a ref names now if its content is that of `same`, else None."""
-    digest, manifest = version_to_build_on(store, ref, listen)
-    return digest if manifest is not None and manifest.content() == same.content() else None
-
-
 def absent(store: Store, ref: Ref) -> RefUnset:
     """Return the error for a tag or pin that was never set; it names tags or pins of the same model that are set."""
     kind, first, second = ref

@@ -225,12 +225,15 @@ class Store:
     def put_manifest(self, new: Manifest) -> str:
         """Write a manifest, whose chunks the caller has stored or found before, and return its digest (64 hex).
 
-        The chunks are made durable before, and the manifest after it is written.
+        The chunks are made durable before, and the manifest after it is written. Other bytes that have its name can
+        only be damage, and are replaced.
         """
         data = manifest.encode(new)
         digest = hex_of(data)
         self.bucket.settle()
-        self.bucket.put(layout.manifest_key(new.model, digest), data, Kind.MANIFEST)
+        key = layout.manifest_key(new.model, digest)
+        if not self.bucket.put(key, data, Kind.MANIFEST):
+            self.bucket.put(key, data, Kind.MANIFEST, overwrite=True)
         self.bucket.settle()
         return digest
 

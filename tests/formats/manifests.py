@@ -10,16 +10,13 @@ from typing import Any
 from cas.formats import manifest
 from cas.formats.digest import named
 from cas.formats.frame import MAX_CHUNK
-from cas.formats.manifest import ChunkRef, Derived, Manifest, PlainFile, Repo, RepoFile
+from cas.formats.manifest import ChunkRef, Derived, Derived1, Manifest, Manifest1, PlainFile, Repo, RepoFile
 from tests.support.documents import document
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 EXAMPLE = Manifest(
     model="f5-tts",
-    created="2026-11-23T03:00:00Z",
-    created_by="cas 0.1.0",
-    parent=named(A),
     repos=(
         Repo(
             repo_id="SWivid/F5-TTS",
@@ -33,20 +30,34 @@ EXAMPLE = Manifest(
         ),
     ),
     files=(PlainFile("torch/hub/checkpoints/x.pth", 4, (ChunkRef(A, 4),)),),
-    derived=Derived(named(B), "cast:float16", "bit-equal after .half()"),
+    derived=Derived(named(B), "cast:float16"),
     annotations={"note": "ß", "a": "1"},
 )
 
 ENCODED = (
-    '{"version":1,"model":"f5-tts","created":"2026-11-23T03:00:00Z","created_by":"cas 0.1.0",'
-    f'"parent":"blake3:{A}","repos":[{{"repo_id":"SWivid/F5-TTS","repo_type":"model","commit":"{"c" * 40}",'
+    '{"version":2,"model":"f5-tts",'
+    f'"repos":[{{"repo_id":"SWivid/F5-TTS","repo_type":"model","commit":"{"c" * 40}",'
     '"refs":["main","pr/1"],"files":['
     f'{{"path":"F5TTS/модель.safetensors","size":9,"blob":"{"d" * 64}","chunks":[["{A}",4],["{B}",5]]}},'
     f'{{"path":"empty","size":0,"blob":"{"e" * 40}","chunks":[]}}]}}],'
     f'"files":[{{"path":"torch/hub/checkpoints/x.pth","size":4,"chunks":[["{A}",4]]}}],'
-    f'"derived":{{"from":"blake3:{B}","transform":"cast:float16","equivalent":"bit-equal after .half()"}},'
+    f'"derived":{{"from":"blake3:{B}","transform":"cast:float16"}},'
     '"annotations":{"a":"1","note":"ß"}}'
 ).encode()
+
+EXAMPLE_1 = Manifest1(
+    **{name: getattr(EXAMPLE, name) for name in ("model", "repos", "files", "annotations")},
+    derived=Derived1(named(B), "cast:float16", "bit-equal after .half()"),
+    created="2026-11-23T03:00:00Z",
+    created_by="cas 0.1.0",
+    parent=named(A),
+)
+
+ENCODED_1 = ENCODED.replace(
+    b'{"version":2,"model":"f5-tts",',
+    b'{"version":1,"model":"f5-tts","created":"2026-11-23T03:00:00Z","created_by":"cas 0.1.0",'
+    + f'"parent":"blake3:{A}",'.encode(),
+).replace(b'"cast:float16"', b'"cast:float16","equivalent":"bit-equal after .half()"')
 
 
 # Wrong values
@@ -106,11 +117,13 @@ WRONG: dict[str, dict[str, Any]] = {
     "blob with a newline": edited(lambda m: m["repos"][0]["files"][1].update(blob="e" * 40 + "\n")),
     "model": edited(lambda m: m.update(model="../m")),
     "model with a newline": edited(lambda m: m.update(model="m\n")),
-    "parent": edited(lambda m: m.update(parent=A)),
-    "time": edited(lambda m: m.update(created="yesterday")),
-    "time in other digits": edited(lambda m: m.update(created="٢٠٢٦-11-23T03:00:00Z")),
-    "text with an escape": edited(lambda m: m.update(created_by="\x1b[2J")),
-    "text too long": edited(lambda m: m.update(created_by="x" * 4097)),
+    "equivalence": edited(lambda m: m["derived"].update(equivalent="bit-equal after .half()")),
+    "original": edited(lambda m: m["derived"].update({"from": A})),
+    "text with an escape": edited(lambda m: m["derived"].update(transform="\x1b[2J")),
+    "text too long": edited(lambda m: m["derived"].update(transform="x" * 4097)),
+    "time": edited(lambda m: m.update(created="2026-11-23T03:00:00Z")),
+    "program": edited(lambda m: m.update(created_by="cas 0.1.0")),
+    "parent": edited(lambda m: m.update(parent=None)),
     "annotation a number": edited(lambda m: m["annotations"].update(a=1)),
     "unknown field": edited(lambda m: m.update(endpoint="https://example.com")),
     "unknown field of a file": edited(lambda m: m["files"][0].update(mode=0o4755)),
@@ -121,3 +134,22 @@ WRONG: dict[str, dict[str, Any]] = {
     "version a float": edited(lambda m: m.update(version=1.0)),
     "version true": edited(lambda m: m.update(version=True)),
 }  # fmt: skip
+
+
+def edited_1(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    made = json.loads(ENCODED_1)
+    change(made)
+    return made  # type: ignore[no-any-return]
+
+
+WRONG_1: dict[str, dict[str, Any]] = {
+    "parent": edited_1(lambda m: m.update(parent=A)),
+    "time": edited_1(lambda m: m.update(created="yesterday")),
+    "no time": edited_1(lambda m: m.pop("created")),
+    "time in other digits": edited_1(lambda m: m.update(created="٢٠٢٦-11-23T03:00:00Z")),
+    "program with an escape": edited_1(lambda m: m.update(created_by="\x1b[2J")),
+    "program too long": edited_1(lambda m: m.update(created_by="x" * 4097)),
+    "unknown field": edited_1(lambda m: m.update(endpoint="https://example.com")),
+    "size below zero": edited_1(lambda m: m["files"][0].update(size=-1)),
+    "repo twice": edited_1(lambda m: m["repos"].append(m["repos"][0])),
+}

@@ -17,7 +17,7 @@ from cas.formats.digest import hex_of
 from cas.formats.frame import MAX_CHUNK
 from cas.formats.manifest import ChunkRef, PlainFile
 from tests.formats.hostile_manifests import CASES
-from tests.formats.manifests import ENCODED, EXAMPLE, A, B, with_chunks
+from tests.formats.manifests import ENCODED, ENCODED_1, EXAMPLE, EXAMPLE_1, A, B, with_chunks
 from tests.support.bounded import call_within_memory
 from tests.support.documents import encoded
 
@@ -27,6 +27,12 @@ from tests.support.documents import encoded
 def test_a_manifest_is_written_in_one_way_for_ever() -> None:
     assert manifest.encode(EXAMPLE) == ENCODED
     assert manifest.digest_of(EXAMPLE) == hex_of(ENCODED)
+
+
+def test_a_manifest_of_version_1_keeps_its_bytes() -> None:
+    assert manifest.parse(ENCODED_1) == EXAMPLE_1
+    assert manifest.encode(EXAMPLE_1) == ENCODED_1
+    assert manifest.digest_of(EXAMPLE_1) == hex_of(ENCODED_1)
 
 
 def test_a_manifest_reads_back() -> None:

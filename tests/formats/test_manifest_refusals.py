@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,20 @@ from hypothesis import strategies as st
 from cas.errors import FormatError, InputError
 from cas.formats import manifest
 from cas.formats.digest import hex_of
-from tests.formats.manifests import ENCODED, EXAMPLE, REPO, WRONG, A, B, edited, with_chunks
+from cas.formats.manifest import Manifest
+from tests.formats.manifests import (
+    ENCODED,
+    ENCODED_1,
+    EXAMPLE,
+    EXAMPLE_1,
+    REPO,
+    WRONG,
+    WRONG_1,
+    A,
+    B,
+    edited,
+    with_chunks,
+)
 from tests.support.documents import document, encoded
 
 
@@ -26,27 +42,30 @@ TEXTS = {
     "something after it": ENCODED + b"{}",
     "byte order mark": b"\xef\xbb\xbf" + ENCODED,
     "UTF-16": ENCODED.decode().encode("utf-16"),
-    "not UTF-8": ENCODED.replace(b"0.1.0", b"0.1.\xff"),
-    "nested": b'{"version":1,"model":' + b"[" * 100_000,
-    "nested where nothing is known": b'{"version":1,"x":' + b'{"x":' * 100_000,
-    "surrogate": ENCODED.replace(b"0.1.0", b"0.1.\\ud800"),
+    "not UTF-8": ENCODED.replace(b"float16", b"float1\xff"),
+    "nested": b'{"version":2,"model":' + b"[" * 100_000,
+    "nested where nothing is known": b'{"version":2,"x":' + b'{"x":' * 100_000,
+    "surrogate": ENCODED.replace(b"float16", b"float1\\ud800"),
     "NaN": ENCODED.replace(b'"size":0', b'"size":NaN'),
     "infinity": ENCODED.replace(b'"size":0', b'"size":1e999'),
 }
 
-OTHERS: dict[str, bytes] = {
-    "a newline after it": ENCODED + b"\n",
-    "white space": ENCODED.replace(b":1,", b": 1,", 1),
-    "needless escape": ENCODED.replace(b"0.1.0", b"0.1.\\u0030"),
-    "annotations out of order": ENCODED.replace(b'"a":"1","note":"\xc3\x9f"', b'"note":"\xc3\x9f","a":"1"'),
-    "fields out of order": ENCODED.replace(b'"version":1,"model":"f5-tts"', b'"model":"f5-tts","version":1'),
+# Other encodings: what each replaces in a manifest, and by what.
+OTHERS: dict[str, tuple[bytes, bytes]] = {
+    "a newline after it": (b"}}", b"}}\n"),
+    "white space": (b'"model":"', b'"model": "'),
+    "needless escape": (b"float16", b"float1\\u0036"),
+    "annotations out of order": (b'"a":"1","note":"\xc3\x9f"', b'"note":"\xc3\x9f","a":"1"'),
+    "fields out of order": (b'"repo_type":"model","commit"', b'"commit":"%s","repo_type":"model","x"' % (b"c" * 40)),
+    "refs out of order": (b'"main","pr/1"', b'"pr/1","main"'),
 }
 
 
 def test_the_sources_of_the_wrong_ones_are_right() -> None:
     manifest.parse(encoded(document(repo=["a"], plain_files=["torch/b"])))
     manifest.parse(encoded(with_chunks([A, 5], [B, 6], [A, 5])))
-    manifest.parse(encoded(edited(lambda m: m["repos"].append({**REPO, "commit": "1" * 40, "refs": ["other"]}))))
+    manifest.parse(encoded(edited(lambda m: m["repos"].insert(0, {**REPO, "commit": "1" * 40, "refs": ["other"]}))))
+    assert manifest.parse(ENCODED_1) == EXAMPLE_1
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -54,21 +73,50 @@ def test_a_wrong_value_is_refused(name: str) -> None:
     refused(encoded(WRONG[name]))
 
 
+@pytest.mark.parametrize("name", WRONG_1)
+def test_a_wrong_value_of_version_1_is_refused(name: str) -> None:
+    refused(encoded(WRONG_1[name]))
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_bytes_that_are_no_manifest_are_refused(name: str) -> None:
     refused(TEXTS[name])
 
 
+def in_other_words(name: str, data: bytes) -> bytes:
+    old, new = OTHERS[name]
+    assert data.count(old) == 1
+    return data.replace(old, new).replace(b',"x":"%s"' % (b"c" * 40), b"")
+
+
 @pytest.mark.parametrize("name", OTHERS)
-def test_another_encoding_of_the_same_is_read_and_has_a_name_of_its_own(name: str) -> None:
-    # What a later encoder may write differently must not make today's manifests unreadable.
-    assert manifest.parse(OTHERS[name]) == manifest.parse(ENCODED)
-    assert hex_of(OTHERS[name]) != hex_of(ENCODED)
+def test_another_encoding_of_the_same_is_refused_so_that_one_content_has_one_name(name: str) -> None:
+    refused(in_other_words(name, ENCODED), "one order and form")
 
 
-@pytest.mark.parametrize("version", [0, 2, 2**40])
+@pytest.mark.parametrize("name", [name for name in OTHERS if name != "refs out of order"])
+def test_another_encoding_of_a_version_1_is_read_and_has_a_name_of_its_own(name: str) -> None:
+    other = in_other_words(name, ENCODED_1)
+    assert manifest.parse(other) == manifest.parse(ENCODED_1)
+    assert hex_of(other) != hex_of(ENCODED_1)
+
+
+@pytest.mark.parametrize("what", ["repos", "files of a repo", "plain files"])
+def test_another_order_is_refused_and_never_written(what: str) -> None:
+    made = edited(lambda m: m["repos"].insert(0, {**copy.deepcopy(REPO), "commit": "1" * 40, "refs": ["other"]}))
+    made["files"].append({"path": "torch/z", "size": 0, "chunks": []})
+    right = encoded(made)
+    {"repos": made["repos"], "files of a repo": made["repos"][0]["files"], "plain files": made["files"]}[what].reverse()
+    refused(encoded(made), "one order and form")
+    assert manifest.encode(msgspec.convert(made, Manifest)) == right
+
+
+@pytest.mark.parametrize("version", [0, 3, 2**40])
 def test_another_version_is_refused_by_name_whatever_else_it_holds(version: int) -> None:
-    refused(b'{"version":%d,"shape":{"of":["things","to come"]}}' % version, rf"version {version}; .* knows version 1")
+    refused(
+        b'{"version":%d,"shape":{"of":["things","to come"]}}' % version,
+        rf"version {version}; .* knows versions 1 and 2",
+    )
 
 
 def test_an_unknown_field_is_named() -> None:

@@ -7,7 +7,7 @@ import pytest
 from cas.errors import FormatError
 from cas.formats import manifest
 from cas.formats.outline import Outline, chunk_names, outline
-from tests.formats.manifests import ENCODED, EXAMPLE, WRONG, A, B
+from tests.formats.manifests import ENCODED, ENCODED_1, EXAMPLE, EXAMPLE_1, WRONG, WRONG_1, A, B
 from tests.support.documents import encoded
 
 STRUCTURE = [
@@ -18,18 +18,14 @@ STRUCTURE = [
 
 def test_an_outline_says_what_the_manifest_says() -> None:
     assert EXAMPLE.derived is not None
-    assert outline(ENCODED) == Outline(
-        EXAMPLE.model,
-        EXAMPLE.created,
-        EXAMPLE.plain_size,
-        len(list(EXAMPLE.all_files())),
-        EXAMPLE.parent,
-        EXAMPLE.derived.transform,
-        EXAMPLE.derived.parent,
-    )
+    model, origin = EXAMPLE.model, (EXAMPLE.derived.transform, EXAMPLE.derived.parent)
+    size, files = EXAMPLE.plain_size, len(list(EXAMPLE.all_files()))
+    assert outline(ENCODED) == Outline(model, None, size, files, None, *origin)
+    assert outline(ENCODED_1) == Outline(model, EXAMPLE_1.created, size, files, EXAMPLE_1.parent, *origin)
 
 
 def test_every_chunk_is_named() -> None:
+    assert chunk_names(ENCODED) == chunk_names(ENCODED_1)
     found = chunk_names(ENCODED)
     digests = {found.digests[at : at + 32].hex() for at in range(0, len(found.digests), 32)}
     assert (found.model, digests) == (EXAMPLE.model, set(EXAMPLE.chunks())) == ("f5-tts", {A, B})
@@ -40,6 +36,12 @@ def test_every_chunk_is_named() -> None:
 def test_what_may_name_chunks_in_another_way_is_refused(read: object, name: str) -> None:
     with pytest.raises(FormatError):
         read(encoded(WRONG[name]))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["parent", "time", "no time", "unknown field", "size below zero"])
+def test_a_part_of_a_version_1_is_read_as_strictly(name: str) -> None:
+    with pytest.raises(FormatError):
+        outline(encoded(WRONG_1[name]))
 
 
 @pytest.mark.parametrize("name", [name for name in WRONG if name.startswith(("digest ", "chunk with", "chunk an"))])
@@ -59,9 +61,9 @@ def test_white_space_in_a_digest_is_no_shorter_digest() -> None:
 @pytest.mark.parametrize("read", [outline, chunk_names])
 def test_a_newer_version_is_called_that(read: object) -> None:
     with pytest.raises(FormatError, match="upgrade model-cas"):
-        read(b'{"version":2,"trees":[]}')  # type: ignore[operator]
+        read(b'{"version":3,"trees":[]}')  # type: ignore[operator]
     with pytest.raises(FormatError, match="upgrade model-cas"):
-        read(ENCODED.replace(b'"version":1', b'"version":2'))  # type: ignore[operator]
+        read(ENCODED.replace(b'"version":2', b'"version":3'))  # type: ignore[operator]
     with pytest.raises(FormatError, match="over the limit"):
         read(ENCODED + b" " * manifest.MAX_MANIFEST)  # type: ignore[operator]
 

@@ -17,9 +17,7 @@ PREFIX = "refs/tags/m/latest"
 
 def published(store: Store, note: str, model: str = "m") -> str:
     """Store a manifest whose note makes it differ from others, and return its digest (64 hex)."""
-    return store.put_manifest(
-        Manifest(model=model, created="2026-11-23T03:00:00Z", created_by="test", repos=(), annotations={"note": note})
-    )
+    return store.put_manifest(Manifest(model=model, repos=(), annotations={"note": note}))
 
 
 def latest(store: Store, model: str = "m") -> RefLog:

@@ -19,9 +19,7 @@ from tests.refs.logs import PREFIX, A, B, latest
 
 
 def test_a_removed_ref_names_nothing_and_its_history_stays(store: Store) -> None:
-    digest = store.put_manifest(
-        Manifest(model="m", created="2026-11-23T03:00:00Z", created_by="test", repos=(), annotations={})
-    )
+    digest = store.put_manifest(Manifest(model="m", repos=(), annotations={}))
     log = latest(store)
     log.append(digest, "publish")
     log.append(None, "untag", by="ana")

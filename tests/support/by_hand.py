@@ -9,7 +9,7 @@ from typing import Any
 
 from cas.formats.digest import hex_of, named
 from cas.formats.frame import Encoder
-from cas.formats.manifest import ChunkRef, Manifest, Repo, RepoFile
+from cas.formats.manifest import ChunkRef, Manifest, Manifest1, Repo, RepoFile
 from cas.store.store import Store
 from tests.support.models import COMMIT
 
@@ -43,18 +43,18 @@ def repo(
     return Repo(name, "model", commit, refs, tuple(made))
 
 
-def version(
-    store: Store, repos: Sequence[Repo], model: str = "m", created: str = "2026-01-01T00:00:00Z", **fields: Any
-) -> str:
+def version(store: Store, repos: Sequence[Repo], model: str = "m", created: str | None = None, **fields: Any) -> str:
     """Store a manifest, and return a reference to the version.
 
     Args:
         store: the store, which is created if it does not exist.
         repos: the version's repos.
         model: the model's name.
-        created: the time in the manifest.
+        created: the time in a manifest of version 1; None makes one of version 2.
         fields: other fields of the manifest.
     """
     store.create()
-    made = Manifest(model=model, created=created, created_by="tests", repos=tuple(repos), **fields)
+    made = Manifest(model=model, repos=tuple(repos), **fields)
+    if created is not None:
+        made = Manifest1(model=model, created=created, created_by="tests", repos=tuple(repos), **fields)
     return f"{model}@{named(store.put_manifest(made))}"

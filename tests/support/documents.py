@@ -21,11 +21,8 @@ def document(
         refs: the repo's refs.
     """
     return {
-        "version": 1,
+        "version": 2,
         "model": "m",
-        "created": "2026-11-23T03:00:00Z",
-        "created_by": "test",
-        "parent": None,
         "repos": [
             {
                 "repo_id": "org/model",

@@ -10,7 +10,7 @@ from pathlib import Path
 import cas
 from cas.formats.digest import hex_of
 from cas.formats.frame import Encoder
-from cas.formats.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile, now
+from cas.formats.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
 from cas.local.hf_cache import blob_hash
 from cas.refs.reference import Reference, log_of
 from cas.store.store import Store
@@ -90,8 +90,6 @@ def put_model(
 
     made = Manifest(
         model=model,
-        created=now(),
-        created_by="test",
         repos=tuple(
             Repo(repo, "model", commit, ("main",), tuple(repo_file(path, data) for path, data in files.items()))
             for repo, files in repos.items()

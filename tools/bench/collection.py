@@ -87,7 +87,7 @@ class MadeUpBucket(Bucket):
         size = 8388608 * chunks.count("[")
         file = f'{{"path":"x","size":{size},"blob":"{number:064x}","chunks":[{chunks}]}}'
         repo = f'{{"repo_id":"o/m","repo_type":"model","commit":"{"0" * 40}","refs":["main"],"files":[{file}]}}'
-        head = f'{{"version":1,"model":"{_MODEL}","created":"2026-01-01T00:00:00Z","created_by":"bench","parent":null'
+        head = f'{{"version":2,"model":"{_MODEL}"'
         return f'{head},"repos":[{repo}],"files":[],"derived":null,"annotations":{{}}}}'.encode()
 
 

@@ -46,8 +46,6 @@ def make_versions(store: Store, versions: int, chunks: int) -> list[str]:
     empty = manifest.encode(
         Manifest(
             model=MODEL,
-            created="2026-01-01T00:00:00Z",
-            created_by="bench",
             repos=(Repo("o/m", "model", "0" * 40, ("main",), ()),),
         )
     )

@@ -85,9 +85,6 @@ def _version(root: Path, number: int, chunks: list[ChunkRef], parent: str | None
     data = manifest.encode(
         Manifest(
             model=MODEL,
-            created=(_BEGAN + datetime.timedelta(hours=number)).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            created_by="tests",
-            parent=named(parent) if parent else None,
             repos=(Repo("org/many", "model", blob[:40], ("main",), (file,)),),
         )
     )

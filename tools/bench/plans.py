@@ -10,7 +10,6 @@ from pathlib import Path
 from blake3 import blake3
 
 from cas import refs
-from cas.formats import manifest
 from cas.formats.manifest import ChunkRef, Manifest, Repo, RepoFile
 from cas.store.store import Store, open_store
 from tools.bench.measure import Run, run
@@ -46,7 +45,7 @@ def _write(store: Store, chunks: int, size: int) -> None:
     each = chunks // _FILES
     files = tuple(_file(number, each if number else chunks - each * (_FILES - 1), size) for number in range(_FILES))
     repo = Repo("org/large", "model", "c" * 40, ("main",), files)
-    new = Manifest(model=_MODEL, created=manifest.now(), created_by="bench", repos=(repo,))
+    new = Manifest(model=_MODEL, repos=(repo,))
     store.create()
     refs.log_of(store, refs.parse_reference(_MODEL)).append(store.put_manifest(new), reason="bench")
 

@@ -25,7 +25,7 @@ from tools.models.tiny_f5 import SPEECH, VOCOS
 from tools.models.torchzip import write_torch_zip
 from tools.models.weights import Recipe, Shapes, Weights
 
-_STORE = ROOT / "tests/golden/v1/store"
+_GOLDEN = ROOT / "tests/golden"
 _LARGEST = 4096  # bytes
 _SHAPES: Shapes = {"a.weight": ("F32", (4, 3)), "b": ("F16", (5,)), "c": ("BF16", (2, 2)), "d": ("I64", ())}
 _HEX, _COMMIT = "0123456789abcdef" * 4, "0123456789abcdef" * 2 + "01234567"
@@ -33,10 +33,14 @@ _CHUNK = [_HEX, 3]
 _FILE = {"path": "a/b.bin", "size": 3, "blob": _COMMIT, "chunks": [_CHUNK]}
 _REPO = {"repo_id": "o/m", "repo_type": "model", "commit": _COMMIT, "refs": ["main"], "files": [_FILE]}
 _MANIFEST = {
-    "version": 1, "model": "m", "created": "2026-01-01T00:00:00Z", "created_by": "cas", "parent": None,
+    "version": 2, "model": "m",
     "repos": [_REPO], "files": [{"path": "torch/hub/a.pth", "size": 3, "chunks": [_CHUNK]}],
-    "derived": {"from": f"blake3:{_HEX}", "transform": "cast-float16/1", "equivalent": "yes"},
+    "derived": {"from": f"blake3:{_HEX}", "transform": "cast:float16"},
     "annotations": {"a": "b"},
+}  # fmt: skip
+_MANIFEST_1 = {
+    **_MANIFEST, "version": 1, "created": "2026-01-01T00:00:00Z", "created_by": "cas", "parent": None,
+    "derived": {"from": f"blake3:{_HEX}", "transform": "cast:float16", "equivalent": "yes"},
 }  # fmt: skip
 _REF = {"manifest": f"blake3:{_HEX}", "created": "2026-01-01T00:00:00Z", "by": "a@b", "reason": "c"}
 _LEASE = {"by": "a@b", "purpose": "cas publish", "seconds": 600, "waits": True}
@@ -68,7 +72,7 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
         ("condemned", {"version": 1, "manifests": [["m", _HEX]], "chunks": [_HEX]}), ("job", _JOB),
         ("speech_config", {"model": SPEECH}), ("hub_cache", _TREE),
     ):  # fmt: skip
-        data = json.dumps(document).encode()
+        data = _compact(document) if target == "manifest" else json.dumps(document).encode()
         yield target, "small", data
         yield target, "deep", _DEEP
         yield target, "not-utf-8", data.replace(b'"', b'"\xff', 1)
@@ -81,17 +85,24 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
 def _documents() -> Iterator[tuple[str, str, bytes]]:
     for folder, target in (("refs", "ref"), ("manifests", "manifest"), ("chunks", "frame")):
         files = sorted(
-            path for path in (_STORE / folder).rglob("*") if path.is_file() and path.stat().st_size < _LARGEST
+            path
+            for path in (_GOLDEN / "v1/store" / folder).rglob("*")
+            if path.is_file() and path.stat().st_size < _LARGEST
         )
         for number, path in enumerate(files):
             yield target, f"golden-{number}", path.read_bytes()
+    for number, path in enumerate(sorted((_GOLDEN / "v2/store/manifests").rglob("*.json"))):
+        yield "manifest", f"golden-v2-{number}", path.read_bytes()
+    yield "manifest", "version-1", _compact(_MANIFEST_1)
+    yield "manifest", "white-space", json.dumps(_MANIFEST).encode()
+    yield "manifest", "out-of-order", _compact(_files_of("b", "a"))
     removed = json.dumps({**_REF, "manifest": None}).encode()
     yield "ref", "removed", removed
-    yield "manifest", "case-twins", json.dumps(_files_of("A/b", "a/b")).encode()
-    yield "manifest", "unicode-twins", json.dumps(_files_of("\u00e9", "e\u0301")).encode()
-    yield "manifest", "file-and-folder", json.dumps(_files_of("a", "a/b")).encode()
-    yield "manifest", "climbs", json.dumps(_files_of("../x")).encode()
-    document = json.dumps(_MANIFEST).encode()
+    yield "manifest", "case-twins", _compact(_files_of("A/b", "a/b"))
+    yield "manifest", "unicode-twins", _compact(_files_of("\u00e9", "e\u0301"))
+    yield "manifest", "file-and-folder", _compact(_files_of("a", "a/b"))
+    yield "manifest", "climbs", _compact(_files_of("../x"))
+    document = _compact(_MANIFEST)
     yield "lock", "named", b"\0" + document
     yield "lock", "beside", b"@  model.json\n\0" + document
     yield "lock", "changed", _HEX.encode() + b"  model.json\n\0" + document
@@ -141,6 +152,11 @@ def _documents() -> Iterator[tuple[str, str, bytes]]:
     yield "hub_cache", "chunks", json.dumps({"version": 1, "contents": {_HEX: [_CHUNK]}}).encode()
     state = {"version": 1, "store": "memory:", "scope": None, "sample": 1.0, "seed": "a", "found": {}}
     yield "hub_cache", "checkpoint", json.dumps(state).encode()
+
+
+def _compact(document: object) -> bytes:
+    """A document as JSON without white space: the only form in which a manifest of version 2 is read."""
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def _files_of(*names: str) -> dict[str, object]:

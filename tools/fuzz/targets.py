@@ -95,6 +95,8 @@ def run(name: str, data: bytes) -> None:
 def _manifest(data: bytes) -> None:
     parsed = manifest.parse(data)
     assert manifest.parse(manifest.encode(parsed)) == parsed
+    if parsed.version == manifest.VERSION:
+        assert manifest.encode(parsed) == data, "one content has one name"
     assert sum(parsed.chunks().values()) <= parsed.plain_size
 
 

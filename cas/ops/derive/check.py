@@ -9,7 +9,7 @@ from cas import events, host, refs
 from cas.errors import IntegrityError
 from cas.formats.digest import parse
 from cas.formats.frame import Codec
-from cas.formats.manifest import Manifest
+from cas.formats.manifest import Manifest, Manifest1, ordered
 from cas.ops.derive import plan, proof, variant
 from cas.ops.derive.cast_units import process_units
 from cas.ops.derive.plan import CastFile, Unit
@@ -69,6 +69,8 @@ def check(
     target = variant.target_of(derived, reference)
     assert derived is not None, "it has a target"
     original = store.get_manifest(new.model, parse(derived.parent))
+    if not isinstance(new, Manifest1):
+        original = ordered(original)  # of version 1, whose repos are in its publisher's order
     limits = limits or host.Limits()
     codecs = Pool(Codec, limits.workers)
     new_chunks = _counterparts(original, new)

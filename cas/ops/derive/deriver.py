@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cas import events, host, refs
 from cas.errors import ChunkMissing, FormatError, InputError, IntegrityError, NotFoundError, RefMoved
 from cas.formats import manifest
 from cas.formats.digest import named
 from cas.formats.frame import Codec
-from cas.formats.manifest import Manifest, check_name
+from cas.formats.manifest import Derived, Manifest, check_name
 from cas.ops.derive import plan, proof, variant
 from cas.ops.derive.cast import TARGETS
 from cas.ops.derive.cast_units import Caster
@@ -39,7 +40,6 @@ from cas.store import leases
 from cas.store.layout import VersionId
 from cas.store.lookup import stored_chunks
 from cas.store.store import Store, open_store
-from cas.version import __version__
 
 __all__ = ["Variant", "derive"]
 
@@ -86,6 +86,8 @@ def derive(
     store = open_store(store)
     original = refs.resolve(store, reference)
     variant.check_original(original)
+    # A version 1 has its repos in its publisher's order.
+    original = replace(original, manifest=manifest.ordered(original.manifest))
     with leases.LazyLease(store, f"derive {original.exact}", on_event) as lease:
         job = _Derivation(store, original, transform, limits or host.Limits(), on_event, lease)
         targets = [Ref("tags", original.manifest.model, name) for name in names]
@@ -93,7 +95,7 @@ def derive(
         found = job.existing()
         if found is None:
             files = job.plan()
-            found = None if dry_run else job.make(files, parent)
+            found = None if dry_run else job.make(files)
         digest, new = found or (None, None)
         moved: tuple[Ref, ...] = ()
         if digest and not dry_run:
@@ -151,20 +153,15 @@ class _Derivation:
             )
         return list(self._chunks)
 
-    def make(self, files: list[CastFile], parent: str | None) -> tuple[str, Manifest]:
-        """Cast and store the files, then store the manifest, and return it with its digest (64 hex).
-
-        Args:
-            files: the files that change.
-            parent: the version that the first tag names, 64 hex; None for none.
-        """
+    def make(self, files: list[CastFile]) -> tuple[str, Manifest]:
+        """Cast and store the files that change, then store the manifest, and return it with its digest (64 hex)."""
         self._lease.start_acquiring()
         carried = self._carried()
         if gone := carried.keys() - stored_chunks(self._store, carried, self._limits):
             raise ChunkMissing(named(min(gone)), self._store.url)
         for _ in range(_ROUNDS):
             self._listen(events.Phase("cast", sum(file.original.size for file in files)))
-            new = self._manifest(files, parent)
+            new = self._manifest(files)
             missing = self._missing(new)
             if not missing:
                 break
@@ -172,16 +169,13 @@ class _Derivation:
             raise ChunkMissing(named(min(missing)), self._store.url)
         self._listen(events.Phase("commit"))
         self._lease.check()
-        for digest, found in self._tagged():
-            if found.content() == new.content():
-                return digest, found
         digest = self._store.put_manifest(new)
-        # If a damaged manifest of that name was stored, it is still there: this raises before a tag names it.
+        # A manifest that was damaged on the way fails here, before a tag names it.
         self._store.get_manifest(new.model, digest)
         self._created = True
         return digest, new
 
-    def _manifest(self, files: list[CastFile], parent: str | None) -> Manifest:
+    def _manifest(self, files: list[CastFile]) -> Manifest:
         done = self._caster.run(files)
         made = {self._chunks[ledger.file]: NewContent(ledger.file.size, ledger.blob, chunks) for ledger, chunks in done}
         ledgers = [ledger for ledger, _ in done]
@@ -197,12 +191,9 @@ class _Derivation:
         original = self._original.manifest
         new = Manifest(
             model=original.model,
-            created=manifest.now(),
-            created_by=f"cas {__version__}",
-            parent=named(parent) if parent else None,
             repos=variant.repos(original, self._transform, made),
             files=variant.plain_files(original, made),
-            derived=variant.derived_from(self._original.digest, self._transform, verdict),
+            derived=Derived(named(self._original.digest), self._transform),
             annotations={**original.annotations, **known},
         )
         try:
@@ -218,7 +209,7 @@ class _Derivation:
         original, caster = self._original.manifest, self._caster
         sizes = {chunks: file.size for file, chunks in self._chunks.items()}
         if new is not None:
-            pairs = zip(original.all_files(), new.all_files(), strict=False)
+            pairs = zip(original.all_files(), manifest.ordered(new).all_files(), strict=False)
             sizes = {old.chunks: now.size for old, now in pairs if old.chunks != now.chunks}
         files = plan.named_files(original)
         known = variant.variant_record(new) if new else None

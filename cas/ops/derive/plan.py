@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -162,9 +162,7 @@ def units(files: list[CastFile]) -> Iterator[Unit]:
     number = 0
     for file in files:
         cutter = _Cutter(file)
-        # A header that is not taken for one of safetensors: the data, by which a publish would cut, is not made yet.
-        chunks = chunking.Cutter(io.BytesIO(file.head), file.size).spans(None)
-        for spans in _grouped(chunks):
+        for spans in _grouped(chunking.spans(io.BytesIO(file.head), file.size)):
             yield cutter.unit(number, spans)
             number += 1
 
@@ -249,7 +247,7 @@ class _Cutter:
         return Piece(index, self._file.header.data + old.start + start, source, size, target + begin, end - begin)
 
 
-def _grouped(spans: Iterable[Span]) -> Iterator[tuple[Span, ...]]:
+def _grouped(spans: list[Span]) -> Iterator[tuple[Span, ...]]:
     """Put small neighbouring chunks together: tensors that share an original chunk then fetch it once."""
     group: list[Span] = []
     for span in spans:

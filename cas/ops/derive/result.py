@@ -13,7 +13,7 @@ class Variant:
         reference: names the variant for ever; empty for a dry run of a new variant.
         original: names the original version for ever.
         transform: the recorded name of the cast.
-        equivalent: in words, what the variant is equivalent to, as the manifest records it; empty for a dry run of a
+        equivalent: in words, what the variant is equivalent to, and when; empty for a dry run of a
             new variant.
         files: how many files the model has.
         cast: names of the files that changed.

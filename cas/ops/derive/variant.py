@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from cas.errors import FormatError, InputError
-from cas.formats.digest import hex_of, named
-from cas.formats.manifest import ChunkRef, Derived, Manifest, PlainFile, Repo, RepoFile
+from cas.formats.digest import hex_of
+from cas.formats.manifest import ChunkRef, Derived, Derived1, Manifest, PlainFile, Repo, RepoFile
 from cas.formats.paths import PICKLE_SUFFIXES
 from cas.ops.derive.cast import TARGETS
 from cas.ops.derive.nearest import Verdict
@@ -29,6 +29,7 @@ CAST = "cast:"
 TENSORS = "cast.tensors"
 PROOF = "cast.proof"
 OVERFLOWED = "cast.overflowed"
+NANS = "cast.nans"
 
 
 class NewContent(NamedTuple):
@@ -83,21 +84,6 @@ def check_original(resolved: Resolved) -> None:
         )
 
 
-def derived_from(digest: str, transform: str, verdict: Verdict) -> Derived:
-    """Return the `derived` field of a variant's manifest.
-
-    Args:
-        digest: the original version, 64 hex.
-        transform: the recorded name of the cast.
-        verdict: what the proof found.
-    """
-    cast = transform.removeprefix(CAST)
-    example = ", as F5-TTS does on CUDA" if cast == "float16" else ""
-    nans = "; NaNs stay NaNs, whose bits differ from machine to machine" if verdict.nans else ""
-    where = f"bit-equal weights wherever the loader casts to {cast} before use{example}{nans}"
-    return Derived(named(digest), transform, where)
-
-
 def proof_annotations(tensors: int, listing: str, verdict: Verdict) -> dict[str, str]:
     """Return the annotations that record a proof.
 
@@ -109,6 +95,8 @@ def proof_annotations(tensors: int, listing: str, verdict: Verdict) -> dict[str,
     found = {TENSORS: str(tensors), PROOF: listing}
     if verdict.overflowed:
         found[OVERFLOWED] = str(verdict.overflowed)
+    if verdict.nans:
+        found[NANS] = str(verdict.nans)
     return found
 
 
@@ -141,7 +129,7 @@ def variant_record(manifest: Manifest) -> VariantRecord | None:
     return VariantRecord(
         f"{manifest.model}@{derived.parent}",
         derived.transform,
-        derived.equivalent,
+        derived.equivalent if isinstance(derived, Derived1) else _equivalence(derived.transform, NANS in known),
         _count(known.get(TENSORS)),
         _count(known.get(OVERFLOWED)),
         known.get(PROOF, ""),
@@ -178,6 +166,16 @@ def is_cast(file: RepoFile | PlainFile, made: Container[Chunks]) -> bool:
 def pickles(original: Manifest) -> tuple[str, ...]:
     """Return the paths of the pickles: they may hold weights, and stay as they are."""
     return tuple(file.path for file in original.all_files() if file.path.lower().endswith(PICKLE_SUFFIXES))
+
+
+def _equivalence(transform: str, has_nans: bool) -> str:
+    """In words, what a variant is equivalent to, and when; empty for a transform that this program does not know."""
+    cast = transform.removeprefix(CAST)
+    if cast not in TARGETS:
+        return ""
+    example = ", as F5-TTS does on CUDA" if cast == "float16" else ""
+    nans = "; NaNs stay NaNs, whose bits differ from machine to machine" if has_nans else ""
+    return f"bit-equal weights wherever the loader casts to {cast} before use{example}{nans}"
 
 
 def _count(annotation: str | None) -> int:

@@ -8,7 +8,7 @@
     lease          taken before anything depends on what the store has: no collector deletes it from here on
     upload         read each file once: hash, look up, encode, prove and send each chunk
     ensure stored  look up the chunks that were not sent, and send those that the store has lost
-    commit         write the manifest, then move each tag
+    commit         write the manifest, then move each tag; neither if the tag names this content already
 
 Chunks come before the manifest that names them, and the manifest before the tags: whatever a tag names can be restored,
 at whatever moment a publish is killed. The next publish finds the chunks that were sent.
@@ -25,20 +25,21 @@ from cas import config, events, host
 from cas.errors import FormatError, InputError, NotFoundError
 from cas.formats import manifest
 from cas.formats.digest import named
-from cas.formats.manifest import Manifest, PlainFile, Repo, check_name
+from cas.formats.manifest import Manifest, Manifest1, PlainFile, Repo, check_name
 from cas.hub.gather import gather
 from cas.hub.source import Source
-from cas.ops.publish.commit import Committed, commit
+from cas.ops.publish.commit import commit
 from cas.ops.publish.new_store import refuse_other_things
 from cas.ops.publish.plan import PublishPlan
 from cas.ops.publish.unloadable import refuse_unloadable
 from cas.ops.publish.upload import Uploader
+from cas.ops.publish.version_1 import contents_in
 from cas.refs.move import check_last_move
 from cas.refs.reference import DEFAULT_TAG, version_to_build_on
 from cas.refs.reflog import Move, Ref
 from cas.store import leases
+from cas.store.layout import VersionId
 from cas.store.store import Store, open_store
-from cas.version import __version__
 
 __all__ = ["Published", "Source", "publish"]
 
@@ -57,7 +58,7 @@ class Published:
         uploaded_chunks: how many of them the store did not have.
         moved: the tags that name another version than before.
         seconds: wall time.
-        created: whether this is a new version; False when the tag already named this content.
+        created: whether the first tag named other content before, or nothing.
         dry_run: whether nothing was written to the store.
         store: URL or path of the store.
         made_store: whether this publish made the store.
@@ -136,14 +137,16 @@ def publish(
         parent_digest, parent = version_to_build_on(store, first_tag, on_event)
         gathered = gather(source, cache_dir, on_event, download=download)
         # A forced publish reads every file, and compares it with its blob's name, whatever the parent says of it.
-        trusted = None if force else parent
-        plan = PublishPlan(gathered, trusted)
+        trusted = None if force or parent is None or _is_cut_otherwise(parent) else parent
+        # The chunks of a version 1 are cut by other rules: it is kept as it is, or all its files are cut anew.
+        kept = contents_in(parent, gathered) if isinstance(parent, Manifest1) and not force else None
+        plan = PublishPlan(gathered, trusted, kept)
         if expect is not None and not plan.may_match_parent:
             # A tag that somebody moved ends the publish before any file is read. Content that the parent may already
             # have is read first: the tag may name it, and then nothing is moved.
             check_last_move(store, first_tag, expect)
         # A manifest that no reader would accept is refused before any file is read.
-        _manifest(model, plan.entries(placeholders=True), parent_digest)
+        _manifest(model, plan.entries(placeholders=True))
         refuse_unloadable(plan.files_to_read)
         if not dry_run:
             made_store = store.create()
@@ -156,27 +159,36 @@ def publish(
         uploader.slices.update(plan.slices)
         on_event(events.Phase("hash" if dry_run or plan.may_match_parent else "upload", plan.bytes_to_read))
         uploader.upload(plan.readers, trusted.chunks().keys() if trusted else frozenset())
-        new = _manifest(model, plan.entries(), parent_digest)
-        created = parent is None or parent.content() != new.content()
+        new = _manifest(model, plan.entries())
+        digest = manifest.digest_of(new) if kept is None or parent_digest is None else parent_digest
+        created = digest != parent_digest
         uploader.ensure_stored(depended_on=created)
-        committed = Committed(parent_digest or "", (), created)
+        moved: tuple[str, ...] = ()
         if not dry_run:
             on_event(events.Phase("commit"))
-            committed = commit(store, new, tags, parent_digest, lease, on_event, created=created, by=by, expect=expect)
+            version = VersionId(model, digest)
+            moved = commit(
+                store, version, new if created else None, tags, parent_digest, lease, on_event, by=by, expect=expect
+            )
     return Published(
-        reference="" if dry_run and created else f"{model}@{named(committed.digest)}",
+        reference="" if dry_run and created else f"{model}@{named(digest)}",
         total=new.plain_size,
         uploaded=uploader.missing_bytes,
         wire=uploader.wire,
         chunks=len(uploader.slices),
         uploaded_chunks=len(uploader.missing),
-        moved=committed.moved,
+        moved=moved,
         seconds=time.monotonic() - begun,
-        created=committed.created,
+        created=created,
         dry_run=dry_run,
         store=store.url,
         made_store=made_store,
     )
+
+
+def _is_cut_otherwise(parent: Manifest) -> bool:
+    """Whether chunk lists of a manifest may be those of version 1: a variant takes over lists of its original."""
+    return isinstance(parent, Manifest1) or parent.derived is not None
 
 
 def _store_exists(store: Store) -> bool:
@@ -188,15 +200,8 @@ def _store_exists(store: Store) -> bool:
     return True
 
 
-def _manifest(model: str, entries: tuple[tuple[Repo, ...], tuple[PlainFile, ...]], parent: str | None) -> Manifest:
-    new = Manifest(
-        model=model,
-        created=manifest.now(),
-        created_by=f"cas {__version__}",
-        parent=named(parent) if parent else None,
-        repos=entries[0],
-        files=entries[1],
-    )
+def _manifest(model: str, entries: tuple[tuple[Repo, ...], tuple[PlainFile, ...]]) -> Manifest:
+    new = Manifest(model=model, repos=entries[0], files=entries[1])
     try:
         manifest.encode(new)
     except FormatError as error:

@@ -11,7 +11,7 @@ from cas.bucket import Kind
 from cas.errors import InputError, NotFoundError
 from cas.formats.digest import hex_of, named
 from cas.formats.frame import Encoder, largest_frame
-from cas.formats.manifest import ChunkRef, Manifest, Repo, RepoFile, digest_of, now
+from cas.formats.manifest import ChunkRef, Manifest, Repo, RepoFile, digest_of
 from cas.ops.fsck.checker import DamagedObject, fsck
 from cas.refs.reference import Reference, log_of
 from cas.store.layout import chunk_key, manifest_key
@@ -85,7 +85,7 @@ def test_a_chunk_of_another_size_than_its_version_says_is_corrupt(directory_stor
     chunk = ChunkRef(hex_of(ORPHAN), said)
     files = (RepoFile("model.bin", said, "0" * 64, (chunk,)),)
     repo = Repo("org/model", "model", COMMIT, ("main",), files)
-    version = Manifest(model="wrong", created=now(), created_by="test", repos=(repo,), files=())
+    version = Manifest(model="wrong", repos=(repo,), files=())
     directory_store.put_manifest(version)
     checked = fsck(None, directory_store)
     assert [(item.name, item.needed_by) for item in checked.corrupt.items] == [

@@ -99,6 +99,7 @@ def test_publishers_of_the_same_content_at_once_all_return_the_version_that_won(
     assert lost == 0
     assert len(won) == 3
     assert set(won) == {refs.resolve(store, "m").exact}
+    assert store.versions("m") == [won[0][-64:]]
 
 
 def test_a_publish_that_expects_no_tag_moves_no_tag_that_exists_or_was_removed(
