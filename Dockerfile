@@ -13,12 +13,12 @@ ENV PYTHONUNBUFFERED=1 RUNPOD_DEBUG_LEVEL=INFO MPLCONFIGDIR=/app/matplotlib
 WORKDIR /app
 
 # What changes least comes first: 6 GB that no change of this project's own code builds anew. pip compiles what it
-# installs: a worker that had to do that at boot would take 26 s to start instead of 10. Two packages come as source; what
-# builds them is locked, too, for pip before 25.3 by the first name, from there on by the second.
+# installs: a worker that had to do that at boot would take 26 s to start instead of 10. The lock files hold the hash of
+# every file. Two packages come as source: what builds them is locked, too, and pip takes no other.
 COPY requirements/build.lock requirements/worker.lock requirements/f5.lock requirements/
-RUN export PIP_CONSTRAINT=requirements/build.lock PIP_BUILD_CONSTRAINT=requirements/build.lock \
-    && python -m pip install --no-cache-dir -r requirements/worker.lock \
-    && python -m pip install --no-cache-dir --no-deps -r requirements/f5.lock
+RUN python -m pip install --no-cache-dir --require-hashes -r requirements/build.lock \
+    && python -m pip install --no-cache-dir --require-hashes --no-build-isolation -r requirements/worker.lock \
+    && python -m pip install --no-cache-dir --require-hashes --no-deps -r requirements/f5.lock
 
 # matplotlib, which F5-TTS imports, looks for fonts once and writes down what it found: here, and not in each new worker.
 RUN python -c "import matplotlib.font_manager"

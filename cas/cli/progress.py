@@ -9,13 +9,11 @@ import sys
 import threading
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from cas import events
+from cas.cli.bar import Bar, draws_on
 from cas.formats.printable import printable
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 # Name of a phase (events.Phase) -> what people read.
 _DESCRIPTIONS = {
@@ -61,14 +59,13 @@ class Reporter:
     ) -> None:
         self._out = out or sys.stderr
         self._quiet, self._verbose, self._every = quiet, verbose, every
-        self._terminal = self._out.isatty() and not quiet
+        self._terminal = draws_on(self._out) and not quiet
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._phase = events.Phase("")
         self._plain = self._wire = 0
         self._begun = time.monotonic()
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        self._bar: Bar | None = None
 
     def __enter__(self) -> Reporter:
         if not self._quiet and not self._terminal:
@@ -103,31 +100,15 @@ class Reporter:
         self._end_bar()
         self._phase, self._plain, self._wire, self._begun = phase, 0, 0, time.monotonic()
         if self._terminal and phase.total:
-            self._begin_bar()
-
-    def _begin_bar(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(compact=True),
-            console=Console(file=getattr(self._out, "unfiltered", self._out)),
-            transient=True,
-        )
-        self._task = self._bar.add_task(self._description(), total=self._phase.total, rate="")
-        self._bar.start()
+            self._bar = Bar(getattr(self._out, "unfiltered", self._out), self._description(), phase.total)
 
     def _update(self) -> None:
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=self._plain, rate=self._rate())
+        if self._bar is not None:
+            self._bar.update(self._plain, self._rate())
 
     def _end_bar(self) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.clear()
             self._bar = None
 
     def _tick(self) -> None:
@@ -156,6 +137,6 @@ class Reporter:
     def _line(self, text: str) -> None:
         text = printable(text)
         if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._bar.line(text)
         else:
             print(text, file=self._out, flush=True)

@@ -3,7 +3,8 @@
 HF_ENDPOINT and HF_TOKEN are always the user's: no manifest and no source file chooses either. What a hub says is not
 trusted: cas/hub/names.py checks each name that a path is made of.
 
-huggingface_hub takes half a second to import, so each function imports it when it is called.
+huggingface_hub takes half a second to import, so each function imports it when it is called. It comes with the extra
+`hub`: without it, whatever would send a request raises InputError.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 from cas.config import hub_endpoint, without_secrets
 from cas.errors import NO_SPACE, AccessDenied, CacheError, CasError, DiskFull, NotFoundError, StoreError
 from cas.formats.paths import match_patterns
-from cas.hub import names
+from cas.hub import library, names
 from cas.hub.source import RepoSource, matching
 from cas.parallel import for_each
 
@@ -144,6 +145,7 @@ def download_snapshot(repo: RepoSource, hub: Path, wording: ErrorWording) -> Non
         CacheError: the hub cache cannot be written to, and `wording.if_unusable` is given.
         StoreError: the hub cannot be reached, or fails.
     """
+    library.require()
     from huggingface_hub import snapshot_download
 
     def download() -> None:
@@ -169,6 +171,7 @@ def download_file(repo: RepoSource, path: str, hub: Path, wording: ErrorWording)
         CacheError: the hub cache cannot be written to, and `wording.if_unusable` is given.
         StoreError: the hub cannot be reached, or fails.
     """
+    library.require()
     from huggingface_hub import hf_hub_download
 
     def download() -> None:
@@ -180,6 +183,7 @@ def download_file(repo: RepoSource, path: str, hub: Path, wording: ErrorWording)
 @contextlib.contextmanager
 def without_shared_blobs() -> Iterator[None]:
     """Have huggingface_hub (1.33 and later) download files instead of linking those that several repos share."""
+    library.require()
     from huggingface_hub import constants
 
     name = "HF_HUB_DISABLE_SHARED_BLOBS"
@@ -211,6 +215,7 @@ _SECRETS_FILTER = _SecretsFilter()
 
 def _revision_info(repo: RepoSource, wording: ErrorWording, *, sizes: bool) -> Any:
     """What the hub says of a revision: its commit and its files. sizes: with sizes and etags of the files."""
+    library.require()
     from huggingface_hub import HfApi
 
     hide_secrets_in_log()

@@ -71,8 +71,8 @@ def gather(
         download: whether to download first what the hub cache lacks of the repos.
 
     Raises:
-        InputError: a pattern matches no file or is not below `torch/`, there is nothing to publish, or a repo is named
-            twice.
+        InputError: a pattern matches no file or is not below `torch/`, there is nothing to publish, a repo is named
+            twice, or huggingface_hub is not installed.
         NotFoundError: the hub has no such repo or revision, or, without a download, the hub cache lacks files.
         CacheError: the cache or the folder cannot be used, or its files are in disorder.
         FormatError: the hub names a commit, etag or path that must not become a path on this machine.
@@ -282,7 +282,7 @@ def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> HubRevisi
     revision = None
     try:
         revision = check_access(repo, wording)
-    except (AccessDenied, NotFoundError, FormatError):
+    except (AccessDenied, NotFoundError, FormatError, InputError):
         raise
     except CasError as error:
         listen(events.Warned(f"{error}; looking for it in {hub}"))

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from cas import events
+from cas.cli.bar import Bar
 from cas.cli.progress import Reporter
 
 MB = 1_000_000
@@ -103,6 +104,30 @@ def test_a_terminal_gets_a_bar_with_bytes_rate_and_time_left(monkeypatch: pytest
     assert "MB/s on the wire" in seen
     assert re.search(r"\d\d:\d\d|--:--", seen)
     assert "warning: " + "w" * 150 in seen
+
+
+def test_a_narrow_terminal_gets_one_line_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("TERM", "xterm")
+    seen = on_a_terminal(events.Phase("upload", 400 * MB), events.Moved(400 * MB, 80 * MB))
+    lines = [line for line in re.split(r"[\r\n]+", seen) if line]
+    assert lines and all(len(line) < 30 for line in lines)
+
+
+def test_a_terminal_that_only_prints_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    seen = on_a_terminal(events.Phase("upload", 400 * MB), events.Moved(100 * MB, 80 * MB), events.Warned("w"))
+    assert seen.replace("\r\n", "\n") == "warning: w\n"
+
+
+@pytest.mark.parametrize(("encoding", "bar"), [("utf-8", "━━━━──"), ("ascii", "####--"), ("latin-1", "####--")])
+def test_the_bar_is_drawn_with_what_the_terminal_can_show(encoding: str, bar: str) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    drawn = Bar(out, "uploading", 3 * MB)
+    drawn.update(2 * MB, "")
+    drawn.line("note")
+    drawn.clear()
+    assert bar in out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
 
 
 def test_a_quiet_terminal_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:

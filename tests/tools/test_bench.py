@@ -21,6 +21,7 @@ from tools.bench.measure import Failed, Run, run, spread
 from tools.bench.results import Results
 from tools.bench.stage import named, stage
 from tools.bench.targets import judge
+from tools.lock import pins
 
 MIB = 1 << 20
 
@@ -100,7 +101,7 @@ def test_a_picture(results: Results, tmp_path: Path) -> None:
 
 def test_what_is_installed_on_top_leaves_versions_alone() -> None:
     folder = Path(__file__).parents[2] / "requirements"
-    tests, ours = ((folder / name).read_text().split() for name in ("dev.lock", "bench.lock"))
+    tests, ours = (list(pins((folder / name).read_text())) for name in ("dev.lock", "bench.lock"))
     assert not {line.split("==")[0].lower() for line in tests} & {line.split("==")[0].lower() for line in ours}
     assert all("==" in line and "://" not in line for line in ours)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cas import config
+from cas.hub import library
 from cas.hub.reach import first_answer
 from cas.ops.doctor.findings import Findings, Result, ok, skipped, warning
 from cas.ops.doctor.roles import Role
@@ -39,6 +40,9 @@ def _offline(switch: str, role: Role | None) -> Result:
 
 
 def _hub() -> Result:
+    if not library.is_installed():
+        advice = f"{library.INSTALL} to publish from a hub; restores need none"
+        return warning(f"{library.NAME} is not installed", advice)
     address = config.hub_endpoint()
     answer = first_answer(config.read("HF_ENDPOINT") or "https://huggingface.co")
     if answer.problem:

@@ -1,0 +1,84 @@
+"""A bar on a terminal that tells how far an operation is: one line, drawn anew in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import TextIO
+
+from cas.cli.terminal import columns, elided
+
+_REDRAW = 0.1  # seconds between two drawings
+_SHORTEST, _LONGEST = 10, 40  # columns of the bar itself
+_TO_START, _CLEAR_LINE = "\r", "\x1b[2K"  # ECMA-48: erase in line, all of it
+
+
+def draws_on(out: TextIO) -> bool:
+    """Whether a bar can be drawn on a stream: it is a terminal, and not one that only prints (TERM=dumb)."""
+    return out.isatty() and os.environ.get("TERM") != "dumb"
+
+
+class Bar:
+    """A bar for one phase; it is gone once it is cleared. Threads must not use it at once.
+
+    Args:
+        out: the terminal.
+        description: what is done.
+        total: bytes to do.
+    """
+
+    def __init__(self, out: TextIO, description: str, total: int) -> None:
+        self._out = out
+        self._description, self._total, self._done, self._rate = description, total, 0, ""
+        self._begun = time.monotonic()
+        self._drawn, self._shown = float("-inf"), 0
+        encoding = out.encoding or "ascii"
+        self._full, self._empty = ("━", "─") if "━─".encode(encoding, "ignore").decode(encoding) == "━─" else ("#", "-")
+        self._draw()
+
+    def update(self, done: int, rate: str) -> None:
+        """Show how much is done.
+
+        Args:
+            done: bytes of the total.
+            rate: the speed, in words; empty for none.
+        """
+        self._done, self._rate = done, rate
+        if done >= self._total or time.monotonic() - self._drawn >= _REDRAW:
+            self._draw()
+
+    def line(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._out.write(f"{_TO_START}{_CLEAR_LINE}{text}\n")
+        self._draw()
+
+    def clear(self) -> None:
+        """Remove the bar from the terminal, whose record (script, tmux) keeps how far it came."""
+        if self._done != self._shown:
+            self._draw()
+        self._out.write(f"{_TO_START}{_CLEAR_LINE}")
+        self._out.flush()
+
+    def _draw(self) -> None:
+        self._drawn, self._shown = time.monotonic(), self._done
+        # The last column stays free: some terminals begin a new line when it is written.
+        limit = max(1, shutil.get_terminal_size().columns - 1)
+        after = f"{self._done / 1e6:,.1f}/{self._total / 1e6:,.1f} MB"
+        after = "  ".join(filter(None, [after, self._rate, self._time_left()]))
+        length = min(_LONGEST, limit - columns(self._description) - len(after) - 3)
+        pieces = [self._description, after] if length < _SHORTEST else [self._description, self._bar(length), after]
+        self._out.write(f"{_TO_START}{_CLEAR_LINE}{elided(' '.join(pieces), limit)}")
+        self._out.flush()
+
+    def _bar(self, length: int) -> str:
+        full = min(length, length * self._done // max(1, self._total))
+        return f"{self._full * full}{self._empty * (length - full)}"
+
+    def _time_left(self) -> str:
+        if not self._done:
+            return "--:--"
+        left = max(0.0, (self._total - self._done) * (time.monotonic() - self._begun) / self._done)
+        minutes, seconds = divmod(round(left), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
