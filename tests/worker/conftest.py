@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,9 +36,19 @@ def shop(s3_url: str, seaweed: SeaweedFS) -> Store:
     return open_store(s3_url)
 
 
+@pytest.fixture(scope="session")
+def tiny_models(worker_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub's folder with a tiny F5-TTS and its vocoder, for all tests to read: writing one takes ten seconds."""
+    folder = tmp_path_factory.mktemp("tiny-models")
+    write_tiny_models(worker_python, folder, 0)
+    return folder
+
+
 @pytest.fixture
-def deployment(worker_python: Path, s3_url: str, seaweed: SeaweedFS, tmp_path: Path) -> Iterator[Deployment]:
-    write_tiny_models(worker_python, tmp_path / "hub", 1)
+def deployment(
+    tiny_models: Path, worker_python: Path, s3_url: str, seaweed: SeaweedFS, tmp_path: Path
+) -> Iterator[Deployment]:
+    shutil.copytree(tiny_models, tmp_path / "hub")
     bucket = s3_url.split("/")[2]
     environment = {**seaweed.env(bucket, "publisher"), "S3_BUCKET": bucket}
     del environment["CAS_STORE"]
@@ -50,9 +61,9 @@ def deployment(worker_python: Path, s3_url: str, seaweed: SeaweedFS, tmp_path: P
 
 
 @pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
+def station(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     """The hub runs, and there is no store yet."""
     for repo, content in FILES.items():
         write_tree(tmp_path / "root" / repo, content)
     with Hub(tmp_path / "root") as hub:
-        yield Station(hub, str(tmp_path / "store"), tmp_path)
+        yield Station(hub, str(tmp_path / "store"), tmp_path, tmp_path_factory.getbasetemp() / "published")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from tests.worker.station import HURRIED
 from tools.deployment import ENDPOINT, JOB, Deployment
 from tools.servers.runpod_platform import Job, Platform
 
@@ -27,7 +30,7 @@ _MALFORMED = (
 @pytest.mark.timeout(600)
 def test_fifty_jobs_at_once_are_all_answered_and_two_hundred_cost_no_memory(deployment: Deployment) -> None:
     platform = deployment.platform
-    worker = deployment.start()
+    worker = deployment.start(PYTHONPATH=f"{HURRIED}{os.pathsep}{os.environ['PYTHONPATH']}")
     _answered(platform, [platform.submit(ENDPOINT, {**JOB, "text": "Hm."}) for _ in range(10)])
     jobs = [
         platform.submit(

@@ -82,7 +82,7 @@ def test_its_user_may_write_where_it_has_to() -> None:
 def test_its_steps_lead_to_a_worker(worker_python: Path, tmp_path: Path) -> None:
     app, venv = tmp_path / "app", tmp_path / "venv"
     app.mkdir()
-    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
     packages = subprocess.check_output(
         [str(worker_python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], text=True
     ).strip()

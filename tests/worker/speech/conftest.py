@@ -49,17 +49,15 @@ def client(worker_python: Path) -> Client:
 
 
 @pytest.fixture(scope="session")
-def hubs(worker_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Hubs:
+def hubs(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Hubs:
     """The model goes the way of a real one: hub, publish, derive, restore."""
     folder = tmp_path_factory.mktemp("tiny-f5")
-    tiny = [worker_python, "-m", "tools.models.tiny_f5", folder / "models"]
-    subprocess.run(tiny, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, timeout=120)
 
     def run(*words: str, **env: str) -> None:
         done = run_cas("--store", str(folder / "store"), *words, env={"PYTHONPATH": str(ROOT), **env})
         assert done.returncode == 0, done.stderr
 
-    with Hub(folder / "models") as hub:
+    with Hub(tiny_models) as hub:
         repos = ("--repo", "SWivid/F5-TTS", "--repo", "charactr/vocos-mel-24khz")
         run("publish", "f5-tts", *repos, HF_ENDPOINT=hub.url, HF_HOME=str(folder / "hf"))
     run("derive", "f5-tts", "--cast", "float16", "--tag", "fp16")

@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from f5_tts.infer import utils_infer
-
-from worker.speech import configs, f5, model_files, networks
 
 DEVICE = sys.argv[1]
 HUB, HALF = (Path(word) for word in sys.argv[2:])
@@ -35,6 +32,10 @@ def different(ours: Any, theirs: Any) -> list[str]:
 
 def plain() -> Any:
     """What F5-TTS's own load_checkpoint makes of the published file."""
+    from f5_tts.infer import utils_infer
+
+    from worker.speech import configs, model_files, networks
+
     files = model_files.find(HUB)
     assert files.config
     empty = networks.speech_network(configs.read_architecture(files.config.path)).to_empty(device="cpu")
@@ -44,7 +45,9 @@ def plain() -> Any:
 def main() -> None:
     if DEVICE == "cuda" and not torch.cuda.is_available():
         print(json.dumps(None), file=sys.__stdout__)
-        return
+        return  # before F5-TTS is imported, which takes seconds
+    from worker.speech import f5
+
     theirs = plain()
     found = {}
     for name, hub in (("published", HUB), ("variant", HALF)):
