@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,33 @@ def test_a_worker_that_is_told_to_end_does_so_while_it_boots(deployment: Deploym
     worker.terminate()
     assert worker.wait(timeout=20) == 128 + signal.SIGTERM
     assert "Traceback" not in deployment.log()
+
+
+# As native code does that is being imported when the signal comes.
+SWALLOWED = """
+import os, signal
+import worker.__main__ as program
+
+class Boot:
+    start = classmethod(lambda cls: cls())
+    stop = lambda self: None
+
+def ready(boot):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            pass
+    except SystemExit:
+        raise ImportError("initialization failed")
+
+program.Boot, program._ready = Boot, ready
+program.main()
+"""
+
+
+def test_a_library_that_takes_the_end_for_an_error_does_not_change_the_code() -> None:
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "", "")
 
 
 @pytest.mark.timeout(120)
