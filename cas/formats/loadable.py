@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from cas.errors import FormatError
 from cas.formats import safetensors
-from cas.formats.tensor_files import MAX_HEADER, MAX_TENSORS
+from cas.formats.runs import MAX_HEADER, MAX_TENSORS
 
 TEXT_LIMIT = 1024
 """Bytes; the text of a symlink and a Git LFS pointer are shorter."""

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from cas.errors import FormatError
-from cas.formats.tensor_files import MAX_HEADER, MAX_TENSORS
+from cas.formats.runs import MAX_HEADER, MAX_TENSORS
 from cas.formats.typed_json import JsonFormat
 
 _Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]

@@ -12,8 +12,8 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from cas.errors import NO_FSYNC, NO_PERMISSION, NO_SPACE, CacheError, DiskFull, InputError
 from cas.formats.digest import Buffer
@@ -96,7 +96,7 @@ def open_for_reading(path: Path) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def open_binary(path: Path) -> Iterator[BinaryIO]:
+def open_binary(path: Path) -> Iterator[BufferedReader]:
     """Open a regular file as a Python file for reading, as `open_for_reading` does."""
     with open_for_reading(path) as fd, open(fd, "rb", closefd=False) as file:
         yield file

@@ -16,6 +16,7 @@ The result only says where to look: every chunk is hashed again when it is copie
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import threading
 from collections import Counter
@@ -170,34 +171,54 @@ class _Search:
         allowed = max(_MAX_IN_VAIN, sum(chunk.size for chunk in self.missing) // 2)
         for group in _groups(files):
             samples: dict[SeedFile, list[Extent]] = {}
-            rests: dict[SeedFile, list[Extent]] = {}
             for file in group:
                 is_likely = self._is_likely(file)
                 if is_likely or allowed > 0:
                     limit = _SAMPLE if is_likely else _SAMPLE_UNLIKELY
-                    samples[file], rests[file] = _split_sample(self._extents(file), limit)
-                    allowed -= 0 if is_likely else _size(samples[file])
+                    extents, read = self._extents(file, limit)
+                    samples[file] = _sample(extents, limit)
+                    allowed -= 0 if is_likely else max(read, _size(samples[file]))
             found = self._hash_extents(samples)
             useful = [file for file in samples if found[file] * _MIN_YIELD >= _size(samples[file]) > 0]
-            self._hash_extents({file: rests[file] for file in useful})
+            self._hash_extents({file: self._rest(file, samples[file]) for file in useful})
             allowed += sum(_size(samples[file]) for file in useful if not self._is_likely(file))
             if not self.missing:
                 return
 
-    def _extents(self, file: SeedFile) -> list[Extent]:
-        """Return where missing chunks may lie: where a publish would cut, and where a target of this size is cut."""
+    def _extents(self, file: SeedFile, limit: int) -> tuple[list[Extent], int]:
+        """Return where missing chunks may lie: where a publish would cut, and where a target of this size is cut.
+
+        Args:
+            file: the file.
+            limit: bytes; a file that is cut by its content is read and cut up to here, and no further.
+
+        Returns:
+            The extents whose size is missing, and how many bytes were read to find them.
+        """
         cuts = {
             (offset, chunk.size)
             for target in self._by_size.get(file.size, ())
             for offset, chunk in target.chunk_offsets()
         }
+        read = 0
         try:
             with open_binary(file.path) as opened:
-                cuts.update((span.offset, span.size) for span in chunking.spans(opened, file.size))
+                cutter = chunking.Cutter(opened, file.size)
+                # Versions of before content-defined cuts are cut every 8 MiB, and can be wanted still.
+                cuts.update((span.offset, span.size) for span in cutter.spans(None))
+                if cutter.by_content:
+                    read = min(limit, file.size)
+                    spans = itertools.takewhile(lambda span: span.offset < limit, cutter.spans(opened))
+                    cuts.update((span.offset, span.size) for span in spans)
         except OSError as error:
             self._errors.setdefault(file.seed, error)
-            return []
-        return [Extent(file.path, offset, size) for offset, size in sorted(cuts) if self._missing_sizes[size] > 0]
+            return [], read
+        return [Extent(file.path, offset, size) for offset, size in sorted(cuts) if self._missing_sizes[size] > 0], read
+
+    def _rest(self, file: SeedFile, sample: Iterable[Extent]) -> list[Extent]:
+        """Return the extents of a file that its sample left out."""
+        sampled = set(sample)
+        return [extent for extent in self._extents(file, file.size)[0] if extent not in sampled]
 
     def _hash_extents(self, wanted: Mapping[SeedFile, Sequence[Extent]]) -> Counter[SeedFile]:
         """Hash the extents whose size is still missing; return how many bytes of each file were missing chunks."""
@@ -243,23 +264,19 @@ def _size(extents: Iterable[Extent]) -> int:
     return sum(extent.size for extent in extents)
 
 
-def _split_sample(extents: Sequence[Extent], limit: int) -> tuple[list[Extent], list[Extent]]:
-    """Split extents into a sample from all over the file and the rest, each in the file's order.
-
-    The sample has `limit` bytes or just above.
-    """
+def _sample(extents: Sequence[Extent], limit: int) -> list[Extent]:
+    """Return a sample of extents from all over the file, in the file's order, of `limit` bytes or just above."""
     size = _size(extents)
     if size <= limit:
-        return list(extents), []
+        return list(extents)
     sample: list[Extent] = []
-    rest: list[Extent] = []
     passed = taken = 0
     for extent in extents:
-        is_due = taken * size <= passed * limit
-        (sample if is_due else rest).append(extent)
+        if taken * size <= passed * limit:
+            sample.append(extent)
+            taken += extent.size
         passed += extent.size
-        taken += extent.size if is_due else 0
-    return sample, rest
+    return sample
 
 
 def _identities(paths: Iterable[Path]) -> Iterator[Identity]:

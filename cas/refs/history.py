@@ -11,7 +11,6 @@ from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing
 from cas.formats.digest import named
 from cas.formats.manifest import timestamp
 from cas.parallel import for_each
-from cas.refs import move as moving
 from cas.refs.entry import RefEntry
 from cas.refs.reflog import Move, Ref, RefLog, entry_name
 from cas.store import layout
@@ -98,6 +97,8 @@ def rollback(
         NotFoundError: the store does not hold that version any more.
         RefMoved: somebody else moved the ref meanwhile.
     """
+    from cas.refs import move as moving
+
     ref = _ref(store, text)
     past = _past(store, ref)
     before = past[-1].digest

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Bucket, Kind, open_bucket
+from cas.bucket.directory.bucket import DirectoryBucket
+from cas.bucket.object_store import ObjectBucket
 from cas.errors import AccessDenied, CacheError, ObjectMissing
 from tests.support.buckets import HURRIED
 from tests.support.processes import bound_by_modes
@@ -108,8 +110,9 @@ def test_folders_behind_links_belong_to_the_store(root: Path, bucket: Bucket, tm
     assert keys == sorted([*KEYS, "refs/link/x", "refs/link-2"])
 
 
-def test_a_listing_says_of_a_file_what_a_look_at_it_says(bucket: Bucket) -> None:
-    assert bucket.list("refs") == [bucket.head(key) for key in KEYS]
+def test_a_listing_and_a_look_say_of_a_file_what_obstore_says(bucket: DirectoryBucket) -> None:
+    by_obstore = [ObjectBucket.head(bucket, key) for key in KEYS]
+    assert bucket.list("refs") == [bucket.head(key) for key in KEYS] == by_obstore
 
 
 def test_files_that_are_being_written_are_no_objects(root: Path, bucket: Bucket) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import zipfile
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cas.formats.chunking import CHUNK, Span, spans
+from cas.formats.digest import hex_of
 from tools.models.gguf import write_gguf
 from tools.models.torchzip import write_torch_zip
 from tools.models.weights import Array
@@ -21,12 +23,18 @@ MIB = 1 << 20
 
 def cut(data: bytes) -> list[Span]:
     """Return the spans of a file's bytes; fail unless they cover the file."""
-    found = spans(io.BytesIO(data), len(data))
+    found = list(spans(io.BytesIO(data), len(data)))
     ends = list(accumulate((span.size for span in found), initial=0))
     assert [span.offset for span in found] == ends[:-1]
     assert ends[-1] == len(data)
     assert all(1 <= span.size <= CHUNK for span in found)
     return found
+
+
+def new_bytes(before: bytes, after: bytes) -> int:
+    """Return how many bytes of `after` are in chunks that `before` does not have."""
+    known = {hex_of(before[span.offset : span.offset + span.size]) for span in cut(before)}
+    return sum(span.size for span in cut(after) if hex_of(after[span.offset : span.offset + span.size]) not in known)
 
 
 def safetensors(tensors: Iterable[tuple[str, int]], metadata: Mapping[str, str] | None = None) -> tuple[bytes, int]:
@@ -67,6 +75,12 @@ def zipped(members: Iterable[tuple[bytes, int]], streamed: bool) -> bytes:
             archive.writestr(str(index), data, method)
         archive.comment = b"a comment after the end record"
     return file.getvalue()
+
+
+@functools.cache
+def noise(size: int) -> bytes:
+    """Return random bytes: trained weights without their exponents."""
+    return np.random.default_rng(1).bytes(size)
 
 
 def floats(count: int, seed: int = 0) -> Array:

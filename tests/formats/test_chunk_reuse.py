@@ -12,7 +12,7 @@ import cas
 from cas.formats.chunking import Span
 from cas.formats.digest import hex_of
 from cas.store.store import Store
-from tests.formats.files_to_cut import MIB, cut, floats, gguf, safetensors, torch_zip
+from tests.formats.files_to_cut import MIB, cut, floats, gguf, noise, safetensors, torch_zip
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree
 from tools.models.safetensors import trained_like, write_safetensors
 from tools.models.weights import Array, Recipe, Shapes, Weights, nbytes
@@ -127,3 +127,29 @@ def test_equal_tensors_are_stored_once(directory_store: Store, tmp_path: Path) -
     assert published.chunks == published.uploaded_chunks == 2 + 3  # a header and 8 MiB of zeros; a header and 16 MiB
     restored = cas.restore("m", directory_store, cache_dir=tmp_path / "hub")
     assert read_tree(snapshot(restored)) == files
+
+
+def test_a_file_of_an_unknown_kind_is_cut_by_its_content_while_it_is_sent(
+    directory_store: Store, tmp_path: Path
+) -> None:
+    content = noise(168 * MIB)[: 24 * MIB]
+    folder = write_tree(tmp_path / "model", {"weights.data": content})
+    assert cas.publish("m", cas.Source.from_folder(folder, "o/r"), directory_store, dry_run=True).total == len(content)
+    first = publish_tree(directory_store, folder)
+    assert first.uploaded_chunks == len(cut(content)) > 3
+    assert not publish_tree(directory_store, folder).created
+    write_tree(folder, {"weights.data": b"a longer front" + content})
+    second = publish_tree(directory_store, folder)
+    assert second.uploaded_chunks == 1
+    restored = cas.restore("m", directory_store, cache_dir=tmp_path / "hub")
+    assert read_tree(snapshot(restored)) == {"weights.data": b"a longer front" + content}
+
+
+def test_the_older_version_of_a_file_that_is_cut_by_its_content_is_a_seed(
+    directory_store: Store, tmp_path: Path
+) -> None:
+    content = noise(168 * MIB)[: 24 * MIB]
+    publish_tree(directory_store, write_tree(tmp_path / "model", {"weights.data": b"a longer front" + content}))
+    seed = write_tree(tmp_path / "seed", {"older": content})
+    restored = cas.restore("m", directory_store, cache_dir=tmp_path / "hub", seeds=[seed])
+    assert restored.reused == len(content) + 14 - cut(b"a longer front" + content)[0].size

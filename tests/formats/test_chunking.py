@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cas.formats import tensor_files
-from cas.formats.chunking import CHUNK, LARGE
+from cas.formats.chunking import CHUNK
+from cas.formats.runs import LARGE
 from tests.formats.files_to_cut import MIB, cut, floats, gguf, safetensors, torch_zip, zipped
 from tests.formats.hostile_tensor_files import CASES
 from tests.support.bounded import call_within_memory
@@ -123,7 +124,7 @@ def test_gguf_is_cut_at_its_tensors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
-def test_anything_else_is_cut_every_8_mib(size: int) -> None:
+def test_one_byte_repeated_has_no_cuts_by_content_and_is_cut_every_8_mib(size: int) -> None:
     found = cut(b"x" * size)
     assert [span.offset for span in found] == list(range(0, size, CHUNK))
     assert {span.width for span in found} <= {None}

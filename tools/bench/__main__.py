@@ -69,6 +69,8 @@ def measure(scene: Scene, cases: Sequence[Case], links: Sequence[Link], rounds: 
         for round_ in range(rounds + 1):
             _say(f"{link.title}: round {round_} of {rounds}" + ("" if round_ else " (not counted)"))
             for case in tuple(runnable):
+                if case.once and round_ != 1:
+                    continue
                 try:
                     measured = case.measure(scene.at(link))
                 except Failed as error:

@@ -17,11 +17,13 @@ from tools.bench.first_chunk import FirstChunk
 from tools.bench.link import LINKS, Link
 from tools.bench.measure import Failed
 from tools.bench.plans import plan_large
+from tools.bench.relayed import distant, relayed, two_slow
 from tools.bench.scene import MODEL, REPOS, WIDE_MODEL, Scene
 from tools.models.f5tts import MODEL_FILE
 
 ALL = frozenset(LINKS)
 DOWNLOAD, UPLOAD = "s5cmd cp", "s5cmd cp, upload"
+RELAYED, TWO_SLOW, DISTANT = "cas restore, relayed", "cas restore, two slow connections", "cas restore, 40 ms away"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Case:
         needs: what `Scene.prepare` must make before.
         peer: name of the case that its wall time is divided by.
         download: whether it downloads the whole model into an empty directory.
+        once: whether one of the rounds that count is enough, because it takes minutes.
         missing: returns why the case cannot run over a link, or an empty text if it can.
     """
 
@@ -44,6 +47,7 @@ class Case:
     needs: tuple[str, ...] = ("version",)
     peer: str = ""
     download: bool = False
+    once: bool = False
     missing: Callable[[Scene, Link], str] = lambda scene, link: ""
 
 
@@ -171,6 +175,7 @@ def _no_command(command: str) -> str:
 
 
 _S5CMD = functools.partial(_no_program, "s5cmd")
+_RCLONE = functools.partial(_no_program, "rclone")
 _STREAMER = functools.partial(_no_package, ("runai_model_streamer", "runai_model_streamer_s3", "torch"))
 
 CASES = (
@@ -192,7 +197,7 @@ CASES = (
         ("files",),
         peer=DOWNLOAD,
         download=True,
-        missing=functools.partial(_no_program, "rclone"),
+        missing=_RCLONE,
     ),
     Case("boto3 download_file", _boto3, ALL, ("files",), peer=DOWNLOAD, download=True),
     Case("hf snapshot_download", _hub, ALL, (), peer=DOWNLOAD, download=True, missing=_no_hub),
@@ -203,6 +208,12 @@ CASES = (
     Case("cas restore, 8 MiB chunks", _restore_wide, {"none"}, ("wide",)),
     Case("cas restore, 8 MiB, directory", _restore_from_directory, {"none"}, ("wide",)),
     Case("cas publish, 8 MiB chunks", _publish_wide, {"none"}, ("wide",)),
+    Case(RELAYED, relayed(_restore), {"1gbit", "none"}),
+    Case(TWO_SLOW, two_slow(_restore), {"1gbit", "none"}, peer=RELAYED),
+    Case("s5cmd cp, two slow connections", two_slow(_s5cmd_download), {"1gbit"}, ("files",), once=True, missing=_S5CMD),
+    Case("rclone copy, two slow connections", two_slow(_rclone), {"1gbit"}, ("files",), once=True, missing=_RCLONE),
+    Case("boto3, two slow connections", two_slow(_boto3), {"1gbit"}, ("files",), once=True),
+    Case(DISTANT, distant(_restore), {"1gbit"}, peer=RELAYED),
     Case("cas restore, to first chunk", _first_chunk, {"none"}),
     Case("cas restore, plan of 20,000", _plan, {"none"}, ()),
     Case("cas publish", _publish, {"1gbit", "none"}, peer=UPLOAD),

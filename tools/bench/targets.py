@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tools.bench.cases import DOWNLOAD, UPLOAD
+from tools.bench.cases import DISTANT, DOWNLOAD, RELAYED, TWO_SLOW, UPLOAD
 from tools.bench.link import LINKS
 from tools.bench.results import MIB, Results
 
@@ -87,6 +87,18 @@ def _update_wire(results: Results) -> Sequence[float]:
     return [each / changed for each in received] if changed else []
 
 
+def _slower(results: Results) -> Sequence[float]:
+    """Seconds that two slow connections cost over loopback, by round."""
+    walls = (results.walls("none", case) for case in (TWO_SLOW, RELAYED))
+    return [slow - fast for slow, fast in zip(*walls, strict=False)]
+
+
+def _second_requests(results: Results) -> Sequence[float]:
+    """Second requests of the restores over a healthy link of 1 Gbit/s."""
+    documents = (one.document for one in results.runs.get(("1gbit", "cas restore"), []))
+    return [document["second_requests"]["requests"] for document in documents if "second_requests" in document]
+
+
 def _highest_peak(results: Results) -> Sequence[float]:
     peaks = [one.run.peak / MIB for (_, case), runs in results.runs.items() if case.startswith("cas ") for one in runs]
     return [max(peaks)] if peaks else []
@@ -104,6 +116,10 @@ TARGETS = (
     Target(
         "restore of float16 / s5cmd of float32, 1 Gbit/s", 0.47, "", _to_peer("1gbit", "cas restore, float16", DOWNLOAD)
     ),
+    Target("restore, two slow connections / none, 1 Gbit/s", 1.2, "", _to_peer("1gbit", TWO_SLOW, RELAYED)),
+    Target("restore, two slow connections - none, loopback", 0.5, "s", _slower),
+    Target("second requests of a restore, 1 Gbit/s", 0, "", _second_requests),
+    Target("restore, 40 ms away / near, 1 Gbit/s", 1.15, "", _to_peer("1gbit", DISTANT, RELAYED)),
     Target("restore / (stored bytes / link rate), 1 Gbit/s", 1.07, "", _to_link),
     Target("update: bytes received / stored bytes of changed tensors", 1.02, "", _update_wire),
     Target("update / full restore, 1 Gbit/s", 0.25, "", _to_peer("1gbit", "cas restore, 15 % changed", "cas restore")),

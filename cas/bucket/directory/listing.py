@@ -91,7 +91,7 @@ def _read(folder: _Folder, foreign: ForeignNames, files: Entries, subfolders: li
             elif not stat.S_ISREG(mode.st_mode):
                 foreign.skip(name, "it is no regular file")
             elif not _is_unfinished(entry.name):
-                files.append(_entry(name, mode))
+                files.append(entry_of(name, mode))
 
 
 def _is_unfinished(name: str) -> bool:
@@ -112,7 +112,8 @@ def _mode(entry: os.DirEntry[str]) -> os.stat_result | None:
         raise
 
 
-def _entry(key: str, status: os.stat_result) -> Entry:
+def entry_of(key: str, status: os.stat_result) -> Entry:
+    """Return the entry of a regular file, given its key and its status."""
     microseconds = status.st_mtime_ns // 1000
     modified = _EPOCH + datetime.timedelta(microseconds=microseconds)
     # As obstore tags a file.

@@ -27,7 +27,6 @@ from cas.formats.outline import Outline, outline
 from cas.host import Limits
 from cas.local.outlines import Outlines, Stamp
 from cas.parallel import for_each
-from cas.refs.lineage import first_moves
 from cas.refs.names import Names, named_versions
 from cas.refs.reflog import Ref
 from cas.store.layout import VersionId
@@ -171,6 +170,8 @@ def with_lineage(store: Store, listed: Sequence[ListedVersion]) -> list[ListedVe
 
     What a manifest of version 1 says stays. The logs of models that have no others are not read.
     """
+    from cas.refs.lineage import first_moves
+
     stored = {VersionId(version.model, version.digest): version.stored for version in listed if version.stored}
     moves = first_moves(store, {version.model for version in stored}, stored.get)
 

@@ -59,7 +59,8 @@ class FileReader:
     for a chunk without a buffer.
 
     Attributes:
-        slices: the slices of the file that become its chunks, in order.
+        slices: the slices of the file that become its chunks, in order; those that `cut` has yielded, if the file is
+            cut by its content.
         chunks: the chunks recorded so far, in order.
         blob: the name of the file's content (64 or 40 hex), once all chunks are recorded; empty when it is not needed.
     """
@@ -79,8 +80,9 @@ class FileReader:
         """
         self._file = file
         with reading_errors(file), open_binary(file.real) as opened:
-            spans = chunking.spans(opened, file.size)
-        self.slices = tuple(FileSlice(file.real, *span) for span in spans)
+            self._cutter = chunking.Cutter(opened, file.size)
+        # A file that is cut by its content is read while it is uploaded: see `cut`.
+        self.slices = [] if self._cutter.by_content else self.fewest_slices()
         self.chunks: list[ChunkRef] = []
         self.blob = ""
         # Files of the parent that consist of the same chunks as this file, as far as it is recorded.
@@ -89,13 +91,36 @@ class FileReader:
         self._running_hash = blob_hash(file.blob or _ANY_SHA256, file.size) if compute else None
         self._chunk_recorded = threading.Condition()
         self._given_up = False
-        if not self.slices:
+        self._recorded = 0  # bytes
+        if not file.size:
             self._finish()
 
     @property
     def size(self) -> int:
         """Size of the file in bytes."""
         return self._file.size
+
+    def fewest_slices(self) -> list[FileSlice]:
+        """The slices of the file; if it is cut by its content, as few as there can be, which is known at once."""
+        return [FileSlice(self._file.real, *span) for span in self._cutter.spans(None)]
+
+    def cut(self) -> Iterator[FileSlice]:
+        """Yield the slices of the file in order.
+
+        A file that is cut by its content is read here, a chunk ahead of the threads that hash and send: they find its
+        bytes in the page cache.
+
+        Raises:
+            CacheError: the file changed since it was listed, or its disk fails.
+            InputError: this user may not read the file.
+        """
+        if not self._cutter.by_content:
+            yield from self.slices
+            return
+        with reading_errors(self._file), open_binary(self._file.real) as opened:
+            for span in self._cutter.spans(opened):
+                self.slices.append(FileSlice(self._file.real, *span))
+                yield self.slices[-1]
 
     @property
     def may_match_parent(self) -> bool:
@@ -135,7 +160,8 @@ class FileReader:
             if self._given_up:
                 return False
             self._record(ChunkRef(digest, len(plain)), plain)
-            if len(self.chunks) == len(self.slices):
+            self._recorded += len(plain)
+            if self._recorded == self.size:
                 self._finish()
             self._chunk_recorded.notify_all()
         return True

@@ -115,7 +115,7 @@ class PublishPlan:
         contents = dict(self._known)
         for key, reader in self._readers.items():
             if placeholders:
-                chunks = tuple(ChunkRef(next(numbers), file_slice.size) for file_slice in reader.slices)
+                chunks = tuple(ChunkRef(next(numbers), file_slice.size) for file_slice in reader.fewest_slices())
                 contents[key] = Content(reader.size, next(numbers), chunks)
             else:
                 contents[key] = Content(reader.size, reader.blob, tuple(reader.chunks))

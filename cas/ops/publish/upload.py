@@ -85,8 +85,9 @@ class Uploader:
             IntegrityError: a frame does not decode to its chunk.
             StoreError: the store cannot be read or written.
         """
-        chunks = [(reader, *chunk) for reader in readers for chunk in enumerate(reader.slices)]
-        threads = min(self._limits.uploads, len(chunks))
+        chunks = ((reader, *chunk) for reader in readers for chunk in enumerate(reader.cut()))
+        # A file that is cut by its content has up to four times as many chunks as are known yet.
+        threads = min(self._limits.uploads, sum(4 * len(reader.fewest_slices()) for reader in readers))
         buffers: queue.LifoQueue[ReusableBuffer] = queue.LifoQueue()
         for _ in range(min(threads, self._limits.workers + _LOOKUPS_IN_FLIGHT)):
             buffers.put(ReusableBuffer())

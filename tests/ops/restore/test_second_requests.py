@@ -123,6 +123,15 @@ class TestWhenToAsk:
         transfer._rates["starved"] = FAST  # the others have left the link to it
         assert transfer.passes(0.8) == []
 
+    def test_what_it_got_while_others_shared_the_link_does_not_count(self, transfer: Transfer) -> None:
+        transfer.begin("starved", 0)
+        transfer.whole(FAST, 10)
+        transfer.begin("healthy", FAST)
+        assert transfer.passes(0.6) == []
+        transfer.end("healthy")
+        transfer._rates["starved"] = FAST
+        assert transfer.passes(0.8) == []
+
     @pytest.mark.parametrize("rate", [SLOW, FAST])
     def test_none_where_all_are_alike(self, transfer: Transfer, rate: float) -> None:
         transfer.whole(rate, 10)
@@ -229,6 +238,10 @@ class TestRealServers:
         assert restored.second_requests.bytes > 30 * KIB
 
     def test_the_digest_decides(self, proxy: FaultProxy, restore: Callable[[Hold], tuple[cas.Restored, Store]]) -> None:
-        proxy.inject(Fault(Faulty.BIT_FLIP, times=None, method="GET", after=self.CHUNKS + 3, path_contains="/chunks/"))
+        # The request after the first ones for each chunk is the second one for one of them.
+        proxy.inject(Fault(Faulty.BIT_FLIP, method="GET", path_contains="/chunks/", after=self.CHUNKS))
         restored, _ = restore(Hold(40 * KIB))
         check(restored, self.FILES)
+        assert restored.second_requests.won == 1
+        chunks = [seen.fault for seen in proxy.requests if "/chunks/" in seen.path and seen.method == "GET"]
+        assert chunks[self.CHUNKS :] == [Faulty.BIT_FLIP, None], "fetched anew"

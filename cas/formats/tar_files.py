@@ -1,0 +1,95 @@
+"""Find the members of a tar file (`.tar`, NVIDIA's `.nemo`): each large member's data starts a run.
+
+Sources: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Extended Header"; GNU tar's manual, "Basic Tar Format".
+What lies between large members (headers, small files) is cut by its content, as one run, so that a small file that
+grows moves no boundary behind it.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from cas.formats.runs import LARGE, MAX_TENSORS, SeekableFile, Start, Unknown, read_at
+
+_BLOCK = 512  # members begin at multiples of this
+_FIELDS = struct.Struct("124x12s12x8sc100x5s")  # size, checksum, type, and the magic behind the link's name
+_REGULAR = b"0\0007"  # types of members with data: regular, regular in old files, contiguous
+_LONG_NAMES = b"LK"  # types of GNU members that hold the name of the member after them
+_NO_DATA = b"123456"  # links, devices, folders, queues
+_PAX, _PAX_FOR_ALL = b"x", b"g"
+_MAX_PAX = 1 << 20  # bytes of an extended header that are read
+
+
+def starts(file: SeekableFile, size: int) -> list[Start]:
+    """Where the large members' data begin and end.
+
+    Args:
+        file: the file.
+        size: its bytes.
+
+    Raises:
+        Unknown: the file is no tar, is damaged, or has sparse members.
+    """
+    found = [Start(0, None, alone=True, by_content=True)]
+    at, declared = 0, None
+    for _ in range(MAX_TENSORS):
+        if at == size:
+            return found
+        header = read_at(file, at, _BLOCK)
+        if header == bytes(_BLOCK):
+            return found
+        length, kind = _parse(header)
+        data = at + _BLOCK
+        if kind in (_PAX, _PAX_FOR_ALL):
+            told = _pax_size(read_at(file, data, length) if length <= _MAX_PAX else b"")
+            declared = told if kind == _PAX else declared
+        elif kind in _REGULAR:
+            length, declared = (length if declared is None else declared), None
+        elif kind in _NO_DATA:
+            length, declared = 0, None
+        elif kind not in _LONG_NAMES:
+            raise Unknown  # a sparse member, or the extension of a program that is not known
+        at = data + -(-length // _BLOCK) * _BLOCK
+        if at > size:
+            raise Unknown
+        if length >= LARGE and kind in _REGULAR:
+            # A member may be a file of a known kind, so its padding is not part of its run.
+            found += [Start(data, None, by_content=True), Start(data + length, None, alone=True, by_content=True)]
+    raise Unknown
+
+
+def _parse(header: bytes) -> tuple[int, bytes]:
+    """Bytes of a member's data, and its type."""
+    size, checksum, kind, magic = _FIELDS.unpack_from(header)
+    # The checksum is the sum of the header's bytes, where its own eight count as spaces.
+    if magic != b"ustar" or _octal(checksum) != sum(header) - sum(checksum) + 8 * 0x20:
+        raise Unknown
+    # GNU tar writes sizes of 8 GiB and more as a big-endian number behind a byte 0x80.
+    return int.from_bytes(size[1:], "big") if size[0] == 0x80 else _octal(size), kind
+
+
+def _octal(field: bytes) -> int:
+    digits = field.strip(b" \0")
+    if not digits or digits.strip(b"01234567"):
+        raise Unknown
+    return int(digits, 8)
+
+
+def _pax_size(records: bytes) -> int | None:
+    """The size that an extended header gives the member after it; None when it gives none."""
+    told = None
+    at = 0
+    while at < len(records):
+        digits, space, _ = records[at : at + 20].partition(b" ")
+        if not space or not digits.isdigit() or int(digits) <= len(digits) + 1:
+            raise Unknown
+        record = records[at + len(digits) + 1 : at + int(digits)]
+        name, _, value = record.rstrip(b"\n").partition(b"=")
+        if name.startswith(b"GNU.sparse"):
+            raise Unknown
+        if name == b"size":
+            if not value.isdigit() or len(value) > 20:
+                raise Unknown
+            told = int(value)
+        at += int(digits)
+    return told
