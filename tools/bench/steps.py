@@ -27,6 +27,7 @@ from cas.formats.chunking import CHUNK
 from cas.formats.digest import hex_of
 from cas.formats.frame import Decoder, Encoder
 from cas.local.fs import start_writing_out
+from cas.parallel import ReusableBuffer
 from tools.servers.seaweed import SeaweedFS
 
 _CHUNKS = 96
@@ -68,7 +69,7 @@ def _repeated(step: Callable[[], object], times: int = 24) -> Callable[[], int]:
 
 
 def _codecs(plain: bytes) -> Mapping[str, Callable[[], int]]:
-    encoder, decoder = Encoder(), Decoder()
+    encoder, decoder, buffer = Encoder(), Decoder(), ReusableBuffer()
     frame = bytearray(encoder.encode(plain, 4))
     body = memoryview(frame)[24:]
     planed, out = bytearray(CHUNK), memoryview(bytearray(CHUNK))
@@ -84,7 +85,7 @@ def _codecs(plain: bytes) -> Mapping[str, Callable[[], int]]:
         "  the same in two: decompress (zstd)": _repeated(inflate),
         "  the same in two: join the planes (numpy)": _repeated(lambda: planes.join(planed, 4, out)),
         "restore, publish: BLAKE3": _repeated(lambda: hex_of(plain)),
-        "publish: make a frame": _repeated(lambda: encoder.encode(plain, 4)),
+        "publish: make a frame": _repeated(lambda: encoder.encode_into(buffer, plain, 4)),
         "  of that: split into planes (numpy)": _repeated(lambda: planes.split(plain, 4, out)),
         "  instead of the rest: zstd level 1 as it is": _repeated(lambda: compressor.compress(planed)),
         "publish: sha256": _repeated(lambda: hashlib.sha256(plain)),
