@@ -88,10 +88,11 @@ def _names(store: Store, model: str, digest: str) -> Names | None:
 
 def _lineage(store: Store, digest: str, found: Manifest, names: Names | None) -> Lineage | None:
     """When, by whom and after what a version was made; None when the user may not list the refs that tell."""
-    from cas.refs.lineage import lineage_of, recorded_time
+    from cas.formats.manifest import Manifest1
+    from cas.refs.lineage import lineage_of
     from cas.store.layout import VersionId
 
-    if names is None and recorded_time(found) is None:
+    if names is None and not isinstance(found, Manifest1):
         return None
     return lineage_of(store, VersionId(found.model, digest), found)
 

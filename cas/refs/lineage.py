@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection
 from typing import NamedTuple, TypeAlias
 
 from cas.formats.digest import parse
-from cas.formats.manifest import Manifest, timestamp
+from cas.formats.manifest import Manifest, Manifest1, timestamp
 from cas.refs.history import PastMove, past_moves
 from cas.refs.reflog import Ref, logs
-from cas.store.layout import VersionId, manifest_key
+from cas.store.layout import VersionId
 from cas.store.store import Store
 
 StoredAt: TypeAlias = Callable[[VersionId], datetime.datetime | None]
@@ -73,27 +73,16 @@ def lineage_of(store: Store, version: VersionId, manifest: Manifest) -> Lineage:
     Raises:
         Unsupported: the store is read over plain https, which cannot list.
     """
-    created = recorded_time(manifest)
-    if created is not None:
-        parent = getattr(manifest, "parent", None)
-        return Lineage(created, "", getattr(manifest, "created_by", ""), None, parent and parse(parent))
-    move = first_moves(
-        store, {version.model}, lambda named: stored_at(store, version) if named == version else None
-    ).get(version)
+    if isinstance(manifest, Manifest1):
+        return Lineage(manifest.created, "", manifest.created_by, None, manifest.parent and parse(manifest.parent))
+
+    def stored_at(named: VersionId) -> datetime.datetime | None:
+        return store.stored_at(version) if named == version else None
+
+    move = first_moves(store, {version.model}, stored_at).get(version)
     if move is None:
-        return Lineage(timestamp(stored_at(store, version)))
+        return Lineage(timestamp(store.stored_at(version)))
     return Lineage(move.created, move.by, move.program, move.ref, move.parent)
-
-
-def recorded_time(manifest: Manifest) -> str | None:
-    """Return when a version was made, as a manifest of version 1 says (RFC 3339); None for a later one."""
-    created: str | None = getattr(manifest, "created", None)
-    return created
-
-
-def stored_at(store: Store, version: VersionId) -> datetime.datetime:
-    """Return when a version's manifest was written, by the server's clock."""
-    return store.bucket.head(manifest_key(*version)).modified
 
 
 def first_moves(store: Store, models: Collection[str], stored_at: StoredAt) -> dict[VersionId, FirstMove]:

@@ -6,6 +6,7 @@ ref names can be restored, even when its writer was killed at any moment.
 
 from __future__ import annotations
 
+import datetime
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -246,6 +247,10 @@ class Store:
         """Return the versions with a manifest in the store, of all models or of one; raise Unsupported over https."""
         listed = self.bucket.list(layout.MANIFESTS if model is None else layout.manifest_folder(model))
         return {version: entry for entry in listed if (version := layout.version_id(entry.key)) is not None}
+
+    def stored_at(self, version: VersionId) -> datetime.datetime:
+        """Return when the manifest of a version was written, by the server's clock."""
+        return self.bucket.head(layout.manifest_key(*version)).modified
 
     def find_version(self, model: str, prefix: str) -> str:
         """Return the digest (64 hex) of the only version of a model that begins with `prefix`.

@@ -54,7 +54,8 @@ def version(store: Store, repos: Sequence[Repo], model: str = "m", created: str 
         fields: other fields of the manifest.
     """
     store.create()
-    made = Manifest(model=model, repos=tuple(repos), **fields)
-    if created is not None:
+    if created is None:
+        made = Manifest(model=model, repos=tuple(repos), **fields)
+    else:
         made = Manifest1(model=model, created=created, created_by="tests", repos=tuple(repos), **fields)
     return f"{model}@{named(store.put_manifest(made))}"

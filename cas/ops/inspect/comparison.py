@@ -16,10 +16,9 @@ from dataclasses import dataclass
 
 from cas import events, host, refs
 from cas.errors import FormatError
-from cas.formats.manifest import Manifest, PlainFile, RepoFile, timestamp
+from cas.formats.manifest import Manifest, Manifest1, PlainFile, RepoFile, timestamp
 from cas.ops.inspect.diff_files import FilePair, RepoPair, pair
 from cas.ops.inspect.diff_tensors import TensorComparison, TensorDifferences
-from cas.refs.lineage import recorded_time, stored_at
 from cas.refs.reference import Resolved
 from cas.store.layout import VersionId
 from cas.store.lookup import stored_sizes
@@ -143,8 +142,9 @@ def compare(
 
 
 def _created(store: Store, found: Resolved) -> str:
-    version = VersionId(found.manifest.model, found.digest)
-    return recorded_time(found.manifest) or timestamp(stored_at(store, version))
+    if isinstance(found.manifest, Manifest1):
+        return found.manifest.created
+    return timestamp(store.stored_at(VersionId(found.manifest.model, found.digest)))
 
 
 def _compared(store: Store, pairs: list[FilePair], limits: host.Limits, listen: events.Listener) -> list[ComparedFile]:

@@ -20,9 +20,8 @@ from dataclasses import dataclass, replace
 from cas import events, host
 from cas.bucket import Entry
 from cas.errors import AccessDenied, FormatError, IntegrityError, NotFoundError
-from cas.formats.manifest import Manifest, check_name, timestamp
+from cas.formats.manifest import Manifest, Manifest1, check_name, timestamp
 from cas.parallel import for_each
-from cas.refs.lineage import recorded_time
 from cas.refs.names import Names, named_versions
 from cas.store.layout import FORMAT_KEY
 from cas.store.lookup import list_chunks
@@ -213,7 +212,7 @@ class _ChunkCount:
             version: its figures, which this method fills in.
             manifest: its manifest.
         """
-        version.created = recorded_time(manifest) or version.created
+        version.created = manifest.created if isinstance(manifest, Manifest1) else version.created
         version.plain = manifest.plain_size
         with self._counting:
             for digest, size in manifest.chunks().items():

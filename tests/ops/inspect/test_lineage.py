@@ -11,7 +11,7 @@ import pytest
 
 import cas
 from cas.formats.digest import named
-from cas.formats.manifest import Derived
+from cas.formats.manifest import Derived1
 from cas.refs.reference import resolve
 from cas.refs.reflog import Ref, RefLog
 from cas.store.layout import manifest_key
@@ -33,7 +33,7 @@ def family(store: Store) -> dict[str, str]:
             [repo("o/r", {"f": put(store, name.encode())})],
             created=f"2026-01-{day:02}T00:00:00Z",
             parent=named(made.get(parent, "f" * 64)) if parent else None,
-            derived=Derived(named(made[derived]), "cast:float16", "proven") if derived else None,
+            derived=Derived1(named(made[derived]), "cast:float16", "proven") if derived else None,
         )
         made[name] = reference.rpartition(":")[2]
 
