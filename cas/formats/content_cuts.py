@@ -2,8 +2,8 @@
 
 A chunk has 2 to 8 MiB and ends where the 32 bytes behind it hash to a small number. What follows a cut decides where it
 is, and not what comes long before it: the next version of a file, with some bytes more at its front, is cut at the same
-content. The rule is part of the version of the manifest; docs/design.md has it, and docs/decisions/0028-content-cuts.md
-the reasons.
+content. The rule is part of the version of the manifest; docs/design.md has it, and
+docs/decisions/0028-content-defined-cuts.md the reasons.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from cas.formats.runs import LARGE, SeekableFile, Start, Unknown, read_at
 
-_MAX_FIELDS = 1 << 20  # the most fields that are read: a graph of 100,000 nodes and tensors has some 600,000
+_MAX_FIELDS = 1 << 18  # the most fields that are read: a node is one, a large tensor some five
 
 _VARINT, _BYTES = 0, 2  # wire types; ONNX uses no other for the messages that are read here
 _MODEL = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26))

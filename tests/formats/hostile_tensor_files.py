@@ -30,6 +30,13 @@ def _array(inner: int, count: int) -> bytes:
     return struct.pack("<Q1sIIQ", 1, b"k", 9, inner, count)
 
 
+def _tar(size: bytes, kind: bytes = b"0") -> bytes:
+    head = bytearray(b"a".ljust(124, b"\0") + size.ljust(12, b"\0") + bytes(12) + b" " * 8 + kind)
+    head += bytes(100) + b"ustar\x0000" + bytes(247)
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head)
+
+
 def _zip(members: int, start: int = 0, length: int | None = None) -> bytes:
     local = b"PK\3\4" + bytes(26)
     entry = struct.pack("<4s38xI", b"PK\1\2", start)
@@ -53,6 +60,14 @@ CASES: Mapping[str, Callable[[], bytes]] = {
     "gguf: too many tensors": lambda: _gguf(1 << 20, 0, bytes(24 << 20)),
     "gguf: an alignment of 0": lambda: _gguf(1, 1, _ALIGNMENT_0 + bytes(1000)),
     "gguf: a string of 2^63 bytes": lambda: _gguf(1, 1, struct.pack("<Q", 2**63) + bytes(1000)),
+    "tar: as many members as fit": lambda: _tar(b"0") * (1 << 17),
+    "tar: a member of 2^87 bytes": lambda: _tar(b"\x80" + b"\xff" * 11) + bytes(100),
+    "tar: a member of no size": lambda: _tar(b"-7") + bytes(100),
+    "tar: an extended header of 30 MB": lambda: _tar(b"%o" % (30 << 20), b"x") + b"5 a=b" * (6 << 20) + bytes(512),
+    "tar: an extended header of 2^200 bytes": lambda: _tar(b"512", b"x") + (b"9" * 19 + b" size=9").ljust(512, b"9"),
+    "onnx: 2^20 fields": lambda: b"\x08\x01" * (1 << 21),
+    "onnx: a graph longer than the file": lambda: b"\x3a" + b"\xff" * 8 + b"\x7f" + bytes(100),
+    "onnx: a number without an end": lambda: b"\xff" * 100,
     "zip: as many members as fit": lambda: _zip(1 << 18),
     "zip: too many members": lambda: _zip(1 << 19),
     "zip: a zip64 record beyond any file": lambda: _zip(1)[:-22] + _LOCATOR + _zip(1)[-22:],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
 import queue
 import statistics
@@ -22,7 +23,7 @@ import zstandard
 
 from cas.bucket import Kind, open_bucket
 from cas.bucket.retry import RetryPolicy
-from cas.formats import planes
+from cas.formats import content_cuts, planes
 from cas.formats.chunking import CHUNK
 from cas.formats.digest import hex_of
 from cas.formats.frame import Decoder, Encoder
@@ -80,6 +81,11 @@ def _codecs(plain: bytes) -> Mapping[str, Callable[[], int]]:
         with decompressor.stream_reader(body) as reader:
             reader.readinto(planed)
 
+    whole = plain * 8
+
+    def by_content() -> int:
+        return sum(content_cuts.cuts(io.BytesIO(whole), 0, len(whole)))
+
     return {
         "restore: open a frame (Blosc)": _repeated(lambda: decoder.decode(frame, CHUNK)),
         "  the same in two: decompress (zstd)": _repeated(inflate),
@@ -88,6 +94,7 @@ def _codecs(plain: bytes) -> Mapping[str, Callable[[], int]]:
         "publish: make a frame": _repeated(lambda: encoder.encode_into(buffer, plain, 4)),
         "  of that: split into planes (numpy)": _repeated(lambda: planes.split(plain, 4, out)),
         "  instead of the rest: zstd level 1 as it is": _repeated(lambda: compressor.compress(planed)),
+        "publish: cut by content, in memory": by_content,
         "publish: sha256": _repeated(lambda: hashlib.sha256(plain)),
     }
 

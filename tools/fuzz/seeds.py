@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -220,6 +221,9 @@ def _files() -> Iterator[tuple[str, str, bytes]]:
     yield "gguf", "counts", struct.pack("<4sIQQ", b"GGUF", 3, 2**18, 2**64 - 1) + b"\0" * 64
     yield "gguf", "array", struct.pack("<4sIQQQ1sIIQ", b"GGUF", 3, 1, 1, 1, b"a", 9, 8, 2**64 - 1)
     yield from _zips()
+    yield from _tars()
+    yield "onnx", "small", b"\x08\x08\x12\x01t\x3a\x2b\x2a\x29\x08\x08\x10\x01\x42\x01w\x4a\x20" + bytes(32)
+    yield "onnx", "far", b"\x08\x08\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f"
     plain = bytes(range(256)) * 8
     for width in (1, 2, 4, 7):
         yield "frame", f"width-{width}", bytes(frame.Encoder().encode(plain, width))
@@ -231,6 +235,19 @@ def _files() -> Iterator[tuple[str, str, bytes]]:
         struct.pack("<II4sBBHQ", 0x184D2A5C, 16, b"CAS1", 1, 2, 0, 1 << 26) + b"\x28\xb5\x2f\xfd",
     )
     yield "planes", "sampled", bytes([0]) + np.arange(256, dtype="<f4").tobytes()
+
+
+def _tars() -> Iterator[tuple[str, str, bytes]]:
+    for name, kind in (("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=kind) as archive:
+            for member, data in (("a" * (90 if name == "ustar" else 120), b"{}"), ("w.npz", b"PK\5\6" + bytes(18))):
+                info = tarfile.TarInfo(member)
+                info.size = len(data)
+                if name == "pax":
+                    info.pax_headers = {"size": str(len(data))}
+                archive.addfile(info, io.BytesIO(data))
+        yield "tar", name, out.getvalue()[:4096]
 
 
 def _zips() -> Iterator[tuple[str, str, bytes]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import functools
-import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -18,7 +17,12 @@ from unittest import mock
 
 from cas import events, host
 from cas.errors import CasError
-from cas.formats import blosc_planes, chunking, frame, loadable, manifest, planes, safetensors
+from cas.formats import (
+    blosc_planes,
+    frame,
+    manifest,
+    planes,
+)
 from cas.formats.digest import hex_of
 from cas.formats.printable import printable
 from cas.hub.source import Source
@@ -33,7 +37,7 @@ from cas.store import layout
 from cas.store.condemned import condemned_chunks, condemned_sets, condemned_versions
 from cas.store.lease_entries import active_leases
 from cas.store.store import Store
-from tools.fuzz import environment, mutators, refusals, words
+from tools.fuzz import environment, model_files, mutators, refusals, words
 from tools.fuzz.bucket import WHEN, OneDocument, Written
 from tools.fuzz.mutators import Mutator
 from worker.jobs import schema
@@ -196,34 +200,6 @@ def _planes(data: bytes) -> None:
     assert frame.decode(encoded, len(plain)) == plain
 
 
-def _tensors(data: bytes) -> None:
-    """Cut a file into chunks: they cover it without gaps."""
-    at = 0
-    for span in chunking.spans(io.BytesIO(data), len(data)):
-        assert span.offset == at
-        assert 0 < span.size <= chunking.CHUNK
-        at += span.size
-    assert at == len(data)
-
-
-def _safetensors(data: bytes) -> None:
-    _tensors(data)
-    loadable.check_complete(io.BytesIO(data), len(data), "model.safetensors")
-    header = safetensors.parse(data[: safetensors.length(data[:8], len(data))], len(data))
-    for tensor in header.tensors:
-        assert 0 <= tensor.start <= tensor.end <= len(data) - header.data
-    again = safetensors.render(header.tensors, header.metadata)
-    written = safetensors.parse(again, len(again) + len(data) - header.data)
-    assert (written.tensors, written.metadata) == (header.tensors, header.metadata)
-
-
-def _zip(data: bytes) -> None:
-    _tensors(data)
-    loadable.check_no_page(io.BytesIO(data), "pytorch_model.bin")
-    loadable.describe_placeholder(data[: loadable.TEXT_LIMIT])
-    loadable.check_complete(io.BytesIO(data), len(data), "pytorch_model.bin")
-
-
 def _job(data: bytes) -> None:
     try:
         given = json.loads(data)
@@ -266,9 +242,11 @@ TARGETS = {
     "format": Target(_format, mutators.json_document),
     "frame": Target(_frame),
     "planes": Target(_planes),
-    "safetensors": Target(_safetensors, mutators.safetensors),
-    "zip": Target(_zip),
-    "gguf": Target(_tensors),
+    "safetensors": Target(model_files.safetensors_file, mutators.safetensors),
+    "zip": Target(model_files.zip_file),
+    "gguf": Target(model_files.tensors),
+    "tar": Target(model_files.tar),
+    "onnx": Target(model_files.members),
     "job": Target(_job, mutators.json_document),
     "speech_config": Target(_speech_config, mutators.json_document),
     "source": Target(_source),
