@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import _thread
-import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cas.parallel import BackgroundCall, Pool, ReusableBuffer, for_each
+from cas.parallel import BackgroundCall, Pool, for_each
 
 
 class Gauge:
@@ -228,24 +227,3 @@ def test_a_background_call_says_whether_it_has_ended() -> None:
     go.set()
     assert call.ends_within(30)
     assert call.result() is True
-
-
-@pytest.mark.parametrize("use", [memoryview, pickle.PickleBuffer, lambda view: view[1:], lambda view: view.cast("c")])
-def test_memory_that_was_given_away_serves_again_unless_somebody_still_reads_it(
-    use: Callable[[memoryview], memoryview],
-) -> None:
-    buffer = ReusableBuffer()
-    buffer.view(5)[:] = b"first"
-    with buffer.given_away(5) as view:
-        assert view == b"first"
-    assert buffer.view(5) == b"first"
-    with buffer.given_away(5) as view:
-        reading = use(view)
-    buffer.view(5)[:] = b"other"
-    assert b"first".endswith(bytes(reading))
-
-
-def test_a_buffer_is_no_fresh_memory_for_each_size() -> None:
-    buffer = ReusableBuffer()
-    buffer.view(1)[:] = b"x"
-    assert buffer.view(8 << 20)[:1] == b"x"
