@@ -27,7 +27,7 @@ from cas.formats import content_cuts, planes
 from cas.formats.chunking import CHUNK
 from cas.formats.digest import hex_of
 from cas.formats.frame import Decoder, Encoder
-from cas.local.fs import start_writing_out
+from cas.local.fs import start_writing_out, write_all
 from cas.parallel import ReusableBuffer
 from tools.servers.seaweed import SeaweedFS
 
@@ -102,10 +102,12 @@ def _codecs(plain: bytes) -> Mapping[str, Callable[[], int]]:
 def _disk(plain: bytes, folder: Path) -> Mapping[str, Callable[[], int]]:
     path, buffer = folder / "file", memoryview(bytearray(CHUNK))
 
-    def write() -> int:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    def write(write_at: Callable[[int, bytes, int], object]) -> int:
+        path.unlink(missing_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+        os.ftruncate(fd, _CHUNKS * CHUNK)
         for at in range(0, _CHUNKS * CHUNK, CHUNK):
-            os.pwrite(fd, plain, at)
+            write_at(fd, plain, at)
             start_writing_out(fd, at, CHUNK)
         os.fsync(fd)
         os.close(fd)
@@ -118,7 +120,11 @@ def _disk(plain: bytes, folder: Path) -> Mapping[str, Callable[[], int]]:
         os.close(fd)
         return _CHUNKS * CHUNK
 
-    return {"restore: write a file and sync it": write, "publish: read a file from memory": read}
+    return {
+        "restore: write a file and sync it": lambda: write(write_all),
+        "  the same with one write for each chunk": lambda: write(os.pwrite),
+        "publish: read a file from memory": read,
+    }
 
 
 def _network(plain: bytes, server: SeaweedFS) -> Mapping[str, Callable[[], int]]:
