@@ -15,15 +15,16 @@ from pathlib import Path
 from tools.bench.client import BUCKET, Client, Measured, program
 from tools.bench.first_chunk import FirstChunk
 from tools.bench.link import LINKS, Link
-from tools.bench.measure import Failed
+from tools.bench.measure import Failed, can_empty_page_cache
 from tools.bench.plans import plan_large
 from tools.bench.relayed import distant, relayed, two_slow
-from tools.bench.scene import MODEL, REPOS, WIDE_MODEL, Scene
+from tools.bench.scene import BFLOAT16_MODEL, MODEL, REPOS, WIDE_MODEL, Scene
 from tools.models.f5tts import MODEL_FILE
 
 ALL = frozenset(LINKS)
 DOWNLOAD, UPLOAD = "s5cmd cp", "s5cmd cp, upload"
 RELAYED, TWO_SLOW, DISTANT = "cas restore, relayed", "cas restore, two slow connections", "cas restore, 40 ms away"
+BFLOAT16_DOWNLOAD, COLD_DOWNLOAD = "s5cmd cp, bfloat16", "s5cmd cp, cold page cache"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,19 @@ def _float16(client: Client) -> Measured:
     return client.cas("restore", f"{MODEL}:fp16", "--cache-dir", client.empty("float16"))
 
 
+def _bfloat16(client: Client) -> Measured:
+    return client.cas("restore", BFLOAT16_MODEL, "--cache-dir", client.empty("bfloat16-cache"))
+
+
+def _s5cmd_bfloat16(client: Client) -> Measured:
+    return client.s5cmd("cp", f"s3://{BUCKET}/{BFLOAT16_MODEL}/*", client.empty("bfloat16-raw") + "/")
+
+
+def _cold(measure: Callable[[Client], Measured], client: Client) -> Measured:
+    """Measure with an empty page cache, and no memory filled beforehand: so a cold start finds its machine."""
+    return measure(Client(client.scene, client.link, cold=True))
+
+
 def _update(tag: str, client: Client) -> Measured:
     """Restore another version into a cache that holds exactly the first one."""
     cache = client.empty("update")
@@ -155,6 +169,10 @@ def _plan(client: Client) -> Measured:
     return Measured(plan_large(Path(client.empty("plan")), client.environment))
 
 
+def _no_cold(scene: Scene, link: Link) -> str:
+    return "" if can_empty_page_cache() else "only root may empty the page cache, on Linux"
+
+
 def _no_hub(scene: Scene, link: Link) -> str:
     return "the local hub speaks plain http only" if link.tls else ""
 
@@ -202,6 +220,16 @@ CASES = (
     Case("boto3 download_file", _boto3, ALL, ("files",), peer=DOWNLOAD, download=True),
     Case("hf snapshot_download", _hub, ALL, (), peer=DOWNLOAD, download=True, missing=_no_hub),
     Case("runai streamer, to memory", _streamer, ALL, ("files",), peer=DOWNLOAD, download=True, missing=_STREAMER),
+    Case(BFLOAT16_DOWNLOAD, _s5cmd_bfloat16, {"1gbit", "2.5gbit", "none"}, ("bfloat16",), missing=_S5CMD),
+    Case("cas restore, bfloat16", _bfloat16, {"1gbit", "2.5gbit", "none"}, ("bfloat16",), peer=BFLOAT16_DOWNLOAD),
+    Case(COLD_DOWNLOAD, functools.partial(_cold, _s5cmd_download), {"2.5gbit"}, ("files",), missing=_no_cold),
+    Case(
+        "cas restore, cold page cache",
+        functools.partial(_cold, _restore),
+        {"2.5gbit"},
+        peer=COLD_DOWNLOAD,
+        missing=_no_cold,
+    ),
     Case("cas restore, 15 % changed", functools.partial(_update, "tuned"), {"1gbit", "none"}, ("tuned",)),
     Case("cas restore, all nudged", functools.partial(_update, "nudged"), {"none"}, ("nudged",)),
     Case("cas restore, warm", _warm, {"none"}),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tools.bench.link import Link, Traffic
-from tools.bench.measure import Run, run, settle
+from tools.bench.measure import Run, empty_page_cache, run, settle
 
 if TYPE_CHECKING:
     from tools.bench.scene import Scene
@@ -46,14 +46,15 @@ class Client:
     Args:
         scene: the files and servers.
         link: the link to the servers.
+        cold: every command finds an empty page cache; else memory is made available before it.
 
     Attributes:
         endpoint: URL of the S3 server over the link.
         environment: variables of all commands.
     """
 
-    def __init__(self, scene: Scene, link: Link) -> None:
-        self.scene, self.link = scene, link
+    def __init__(self, scene: Scene, link: Link, *, cold: bool = False) -> None:
+        self.scene, self.link, self.cold = scene, link, cold
         host, server = scene.network.host(link), scene.server
         self.endpoint = f"https://{host}:{server.tls_port}" if link.tls else f"http://{host}:{server.port}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
@@ -100,7 +101,10 @@ class Client:
         """
         out = self.scene.work / "out.json"
         network = self.scene.network
-        settle(self.scene.work, (1 << 31) // self.scene.shrink**2)
+        if self.cold:
+            empty_page_cache(self.scene.work / "seaweed")
+        else:
+            settle(self.scene.work, (1 << 31) // self.scene.shrink**2)
         before = network.traffic()
         with network.client(self.link):
             measured = run(command, self.environment | (environment or {}), out)

@@ -31,6 +31,9 @@ print(json.dumps([begun, wall, usage.ru_utime, usage.ru_stime, usage.ru_maxrss, 
 """
 
 
+_DROP_CACHES = Path("/proc/sys/vm/drop_caches")
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """One run of a command.
@@ -116,6 +119,26 @@ def fill_page_cache(folder: Path, size: int = 1 << 31) -> None:
         for _ in range(size // len(block)):
             file.write(block)
     path.unlink()
+
+
+def can_empty_page_cache() -> bool:
+    """Whether this process may have the kernel forget what it has read from files: as root, on Linux."""
+    return os.access(_DROP_CACHES, os.W_OK)
+
+
+def empty_page_cache(served: Path) -> None:
+    """Have the kernel forget all files but those that a server serves, as on a machine that has just started.
+
+    Args:
+        served: the folder of a server, whose files are read again: its disk is not what is measured.
+    """
+    os.sync()
+    _DROP_CACHES.write_text("3")  # page cache, directory entries and inodes (proc(5))
+    for path in served.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                while file.read(1 << 24):
+                    pass
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

@@ -21,6 +21,7 @@ from tools.servers.sigv4 import s3_request
 MODEL = "f5-tts"
 FOLDER_MODEL = "f5-tts-folder"
 WIDE_MODEL = "wide"
+BFLOAT16_MODEL = "bfloat16"
 REPOS = (MODEL_FILE.rsplit("/", 2)[0], VOCOS_FOLDER)
 CHANGED = 0.15
 NUDGE = 1e-3
@@ -89,7 +90,7 @@ class Scene:
         """Make something that a case needs, unless it was made before.
 
         Args:
-            what: `version`, `files`, `folder`, `tuned`, `nudged`, `float16` or `wide`.
+            what: `version`, `files`, `folder`, `tuned`, `nudged`, `float16`, `wide` or `bfloat16`.
         """
         if what not in self._made:
             getattr(self, f"_make_{what}")(self.at(Link("preparation", "preparation")))
@@ -112,6 +113,17 @@ class Scene:
         trained_like(shapes, self.work / "wide" / "model.safetensors", seed=1)
         client.document("publish", *self.wide_words())
         client.document("publish", *self.wide_words(), "--store", self.directory)
+
+    def _make_bfloat16(self, client: Client) -> None:
+        """Publish as many bytes as F5-TTS has, in the type that most models of today have, and upload the raw file."""
+        once = shrunk(f5_tts_shapes(), self.shrink)
+        shapes = {f"{half}.{name}": ("BF16", shape) for half in ("a", "b") for name, (_, shape) in once.items()}
+        folder = self.work / BFLOAT16_MODEL
+        trained_like(shapes, folder / "model.safetensors", seed=2)
+        document = client.document("publish", BFLOAT16_MODEL, "--dir", str(folder), "--as", f"org/{BFLOAT16_MODEL}")
+        self.facts["bfloat16 plain bytes"] = (folder / "model.safetensors").stat().st_size
+        self.facts["bfloat16 stored bytes"] = document["wire"]
+        client.s5cmd("cp", f"{folder}/", f"s3://{BUCKET}/{BFLOAT16_MODEL}/")
 
     def _make_float16(self, client: Client) -> None:
         self.prepare("version")

@@ -6,7 +6,15 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tools.bench.cases import DISTANT, DOWNLOAD, RELAYED, TWO_SLOW, UPLOAD
+from tools.bench.cases import (
+    BFLOAT16_DOWNLOAD,
+    COLD_DOWNLOAD,
+    DISTANT,
+    DOWNLOAD,
+    RELAYED,
+    TWO_SLOW,
+    UPLOAD,
+)
 from tools.bench.link import LINKS
 from tools.bench.results import MIB, Results
 
@@ -113,6 +121,18 @@ TARGETS = (
     Target("restore / s5cmd, 2.5 Gbit/s", 0.88, "", _to_peer("2.5gbit", "cas restore", DOWNLOAD)),
     Target("restore / s5cmd, loopback, http", 1.15, "", _to_peer("none", "cas restore", DOWNLOAD)),
     Target("restore / s5cmd, loopback, TLS", 1.05, "", _to_peer("tls", "cas restore", DOWNLOAD)),
+    Target(
+        "restore / s5cmd, 2.5 Gbit/s, cold page cache",
+        0.88,
+        "",
+        _to_peer("2.5gbit", "cas restore, cold page cache", COLD_DOWNLOAD),
+    ),
+    Target(
+        "restore of bfloat16 / s5cmd, loopback, http",
+        1.0,
+        "",
+        _to_peer("none", "cas restore, bfloat16", BFLOAT16_DOWNLOAD),
+    ),
     Target(
         "restore of float16 / s5cmd of float32, 1 Gbit/s", 0.47, "", _to_peer("1gbit", "cas restore, float16", DOWNLOAD)
     ),
