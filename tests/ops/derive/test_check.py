@@ -152,17 +152,17 @@ def test_the_wrong_original_is_no_proof(derived: Store, tmp_path: Path) -> None:
     with pytest.raises(IntegrityError, match="tensor 'a'"):
         check(with_manifest(derived, replaced(derived=Derived(digest, "cast:float16"))), derived)
     with pytest.raises(IntegrityError, match=r"bytes in the variant|header"):
-        check(with_manifest(derived, replaced(derived=Derived(digest, "cast:bfloat16", "no"))), derived)
+        check(with_manifest(derived, replaced(derived=Derived(digest, "cast:bfloat16"))), derived)
 
 
 def test_what_cannot_be_checked_says_why(derived: Store) -> None:
     with pytest.raises(InputError, match="m:latest is not a cast variant"):
         check("m:latest", derived)
     own = refs.resolve(derived, "m").digest
-    unknown = with_manifest(derived, replaced(derived=Derived(f"blake3:{own}", "cast:float4", "no")))
+    unknown = with_manifest(derived, replaced(derived=Derived(f"blake3:{own}", "cast:float4")))
     with pytest.raises(FormatError, match="was cast to 'float4'; this program knows float16, bfloat16: upgrade"):
         check(unknown, derived)
-    other = with_manifest(derived, replaced(derived=Derived(f"blake3:{own}", "prune:half", "no")))
+    other = with_manifest(derived, replaced(derived=Derived(f"blake3:{own}", "prune:half")))
     with pytest.raises(InputError, match="is not a cast variant"):
         check(other, derived)
     derived.bucket.delete(manifest_key("m", own))
