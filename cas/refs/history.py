@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from cas import events, refs
@@ -18,6 +18,8 @@ from cas.store.layout import VersionId
 from cas.store.store import Store
 
 _REQUESTS = 16
+
+_PUBLISHING = ("publish", "derive")  # the reasons that these operations give for their moves
 
 
 class PastMove(NamedTuple):
@@ -139,27 +141,30 @@ def past_moves(logs: Sequence[RefLog]) -> dict[Ref, list[PastMove]]:
     return {ref: sorted(moves.values(), key=_order) for ref, moves in found.items()}
 
 
-def way_back(values: Iterable[str | None]) -> list[str | None]:
+def way_back(values: Iterable[str | None], published: Container[int] = ()) -> list[str | None]:
     """Return the versions that a ref can go back along, oldest first; the last one is in force.
 
-    A move to the version before is a step back: the version that it came from is not on the way.
+    A move to the version before is a step back: the version that it came from is not on the way. A publish is a step
+    forward, also where it publishes again what the ref named before.
 
     Args:
         values: the versions that the ref was moved to, in turn; None stands for a removal.
+        published: which of these moves (from 0) a publish or a derivation made.
     """
     steps: list[str | None] = []
-    for value in values:
+    for number, value in enumerate(values):
         before = _before(steps)
-        if value is not None and before is not None and value == steps[before]:
+        is_forward = number in published and bool(steps) and steps[-1] is not None  # a removed version is put back
+        if value is not None and before is not None and value == steps[before] and not is_forward:
             del steps[before + 1 :]
         elif not steps or value != steps[-1]:
             steps.append(value)
     return steps
 
 
-def step_back(values: Iterable[str | None]) -> str | None:
-    """Return the version that a ref moved to each of `values` goes back to; None when it is at the first."""
-    steps = way_back(values)
+def step_back(values: Iterable[str | None], published: Container[int] = ()) -> str | None:
+    """Return the version that a ref goes back to; None when it is at the first. The arguments are `way_back`'s."""
+    steps = way_back(values, published)
     before = _before(steps)
     return None if before is None else steps[before]
 
@@ -185,7 +190,9 @@ def _past(store: Store, ref: Ref) -> list[PastMove]:
 
 
 def _one_step(ref: Ref, past: Sequence[PastMove]) -> str:
-    target = step_back(move.digest for move in past if not move.lost)
+    moves = [move for move in past if not move.lost]
+    published = {number for number, past in enumerate(moves) if past.move.entry.reason in _PUBLISHING}
+    target = step_back((move.digest for move in moves), published)
     if target is None:
         at = past[-1].digest
         raise InputError(

@@ -45,6 +45,26 @@ def test_the_way_back(log: str, steps: str, back: str | None) -> None:
     assert step_back(values) == back
 
 
+@pytest.mark.parametrize(
+    ("log", "published", "steps", "back"),
+    [
+        ("aba", (0, 1, 2), "aba", "b"),
+        ("abab", (0, 1, 2), "ab", "a"),
+        ("abab", (0, 1, 2, 3), "abab", "a"),
+        ("aba", (0, 1), "a", None),
+        ("aa", (0, 1), "a", None),
+        ("a-a", (0, 2), "a", None),
+        ("ab-a", (0, 1, 3), "ab-a", "b"),
+    ],
+)
+def test_what_is_published_again_is_a_step_forward(
+    log: str, published: tuple[int, ...], steps: str, back: str | None
+) -> None:
+    values = [None if value == "-" else value for value in log]
+    assert "".join(value or "-" for value in way_back(values, published)) == steps
+    assert step_back(values, published) == back
+
+
 @given(LOGS)
 def test_the_last_move_is_the_end_of_the_way(log: list[str | None]) -> None:
     assert way_back(log)[-1:] == log[-1:]

@@ -15,7 +15,7 @@ from cas.errors import ChunkMissing, IntegrityError, NotFoundError
 from cas.events import Warned
 from cas.formats.digest import hex_of
 from cas.local import fs
-from cas.refs import reflog
+from cas.refs import history, reflog
 from cas.refs.reference import Reference
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store
@@ -111,6 +111,17 @@ def test_publishing_after_a_rollback_moves_the_tag_to_the_version_that_is_there(
     assert third.reference == second.reference
     assert len(store.versions("m")) == 2
     assert len(log.names()) == 4
+
+
+def test_a_rollback_after_old_content_was_published_again_goes_back_to_what_was_before(
+    directory_store: Store, tmp_path: Path
+) -> None:
+    tree, made = tmp_path / "tree", []
+    for content in (b"1", b"2", b"1"):
+        made.append(publish_tree(directory_store, write_tree(tree, {"w.bin": content * 100})).reference[-64:])
+    assert made[0] == made[2]
+    assert history.rollback(directory_store, "m").after == made[1]
+    assert history.rollback(directory_store, "m").after == made[0]
 
 
 def test_a_dry_run_writes_nothing_and_predicts_what_the_publish_uploads(store: Store, tmp_path: Path) -> None:
