@@ -14,10 +14,10 @@ WORKDIR /app
 
 # What changes least comes first: 6 GB that no change of this project's own code builds anew. pip compiles what it
 # installs: a worker that had to do that at boot would take 26 s to start instead of 10. The lock files hold the hash of
-# every file. Two packages come as source: what builds them is locked, too, and pip takes no other.
+# every file of every package. Two packages come as source: what builds them is locked, too, and pip takes no other.
 COPY requirements/build.lock requirements/worker.lock requirements/f5.lock requirements/
 RUN python -m pip install --no-cache-dir --require-hashes -r requirements/build.lock \
-    && python -m pip install --no-cache-dir --require-hashes --no-build-isolation -r requirements/worker.lock \
+    && python -m pip install --no-cache-dir --require-hashes --no-build-isolation --no-deps -r requirements/worker.lock \
     && python -m pip install --no-cache-dir --require-hashes --no-deps -r requirements/f5.lock
 
 # matplotlib, which F5-TTS imports, looks for fonts once and writes down what it found: here, and not in each new worker.

@@ -23,10 +23,12 @@ WORKER_LOCK = _REQUIREMENTS / "worker.lock"
 F5_LOCK = _REQUIREMENTS / "f5.lock"
 
 # Steps in the order of installation. Two packages come as source: what builds them is installed first, and pip takes no
-# other (--no-build-isolation). F5-TTS requires packages that cannot be installed together: worker.in says which.
+# other (--no-build-isolation). The locks are complete, so pip need not look for dependencies (--no-deps): with hashes
+# it would refuse those that a package requires with an extra (`pydantic[email]`), although they are locked. F5-TTS
+# requires packages that cannot be installed together: worker.in says which.
 STEPS: Sequence[Sequence[str]] = (
     ("--require-hashes", "-r", str(BUILD_LOCK)),
-    ("--require-hashes", "--no-build-isolation", "-r", str(WORKER_LOCK)),
+    ("--require-hashes", "--no-build-isolation", "--no-deps", "-r", str(WORKER_LOCK)),
     ("--require-hashes", "--no-deps", "-r", str(F5_LOCK)),
 )
 
