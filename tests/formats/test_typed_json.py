@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 ENTRY = b'{"manifest":null,"created":"2026-11-23T03:00:00Z","by":"x","reason":"y"}'
 LEASE = b'{"by":"x","purpose":"y","seconds":1,"waits":false}'
-MANIFEST = b"""{"version": 1, "model": "m", "created": "2026-11-23T03:00:00Z", "created_by": "test", "repos": [
+MANIFEST = b"""{"version": 2, "model": "m", "repos": [
     {"repo_id": "a/b", "repo_type": "model", "commit": "%s", "refs": ["main"], "files": []}]}""" % (b"0" * 40)
 
 # Each process imports a module and then decodes its type for the first time in many threads, not through our decoders.

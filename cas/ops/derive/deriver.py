@@ -129,12 +129,15 @@ class _Derivation:
         self._codecs = Pool(Codec, limits.workers)
         self._caster = Caster(store, self._codecs, limits, listen, lease.is_condemned)
         self._chunks: dict[CastFile, Chunks] = {}
+        self._tagged_before: set[str] = set()  # digests (64 hex) of the variants that tags named at the beginning
         self._created = False
 
     def existing(self) -> tuple[str, Manifest] | None:
         """Return the same variant when a tag of the model names it and the store holds all its chunks."""
         self._listen(events.Phase("lookup"))
-        for digest, found in self._tagged():
+        tagged = self._tagged()
+        self._tagged_before = {digest for digest, _ in tagged}
+        for digest, found in tagged:
             derived = found.derived
             same = derived and (derived.parent, derived.transform) == (named(self._original.digest), self._transform)
             if same and not self._missing(found):
@@ -172,7 +175,7 @@ class _Derivation:
         digest = self._store.put_manifest(new)
         # A manifest that was damaged on the way fails here, before a tag names it.
         self._store.get_manifest(new.model, digest)
-        self._created = True
+        self._created = digest not in self._tagged_before
         return digest, new
 
     def _manifest(self, files: list[CastFile]) -> Manifest:

@@ -140,7 +140,7 @@ def test_damaged_manifests_are_named(store: Store, how: str) -> None:
         store.bucket.delete(key)
     elif how == "altered":
         store.bucket.put(
-            key, bytes(store.bucket.get(key, 1 << 20)).replace(b"test", b"tset"), Kind.MANIFEST, overwrite=True
+            key, bytes(store.bucket.get(key, 1 << 20)).replace(b"main", b"mian"), Kind.MANIFEST, overwrite=True
         )
     else:
         digest = hex_of(b"{}")
