@@ -109,7 +109,8 @@ class TestAPublisher:
     def test_judges_sweeps_by_the_servers_clock(
         self, store: Store, monkeypatch: pytest.MonkeyPatch, minutes: int, age: int
     ) -> None:
-        head, listing = ObjectBucket.head, ObjectBucket.list
+        kind = type(store.bucket)
+        head, listing = kind.head, kind.list
         off = datetime.timedelta(minutes=minutes)
 
         def shifted_list(self: ObjectBucket, prefix: str) -> Any:
@@ -120,8 +121,8 @@ class TestAPublisher:
             entry = head(self, key)
             return entry._replace(modified=entry.modified + off)
 
-        monkeypatch.setattr(ObjectBucket, "head", shifted_head)
-        monkeypatch.setattr(ObjectBucket, "list", shifted_list)
+        monkeypatch.setattr(kind, "head", shifted_head)
+        monkeypatch.setattr(kind, "list", shifted_list)
         sweep = sweep_of(store, "00000001")
         sweep.write()
         waited: list[bool] = []

@@ -157,7 +157,7 @@ def test_an_altered_manifest_of_the_source_is_not_taken(directory_store: Store, 
     source = copy_of(directory_store, tmp_path / "copy")
     key = manifest_key("m", digest_of(latest))
     directory_store.bucket.delete(key)
-    (tmp_path / "copy" / key).write_bytes((tmp_path / "copy" / key).read_bytes().replace(b"test", b"tset"))
+    (tmp_path / "copy" / key).write_bytes((tmp_path / "copy" / key).read_bytes().replace(b"main", b"mian"))
     checked, _ = repaired(directory_store, source, left=1)
     assert checked.repaired.count == 0
     assert not directory_store.bucket.exists(key)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Entry, Kind, open_bucket
-from cas.bucket.object_store import ObjectBucket
+from cas.bucket.directory.bucket import DirectoryBucket
 from cas.errors import AccessDenied, CasError, FormatError, IntegrityError, StoreError
 from cas.ops.gc import collector
 from cas.refs.reference import Reference, log_of
@@ -113,13 +113,13 @@ def test_a_clock_that_is_off_stops_it(local: Models, hours: int, monkeypatch: py
     local.publish("new")
     local.collect(keep=1)
     before = local.objects()
-    head = ObjectBucket.head
+    head = DirectoryBucket.head
 
-    def off(self: ObjectBucket, key: str) -> Entry:
+    def off(self: DirectoryBucket, key: str) -> Entry:
         entry = head(self, key)
         return entry._replace(modified=entry.modified + datetime.timedelta(hours=hours))
 
-    monkeypatch.setattr(ObjectBucket, "head", off)
+    monkeypatch.setattr(DirectoryBucket, "head", off)
     with pytest.raises(StoreError, match=r"the clock of .* says .*, this machine's .*: set the one that is wrong"):
         local.collect(keep=1)
     assert local.objects() == before

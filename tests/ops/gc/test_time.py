@@ -11,6 +11,7 @@ import pytest
 
 from cas import events
 from cas.bucket import Entry, Kind, MultipartUpload
+from cas.bucket.directory.bucket import DirectoryBucket
 from cas.bucket.object_store import ObjectBucket
 from cas.errors import InputError, StoreError
 from cas.formats.digest import hex_of
@@ -252,16 +253,16 @@ def test_leases_are_judged_by_the_servers_clock(
     Lease(local.store, "leases/0123456789abcdef", "publish m", 600).write()
     age(local.store, "leases", datetime.timedelta(seconds=age_of_lease))
     off = datetime.timedelta(minutes=minutes)
-    head, listing = ObjectBucket.head, ObjectBucket.list
+    head, listing = DirectoryBucket.head, ObjectBucket.list
 
-    def shifted_head(self: ObjectBucket, key: str) -> Entry:
+    def shifted_head(self: DirectoryBucket, key: str) -> Entry:
         entry = head(self, key)
         return entry._replace(modified=entry.modified + off)
 
     def shifted_list(self: ObjectBucket, prefix: str) -> list[Entry]:
         return [entry._replace(modified=entry.modified + off) for entry in listing(self, prefix)]
 
-    monkeypatch.setattr(ObjectBucket, "head", shifted_head)
+    monkeypatch.setattr(DirectoryBucket, "head", shifted_head)
     monkeypatch.setattr(ObjectBucket, "list", shifted_list)
     done = collect(local, AT_ONCE)
     assert (bool(done.put_off), done.swept_versions) == (counts, 0 if counts else 1)
@@ -273,13 +274,13 @@ def test_clocks_may_differ_by_a_quarter_of_an_hour(
     local: Models, monkeypatch: pytest.MonkeyPatch, minutes: int, refused: bool, sign: int
 ) -> None:
     local.publish("a")
-    head = ObjectBucket.head
+    head = DirectoryBucket.head
 
-    def off(self: ObjectBucket, key: str) -> Entry:
+    def off(self: DirectoryBucket, key: str) -> Entry:
         entry = head(self, key)
         return entry._replace(modified=entry.modified + sign * datetime.timedelta(minutes=minutes))
 
-    monkeypatch.setattr(ObjectBucket, "head", off)
+    monkeypatch.setattr(DirectoryBucket, "head", off)
     if refused:
         with pytest.raises(StoreError, match="set the one that is wrong"):
             collect(local)
