@@ -50,7 +50,7 @@ class Many:
 
 
 def make_many(store: Store, versions: int = 200) -> Many:
-    """Fill a store; every tenth version has a tag, and `latest` and a pin name the last version.
+    """Fill a store as an hourly publish does: `latest` named each version, every tenth has a tag, the last one a pin.
 
     Args:
         store: a store in a directory, empty so far.
@@ -71,15 +71,15 @@ def make_many(store: Store, versions: int = 200) -> Many:
                 index = (number * CHANGED + changed) % CHUNKS
                 current[index] = _chunk(root, f"{number}-{index}")
         made.tensors.append(list(current))
-        made.digests.append(_version(root, number, [header, *current], made.digests[-1] if number else None))
+        made.digests.append(_version(root, number, [header, *current]))
+        _move(root / f"refs/tags/{MODEL}/latest", number + 1, number, made.digests[-1])
         if number % 10 == 0:
-            _ref(root / f"refs/tags/{MODEL}/v{number}", made.digests[-1])
-    for folder in (f"refs/tags/{MODEL}/latest", f"refs/pins/eu-prod/{MODEL}"):
-        _ref(root / folder, made.digests[-1])
+            _move(root / f"refs/tags/{MODEL}/v{number}", 1, number, made.digests[-1])
+    _move(root / f"refs/pins/eu-prod/{MODEL}", 1, versions, made.digests[-1])
     return made
 
 
-def _version(root: Path, number: int, chunks: list[ChunkRef], parent: str | None) -> str:
+def _version(root: Path, number: int, chunks: list[ChunkRef]) -> str:
     blob = hashlib.sha256(b"%d" % number).hexdigest()
     file = RepoFile("model.safetensors", sum(chunk.size for chunk in chunks), blob, tuple(chunks))
     data = manifest.encode(
@@ -89,7 +89,7 @@ def _version(root: Path, number: int, chunks: list[ChunkRef], parent: str | None
         )
     )
     digest = hex_of(data)
-    _write(root / manifest_key(MODEL, digest), data)
+    _write(root / manifest_key(MODEL, digest), data, number)
     return digest
 
 
@@ -99,14 +99,18 @@ def _chunk(root: Path, name: str) -> ChunkRef:
     return ChunkRef(digest, SIZE)
 
 
-def _ref(folder: Path, digest: str) -> None:
-    entry = RefEntry(named(digest), manifest.now(), "tests", "made")
-    _write(folder / f"00000001-{os.urandom(8).hex()}.json", msgspec.json.encode(entry))
+def _move(folder: Path, sequence: int, hour: int, digest: str) -> None:
+    created = manifest.timestamp(_BEGAN + datetime.timedelta(hours=hour))
+    entry = msgspec.json.encode(RefEntry(named(digest), created, "tests", "made"))
+    _write(folder / f"{sequence:08}-{os.urandom(8).hex()}.json", entry, hour)
 
 
-def _write(path: Path, data: bytes | bytearray) -> None:
+def _write(path: Path, data: bytes | bytearray, hour: int | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
+    if hour is not None:
+        at = (_BEGAN + datetime.timedelta(hours=hour)).timestamp()
+        os.utime(path, (at, at))
 
 
 def main() -> None:
