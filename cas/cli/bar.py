@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from typing import TextIO
 
+from cas import config
 from cas.cli.terminal import columns, elided
 
 _REDRAW = 0.1  # seconds between two drawings
@@ -16,7 +16,7 @@ _TO_START, _CLEAR_LINE = "\r", "\x1b[2K"  # ECMA-48: erase in line, all of it
 
 def draws_on(out: TextIO) -> bool:
     """Whether a bar can be drawn on a stream: it is a terminal, and not one that only prints (TERM=dumb)."""
-    return out.isatty() and os.environ.get("TERM") != "dumb"
+    return out.isatty() and config.read("TERM") != "dumb"
 
 
 class Bar:
