@@ -14,7 +14,6 @@ from cas.bucket import Kind
 from cas.errors import ChunkMissing, IntegrityError, NotFoundError
 from cas.events import Warned
 from cas.formats.digest import hex_of
-from cas.local import fs
 from cas.refs import history, reflog
 from cas.refs.reference import Reference
 from cas.store.layout import chunk_key, manifest_key
@@ -37,19 +36,6 @@ def objects(store: Store) -> dict[str, Any]:
 def from_cache(site: Site, store: Store, **options: Any) -> cas.Published:
     source = cas.Source.from_repos([REPO])
     return cas.publish("m", source, store, cache_dir=site.cache, download=False, **options)
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sizes of the chunks that a publish reads from files, in bytes."""
-    seen: list[int] = []
-
-    def counting(fd: int, view: memoryview, offset: int) -> int:
-        seen.append(len(view))
-        return fs.read_at(fd, view, offset)
-
-    monkeypatch.setattr("cas.ops.publish.file_reader.read_at", counting)
-    return seen
 
 
 def test_an_unchanged_publish_writes_nothing_and_reads_no_file(full: Site, store: Store, reads: list[int]) -> None:

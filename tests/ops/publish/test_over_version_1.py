@@ -12,7 +12,6 @@ import cas
 from cas import refs
 from cas.formats.manifest import Derived1, Manifest1
 from cas.hub.source import RepoSource
-from cas.local import fs
 from cas.ops.derive.check import check
 from cas.refs.reflog import UNSET
 from cas.store.layout import chunk_key
@@ -30,20 +29,6 @@ FILES = {"a.txt": b"a", "b/weights.bin": noise(2 * CUT + 500), "b/copy.bin": noi
 def other(tmp_path: Path) -> Store:
     """A store for the content of versions that are stored as version 1."""
     return cas.open_store(str(tmp_path / "other"))
-
-
-@pytest.fixture
-def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Sizes of the pieces that a publish reads from files, in bytes."""
-    seen: list[int] = []
-
-    def counting(fd: int, view: memoryview, offset: int) -> int:
-        seen.append(len(view))
-        return fs.read_at(fd, view, offset)
-
-    for module in ("file_reader", "version_1"):
-        monkeypatch.setattr(f"cas.ops.publish.{module}.read_at", counting)
-    return seen
 
 
 def objects(store: Store) -> dict[str, Any]:
