@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import time
 from typing import TextIO
@@ -63,7 +65,7 @@ class Bar:
     def _draw(self) -> None:
         self._drawn, self._shown = time.monotonic(), self._done
         # The last column stays free: some terminals begin a new line when it is written.
-        limit = max(1, shutil.get_terminal_size().columns - 1)
+        limit = max(1, _columns_of(self._out) - 1)
         after = f"{self._done / 1e6:,.1f}/{self._total / 1e6:,.1f} MB"
         after = "  ".join(filter(None, [after, self._rate, self._time_left()]))
         length = min(_LONGEST, limit - columns(self._description) - len(after) - 3)
@@ -82,3 +84,12 @@ class Bar:
         minutes, seconds = divmod(round(left), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
+
+
+def _columns_of(out: TextIO) -> int:
+    """Columns of the terminal `out`: what COLUMNS says, or the terminal. Standard output may lead elsewhere."""
+    found = shutil.get_terminal_size((0, 0)).columns
+    if not found:
+        with contextlib.suppress(OSError, ValueError):
+            found = os.get_terminal_size(out.fileno()).columns
+    return found or 80

@@ -108,7 +108,7 @@ def _repo(repo: ComparedRepo, *, every: bool) -> Iterator[_Line]:
     elif before and after:
         moved = f"  {output.short(before.commit)} -> {output.short(after.commit)}"
         commits = "" if before.commit == after.commit else moved
-        refs = "" if before.refs == after.refs else f"  refs {_refs(before.refs)} -> {_refs(after.refs)}"
+        refs = "" if set(before.refs) == set(after.refs) else f"  refs {_refs(before.refs)} -> {_refs(after.refs)}"
         yield _Line(0, "", either.repo_id, f"{commits}{refs}")
     else:
         yield _Line(0, f"{change} ", either.repo_id, f"  {output.short(either.commit)}")

@@ -9,6 +9,7 @@ when, with which program and after what it was made.
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Collection
 from typing import NamedTuple, TypeAlias
 
@@ -21,6 +22,9 @@ from cas.store.store import Store
 
 StoredAt: TypeAlias = Callable[[VersionId], datetime.datetime | None]
 """Tells when the manifest of a version was written, by the server's clock; None if that is not known."""
+
+_SOON = datetime.timedelta(minutes=1)
+"""A publish moves its tags this soon after it wrote its manifest; mostly it takes less than a second."""
 
 
 class Lineage(NamedTuple):
@@ -76,33 +80,39 @@ def lineage_of(store: Store, version: VersionId, manifest: Manifest) -> Lineage:
     if isinstance(manifest, Manifest1):
         return Lineage(manifest.created, "", manifest.created_by, None, manifest.parent and parse(manifest.parent))
 
-    def stored_at(named: VersionId) -> datetime.datetime | None:
-        return store.stored_at(version) if named == version else None
-
-    move = first_moves(store, {version.model}, stored_at).get(version)
-    if move is None:
-        return Lineage(timestamp(store.stored_at(version)))
+    stored = functools.cache(lambda: store.stored_at(version))
+    moves = first_moves(store, {version.model}, lambda other: stored() if other == version else None)
+    if (move := moves.get(version)) is None:
+        return Lineage(timestamp(stored()))
     return Lineage(move.created, move.by, move.program, move.ref, move.parent)
 
 
 def first_moves(store: Store, models: Collection[str], stored_at: StoredAt) -> dict[VersionId, FirstMove]:
     """Return the first move that named each version of some models, as far as the logs of their tags tell.
 
-    The store is asked for one listing, and for every entry of these logs, sixteen at a time.
+    The store is asked for one listing, and for every entry of these logs, sixteen at a time. Where a version is first
+    named is in no entry's name, so a version of last year and one of today cost the same.
 
     Args:
         store: where the logs are.
         models: whose versions are wanted.
-        stored_at: is asked about versions that logs name of which a collector has trimmed the beginning.
+        stored_at: is asked about versions of models with a log of which a collector has trimmed the beginning.
     """
     only = next(iter(models)) if len(models) == 1 else ""
     wanted = [log for log in logs(store, "tags", only) if log.ref.model in models] if models else []
     found: dict[VersionId, FirstMove] = {}
+    trimmed: dict[str, datetime.datetime] = {}  # model -> the time from which on none of its logs lacks a move
     for ref, moves in past_moves(wanted).items():
+        if moves and moves[0].number > 1:
+            trimmed[ref.model] = max(trimmed.get(ref.model, moves[0].move.at), moves[0].move.at)
         for version, move in _first_of_log(ref, moves, stored_at).items():
             if version not in found or _order(move) < _order(found[version]):
                 found[version] = move
-    return found
+    return {
+        version: move
+        for version, move in found.items()
+        if version.model not in trimmed or not _may_be_later(move, stored_at(version), trimmed[version.model])
+    }
 
 
 def _first_of_log(ref: Ref, moves: list[PastMove], stored_at: StoredAt) -> dict[VersionId, FirstMove]:
@@ -135,6 +145,23 @@ def _may_be_trimmed(version: VersionId, oldest: PastMove, stored_at: StoredAt) -
         return False
     written = stored_at(version)
     return written is None or written < oldest.move.at
+
+
+def _may_be_later(move: FirstMove, stored: datetime.datetime | None, trimmed: datetime.datetime) -> bool:
+    """Whether a move that another tag's log lacks may have named the version before `move` did.
+
+    The first move is that of the publish that stored the version. One that came long after it is, say, the promotion
+    of a version that another tag named first. In a copy of a store every manifest is younger than the moves are by
+    their movers' clocks, so that there this cannot be told, and the move is believed.
+
+    Args:
+        move: the first move that is left.
+        stored: when the manifest was written; None if that is not known.
+        trimmed: the time from which on no log lacks a move.
+    """
+    if stored is None:
+        return True
+    return stored < trimmed and min(move.created, timestamp(move.at)) > timestamp(stored + _SOON)
 
 
 def _order(move: FirstMove) -> tuple[str, bool, datetime.datetime, Ref]:

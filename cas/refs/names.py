@@ -61,10 +61,8 @@ def named_versions(store: Store, model: str | None = None) -> NamedVersions:
     """
     found: dict[VersionId, Names] = {}
     unreadable = []
-    current = {**reflog.current(store, "tags", model or ""), **reflog.current(store, "pins")}
+    current = {**reflog.current(store, "tags", model or ""), **reflog.current(store, "pins", model=model)}
     for ref, digest in current.items():
-        if model not in (None, ref.model):
-            continue
         if digest is None:
             unreadable.append(ref)
             continue

@@ -217,7 +217,7 @@ def logs(store: Store, kind: str = "", first: str = "") -> list[RefLog]:
     return [RefLog(store, ref, entries) for ref, entries in sorted(found.items())]
 
 
-def current(store: Store, kind: RefKind, first: str = "") -> dict[Ref, str | None]:
+def current(store: Store, kind: RefKind, first: str = "", model: str | None = None) -> dict[Ref, str | None]:
     """Return the digest (64 hex) that each ref names now, without refs that are removed.
 
     The digest is None for a ref whose last entry cannot be read.
@@ -226,9 +226,10 @@ def current(store: Store, kind: RefKind, first: str = "") -> dict[Ref, str | Non
         store: where the refs are.
         kind: `tags` or `pins`.
         first: only the tags of this model, or the pins of this deployment; empty for all.
+        model: only the refs of this model; None for all. Of pins of other models no entry is read.
     """
     found: dict[Ref, str | None] = {}
-    listed = logs(store, kind, first)
+    listed = [log for log in logs(store, kind, first) if model in (None, log.ref.model)]
 
     def read(log: RefLog) -> None:
         try:

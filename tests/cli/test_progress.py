@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import pty
 import re
+import struct
+import sys
+import termios
 import threading
 
 import pytest
@@ -112,6 +116,19 @@ def test_a_narrow_terminal_gets_one_line_all_the_same(monkeypatch: pytest.Monkey
     seen = on_a_terminal(events.Phase("upload", 400 * MB), events.Moved(400 * MB, 80 * MB))
     lines = [line for line in re.split(r"[\r\n]+", seen) if line]
     assert lines and all(len(line) < 30 for line in lines)
+
+
+def test_the_bar_fits_its_terminal_where_standard_output_leads_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr(sys, "__stdout__", io.StringIO())
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
+    with os.fdopen(follower, "w") as out:
+        Bar(out, "uploading", 400 * MB).update(400 * MB, "30.0 MB/s on the wire")
+        seen = os.read(leader, 65536).decode()
+    os.close(leader)
+    lines = [line for line in re.split(r"\r\x1b\[2K", seen) if line]
+    assert lines and all(len(line) < 50 for line in lines)
 
 
 def test_a_terminal_that_only_prints_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,28 @@ def test_what_a_trimmed_log_can_no_longer_tell_is_not_guessed(store: Store) -> N
     assert first_moves(store, "m", lambda _: None) == {}
 
 
+def test_a_promotion_is_not_the_first_move_where_another_log_may_lack_that(directory_store: Store) -> None:
+    store = directory_store
+    entry(store, 7, D, 7)
+    entry(store, 1, C, 1, STABLE)
+    entry(store, 2, B, 2, STABLE)
+    entry(store, 3, A, 3, STABLE)
+    trimmed_until = RefLog(store, LATEST).listed()[0].modified
+    hours_before = datetime.datetime(2025, 12, 31, tzinfo=datetime.UTC)
+    stored = {
+        VersionId("m", A): trimmed_until,  # too young for a move that is trimmed
+        VersionId("m", B): hours_before,
+        VersionId("m", C): datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),  # a second before its move
+    }
+    found = first_moves(store, {"m"}, stored.get)
+    assert {version.digest: (move.by, move.parent) for version, move in found.items()} == {
+        A: ("by 3", B),
+        C: ("by 1", None),
+    }
+    copied = dict.fromkeys(stored, trimmed_until - datetime.timedelta(seconds=1))
+    assert {version.digest for version in first_moves(store, {"m"}, copied.get)} == {A, B, C}
+
+
 def test_an_entry_names_the_program_beside_its_author(store: Store) -> None:
     log = RefLog(store, LATEST)
     made = log.append(A, "test", "ann (cas 7)")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from cas import events, host, refs
 from cas.errors import FormatError
-from cas.formats.manifest import Manifest, Manifest1, PlainFile, RepoFile, timestamp
+from cas.formats.manifest import Derived, Manifest, Manifest1, PlainFile, RepoFile, timestamp
 from cas.ops.inspect.diff_files import FilePair, RepoPair, pair
 from cas.ops.inspect.diff_tensors import TensorComparison, TensorDifferences
 from cas.refs.reference import Resolved
@@ -134,11 +134,18 @@ def compare(
     for repo in pairs:
         repos.append(ComparedRepo(repo, tuple(files[: len(repo.files)])))
         files = files[len(repo.files) :]
-    other = tuple(
-        name for name in ("derived", "annotations") if getattr(before.manifest, name) != getattr(after.manifest, name)
-    )
+    is_other = {
+        "derived": _origin(before.manifest.derived) != _origin(after.manifest.derived),
+        "annotations": before.manifest.annotations != after.manifest.annotations,
+    }
+    other = tuple(name for name, differs in is_other.items() if differs)
     download = _download(store, before.manifest, after.manifest, limits)
     return Comparison(before, after, tuple(repos), other, download, (_created(store, before), _created(store, after)))
+
+
+def _origin(derived: Derived | None) -> tuple[str, str] | None:
+    """What a variant was made of, and how. Version 1 has the program's words for it besides, which are no content."""
+    return (derived.parent, derived.transform) if derived else None
 
 
 def _created(store: Store, found: Resolved) -> str:

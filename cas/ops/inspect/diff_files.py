@@ -104,7 +104,7 @@ _NOWHERE = LocatedFile("", PlainFile("", 0, ()))
 
 
 def _heading(repo: Repo) -> tuple[object, ...]:
-    return repo.commit, repo.refs
+    return repo.commit, frozenset(repo.refs)  # which a manifest of version 1 lists in any order
 
 
 def _repos(before: Sequence[Repo], after: Sequence[Repo]) -> Iterator[tuple[Repo | None, Repo | None]]:

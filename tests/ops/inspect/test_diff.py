@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cas.formats.manifest import PlainFile
+from cas.formats.digest import named
+from cas.formats.manifest import Derived, Derived1, PlainFile
 from cas.store.layout import chunk_key
 from cas.store.store import Store
 from tests.support.by_hand import put, repo, version
@@ -65,6 +66,23 @@ def test_versions_of_the_same_content_have_no_difference(
         publish_tree(directory_store, tree, model=model)
     assert cas_lines(directory_store, "diff", *words)[-1] == "no difference"
     assert cas_json(directory_store, "diff", *words)["same"] is True
+
+
+def test_what_version_1_alone_leaves_to_the_writer_is_no_difference(directory_store: Store) -> None:
+    s = directory_store
+    one, original = put(s, b"one"), named("f" * 64)
+    old = version(
+        s,
+        [repo("o/r", {"f": one}, refs=("v1", "main"))],
+        created="2020-01-01T00:00:00Z",
+        derived=Derived1(original, "cast:float16", "where it is cast anyway"),
+    )
+    new = version(s, [repo("o/r", {"f": one}, refs=("main", "v1"))], derived=Derived(original, "cast:float16"))
+    document = cas_json(s, "diff", old, new)
+    assert (document["same"], document["other"], document["repos"][0]["change"]) == (True, [], None)
+    assert cas_lines(s, "diff", old, new)[-1] == "no difference"
+    other = version(s, [repo("o/r", {"f": one}, refs=("main", "v1"))], derived=Derived(original, "cast:bfloat16"))
+    assert cas_json(s, "diff", old, other)["other"] == ["derived"]
 
 
 def test_repos_that_came_and_went_between_different_models(directory_store: Store) -> None:

@@ -130,6 +130,19 @@ def test_lists_show_when_the_store_got_a_version_and_read_no_log(store: Store, m
     assert found.created == (stored[made[0]], stored[made[1]])
 
 
+def test_pins_of_other_models_are_not_read(directory_store: Store) -> None:
+    line_of_three(directory_store)
+    for model in ("m", "other"):
+        RefLog(directory_store, Ref("pins", "eu", model)).append(published(directory_store, "p", model), "test")
+    bucket = RecordingBucket(directory_store.bucket)
+    listed = versions.versions(Store(bucket), "m")
+    assert [version.pins for version in listed if version.pins] == [("eu",)]
+    assert [key.split("/")[1:4] for key in bucket.read if ref_entry(key)] == [
+        ["tags", "m", "latest"],
+        ["pins", "eu", "m"],
+    ]
+
+
 def test_logs_of_models_that_tell_themselves_are_not_read(directory_store: Store) -> None:
     old = version(directory_store, [], created="2020-01-01T00:00:00Z")
     for second, digest in enumerate((old[-64:], None, old[-64:])):
