@@ -36,6 +36,10 @@ class Setting(NamedTuple):
     source: str
 
 
+NOT_SET = Setting("", "")
+"""The setting that nothing gives."""
+
+
 def read(name: str, environ: Mapping[str, str] | None = None) -> str:
     """The value of a variable without blanks and line ends around it; empty when it is not set.
 
@@ -54,7 +58,7 @@ def is_set(name: str) -> bool:
 def first(*names: str, environ: Mapping[str, str] | None = None) -> Setting:
     """The first of these variables that is set, as a setting; an empty one when none is."""
     found = ((read(name, environ), name) for name in names)
-    return next((Setting(value, name) for value, name in found if value), Setting("", ""))
+    return next((Setting(value, name) for value, name in found if value), NOT_SET)
 
 
 def switch(name: str, environ: Mapping[str, str] | None = None, *, also: tuple[str, ...] = ()) -> bool | None:
@@ -128,7 +132,7 @@ def proxy_variables() -> list[str]:
 def ca_bundle() -> Setting:
     """The file of a private certificate authority that a variable names; SSL_CERT_FILE is read by TLS libraries."""
     found = first("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
-    return Setting("", "") if found.value and found.value == read("SSL_CERT_FILE") else found
+    return NOT_SET if found.value and found.value == read("SSL_CERT_FILE") else found
 
 
 def bucket_name(environ: Mapping[str, str] | None = None) -> str:

@@ -22,9 +22,12 @@ from tests.support.processes import Mount, end_started
 from tests.support.two_versions import Boot, boot_at
 from tools import worker_env
 from tools.servers import azurite as azurite_server
+from tools.servers import nginx
 from tools.servers.azurite import Azurite
 from tools.servers.fault_proxy import FaultProxy
-from tools.servers.seaweed import SeaweedFS
+from tools.servers.nginx import Nginx
+from tools.servers.seaweed import SeaweedError, SeaweedFS
+from tools.servers.seaweed_identities import PUBLIC_BUCKET
 
 _STANDARD_VARIABLES = ("AWS_", "AZURE_", "GOOGLE_", "CAS_", "HF_", "HUGGINGFACE_", "S3_BUCKET", "ENABLE_S3", "XDG_")
 
@@ -118,6 +121,26 @@ def s3_url(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
 def az_url(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> str:
     """URL of a store in a fresh container of the real server, whose variables are set."""
     return _store_in_a_new_bucket(azurite.create_container, azurite.env, monkeypatch)
+
+
+@pytest.fixture
+def public_url(seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of a store that a cache can read without a key, with the variables for clients that have one."""
+    with contextlib.suppress(SeaweedError):  # another test has made it
+        seaweed.create_bucket(PUBLIC_BUCKET)
+    for name, value in seaweed.env(PUBLIC_BUCKET).items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    return f"s3://{PUBLIC_BUCKET}/{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def nginx_cache(seaweed: SeaweedFS, public_url: str, tmp_path: Path) -> Iterator[Nginx]:
+    """A real cache in front of that store."""
+    if nginx.installed() is None:
+        pytest.skip("nginx is not installed: `apt-get install nginx-light`")
+    with Nginx(tmp_path / "nginx", f"{seaweed.endpoint}/{public_url.removeprefix('s3://')}") as server:
+        yield server
 
 
 @pytest.fixture(params=["directory", "s3"])

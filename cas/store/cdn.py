@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from cas.bucket import Bucket, RetryPolicy, open_bucket
-from cas.bucket.urls import parse
+from cas.bucket.urls import plain_address
 from cas.errors import CasError, InputError, IntegrityError
 from cas.events import Listener, Noted, Warned
 from cas.formats.digest import Buffer
@@ -44,14 +44,33 @@ def through_cdn(store: Store, url: str, listen: Listener) -> Store:
     Raises:
         InputError: `url` is no https URL.
     """
-    if isinstance(store, CdnStore) or store.url.partition("://")[0] not in ("s3", "az", "gs"):
+    if isinstance(store, CdnStore) or not is_read_through(store.url):
         return store
-    if "://" not in url or (where := parse(url)).scheme not in ("https", "http"):
-        raise InputError(f"{VARIABLE}: write https:// and the host, as in https://cdn.example.com/cas")
+    url = address_of(url)
     # The bucket stands behind it: no long waits, and no tries that it could do better.
     policy = dataclasses.replace(RetryPolicy(), attempts=2, unreachable_attempts=1)
-    listen(Noted(f"reading chunks and manifests from {where.url}, all else from {store.url}"))
-    return CdnStore(store.bucket, open_bucket(where.url, policy), listen)
+    listen(Noted(f"reading chunks and manifests from {url}, all else from {store.url}"))
+    return CdnStore(store.bucket, open_bucket(url, policy), listen)
+
+
+def is_read_through(store_url: str) -> bool:
+    """Whether CAS_READ_URL counts for the store at this URL: a directory and a web server are read themselves."""
+    return store_url.partition("://")[0] in ("s3", "az", "gs")
+
+
+def address_of(given: str) -> str:
+    """Return the URL of a store's root behind a cache, as it is shown and opened.
+
+    Args:
+        given: what CAS_READ_URL holds.
+
+    Raises:
+        InputError: it is no https URL, or more than an address.
+    """
+    scheme, colon, rest = given.strip().partition("://")
+    if not colon or scheme.lower() not in ("https", "http"):
+        raise InputError(f"{VARIABLE}: write https:// and the host, as in https://cdn.example.com/cas")
+    return plain_address(VARIABLE, f"{scheme.lower()}://{rest}")
 
 
 class CdnStore(Store):

@@ -17,7 +17,7 @@ SECRETS = {
     "HF_TOKEN": "geheim4",
     "HTTPS_PROXY": "http://user:geheim5@proxy:1",
     "HF_ENDPOINT": "https://user:geheim6@hub.example",
-    "CAS_READ_URL": "https://user:geheim7@cdn.example/?token=geheim8",
+    "CAS_HTTP_HEADER": "Authorization: geheim7",
 }
 
 
@@ -62,4 +62,52 @@ def test_a_bad_setting_hides_no_other() -> None:
     assert done.returncode == 2
     assert "AWS_REQUEST_PAYER is 'maybe'" in done.stderr
     assert "CAS_LEASE_SECONDS is 'soon'" in done.stdout
+    assert "hub cache" in done.stdout
+
+
+def _rows(*arguments: str, **environ: str) -> dict[str, tuple[str, str]]:
+    """Value and source of each setting, by name."""
+    done = run_cas("info", "--json", *arguments, env=environ)
+    assert done.returncode == 0, done.stderr
+    assert "geheim" not in done.stdout + done.stderr
+    return {row["name"]: (row["value"], row["source"]) for row in json.loads(done.stdout)["settings"]}
+
+
+def test_a_container_of_azure_s() -> None:
+    found = _rows(
+        "--store",
+        "az://models/cas",
+        AZURE_STORAGE_ACCOUNT="acme1",
+        AZURE_STORAGE_SAS_TOKEN="geheim",
+        CAS_READ_URL=" https://cdn.example.com/cas/ ",
+    )
+    assert found["account"] == ("acme1", "AZURE_STORAGE_ACCOUNT")
+    assert found["endpoint"] == ("https://acme1.blob.core.windows.net", "the account")
+    assert found["key"] == ("", "")
+    assert found["token"] == ("(hidden)", "AZURE_STORAGE_SAS_TOKEN")
+    assert found["cdn"] == ("https://cdn.example.com/cas", "CAS_READ_URL")
+
+
+def test_a_bucket_of_google_s(tmp_path: Path) -> None:
+    account = tmp_path / "account.json"
+    account.write_text('{"type": "service_account", "private_key": "geheim"}')
+    found = _rows("--store", "gs://models/cas", GOOGLE_APPLICATION_CREDENTIALS=str(account))
+    assert found["endpoint"] == ("https://storage.googleapis.com", "default")
+    assert found["key"] == (f"the key of a service account in {account}", "GOOGLE_APPLICATION_CREDENTIALS")
+    assert found["cdn"] == ("", "")
+
+
+def test_a_web_server(tmp_path: Path) -> None:
+    given = {"CAS_HTTP_HEADER": "Authorization: geheim", "CAS_READ_URL": "nothing that counts here"}
+    found = _rows("--store", "https://models.example.com/cas", **given)
+    assert found["login"] == ("(hidden)", "CAS_HTTP_HEADER")
+    assert found["cdn"] == ("", "CAS_READ_URL")
+
+
+@pytest.mark.parametrize("url", ["https://user:geheim@cdn.example/?token=geheim", "cdn.example/cas"])
+def test_a_cache_that_cannot_be_read_through(url: str) -> None:
+    done = run_cas("info", env={"S3_BUCKET": "b", "AWS_REGION": "eu-west-1", "CAS_READ_URL": url})
+    assert done.returncode == 2
+    assert done.stderr.strip().startswith("cas: CAS_READ_URL")
+    assert "geheim" not in done.stdout + done.stderr
     assert "hub cache" in done.stdout

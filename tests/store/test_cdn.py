@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,31 +18,8 @@ from tests.support.buckets import RecordingBucket
 from tests.support.faults import FILES
 from tests.support.models import check, publish_tree, write_tree
 from tests.support.processes import run_cas
-from tools.servers import nginx
 from tools.servers.habits import Habits, HabitServer
 from tools.servers.nginx import Nginx
-from tools.servers.seaweed import SeaweedError, SeaweedFS
-from tools.servers.seaweed_identities import PUBLIC_BUCKET
-
-
-@pytest.fixture
-def public_url(seaweed: SeaweedFS, monkeypatch: Environment) -> str:
-    """URL of a store that a cache can read without a key, with the variables for clients that have one."""
-    with contextlib.suppress(SeaweedError):  # another test has made it
-        seaweed.create_bucket(PUBLIC_BUCKET)
-    for name, value in seaweed.env(PUBLIC_BUCKET).items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
-    return f"s3://{PUBLIC_BUCKET}/{secrets.token_hex(6)}"
-
-
-@pytest.fixture
-def cache(seaweed: SeaweedFS, public_url: str, tmp_path: Path) -> Iterator[Nginx]:
-    """A real cache in front of that store."""
-    if nginx.installed() is None:
-        pytest.skip("nginx is not installed: `apt-get install nginx-light`")
-    with Nginx(tmp_path / "nginx", f"{seaweed.endpoint}/{public_url.removeprefix('s3://')}") as server:
-        yield server
 
 
 def _restore(url: str, hub: Path) -> tuple[cas.Restored, list[str]]:
@@ -58,15 +33,15 @@ class TestRealCache:
     """nginx's proxy_cache in front of SeaweedFS."""
 
     def test_the_second_machine_s_chunks_are_cache_hits_and_nothing_else_is_cached(
-        self, public_url: str, cache: Nginx, tmp_path: Path, monkeypatch: Environment
+        self, public_url: str, nginx_cache: Nginx, tmp_path: Path, monkeypatch: Environment
     ) -> None:
         publish_tree(public_url, write_tree(tmp_path / "source", FILES))
-        monkeypatch.setenv("CAS_READ_URL", f" {cache.url}/\n")
+        monkeypatch.setenv("CAS_READ_URL", f" {nginx_cache.url}/\n")
         for machine in ("first", "second"):
             restored, warnings = _restore(public_url, tmp_path / machine)
             check(restored, FILES)
             assert warnings == []
-        asked = cache.requests()
+        asked = nginx_cache.requests()
         paths = {request.path for request in asked}
         assert all(path.startswith(("/chunks/", "/manifests/m/")) for path in paths)
         assert len(asked) == 2 * len(paths)  # each object once for each machine
@@ -76,19 +51,19 @@ class TestRealCache:
         assert {(request.method, request.status) for request in asked} == {("GET", 200)}
 
     def test_a_tag_that_moved_is_seen_at_once(
-        self, public_url: str, cache: Nginx, tmp_path: Path, monkeypatch: Environment
+        self, public_url: str, nginx_cache: Nginx, tmp_path: Path, monkeypatch: Environment
     ) -> None:
-        monkeypatch.setenv("CAS_READ_URL", cache.url)
+        monkeypatch.setenv("CAS_READ_URL", nginx_cache.url)
         for content in (b"one", b"two"):
             publish_tree(public_url, write_tree(tmp_path / "source", {"model.bin": content * 1000}))
             restored, _ = _restore(public_url, tmp_path / "hub")
             check(restored, {"model.bin": content * 1000})
 
     def test_the_command_says_once_that_the_bucket_is_read_instead(
-        self, public_url: str, cache: Nginx, tmp_path: Path, monkeypatch: Environment
+        self, public_url: str, nginx_cache: Nginx, tmp_path: Path, monkeypatch: Environment
     ) -> None:
         publish_tree(public_url, write_tree(tmp_path / "source", FILES))
-        monkeypatch.setenv("CAS_READ_URL", f"{cache.url}/wrong/path")
+        monkeypatch.setenv("CAS_READ_URL", f"{nginx_cache.url}/wrong/path")
         ran = run_cas("--store", public_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"))
         assert ran.returncode == 0
         assert ran.stderr.count("CAS_READ_URL") == 1

@@ -21,6 +21,7 @@ from cas.bucket.object_store import ObjectBucket, ReadUrl
 from cas.bucket.redirects import only_to_host_of
 from cas.bucket.retry import RetryPolicy
 from cas.bucket.urls import StoreUrl, plain_address
+from cas.config import NOT_SET, Setting
 from cas.errors import AccessDenied, InputError, Unsupported
 
 _ACCOUNT = ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME")
@@ -41,22 +42,31 @@ _ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
 _CONTAINER_NAME = re.compile(r"(?=.{3,63}$)[a-z0-9]+(-[a-z0-9]+)*|\$root|\$web")
 
 
-class _Account(NamedTuple):
-    """A storage account, and how to ask it.
+class AzureSettings(NamedTuple):
+    """A storage account, how to ask it, and where each setting comes from.
 
     Attributes:
-        name: the account's name.
+        account: the account's name.
         endpoint: the URL of its blobs.
-        credential: what AzureStore needs to authorize requests, as keyword arguments.
-        can_sign: whether URLs can be signed without a request: by the account's key.
-        is_public: whether requests go without any credential.
+        key: the account's key, which signs URLs, too; empty where another credential counts.
+        token: a shared access signature (SAS); likewise.
+        anonymous: `true` where requests go without any credential; else empty.
     """
 
-    name: str
-    endpoint: str
-    credential: dict[str, Any]
-    can_sign: bool = False
-    is_public: bool = False
+    account: Setting
+    endpoint: Setting
+    key: Setting = NOT_SET
+    token: Setting = NOT_SET
+    anonymous: Setting = NOT_SET
+
+    @property
+    def credential(self) -> dict[str, Any]:
+        """What AzureStore needs to authorize requests, as keyword arguments."""
+        if self.key.value:
+            return {"account_key": self.key.value, "credential_type": "access_key", "skip_signature": False}
+        if self.token.value:
+            return {"sas_key": self.token.value.lstrip("?"), "credential_type": "sas_token", "skip_signature": False}
+        return {"skip_signature": True}
 
 
 def open_azure(url: StoreUrl, policy: RetryPolicy) -> Bucket:
@@ -75,34 +85,33 @@ def open_azure(url: StoreUrl, policy: RetryPolicy) -> Bucket:
             f"store az://{url.bucket}: no container has this name: 3 to 63 lower-case letters, digits and single "
             "hyphens; write az://container/prefix, and the account into AZURE_STORAGE_ACCOUNT"
         )
-    account = _account()
+    settings = read_settings()
+    endpoint = settings.endpoint.value
 
     def connect(reading: bool) -> ObjectStore:
-        options = client_options(account.endpoint, policy, config.ca_bundle(), reading=reading) | only_to_host_of(
-            account.endpoint
-        )
+        options = client_options(endpoint, policy, config.ca_bundle(), reading=reading) | only_to_host_of(endpoint)
         make = lambda: AzureStore(  # noqa: E731
             url.bucket,
             prefix=url.prefix or None,
-            account_name=account.name,
-            endpoint=account.endpoint,
+            account_name=settings.account.value,
+            endpoint=endpoint,
             use_emulator=False,
             use_fabric_endpoint=False,
             client_options=options,
             retry_config=NO_RETRIES,
-            **account.credential,
+            **settings.credential,
         )
         return make_store(
             url.url, make, config.ca_bundle(), "check AZURE_STORAGE_KEY and the other AZURE_STORAGE_ variables"
         )
 
     read_url: ReadUrl | None = None
-    if account.can_sign:
+    if settings.key.value:
         read_url = _signed
-    elif account.is_public:
-        below = "/".join(part for part in (account.endpoint, url.bucket, url.prefix) if part)
+    elif settings.anonymous.value:
+        below = "/".join(part for part in (endpoint, url.bucket, url.prefix) if part)
         read_url = lambda client, key, seconds: f"{below}/{key}"  # noqa: E731
-    requests = ObjectRequests(connect, policy, f"{url.url} at {account.endpoint}", stores_headers=True)
+    requests = ObjectRequests(connect, policy, f"{url.url} at {endpoint}", stores_headers=True)
     return _AzureBucket(url.url, requests, read_url=read_url)
 
 
@@ -121,38 +130,44 @@ def _signed(client: ObjectStore, key: str, seconds: int) -> str:
     return sign(client, "GET", key, datetime.timedelta(seconds=seconds))
 
 
-def _account() -> _Account:
-    """The storage account that the variables name: those of the connection string, else the single ones."""
-    settings = _connection_string()
-    source = _CONNECTION if settings else ""
-    name = settings.get("AccountName") or config.first(*_ACCOUNT).value
-    endpoint, endpoint_name = config.first(*_ENDPOINT)
-    if given := settings.get("BlobEndpoint"):
-        endpoint_name, endpoint = f"BlobEndpoint in {_CONNECTION}", given
-    endpoint = plain_address(endpoint_name, endpoint) if endpoint else ""
-    if not name and endpoint:  # https://account.blob.core.windows.net
-        name = endpoint.partition("://")[2].partition(".")[0]
-    if not name:
+def read_settings() -> AzureSettings:
+    """Return the storage account that the variables name: those of the connection string, else the single ones.
+
+    Raises:
+        InputError: a variable cannot be read.
+        AccessDenied: no account, or no credential, is named.
+    """
+    fields = _connection_string()
+
+    def setting(field: str, *names: str) -> Setting:
+        return Setting(fields[field], f"{field} in {_CONNECTION}") if fields.get(field) else config.first(*names)
+
+    source = _CONNECTION if fields else ""
+    account, endpoint = setting("AccountName", *_ACCOUNT), setting("BlobEndpoint", *_ENDPOINT)
+    if endpoint.value:
+        endpoint = endpoint._replace(value=plain_address(endpoint.source, endpoint.value))
+    if not account.value and endpoint.value:  # https://account.blob.core.windows.net
+        account = Setting(endpoint.value.partition("://")[2].partition(".")[0], endpoint.source)
+    if not account.value:
         raise AccessDenied(
             f"no Azure storage account, as az:// names the container alone: set {_CONNECTION}, or {_ACCOUNT[0]} with "
             f"{_KEY[0]} or {_SAS[0]}"
         )
-    if not _ACCOUNT_NAME.fullmatch(name):
-        raise InputError(f"{source or _ACCOUNT[0]}: no storage account is called {name!a}")
-    if not endpoint:
-        suffix = settings.get("EndpointSuffix") or "core.windows.net"
-        protocol = settings.get("DefaultEndpointsProtocol") or "https"
-        endpoint = plain_address(source or _ACCOUNT[0], f"{protocol}://{name}.blob.{suffix}")
+    if not _ACCOUNT_NAME.fullmatch(account.value):
+        raise InputError(f"{source or _ACCOUNT[0]}: no storage account is called {account.value!a}")
+    if not endpoint.value:
+        suffix = fields.get("EndpointSuffix") or "core.windows.net"
+        protocol = fields.get("DefaultEndpointsProtocol") or "https"
+        address = plain_address(source or _ACCOUNT[0], f"{protocol}://{account.value}.blob.{suffix}")
+        endpoint = Setting(address, "the account")
     if config.switch(_ANONYMOUS):
-        return _Account(name, endpoint, {"skip_signature": True}, is_public=True)
-    if key := settings.get("AccountKey") or (not settings and config.first(*_KEY).value):
-        credential = {"account_key": key, "credential_type": "access_key", "skip_signature": False}
-        return _Account(name, endpoint, credential, can_sign=True)
-    if token := settings.get("SharedAccessSignature") or config.first(*_SAS).value:
-        credential = {"sas_key": token.lstrip("?"), "credential_type": "sas_token", "skip_signature": False}
-        return _Account(name, endpoint, credential)
+        return AzureSettings(account, endpoint, anonymous=Setting("true", _ANONYMOUS))
+    if (key := setting("AccountKey", *(() if fields else _KEY))).value:
+        return AzureSettings(account, endpoint, key=key)
+    if (token := setting("SharedAccessSignature", *_SAS)).value:
+        return AzureSettings(account, endpoint, token=token)
     raise AccessDenied(
-        f"no credential for the Azure storage account {name}: set {_KEY[0]}, {_SAS[0]} or {_CONNECTION}, "
+        f"no credential for the Azure storage account {account.value}: set {_KEY[0]}, {_SAS[0]} or {_CONNECTION}, "
         f"or {_ANONYMOUS}=true for a public container"
     )
 

@@ -24,6 +24,7 @@ from cas.bucket.object_store import ObjectBucket
 from cas.bucket.redirects import only_to_host_of
 from cas.bucket.retry import RetryPolicy
 from cas.bucket.urls import StoreUrl, plain_address
+from cas.config import NOT_SET, Setting
 from cas.errors import AccessDenied, InputError, Unsupported
 from cas.formats.digest import Buffer
 from cas.formats.typed_json import JsonFormat
@@ -53,15 +54,31 @@ class _Access(NamedTuple):
 
     Attributes:
         credential: what GCSStore needs, as keyword arguments.
-        named: the variables that the credential is from.
+        named: the variables that the credential is from, the one that counts first.
+        words: what the credential is, and its file; no secret.
         can_sign: whether URLs can be signed without a request: by a service account's private key.
         is_public: whether requests go without any credential.
     """
 
     credential: dict[str, Any]
     named: tuple[str, ...]
+    words: str
     can_sign: bool = False
     is_public: bool = False
+
+
+class GoogleSettings(NamedTuple):
+    """How the server is asked, and where each setting comes from.
+
+    Attributes:
+        endpoint: the URL of the server.
+        key: what the credential is, in words without a secret; empty where requests go without any.
+        anonymous: `true` where they do; else empty.
+    """
+
+    endpoint: Setting
+    key: Setting
+    anonymous: Setting
 
 
 def open_google(url: StoreUrl, policy: RetryPolicy) -> Bucket:
@@ -77,8 +94,7 @@ def open_google(url: StoreUrl, policy: RetryPolicy) -> Bucket:
     """
     if not _BUCKET_NAME.fullmatch(url.bucket):
         raise InputError(f"store gs://{url.bucket}: no bucket has this name: write gs://bucket/prefix")
-    access = _access()
-    endpoint = plain_address(_ENDPOINT, config.first(_ENDPOINT).value or _GOOGLE)
+    access, endpoint = _access(), _endpoint().value
 
     def connect(reading: bool) -> ObjectStore:
         options = client_options(endpoint, policy, config.ca_bundle(), reading=reading) | _only_to(endpoint)
@@ -136,6 +152,24 @@ class _GoogleBucket(ObjectBucket):
             )
 
 
+def read_settings() -> GoogleSettings:
+    """Return how the variables have the server asked.
+
+    Raises:
+        InputError: variables contradict each other, or cannot be read.
+        AccessDenied: no credential is named.
+    """
+    access, endpoint = _access(), _endpoint()
+    if access.is_public:
+        return GoogleSettings(endpoint, NOT_SET, Setting("true", _ANONYMOUS))
+    return GoogleSettings(endpoint, Setting(access.words, access.named[0]), NOT_SET)
+
+
+def _endpoint() -> Setting:
+    given = config.first(_ENDPOINT)
+    return Setting(plain_address(_ENDPOINT, given.value), _ENDPOINT) if given.value else Setting(_GOOGLE, "default")
+
+
 def _only_to(endpoint: str) -> dict[str, str]:
     # With Google itself, tokens come from other hosts of its own.
     return {} if endpoint == _GOOGLE else only_to_host_of(endpoint)
@@ -155,11 +189,12 @@ def _access() -> _Access:
 
 def _named_access() -> _Access:
     if config.switch(_ANONYMOUS):
-        return _Access({"skip_signature": True}, (_ANONYMOUS,), is_public=True)
+        return _Access({"skip_signature": True}, (_ANONYMOUS,), "none", is_public=True)
     if token := config.first(_TOKEN).value:
-        return _Access({"bearer_token": token, "skip_signature": False}, (_TOKEN,))
+        return _Access({"bearer_token": token, "skip_signature": False}, (_TOKEN,), "a token")
     if key := config.first(_KEY).value:
-        return _Access({"service_account_key": key, "skip_signature": False}, (_KEY,), can_sign=True)
+        words = "the key of a service account"
+        return _Access({"service_account_key": key, "skip_signature": False}, (_KEY,), words, can_sign=True)
     path, name = config.first(*_FILES)
     if not path:
         raise AccessDenied(
@@ -168,8 +203,10 @@ def _named_access() -> _Access:
         )
     named = (name, *_FILES, "SERVICE_ACCOUNT")
     if _type_of(name, path) == "service_account":
-        return _Access({"service_account": path, "skip_signature": False}, named, can_sign=True)
-    return _Access({"application_credentials": path, "skip_signature": False}, (name, _FILES[2]))
+        words = f"the key of a service account in {path}"
+        return _Access({"service_account": path, "skip_signature": False}, named, words, can_sign=True)
+    words = f"the credential in {path}"
+    return _Access({"application_credentials": path, "skip_signature": False}, (name, _FILES[2]), words)
 
 
 def _type_of(name: str, path: str) -> str:

@@ -2,7 +2,7 @@
 
     settings   which store is meant, and where each setting comes from
     answers    read format.json: a dead endpoint, a wrong key or a missing bucket ends the checks of the store
-    reads      the clock, reading, listing
+    reads      the clock, reading, listing; the same through the cache that CAS_READ_URL names
     writes     in a folder of its own: one small object, then what only a key that may delete can clear again
     clear      whatever was written, also when the examination is interrupted
     machine    the cache directory, the hub
@@ -19,12 +19,13 @@ from dataclasses import dataclass
 
 from cas.bucket import RetryPolicy
 from cas.errors import CasError
+from cas.ops.doctor.cdn import examine_cdn
 from cas.ops.doctor.findings import Finding, Findings, failed
 from cas.ops.doctor.hub import examine_hub
 from cas.ops.doctor.machine import examine_cache
 from cas.ops.doctor.probes import Probes
 from cas.ops.doctor.roles import Role, roles_of
-from cas.ops.doctor.settings import note_s3, note_store
+from cas.ops.doctor.settings import note_cdn, note_server, note_store
 from cas.ops.doctor.store_checks import StoreExamination
 from cas.store.store import Store, open_store
 
@@ -105,12 +106,16 @@ def _examine_store(
     try:
         store = open_store(given, policy=policy)
         note_store(findings, store.url, store.url if isinstance(given, Store) else given)
-        host = note_s3(findings, store.url)
+        host = note_server(findings, store.url)
     except CasError as error:
         findings.add("settings", "store", failed(str(error), code=error.exit_code))
         return None
+    # Publishers and collectors read the bucket itself.
+    cache = note_cdn(findings, store.url) if role in (None, "reader") else ""
     examination = StoreExamination(store, role, findings, host)
     if examination.answers():
         examination.listing()
+        if cache:
+            examine_cdn(examination, cache, policy)
         Probes(examination).run()
     return examination

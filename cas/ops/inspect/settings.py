@@ -14,10 +14,11 @@ from typing import NamedTuple
 
 from cas import config, host
 from cas.bucket.s3.settings import read_settings
-from cas.bucket.urls import parse
+from cas.bucket.urls import StoreUrl, parse
 from cas.config import Setting
 from cas.errors import CasError
 from cas.local.variables import VARIABLES
+from cas.store import cdn
 from cas.store.choice import source_of_store, store_url
 
 HIDDEN = "(hidden)"
@@ -50,7 +51,10 @@ def settings(store: str | None) -> list[Shown]:
     """
     rows = [*_attempt("store", "where versions are", lambda: [_store(store)])]
     if rows[0].value and not rows[0].error:
-        rows += _attempt("S3", "how the store's server is asked", lambda: _of_s3(store))
+        url = store_url(store)
+        name = "S3" if url.lower().startswith("s3:") else "server"
+        rows += _attempt(name, "how the store's server is asked", lambda: _of_the_server(url))
+        rows += _attempt("cdn", _OF_CDN, lambda: _cdn(url))
     rows += _attempt("cache", "where models are restored to", _of_the_cache)
     rows += _attempt("lease", "how long others wait for somebody who stopped", lambda: [_lease()])
     rows += _of_the_user()
@@ -80,11 +84,12 @@ def _store(given: str | None) -> Shown:
     return Shown("store", _harmless(store_url(given)), source_of_store(given), "where versions are")
 
 
-def _of_s3(given: str | None) -> list[Shown]:
-    where = parse(store_url(given))
-    if where.scheme != "s3":
-        authority = config.ca_bundle()
-        return [Shown("authority", *authority, "a private certificate authority")] if where.scheme != "file" else []
+def _of_the_server(url: str) -> list[Shown]:
+    where = parse(url)
+    return _SERVERS[where.scheme](where) if where.scheme in _SERVERS else []
+
+
+def _of_s3(where: StoreUrl) -> list[Shown]:
     found = read_settings(where.bucket)
     of_chain = Setting("", "boto3's chain: a profile, SSO, a role")
     rows = {
@@ -101,9 +106,63 @@ def _of_s3(given: str | None) -> list[Shown]:
         "kms key": (found.kms_key, "the key of KMS that it encrypts with"),
         "bucket key": (found.bucket_key, "whether it asks KMS once for many objects"),
         "payer": (found.payer, "who pays for requests: requester, or the bucket's owner"),
-        "authority": (found.ca_bundle, "a private certificate authority"),
+        "authority": (found.ca_bundle, _AUTHORITY),
     }
     return [Shown(name, setting.value, setting.source, decides) for name, (setting, decides) in rows.items()]
+
+
+def _of_azure(where: StoreUrl) -> list[Shown]:
+    from cas.bucket.clouds import azure
+
+    found = azure.read_settings()
+    return [
+        Shown("account", *found.account, "the storage account"),
+        Shown("endpoint", *found.endpoint, "the URL of its blobs"),
+        Shown("key", *_secret(found.key), "the account's key: who asks, and what signs"),
+        Shown("token", *_secret(found.token), "a shared access signature (SAS) in the key's place"),
+        _anonymous(found.anonymous),
+        Shown("authority", *config.ca_bundle(), _AUTHORITY),
+    ]
+
+
+def _of_google(where: StoreUrl) -> list[Shown]:
+    from cas.bucket.clouds import google
+
+    found = google.read_settings()
+    return [
+        Shown("endpoint", *found.endpoint, "the server that is asked"),
+        Shown("key", *found.key, "who asks"),
+        _anonymous(found.anonymous),
+        Shown("authority", *config.ca_bundle(), _AUTHORITY),
+    ]
+
+
+def _of_the_web(where: StoreUrl) -> list[Shown]:
+    from cas.bucket.http.bucket import read_login
+
+    login = read_login(where.url)
+    return [
+        Shown("login", HIDDEN if login.headers else "", login.source, "what a private store is shown"),
+        Shown("authority", *config.ca_bundle(), _AUTHORITY),
+    ]
+
+
+_AUTHORITY = "a private certificate authority"
+_SERVERS = {"s3": _of_s3, "az": _of_azure, "gs": _of_google, "https": _of_the_web, "http": _of_the_web}
+_OF_CDN = "the cache through which restores read chunks and manifests"
+
+
+def _anonymous(switch: Setting) -> Shown:
+    return Shown("anonymous", *switch, "true: requests carry no credential")
+
+
+def _cdn(url: str) -> list[Shown]:
+    given = config.first(cdn.VARIABLE)
+    if not cdn.is_read_through(url):
+        decides = "nothing: a store of this kind is read itself"
+        return [Shown("cdn", "", given.source, decides)] if given.value else []
+    address = cdn.address_of(given.value) if given.value else ""
+    return [Shown("cdn", address, given.source, _OF_CDN)]
 
 
 def _of_the_cache() -> list[Shown]:

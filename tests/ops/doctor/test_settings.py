@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from cas.ops.doctor.providers import UNKNOWN, provider_of
-from tests.ops.doctor.conftest import Examine
+from cas.store.store import Store, open_store
+from tests.ops.doctor.conftest import Examination, Examine
+from tests.support.buckets import slow_store
+from tools.servers.azurite import ACCOUNT, KEY, Azurite
 from tools.servers.habits import HabitServer
 
 URL = "s3://bucket/cas"
@@ -73,6 +76,82 @@ def test_plain_http_to_another_machine_is_a_warning(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://no-such-host.invalid")
     assert examined(URL).status("encrypted") == "warning"
+
+
+class TestAzure:
+    """On the real server."""
+
+    def shown(self, found: Examination) -> dict[str, str]:
+        return {one.name: one.found for one in found.diagnosis.findings if one.group == "settings"}
+
+    def test_the_account_and_its_key(self, azurite: Azurite, az_url: str, examined: Examine) -> None:
+        open_store(az_url).create()
+        found = examined(az_url)
+        assert self.shown(found) == {
+            "store": f"{az_url} (the call)",
+            "endpoint": f"{azurite.endpoint} (AZURE_STORAGE_ENDPOINT)",
+            "account": f"{ACCOUNT} (AZURE_STORAGE_ACCOUNT)",
+            "credentials": "the account's key (AZURE_STORAGE_KEY)",
+        }
+        assert found.diagnosis.exit_code == 0
+        assert found.diagnosis.roles == ["reader", "publisher", "collector"]
+        assert KEY[:8] not in str(found.diagnosis)
+
+    def test_a_connection_string(
+        self, azurite: Azurite, az_url: str, examined: Examine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        given = f"AccountName={ACCOUNT};AccountKey={KEY};BlobEndpoint={azurite.endpoint};"
+        monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", given)
+        shown = self.shown(examined(az_url))
+        assert shown["credentials"] == "the account's key (AccountKey in AZURE_STORAGE_CONNECTION_STRING)"
+        assert shown["account"] == f"{ACCOUNT} (AccountName in AZURE_STORAGE_CONNECTION_STRING)"
+        assert shown["endpoint"] == f"{azurite.endpoint} (BlobEndpoint in AZURE_STORAGE_CONNECTION_STRING)"
+
+    def test_a_sas_token_and_a_refusal(self, az_url: str, examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("AZURE_STORAGE_KEY")
+        monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2023-11-03&sp=r&sig=c2VjcmV0")
+        found = examined(az_url)
+        assert self.shown(found)["credentials"] == "a SAS token (AZURE_STORAGE_SAS_TOKEN)"
+        assert found.diagnosis.exit_code == 6
+        assert "c2VjcmV0" not in str(found.diagnosis)
+
+    def test_no_key(self, az_url: str, examined: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AZURE_SKIP_SIGNATURE", "true")
+        assert self.shown(examined(az_url))["credentials"].startswith("none, as AZURE_SKIP_SIGNATURE says")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "credentials"),
+    [
+        ("GOOGLE_BEARER_TOKEN", "hidden-token", "a token (GOOGLE_BEARER_TOKEN)"),
+        ("GOOGLE_SKIP_SIGNATURE", "1", "none, as GOOGLE_SKIP_SIGNATURE says: only what everybody may read can be read"),
+    ],
+)
+def test_a_bucket_of_google_s_has_its_sources(
+    odd: HabitServer,
+    examined: Examine,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    credentials: str,
+) -> None:
+    monkeypatch.setenv("GOOGLE_BASE_URL", odd.url)
+    monkeypatch.setenv(variable, value)
+    found = examined("gs://bucket/cas", "reader")
+    assert found["endpoint"].found == f"{odd.url} (GOOGLE_BASE_URL)"
+    assert found["credentials"].found == credentials
+    assert "hidden" not in str(found.diagnosis)
+
+
+def test_a_login_of_a_web_server_has_its_source(
+    directory_store: Store, examined: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with slow_store(directory_store, 0) as server:
+        assert examined(server.url)["credentials"].found.startswith("none")
+        monkeypatch.setenv("CAS_HTTP_HEADER", "Authorization: hidden")
+        found = examined(server.url)
+    assert found["credentials"].found == "a login (CAS_HTTP_HEADER)"
+    assert "hidden" not in str(found.diagnosis)
 
 
 def test_a_directory_has_no_settings_of_s3(tmp_path: Path, examined: Examine) -> None:
