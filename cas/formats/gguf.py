@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 
-from cas.formats.runs import MAX_HEADER, MAX_TENSORS, SeekableFile, Start, Unknown
+from cas.formats.runs import MAX_HEADER, Budget, SeekableFile, Start, Unknown
 
 # ggml_type id of unquantised types -> bytes per element; the other types are blocks without a uniform element.
 _WIDTHS = {0: 4, 1: 2, 24: 1, 25: 2, 26: 4, 27: 8, 28: 8, 30: 2}
@@ -14,23 +14,25 @@ _STRING, _ARRAY = 8, 9
 _ALIGNMENT = 32
 
 
-def starts(file: SeekableFile) -> list[Start]:
+def starts(file: SeekableFile, budget: Budget) -> list[Start]:
     """Where the tensors' data begin.
 
     Args:
         file: the file.
+        budget: how many key-value pairs and tensors are read.
 
     Raises:
-        Unknown, struct.error, KeyError: the header is malformed, or longer than is read.
+        Unknown, struct.error, KeyError: the header is malformed, longer than is read, or has too many pairs or tensors.
     """
     # The header is parsed from memory, so that a hostile count runs into the header's end.
     file.seek(4)
     head = io.BytesIO(file.read(MAX_HEADER))
     version, tensors, pairs = struct.unpack("<IQQ", head.read(20))
-    if version not in (2, 3) or tensors > MAX_TENSORS:
+    if version not in (2, 3):
         raise Unknown
     alignment = _ALIGNMENT
     for _ in range(pairs):
+        budget.take()
         key = _read_string(head)
         (kind,) = struct.unpack("<I", head.read(4))
         if key == b"general.alignment" and kind == 4:
@@ -39,6 +41,7 @@ def starts(file: SeekableFile) -> list[Start]:
             _skip(head, kind)
     found: list[Start] = []
     for _ in range(tensors):
+        budget.take()
         _read_string(head)
         (dimensions,) = struct.unpack("<I", head.read(4))
         head.seek(8 * dimensions, 1)

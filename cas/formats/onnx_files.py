@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from cas.formats.runs import LARGE, SeekableFile, Start, Unknown, read_at
-
-_MAX_FIELDS = 1 << 18  # the most fields that are read: a node is one, a large tensor some five
+from cas.formats.runs import LARGE, Budget, SeekableFile, Start, Unknown, read_at
 
 _VARINT, _BYTES = 0, 2  # wire types; ONNX uses no other for the messages that are read here
 _MODEL = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26))
@@ -35,17 +33,18 @@ class _Field(NamedTuple):
     end: int
 
 
-def starts(file: SeekableFile, size: int) -> list[Start]:
+def starts(file: SeekableFile, size: int, budget: Budget) -> list[Start]:
     """Where the large tensors' data begin and end.
 
     Args:
         file: the file.
         size: its bytes.
+        budget: how many fields are read: a node is one, a large tensor has some five.
 
     Raises:
-        Unknown: the file is no ONNX model, or has no large tensor.
+        Unknown: the file is no ONNX model, has too many fields, or no large tensor.
     """
-    reader = _Fields(file)
+    reader = _Fields(file, budget)
     found = [Start(0, None, alone=True, by_content=True)]
     for field in reader.within(0, size):
         if field.number not in _MODEL:
@@ -70,17 +69,15 @@ def _data_of(reader: _Fields, tensor: _Field) -> Iterator[Start]:
 
 
 class _Fields:
-    """Reads fields of messages, and counts them."""
+    """Reads fields of messages."""
 
-    def __init__(self, file: SeekableFile) -> None:
-        self._file, self._left = file, _MAX_FIELDS
+    def __init__(self, file: SeekableFile, budget: Budget) -> None:
+        self._file, self._budget = file, budget
 
     def within(self, at: int, end: int) -> Iterator[_Field]:
         """Yield the fields of the message between these offsets; raise Unknown unless they fill it."""
         while at < end:
-            self._left -= 1
-            if not self._left:
-                raise Unknown
+            self._budget.take()
             head = read_at(self._file, at, min(20, end - at))  # two varints have at most 10 bytes each
             key, used = _varint(head, 0)
             value, used = _varint(head, used)

@@ -16,11 +16,26 @@ MAX_HEADER = 32 * 1024 * 1024
 200,000 tokens takes 13 MiB). A file with more is cut by its content."""
 
 MAX_TENSORS = 1 << 18
-"""The most tensors, or members, that are read of a file. A file with more is cut by its content."""
+"""The most tensors, members, key-value pairs of GGUF, fields of ONNX and records of a tar's extended headers that are
+read of a file. A file with more is cut by its content. A tar's members count with the tar: those that come after the
+last one that is read are cut by their content."""
 
 
 class Unknown(Exception):
     """The file is not of the format that it resembles, or is damaged."""
+
+
+class Budget:
+    """How much more is read of a file; without it, a file of nothing but headers takes a second a mebibyte."""
+
+    def __init__(self) -> None:
+        self._left = MAX_TENSORS
+
+    def take(self) -> None:
+        """Count one more tensor, member, pair, field or record; raise Unknown when it is one too many."""
+        if not self._left:
+            raise Unknown
+        self._left -= 1
 
 
 class SeekableFile(Protocol):

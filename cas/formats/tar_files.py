@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from cas.formats.runs import LARGE, MAX_TENSORS, SeekableFile, Start, Unknown, read_at
+from cas.formats.runs import LARGE, Budget, SeekableFile, Start, Unknown, read_at
 
 _BLOCK = 512  # members begin at multiples of this
 _FIELDS = struct.Struct("124x12s12x8sc100x5s")  # size, checksum, type, and the magic behind the link's name
@@ -20,28 +20,25 @@ _PAX, _PAX_FOR_ALL = b"x", b"g"
 _MAX_PAX = 1 << 20  # bytes of an extended header that are read
 
 
-def starts(file: SeekableFile, size: int) -> list[Start]:
+def starts(file: SeekableFile, size: int, budget: Budget) -> list[Start]:
     """Where the large members' data begin and end.
 
     Args:
         file: the file.
         size: its bytes.
+        budget: how many members and records of extended headers are read.
 
     Raises:
-        Unknown: the file is no tar, is damaged, or has sparse members.
+        Unknown: the file is no tar, is damaged, or has sparse or too many members.
     """
     found = [Start(0, None, alone=True, by_content=True)]
     at, declared = 0, None
-    for _ in range(MAX_TENSORS):
-        if at == size:
-            return found
-        header = read_at(file, at, _BLOCK)
-        if header == bytes(_BLOCK):
-            return found
+    while at < size and (header := read_at(file, at, _BLOCK)) != bytes(_BLOCK):
+        budget.take()
         length, kind = _parse(header)
         data = at + _BLOCK
         if kind in (_PAX, _PAX_FOR_ALL):
-            told = _pax_size(read_at(file, data, length) if length <= _MAX_PAX else b"")
+            told = _pax_size(read_at(file, data, length) if length <= _MAX_PAX else b"", budget)
             declared = told if kind == _PAX else declared
         elif kind in _REGULAR:
             length, declared = (length if declared is None else declared), None
@@ -55,7 +52,7 @@ def starts(file: SeekableFile, size: int) -> list[Start]:
         if length >= LARGE and kind in _REGULAR:
             # A member may be a file of a known kind, so its padding is not part of its run.
             found += [Start(data, None, by_content=True), Start(data + length, None, alone=True, by_content=True)]
-    raise Unknown
+    return found
 
 
 def _parse(header: bytes) -> tuple[int, bytes]:
@@ -75,11 +72,12 @@ def _octal(field: bytes) -> int:
     return int(digits, 8)
 
 
-def _pax_size(records: bytes) -> int | None:
+def _pax_size(records: bytes, budget: Budget) -> int | None:
     """The size that an extended header gives the member after it; None when it gives none."""
     told = None
     at = 0
     while at < len(records):
+        budget.take()
         digits, space, _ = records[at : at + 20].partition(b" ")
         if not space or not digits.isdigit() or int(digits) <= len(digits) + 1:
             raise Unknown

@@ -14,6 +14,7 @@ from cas.formats.runs import (
     LARGE,
     MAX_HEADER,
     MAX_TENSORS,
+    Budget,
     Run,
     Section,
     SeekableFile,
@@ -43,21 +44,22 @@ _HEADERS = JsonFormat[dict[str, _Tensor]](dict[str, _Tensor])
 
 def runs(file: SeekableFile, size: int) -> list[Run] | None:
     """The runs of a file of a known kind, which cover it from byte 0 to `size`; None when it is of no known kind."""
-    found = _runs(file, size, in_tar=False)
+    budget = Budget()
+    found = _runs(file, size, budget, in_tar=False)
     if found is None or not any(run.by_content and run.size >= LARGE for run in found):
         return found
-    return [inner for run in found for inner in _within(file, run)]
+    return [inner for run in found for inner in _within(file, run, budget)]
 
 
-def _within(file: SeekableFile, run: Run) -> list[Run]:
+def _within(file: SeekableFile, run: Run, budget: Budget) -> list[Run]:
     """The runs of a tar's member that is of a known kind itself; any other run as it is."""
     if run.alone or not run.by_content:
         return [run]
-    inner = _runs(Section(file, run.offset, run.size), run.size, in_tar=True)
+    inner = _runs(Section(file, run.offset, run.size), run.size, budget, in_tar=True)
     return [run] if inner is None else [part._replace(offset=run.offset + part.offset) for part in inner]
 
 
-def _runs(file: SeekableFile, size: int, *, in_tar: bool) -> list[Run] | None:
+def _runs(file: SeekableFile, size: int, budget: Budget, *, in_tar: bool) -> list[Run] | None:
     file.seek(0)
     magic = file.read(512)
     # Each module is imported for the kind of file that needs it: a restore cuts no file, or a few of one kind.
@@ -65,21 +67,21 @@ def _runs(file: SeekableFile, size: int, *, in_tar: bool) -> list[Run] | None:
         if magic[:4] == b"GGUF":
             from cas.formats import gguf
 
-            starts = gguf.starts(file)
+            starts = gguf.starts(file, budget)
         elif magic[:4] == b"PK\x03\x04":
             from cas.formats import zip_files
 
-            starts = zip_files.starts(file, size)
+            starts = zip_files.starts(file, size, budget)
         elif magic[8:9] == b"{":
             starts = _safetensors(file, size)
         elif magic[_TAR_MAGIC] == b"ustar" and not in_tar:
             from cas.formats import tar_files
 
-            starts = tar_files.starts(file, size)
+            starts = tar_files.starts(file, size, budget)
         else:
             from cas.formats import onnx_files
 
-            starts = onnx_files.starts(file, size)
+            starts = onnx_files.starts(file, size, budget)
         return between(starts, size)
     except (Unknown, msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, struct.error):
         return None

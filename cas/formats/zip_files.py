@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from cas.formats.runs import MAX_HEADER, MAX_TENSORS, SeekableFile, Start, Unknown, read_at
+from cas.formats.runs import MAX_HEADER, Budget, SeekableFile, Start, Unknown, read_at
 
 _TAIL = 22 + 65535  # the end record, and the longest comment after it
 _ZIP64 = 0xFFFFFFFF  # in place of a value: the zip64 field holds it
@@ -15,22 +15,22 @@ _STORED = 0  # method of a member that is not compressed
 _SIZES_FOLLOW = 0x08  # flag of a member: its sizes and CRC stand after its data
 
 
-def starts(file: SeekableFile, size: int) -> list[Start]:
+def starts(file: SeekableFile, size: int, budget: Budget) -> list[Start]:
     """Where the stored members' data begin, and the directory.
 
     Args:
         file: the file.
         size: its bytes.
+        budget: how many members are read.
 
     Raises:
-        Unknown, struct.error: the file is no zip, or damaged.
+        Unknown, struct.error: the file is no zip, is damaged, or has too many members.
     """
     start, directory = _directory(file, size)
     found = [Start(start, None)]
     at = 0
     while at < len(directory):
-        if len(found) > MAX_TENSORS:
-            raise Unknown
+        budget.take()
         signature, method, unpacked, packed, name, extra, comment, member = struct.unpack_from(
             "<4s6xH8xIIHHH8xI", directory, at
         )

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.formats.files_to_cut import MIB, cut, floats, new_bytes, noise, safetensors, torch_zip, zipped
+from cas.formats import runs
+from tests.formats.files_to_cut import MIB, cut, floats, gguf, new_bytes, noise, safetensors, torch_zip, zipped
 from tests.formats.tar_and_onnx import field, onnx, tar
 from tools.models.weights import Array
 
@@ -60,6 +61,37 @@ def test_a_tar_in_a_tar_is_a_member_like_any_other() -> None:
     inner = tar({"a": random.Random(1).randbytes(3 * MIB)})
     whole = tar({"b": inner, "c": b"c"})
     assert whole.index(inner) in [span.offset for span in cut(whole)]
+
+
+@pytest.mark.parametrize(("inner", "parts"), [("zip", 8), ("gguf", 4), ("onnx", 16)])
+def test_what_is_in_all_members_of_a_tar_is_bounded_together(
+    inner: str, parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = {f"t{n}": floats(MIB // 4, n) for n in range(2)}
+    data = {"zip": torch_zip, "gguf": gguf, "onnx": lambda weights, _: onnx(weights)}[inner](tensors, tmp_path)
+    whole = tar({"a": data, "b": data})
+    members = [whole.index(data), whole.rindex(data)]
+
+    def numbers() -> list[int]:
+        return [sum(at <= span.offset < at + len(data) for span in cut(whole)) for at in members]
+
+    every = len(cut(data))
+    assert numbers() == [every, every]
+    monkeypatch.setattr(runs, "MAX_TENSORS", 3 + 2 * parts)  # with the headers of the tar
+    assert numbers() == [every, every]
+    monkeypatch.setattr(runs, "MAX_TENSORS", 3 + 2 * parts - 1)
+    assert numbers() == [every, 1]
+
+
+@pytest.mark.parametrize("records", [9, 10])
+def test_records_of_extended_headers_are_bounded(records: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("a")
+        info.size, info.pax_headers = 2 * MIB, {f"k{n}": "v" for n in range(records)}
+        archive.addfile(info, io.BytesIO(bytes(2 * MIB)))
+    monkeypatch.setattr(runs, "MAX_TENSORS", 11)  # with the two headers
+    assert (len(cut(file.getvalue())) > 1) == (records == 9)
 
 
 def test_many_small_members_that_grow_move_nothing_behind_them() -> None:
