@@ -10,6 +10,12 @@ from cas.formats.digest import named, parse
 from cas.formats.manifest import DigestName, Text, Time, now
 from cas.formats.typed_json import JsonFormat
 
+PUBLISH = "publish"
+"""The reason that a publish gives for its moves. Logs hold it, so it never changes."""
+
+DERIVE = "derive"
+"""The reason that a derivation gives for its moves. Logs hold it, so it never changes."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SIGNATURE = re.compile(r"(.*) \((cas [^ ()]+)\)")
 

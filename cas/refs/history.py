@@ -11,15 +11,13 @@ from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing
 from cas.formats.digest import named
 from cas.formats.manifest import timestamp
 from cas.parallel import for_each
-from cas.refs.entry import RefEntry
+from cas.refs.entry import DERIVE, PUBLISH, RefEntry
 from cas.refs.reflog import Move, Ref, RefLog, entry_name
 from cas.store import layout
 from cas.store.layout import VersionId
 from cas.store.store import Store
 
 _REQUESTS = 16
-
-_PUBLISHING = ("publish", "derive")  # the reasons that these operations give for their moves
 
 
 class PastMove(NamedTuple):
@@ -191,7 +189,7 @@ def _past(store: Store, ref: Ref) -> list[PastMove]:
 
 def _one_step(ref: Ref, past: Sequence[PastMove]) -> str:
     moves = [move for move in past if not move.lost]
-    published = {number for number, past in enumerate(moves) if past.move.entry.reason in _PUBLISHING}
+    published = {number for number, past in enumerate(moves) if past.move.entry.reason in (PUBLISH, DERIVE)}
     target = step_back((move.digest for move in moves), published)
     if target is None:
         at = past[-1].digest

@@ -131,7 +131,8 @@ def log_of(store: Store, reference: Reference) -> RefLog:
 def version_to_build_on(store: Store, ref: Ref, listen: events.Listener) -> tuple[str | None, Manifest | None]:
     """Return digest (64 hex) and manifest of the version that a ref names now.
 
-    Both are None when the ref names none, or, with a warning, when its last entry or the version cannot be read.
+    Both are None when the ref names none, or, with a warning, when its last entry cannot be read. The manifest alone is
+    None, with a warning, when the store has lost or damaged it.
     """
     try:
         digest = RefLog(store, ref).current_digest()
@@ -144,7 +145,7 @@ def version_to_build_on(store: Store, ref: Ref, listen: events.Listener) -> tupl
         return digest, store.get_manifest(ref.model, digest)
     except (NotFoundError, IntegrityError) as error:
         listen(events.Warned(f"the version that {ref} names cannot be read and is not built upon: {error}"))
-        return None, None
+        return digest, None
 
 
 def absent(store: Store, ref: Ref) -> RefUnset:

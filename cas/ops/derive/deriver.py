@@ -33,6 +33,7 @@ from cas.ops.derive.result import Variant
 from cas.ops.derive.variant import Chunks, NewContent
 from cas.parallel import Pool
 from cas.refs import reflog
+from cas.refs.entry import DERIVE
 from cas.refs.move import MoveOn, move, not_named
 from cas.refs.reference import Resolved, version_to_build_on
 from cas.refs.reflog import Ref
@@ -101,17 +102,22 @@ def derive(
         if digest and not dry_run:
             try:
                 rule = MoveOn({targets[0]: parent}, lease)
-                moved = move(store, dict.fromkeys(targets), digest, "derive", None, on_event, meanwhile=rule)
+                moved = move(store, dict.fromkeys(targets), digest, DERIVE, None, on_event, meanwhile=rule)
             except RefMoved as error:
                 on_event(not_named(VersionId(original.manifest.model, digest), error))
                 raise
             lease.check()
+            job.created = job.created and (targets[0] in moved or digest == parent)
         tags_moved = tuple(ref.second for ref in moved)
         return job.result(digest, new, tags_moved, begun, dry_run=dry_run)
 
 
 class _Derivation:
-    """One derivation that is under way."""
+    """One derivation that is under way.
+
+    Attributes:
+        created: whether it made a variant that no tag of the model named.
+    """
 
     def __init__(
         self,
@@ -130,7 +136,7 @@ class _Derivation:
         self._caster = Caster(store, self._codecs, limits, listen, lease.is_condemned)
         self._chunks: dict[CastFile, Chunks] = {}
         self._tagged_before: set[str] = set()  # digests (64 hex) of the variants that tags named at the beginning
-        self._created = False
+        self.created = False
 
     def existing(self) -> tuple[str, Manifest] | None:
         """Return the same variant when a tag of the model names it and the store holds all its chunks."""
@@ -175,7 +181,7 @@ class _Derivation:
         digest = self._store.put_manifest(new)
         # A manifest that was damaged on the way fails here, before a tag names it.
         self._store.get_manifest(new.model, digest)
-        self._created = digest not in self._tagged_before
+        self.created = digest not in self._tagged_before
         return digest, new
 
     def _manifest(self, files: list[CastFile]) -> Manifest:
@@ -235,7 +241,7 @@ class _Derivation:
             uploaded_chunks=caster.uploaded_chunks,
             moved=moved,
             seconds=time.monotonic() - begun,
-            created=self._created or (dry_run and new is None),
+            created=self.created or (dry_run and new is None),
             dry_run=dry_run,
         )
 

@@ -29,7 +29,7 @@ class Variant:
         uploaded_chunks: how many chunks were sent.
         moved: tags that now name another version than before.
         seconds: wall time.
-        created: False when the store had the variant.
+        created: False when the store had the variant, also when somebody else moved the first tag to it meanwhile.
         dry_run: whether nothing was written.
     """
 

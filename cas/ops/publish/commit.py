@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from cas import events
 from cas.errors import RefMoved
 from cas.formats.manifest import Manifest
+from cas.refs.entry import PUBLISH
 from cas.refs.move import MoveOn, check_last_move, move, not_named
 from cas.refs.reflog import Move, Ref, RefLog
 from cas.store import leases
@@ -57,7 +58,7 @@ def commit(
         store.get_manifest(version.model, version.digest)
     try:
         expected = {**dict.fromkeys(refs), refs[0]: expect}
-        moved = move(store, expected, version.digest, "publish", by, listen, meanwhile=MoveOn({refs[0]: parent}, lease))
+        moved = move(store, expected, version.digest, PUBLISH, by, listen, meanwhile=MoveOn({refs[0]: parent}, lease))
     except RefMoved as error:
         listen(not_named(version, error))
         raise

@@ -58,7 +58,8 @@ class Published:
         uploaded_chunks: how many of them the store did not have.
         moved: the tags that name another version than before.
         seconds: wall time.
-        created: whether the first tag named other content before, or nothing.
+        created: whether the first tag named other content before, or nothing, or a version whose manifest was lost or
+            damaged. False when somebody else moved the tag to this content meanwhile.
         dry_run: whether nothing was written to the store.
         store: URL or path of the store.
         made_store: whether this publish made the store.
@@ -161,7 +162,7 @@ def publish(
         uploader.upload(plan.readers, trusted.chunks().keys() if trusted else frozenset())
         new = _manifest(model, plan.entries())
         digest = manifest.digest_of(new) if kept is None or parent_digest is None else parent_digest
-        created = digest != parent_digest
+        created = parent is None or digest != parent_digest
         uploader.ensure_stored(depended_on=created)
         moved: tuple[str, ...] = ()
         if not dry_run:
@@ -170,6 +171,7 @@ def publish(
             moved = commit(
                 store, version, new if created else None, tags, parent_digest, lease, on_event, by=by, expect=expect
             )
+            created = created and (tags[0] in moved or digest == parent_digest)
     return Published(
         reference="" if dry_run and created else f"{model}@{named(digest)}",
         total=new.plain_size,

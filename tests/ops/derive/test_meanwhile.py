@@ -192,6 +192,23 @@ def test_a_tag_that_somebody_else_moves_meanwhile_is_not_taken_from_them(
                for event in told)  # fmt: skip
 
 
+def test_who_finds_that_another_derivation_set_the_tag_to_the_same_variant_did_not_make_it(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = directory_store
+    publish_file(store, tmp_path / "src", MODEL)
+    put_manifest = Store.put_manifest
+
+    def overtaken(self: Store, new: Manifest) -> str:
+        digest = put_manifest(self, new)
+        RefLog(self, Ref("tags", "m", "fp16")).append(digest, "derive")
+        return digest
+
+    monkeypatch.setattr(Store, "put_manifest", overtaken)
+    done = cas.derive("m", store, cast="float16", tags=["fp16"])
+    assert (done.reference, done.created, done.moved) == (refs.resolve(store, "m:fp16").exact, False, ())
+
+
 def test_a_cast_that_goes_wrong_stores_nothing(
     directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

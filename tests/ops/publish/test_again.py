@@ -201,6 +201,16 @@ def test_a_damaged_manifest_is_no_parent_and_a_warning_says_so(
     cas.restore("m", store, cache_dir=tmp_path / "hub")
 
 
+def test_a_tag_whose_version_is_damaged_was_not_moved_by_somebody_else(directory_store: Store, tmp_path: Path) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
+    store.bucket.delete(manifest_key("m", publish_tree(store, tree).reference[-64:]))
+    received: list[object] = []
+    publish_tree(store, write_tree(tree, {"w.bin": b"2"}), on_event=received.append)
+    assert [event.text.partition(": ")[0] for event in received if isinstance(event, Warned)] == [
+        "the version that m:latest names cannot be read and is not built upon"
+    ]
+
+
 def test_damaged_bytes_that_have_the_name_of_a_manifest_are_replaced(
     full: Site, directory_store: Store, tmp_path: Path
 ) -> None:

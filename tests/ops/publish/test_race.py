@@ -15,6 +15,7 @@ from cas import refs
 from cas.bucket import Kind, open_bucket
 from cas.errors import IntegrityError, RefMoved
 from cas.events import Warned
+from cas.ops.publish.publisher import Published
 from cas.refs.reference import Reference
 from cas.refs.reflog import UNSET, Ref, RefLog
 from cas.store import layout
@@ -40,11 +41,11 @@ cli.main()
 """
 
 
-def publish_at_once(store: Store, trees: list[Path], monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], int]:
+def publish_at_once(store: Store, trees: list[Path], monkeypatch: pytest.MonkeyPatch) -> tuple[list[Published], int]:
     """Publish the trees from threads that all write their ref entries at the same moment.
 
     Returns:
-        The references of the publishers that won, and how many publishers got a RefMoved.
+        What the publishers that won did, and how many publishers got a RefMoved.
     """
     barrier = threading.Barrier(len(trees), timeout=60)
     put = type(store.bucket).put
@@ -59,12 +60,12 @@ def publish_at_once(store: Store, trees: list[Path], monkeypatch: pytest.MonkeyP
             barrier.wait()
 
     monkeypatch.setattr(type(store.bucket), "put", together)
-    won: list[str] = []
+    won: list[Published] = []
     lost: list[RefMoved] = []
 
     def publisher(tree: Path) -> None:
         try:
-            won.append(publish_tree(Store(open_bucket(store.url)), tree).reference)
+            won.append(publish_tree(Store(open_bucket(store.url)), tree))
         except RefMoved as error:
             lost.append(error)
 
@@ -84,7 +85,7 @@ def test_of_publishers_at_once_one_wins_and_all_versions_are_stored(
     store.create()
     won, lost = publish_at_once(store, trees, monkeypatch)
     assert lost == publishers - 1
-    assert [refs.resolve(store, "m").exact] == won
+    assert [refs.resolve(store, "m").exact] == [done.reference for done in won]
     assert len(store.versions("m")) == publishers
     for digest in store.versions("m"):
         cas.restore(f"m@{digest}", store, cache_dir=tmp_path / "hub")
@@ -98,8 +99,10 @@ def test_publishers_of_the_same_content_at_once_all_return_the_version_that_won(
     won, lost = publish_at_once(store, trees, monkeypatch)
     assert lost == 0
     assert len(won) == 3
-    assert set(won) == {refs.resolve(store, "m").exact}
-    assert store.versions("m") == [won[0][-64:]]
+    assert {done.reference for done in won} == {refs.resolve(store, "m").exact}
+    assert store.versions("m") == [won[0].reference[-64:]]
+    told = sorted((done.created, done.moved) for done in won)
+    assert told == [(False, ()), (False, ()), (True, ("latest",))]
 
 
 def test_a_publish_that_expects_no_tag_moves_no_tag_that_exists_or_was_removed(
