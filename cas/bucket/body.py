@@ -26,7 +26,7 @@ class Body:
         repeated: bytes that later requests have brought.
         asked: how many later requests there were.
         won: whether a later request ended the body.
-        refused: whether the server answered that it is asked too much (429 or 503).
+        refused: whether the server that is asked now answered that it is asked too much (429 or 503).
         again: makes one more request for what is missing, and returns when that is over; None where that cannot be
             done, or not now.
     """
@@ -65,8 +65,20 @@ class Body:
         return max(0, self.direct + self.repeated - self.done) if self.asked else 0
 
     def offer(self, into: memoryview, again: Callable[[], None]) -> None:
-        """Begin, and let others make a second request. into: where the bytes go; again: see the attribute."""
-        self._into, self.size, self.done = into, None, 0
+        """Begin, be it anew with another server, and let others make a second request.
+
+        What an earlier server was asked for has no say any more: its bytes may be others, such as a page of its own.
+
+        Args:
+            into: where the bytes go.
+            again: see the attribute.
+        """
+        with self._guard:
+            self._cut_all_but(None)
+            self._later.clear()
+            self._has_ended = self.won = self.refused = False
+            self._into, self.size = into, None
+            self.done = self.direct = self.repeated = 0
         self.again = again
 
     def withdraw(self) -> None:
@@ -79,7 +91,8 @@ class Body:
         Args:
             request: whatever stands for it; each request once.
             is_later: whether it brings what an earlier request was to bring.
-            cut: ends the request, called from another thread when a faster one has brought the last byte.
+            cut: ends the request, called from another thread when a faster one has brought the last byte, and never
+                once `leave` has returned.
         """
         with self._guard:
             if not self._has_ended:
@@ -105,33 +118,37 @@ class Body:
         self.direct += count
         self.done = max(self.done, end)
 
-    def fill(self, offset: int, data: memoryview) -> bool:
-        """Write bytes that a later request has brought; return False when the body has ended, and nothing was written.
+    def fill(self, request: object, offset: int, data: memoryview) -> bool:
+        """Write bytes that a later request has brought; return False when it was cut, and nothing was written.
 
         Args:
+            request: that brought them.
             offset: of the first byte in the object; no more than `done`.
             data: the bytes.
         """
         with self._guard:
-            if not self._has_ended:
+            if is_wanted := request in self._cuts:
                 end = offset + len(data)
                 self._into[offset:end] = data
                 self.repeated += len(data)
                 self.done = max(self.done, end)
-            return not self._has_ended
+            return is_wanted
 
     def end(self, request: object = None) -> bool:
-        """End the body and cut all requests but this one; return False when it had ended before."""
+        """End the body and cut all requests but this one; return False when it had ended before, or cut this one."""
         with self._guard:
-            if self._has_ended:
+            if self._has_ended or (request is not None and request not in self._cuts):
                 return False
             self._has_ended = True
             self.won = request in self._later
-            cuts = [self._cuts.pop(other) for other in list(self._cuts) if other is not request]
+            self._cut_all_but(request)
         self.withdraw()
-        for cut in cuts:
-            cut()
         return True
+
+    def _cut_all_but(self, request: object) -> None:
+        # Under the guard: a request that wants to leave, and then closes its socket or gives it to another, waits.
+        for other in [other for other in self._cuts if other is not request]:
+            self._cuts.pop(other)()
 
 
 class Pace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 
 import pytest
@@ -38,9 +39,9 @@ class TestTheRace:
         first, second = Wire(body), Wire(body)
         memory[:3] = b"abc"
         body.arrived(3, 3)
-        assert body.fill(3, memoryview(b"def"))
+        assert body.fill(second, 3, memoryview(b"def"))
         assert not body.is_whole
-        assert body.fill(6, memoryview(b"gh"))
+        assert body.fill(second, 6, memoryview(b"gh"))
         assert body.is_whole
         assert body.end(second)
         assert (first.is_cut, second.is_cut) == (True, False)
@@ -49,24 +50,25 @@ class TestTheRace:
 
     def test_the_first_request_may_win(self, body: Body, memory: bytearray) -> None:
         first, second = Wire(body), Wire(body)
-        body.fill(0, memoryview(b"abc"))
+        body.fill(second, 0, memoryview(b"abc"))
         body.arrived(8, 8)
         assert body.end(first)
         assert second.is_cut
         assert not body.end(second)
 
     def test_nothing_is_written_once_it_has_ended(self, body: Body, memory: bytearray) -> None:
-        first = Wire(body)
+        first, second = Wire(body), Wire(body)
         body.end(first)
-        assert not body.fill(0, memoryview(b"x"))
+        assert not body.fill(second, 0, memoryview(b"x"))
         assert memory == b"----------"
         assert not Wire(body).is_welcome
         assert body.again is None
 
     def test_bytes_that_came_twice_are_counted(self, body: Body) -> None:
+        second = Wire(body)
         body.arrived(2, 2)
         body.asked = 1
-        body.fill(2, memoryview(b"cdefgh"))
+        body.fill(second, 2, memoryview(b"cdefgh"))
         body.arrived(5, 3)
         assert (body.done, body.twice) == (8, 3)
 
@@ -85,6 +87,43 @@ class TestTheRace:
         body.arrived(5, 5)
         body.offer(memoryview(memory), lambda: None)
         assert (body.size, body.done) == (None, 0)
+
+    def test_another_bucket_begins_anew_after_a_body_that_was_of_no_use(self, body: Body, memory: bytearray) -> None:
+        first = Wire(body)
+        body.arrived(8, 8)
+        assert body.end(first)
+        assert body.leave(first)
+        body.refused = True
+        body.offer(memoryview(memory), lambda: None)
+        assert not body.refused
+        again = Wire(body)
+        assert again.is_welcome
+        assert body.end(again)
+
+    def test_what_the_bucket_before_it_was_asked_for_has_no_say(self, body: Body, memory: bytearray) -> None:
+        stale = Wire(body)
+        body.offer(memoryview(memory), lambda: None)
+        first = Wire(body)
+        assert (stale.is_cut, first.is_cut) == (True, False)
+        assert not body.fill(stale, 0, memoryview(b"x"))
+        assert memory == b"----------"
+        assert not body.end(stale)
+        assert body.end(first)
+
+    def test_a_request_that_leaves_waits_until_it_has_been_cut(self, body: Body) -> None:
+        """Its socket is closed then, and the number of the socket may be another one's: nobody may cut that."""
+        left: list[bool] = []
+
+        def cut() -> None:
+            leaving = threading.Thread(target=lambda: left.append(body.leave("slow")))
+            leaving.start()
+            leaving.join(0.05)
+            assert left == []
+
+        body.begin("slow", cut)
+        body.begin("fast", lambda: None)
+        assert body.end("fast")
+        assert body.leave("fast")
 
 
 class TestPace:

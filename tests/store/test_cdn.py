@@ -122,6 +122,18 @@ class TestFailures:
         check(restored, FILES)
         assert len(warnings) == 1
 
+    def test_pages_of_the_cache_s_own_slow_no_read_of_the_bucket_down(
+        self, served: HabitServer, broken: HabitServer, tmp_path: Path
+    ) -> None:
+        broken.objects.update({key: stored for key, stored in served.objects.items() if "/manifests/" in key})
+        page = b"<!doctype html><h1>Sign in</h1>"
+        for key in [key for key in served.objects if "/chunks/" in key]:
+            broken.objects[key] = served.objects[key]._replace(data=page)
+        restored, _ = _restore(self.URL, tmp_path / "hub")
+        check(restored, FILES)
+        chunks = [seen for seen in served.requests if seen.method == "GET" and "/chunks/" in seen.key]
+        assert chunks and all("X-Amz-Signature" in seen.query for seen in chunks), "straight into memory"
+
     def test_a_cache_that_cannot_be_reached(self, tmp_path: Path, monkeypatch: Environment) -> None:
         monkeypatch.setenv("CAS_READ_URL", "http://127.0.0.1:9/cas")
         restored, warnings = _restore(self.URL, tmp_path / "hub")

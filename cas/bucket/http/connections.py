@@ -91,18 +91,18 @@ class Connections:
 
 
 class Watch:
-    """Cuts connections at their deadlines, in a thread of its own: a trickle never runs into a socket's timeout."""
+    """Cuts sockets at their deadlines, in a thread of its own: a trickle never runs into a socket's timeout."""
 
     def __init__(self) -> None:
-        self._deadlines: dict[Connection, float] = {}
+        self._deadlines: dict[socket.socket, float] = {}
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
 
     @contextlib.contextmanager
-    def until(self, connection: Connection, deadline: float) -> Iterator[None]:
-        """Cut the connection at `deadline` (seconds of the monotonic clock) unless the `with` block has ended."""
+    def until(self, sock: socket.socket, deadline: float) -> Iterator[None]:
+        """Cut the socket at `deadline` (seconds of the monotonic clock) unless the `with` block has ended."""
         with self._guard:
-            self._deadlines[connection] = deadline
+            self._deadlines[sock] = deadline
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="cas-watch", daemon=True)
                 self._thread.start()
@@ -110,7 +110,7 @@ class Watch:
             yield
         finally:
             with self._guard:
-                del self._deadlines[connection]
+                del self._deadlines[sock]
 
     def _run(self) -> None:
         while True:
@@ -119,17 +119,20 @@ class Watch:
                 if not self._deadlines:
                     self._thread = None
                     return
-                for connection, deadline in self._deadlines.items():
+                for sock, deadline in self._deadlines.items():
                     if time.monotonic() > deadline:
-                        cut(connection)
+                        cut(sock)
 
 
-def cut(connection: Connection) -> None:
-    """Make the thread that reads from a connection find its end."""
-    if (sock := connection.sock) is not None:
-        with contextlib.suppress(OSError):
-            # Not the TLS socket's own shutdown, which unwraps the socket under the thread that reads from it.
-            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+def cut(sock: socket.socket) -> None:
+    """Make the thread that reads from a socket find its end.
+
+    The socket and not its connection: of an answer with `Connection: close`, http.client takes the socket away from
+    the connection before the body is read.
+    """
+    with contextlib.suppress(OSError):
+        # Not the TLS socket's own shutdown, which unwraps the socket under the thread that reads from it.
+        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _close(connections: list[tuple[Connection, float]]) -> None:

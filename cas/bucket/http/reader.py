@@ -114,10 +114,10 @@ class DirectReader:
 
     def _read_rest(self, key: str, body: Body) -> None:
         """Read what a body lacks on another connection, and cut the first one if that is faster."""
-        with contextlib.suppress(Exception):  # the first request goes on, and whatever is wrong shows there
-            if time.monotonic() >= self._rests_until:
-                url = urlsplit(self._read_url(key))
-                self._attempt(url, body, lambda connection: self._bring_rest(connection, url, body), is_later=True)
+        # Also while this reader rests: the first request goes on meanwhile, and the restore waits for it.
+        with contextlib.suppress(Exception):  # whatever is wrong shows in the first request
+            url = urlsplit(self._read_url(key))
+            self._attempt(url, body, lambda connection: self._bring_rest(connection, url, body), is_later=True)
 
     def _attempt(
         self, url: SplitResult, body: Body, bring: Callable[[Connection], int | None], *, is_later: bool = False
@@ -129,12 +129,12 @@ class DirectReader:
         """
         for fresh in (False, True):
             connection, size, is_intact = self._connections.acquire(url, fresh=fresh), None, False
-            begun = time.monotonic()
+            begun, sock = time.monotonic(), connection.sock
             try:
-                if not body.begin(connection, partial(cut, connection), is_later=is_later):
+                if not body.begin(connection, partial(cut, sock), is_later=is_later):
                     return None
-                connection.sock.settimeout(self._silence())
-                with self._watch.until(connection, begun + self._policy.body(body.room, 1)):
+                sock.settimeout(self._silence())
+                with self._watch.until(sock, begun + self._policy.body(body.room, 1)):
                     size = bring(connection)
                 if size is not None and not body.end(connection):
                     size = None
@@ -188,7 +188,7 @@ class DirectReader:
         piece, at = memoryview(bytearray(min(_PIECE, size - begun))), begun
         while at < size:
             got = _receive(answer, piece[: size - at])
-            if not got or not body.fill(at, piece[:got]):
+            if not got or not body.fill(connection, at, piece[:got]):
                 return None
             at += got
         answer.read()

@@ -183,7 +183,7 @@ def test_what_was_asked_twice_is_counted(transfer: Transfer) -> None:
     body.arrived(1000, 1000)
     body.asked = 1
     body.begin("second", lambda: None, is_later=True)
-    body.fill(900, memoryview(bytes(SIZE - 900)))
+    body.fill("second", 900, memoryview(bytes(SIZE - 900)))
     body.end("second")
     transfer.end("slow")
     assert (transfer.second.requests, transfer.second.won, transfer.second.twice) == (1, 1, 100)
