@@ -19,7 +19,7 @@ from cas.store.store import Store
 from tests.support.buckets import proxied
 from tests.support.clock import LeaseClock
 from tests.support.processes import Mount, end_started
-from tests.support.two_versions import Boot, boot_at
+from tests.support.two_versions import Boot, copied_boot
 from tools import worker_env
 from tools.servers import azurite as azurite_server
 from tools.servers import nginx
@@ -170,9 +170,9 @@ def directory_stores_do_not_wait_for_the_disk(
 
 
 @pytest.fixture
-def boot(directory_store: Store, tmp_path: Path) -> Boot:
+def boot(directory_store: Store, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Boot:
     """A directory store with two versions, and a lock file of the first."""
-    return boot_at(directory_store, tmp_path)
+    return copied_boot(directory_store, tmp_path, tmp_path_factory.getbasetemp() / "boot")
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 
 from cas.cli.main import _COMMANDS
 from tests.cli.conftest import Shop
+from tests.support.in_process import call_cas
 from tests.support.models import write_tree
-from tests.support.processes import run_cas
 
 CAS = [sys.executable, "-m", "cas"]
 HEAVY = {"boto3", "huggingface_hub", "msgspec", "numpy", "obstore", "rich", "zstandard", "blake3", "asyncio", "ssl"}
@@ -38,7 +38,7 @@ def test_the_command_starts_without_heavy_imports(words: list[str]) -> None:
 @pytest.mark.parametrize("command", [*_COMMANDS, ""])
 def test_help_fits_the_screen_and_names_every_option(command: str) -> None:
     for word in ("--help", "-h"):
-        done = run_cas(*filter(None, [command, word]), env={"COLUMNS": "200"})
+        done = call_cas(*filter(None, [command, word]), env={"COLUMNS": "200"})
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith(f"Usage: cas {command}".rstrip())
         assert max(map(len, done.stdout.splitlines())) <= 100
@@ -47,7 +47,7 @@ def test_help_fits_the_screen_and_names_every_option(command: str) -> None:
 
 
 def test_without_a_command_the_help_is_shown_and_the_call_is_wrong() -> None:
-    done = run_cas()
+    done = call_cas()
     assert (done.returncode, done.stdout) == (2, "")
     assert "Commands:" in done.stderr
 
@@ -55,7 +55,7 @@ def test_without_a_command_the_help_is_shown_and_the_call_is_wrong() -> None:
 def test_global_options_stand_before_or_after_the_command(shop: Shop) -> None:
     wanted = shop.json("ls")
     for words in (["--store", shop.url, "--json", "ls"], ["ls", "--json", "--store", shop.url]):
-        done = run_cas(*words)
+        done = call_cas(*words)
         assert (done.returncode, json.loads(done.stdout)) == (0, wanted)
     after = shop.cas("--store", "/nowhere", "ls", "--store", shop.url)
     assert (after.returncode, after.stderr) == (0, "")
@@ -106,14 +106,14 @@ def test_verbose_shows_the_traceback_and_then_the_line(shop: Shop) -> None:
 
 
 def test_looking_at_an_empty_store_says_what_to_do(tmp_path: Path) -> None:
-    done = run_cas("ls", "--store", str(tmp_path / "none"))
+    done = call_cas("ls", "--store", str(tmp_path / "none"))
     assert done.returncode == 3
     assert "`cas publish`" in done.stderr
     write_tree(tmp_path / "store", {"format.json": b'{"format": "cas", "version": 1}'})
-    done = run_cas("ls", "--store", str(tmp_path / "store"))
+    done = call_cas("ls", "--store", str(tmp_path / "store"))
     assert (done.returncode, done.stdout) == (0, "")
     assert "is empty: publish a model with `cas publish`" in done.stderr
-    assert run_cas("ls", "--json", "--store", str(tmp_path / "store")).stdout == "[]\n"
+    assert call_cas("ls", "--json", "--store", str(tmp_path / "store")).stdout == "[]\n"
 
 
 def test_show_and_ls_of_a_large_version_are_columns(shop: Shop, tmp_path: Path) -> None:
@@ -170,12 +170,12 @@ def test_run_becomes_the_command_with_its_arguments_environment_and_exit_code(sh
     "words", [["m", "--", "printf", "%s", "-q"], ["m", "printf", "%s", "-q"], ["m", "-q", "printf", "%s", "-q"]]
 )
 def test_run_leaves_the_options_behind_the_command_to_it(shop: Shop, words: list[str]) -> None:
-    done = shop.cas("run", *words)
+    done = shop.run("run", *words)
     assert (done.returncode, done.stdout) == (0, "-q"), done.stderr
 
 
 def test_run_gives_the_command_ordinary_signals(shop: Shop) -> None:
-    done = shop.cas("-q", "run", "m", "--", "sh", "-c", "yes | head -n 1")
+    done = shop.run("-q", "run", "m", "--", "sh", "-c", "yes | head -n 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "y\n", "")
 
 
@@ -186,7 +186,7 @@ def test_run_looks_for_the_command_before_it_restores(shop: Shop, tmp_path: Path
     assert not shop.cache.exists()
     script = write_tree(tmp_path, {"script": b"\0\1\2"}) / "script"
     script.chmod(0o755)
-    done = shop.cas("-q", "run", "m", "--", str(script))
+    done = shop.run("-q", "run", "m", "--", str(script))
     assert (done.returncode, done.stderr) == (2, f"cas: {script} cannot be run: Exec format error\n")
 
 
@@ -204,12 +204,12 @@ def test_env_lines_survive_a_shell(shop: Shop, tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts(shell: str) -> None:
-    script = run_cas("completion", shell)
+    script = call_cas("completion", shell)
     assert (script.returncode, script.stderr) == (0, "")
     assert "_CAS_COMPLETE" in script.stdout
     if shell == "bash":
         subprocess.run(["bash", "-n"], input=script.stdout, text=True, check=True)
-    assert run_cas("completion", "csh").returncode == 2
+    assert call_cas("completion", "csh").returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_completion_scripts(shell: str) -> None:
 )
 def test_completion_of_words(words: str, wanted: str) -> None:
     env = {"_CAS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
-    done = run_cas(env=env)
+    done = call_cas(env=env)
     assert (done.returncode, done.stdout.splitlines(), done.stderr) == (0, [f"plain,{wanted}"], "")
 
 

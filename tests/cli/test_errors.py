@@ -14,8 +14,9 @@ import pytest
 from cas.bucket import Kind, open_bucket
 from cas.store.store import Store
 from tests.cli.conftest import Shop
+from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import run_cas, start_cas
+from tests.support.processes import start_cas
 from tools.servers.seaweed import SeaweedFS
 
 CAS = [sys.executable, "-m", "cas"]
@@ -102,15 +103,15 @@ def test_a_store_of_another_format_is_exit_code_5(shop: Shop, file: str, content
 
 def test_no_network_is_exit_code_6_and_names_the_endpoint() -> None:
     env = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "s3cr3t", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
-    done = run_cas("ls", "--store", "s3://bucket/cas", env=env)
+    done = call_cas("ls", "--store", "s3://bucket/cas", env=env)
     check(done, 6, "s3://bucket/cas at http://127.0.0.1:9", "check the endpoint and the network")
 
 
 def test_missing_credentials_are_told_before_any_request() -> None:
-    check(run_cas("ls", "--store", "s3://bucket/cas"), 6, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
-    half = run_cas("ls", "--store", "s3://bucket/cas", env={"AWS_ACCESS_KEY_ID": "me"})
+    check(call_cas("ls", "--store", "s3://bucket/cas"), 6, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    half = call_cas("ls", "--store", "s3://bucket/cas", env={"AWS_ACCESS_KEY_ID": "me"})
     check(half, 6, "AWS_SECRET_ACCESS_KEY is not set beside its twin")
-    wrong = run_cas(
+    wrong = call_cas(
         "ls",
         "--store",
         "s3://b/cas",
@@ -134,9 +135,9 @@ def test_a_real_server_refuses_and_no_secret_is_shown(s3_url: str, seaweed: Seaw
         ([*publish, s3_url], reader | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "no connection could be made"),
     ]
     for words, env, told in calls:
-        done = run_cas(*words, env=env)
+        done = call_cas(*words, env=env)
         check(done, 3 if "no store" in told else 6, told)
-        verbose = run_cas("-v", *words, env=env)
+        verbose = call_cas("-v", *words, env=env)
         assert "Traceback" in verbose.stderr
         for shown in (done.stderr, verbose.stderr):
             assert env["AWS_SECRET_ACCESS_KEY"] not in shown

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.processes import run_cas
+from tests.support.in_process import call_cas
 
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "geheim1",
@@ -26,7 +26,7 @@ def rows(tmp_path: Path) -> dict[str, Any]:
     """The settings of an S3 store that a variable names, beside a profile; by name."""
     (tmp_path / "config").write_text("[default]\nregion = fr-par\nendpoint_url = https://s3.fr-par.example\n")
     environ = {**SECRETS, "S3_BUCKET": " b\n", "AWS_CONFIG_FILE": str(tmp_path / "config")}
-    done = run_cas("info", "--json", env=environ)
+    done = call_cas("info", "--json", env=environ)
     assert done.returncode == 0, done.stderr
     assert "geheim" not in done.stdout + done.stderr
     document = json.loads(done.stdout)
@@ -50,7 +50,7 @@ def test_each_setting_has_its_source(rows: dict[str, Any], tmp_path: Path) -> No
 
 
 def test_a_table_for_people(tmp_path: Path) -> None:
-    done = run_cas("info", "--store", str(tmp_path), env=SECRETS)
+    done = call_cas("info", "--store", str(tmp_path), env=SECRETS)
     assert done.returncode == 0, done.stderr
     assert "geheim" not in done.stdout
     assert f"store       {tmp_path}" in done.stdout
@@ -58,7 +58,7 @@ def test_a_table_for_people(tmp_path: Path) -> None:
 
 
 def test_a_bad_setting_hides_no_other() -> None:
-    done = run_cas("info", env={"CAS_STORE": "s3://b/x", "CAS_LEASE_SECONDS": "soon", "AWS_REQUEST_PAYER": "maybe"})
+    done = call_cas("info", env={"CAS_STORE": "s3://b/x", "CAS_LEASE_SECONDS": "soon", "AWS_REQUEST_PAYER": "maybe"})
     assert done.returncode == 2
     assert "AWS_REQUEST_PAYER is 'maybe'" in done.stderr
     assert "CAS_LEASE_SECONDS is 'soon'" in done.stdout

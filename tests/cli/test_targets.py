@@ -11,8 +11,8 @@ from cas.errors import InputError, StoreMissing
 from cas.local.variables import VARIABLES
 from cas.store.choice import store_url
 from cas.store.store import open_store
+from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import run_cas
 
 S3 = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
 # A switch for public containers and buckets names none.
@@ -84,12 +84,12 @@ class TestChoice:
 
     @pytest.mark.parametrize("variables", [{"S3_BUCKET": ""}, {"CAS_STORE": ""}, S3])
     def test_no_publish_goes_where_nobody_sent_it(self, tmp_path: Path, tree: Path, variables: dict[str, str]) -> None:
-        done = run_cas("publish", "m", "--dir", str(tree), "--as", "o/m", env=variables)
+        done = call_cas("publish", "m", "--dir", str(tree), "--as", "o/m", env=variables)
         assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
         assert not (tmp_path / "home").exists()
 
     def test_an_empty_option_of_the_command(self, tmp_path: Path, tree: Path) -> None:
-        done = run_cas("publish", "m", "--dir", str(tree), "--as", "o/m", "--store", "")
+        done = call_cas("publish", "m", "--dir", str(tree), "--as", "o/m", "--store", "")
         assert done.returncode == 2
         assert "--store is empty" in done.stderr
 
@@ -99,23 +99,23 @@ class TestMaking:
 
     def test_init_makes_it_once(self, tmp_path: Path) -> None:
         words = ("init", "--store", str(tmp_path / "store"))
-        first, second = (json.loads(run_cas(*words, "--json").stdout) for _ in range(2))
+        first, second = (json.loads(call_cas(*words, "--json").stdout) for _ in range(2))
         assert first == {"store": str(tmp_path / "store"), "made": True}
         assert second == {"store": str(tmp_path / "store"), "made": False}
-        third = run_cas(*words)
+        third = call_cas(*words)
         assert (third.returncode, third.stderr) == (0, f"there is a store at {tmp_path / 'store'}\n")
         assert [path.name for path in (tmp_path / "store").iterdir()] == ["format.json"]
 
     def test_a_publish_to_nothing_makes_it_and_says_so(self, tmp_path: Path, tree: Path) -> None:
         words = ("publish", "m", "--dir", str(tree), "--as", "o/m")
         store = tmp_path / "home/.local/share/model-cas"
-        done = run_cas(*words)
+        done = call_cas(*words)
         assert f"made a new store at {store}\n" in done.stderr
         assert f"published m to {store}: uploaded" in done.stderr
-        again = run_cas(*words)
+        again = call_cas(*words)
         assert "made a new store" not in again.stderr
         assert f"unchanged in {store}: " in again.stderr
-        document = json.loads(run_cas(*words, "--json").stdout)
+        document = json.loads(call_cas(*words, "--json").stdout)
         assert (document["store"], document["made_store"]) == (str(store), False)
 
     def test_a_publish_makes_none_among_other_things(self, tmp_path: Path, tree: Path) -> None:
@@ -145,8 +145,8 @@ def test_what_writes_says_where(tmp_path: Path, tree: Path) -> None:
     for content in (b"weights", b"other weights"):
         publish_tree(str(store), write_tree(tree, {"w.bin": content}))
     for words in ("tag m v1", "rollback m", "untag m:v1", "pin eu m", "unpin eu", "gc"):
-        done = run_cas(*words.split(), "--store", str(store))
+        done = call_cas(*words.split(), "--store", str(store))
         assert done.returncode == 0
         assert done.stderr == f"store: {store}\n"
-    assert json.loads(run_cas("gc", "--json", "--store", str(store)).stdout)["store"] == str(store)
-    assert run_cas("tag", "m", "v2", "-q", "--store", str(store)).stderr == ""
+    assert json.loads(call_cas("gc", "--json", "--store", str(store)).stdout)["store"] == str(store)
+    assert call_cas("tag", "m", "v2", "-q", "--store", str(store)).stderr == ""

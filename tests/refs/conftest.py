@@ -17,8 +17,8 @@ from cas.formats.digest import named
 from cas.refs.reference import log_of, parse_reference
 from cas.refs.reflog import RefLog
 from cas.store.store import Store
+from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import run_cas
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Desk:
     cache: Path
 
     def cas(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return run_cas(*words, env={"CAS_STORE": self.url, "HF_HUB_CACHE": str(self.cache)})
+        return call_cas(*words, env={"CAS_STORE": self.url, "HF_HUB_CACHE": str(self.cache)})
 
     def done(self, *words: str) -> str:
         """Run a command that must succeed, and return what it prints."""

@@ -166,7 +166,7 @@ def test_restore_run_and_env_without_a_reference_take_what_the_environment_names
         assert (restored.returncode, f'"{wanted}"' in restored.stdout) == (0, True), restored.stderr
         assert reason in restored.stderr.splitlines()
         assert boot.json("env", **env)["CAS_MODEL"] == wanted
-        ran = boot.cas("-q", "run", "--", "sh", "-c", 'echo "$CAS_MODEL"', **env)
+        ran = boot.run("-q", "run", "--", "sh", "-c", 'echo "$CAS_MODEL"', **env)
         assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{wanted}\n", "")
 
 

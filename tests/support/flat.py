@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import boto3
 
+from tests.support.in_process import call_cas
 from tests.support.models import REPO, write_tree
-from tests.support.processes import run_cas
 
 FOLDER = f"hub/models--{REPO.replace('/', '--')}"
 
@@ -67,4 +67,4 @@ class Flat:
     def run(self, *words: str, model: str | None = "m", **env: str) -> subprocess.CompletedProcess[str]:
         """Run `cas import-flat` on the source. model: the name to publish it by; None to give none."""
         variables = {"CAS_STORE": self.store, "HF_HUB_CACHE": str(self.home / "user"), "HF_HUB_OFFLINE": "1"}
-        return run_cas("import-flat", self.source, *([model] if model else ()), *words, env={**variables, **env})
+        return call_cas("import-flat", self.source, *([model] if model else ()), *words, env={**variables, **env})

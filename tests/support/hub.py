@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
+from cas.formats.digest import hex_of
 from tests.support.models import REPO, Files
 from tests.support.processes import run_cas, start_process
 from tools.servers import hub as hub_tool
@@ -60,12 +61,33 @@ found = [folder == by_commit, one == os.path.join(folder, {name!r}), [str(w) for
 """
 
 
+_found_right: set[tuple[object, ...]] = set()
+
+
 def check_offline(cache: Path, files: Files, repo: str = REPO, versions: tuple[str, ...] = HUBS) -> None:
-    """Check that old and new clients find these files in the cache without any hub."""
+    """Check that old and new clients find these files in the cache without any hub.
+
+    A client is not asked twice in a run about caches that are the same to it: it takes a second to start.
+    """
     name = next(iter(files))
+    seen = (_seen_by_clients(cache), repo, tuple(sorted(files.items())))
     for version in versions:
+        if (version, *seen) in _found_right:
+            continue
         found = ask_hub(version, _OFFLINE.format(repo=repo, name=name), cache, HF_HUB_OFFLINE="1")
         assert found == [True, True, [], {path: data.hex() for path, data in files.items()}], version
+        _found_right.add((version, *seen))
+
+
+def _seen_by_clients(cache: Path) -> frozenset[tuple[object, ...]]:
+    """Name, mode, link and content of everything in a cache; of our own records, which no client reads, no content."""
+    found: set[tuple[object, ...]] = set()
+    for path in cache.rglob("*"):
+        link = os.readlink(path) if path.is_symlink() else None
+        is_read = link is None and path.is_file() and ".cas" not in path.parts
+        content = hex_of(path.read_bytes()) if is_read else None
+        found.add((path.relative_to(cache).as_posix(), path.lstat().st_mode, link, content))
+    return frozenset(found)
 
 
 FILES = {

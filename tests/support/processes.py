@@ -14,7 +14,6 @@ import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -128,20 +127,6 @@ def outcomes(processes: list[subprocess.Popen[str]]) -> list[cas.Restored]:
         assert process.returncode == 0, err
         found.append(cas.Restored(**json.loads(out)))
     return found
-
-
-def cas_json(store: Store | str, *words: str) -> Any:
-    """Run a command, check that it succeeds, and return its one JSON document."""
-    done = run_cas("--json", "--store", store if isinstance(store, str) else store.url, *words)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
-def cas_lines(store: Store | str, *words: str) -> list[str]:
-    """Run a command, check that it succeeds, and return the lines it prints."""
-    done = run_cas("--store", store if isinstance(store, str) else store.url, *words)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 def on_terminal(columns: int, store: Store, *words: str) -> list[str]:

@@ -18,8 +18,8 @@ from cas.store import layout, superseded
 from cas.store.layout import chunk_key
 from cas.store.store import Store
 from tests.support.collecting import AT_ONCE, Models
+from tests.support.in_process import cas_lines
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import cas_lines
 
 
 def stored(client: Any, models: Models) -> list[tuple[str, bool]]:

@@ -12,8 +12,9 @@ from cas.formats.manifest import Derived, Derived1, PlainFile
 from cas.store.layout import chunk_key
 from cas.store.store import Store
 from tests.support.by_hand import put, repo, version
+from tests.support.in_process import call_cas, cas_json, cas_lines
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import cas_json, cas_lines, on_terminal, run_cas
+from tests.support.processes import on_terminal
 from tests.support.safetensors import Tensor, safetensors
 
 
@@ -141,7 +142,7 @@ def test_chunks_that_the_store_lost_are_told(directory_store: Store, tmp_path: P
     a, b = (version(directory_store, [repo("o/r", {"f": put(directory_store, data)})]) for data in (b"a", b"b"))
     for digest in new_chunks(directory_store, a, b):
         (tmp_path / "store" / chunk_key(digest)).unlink()
-    done = run_cas("--store", directory_store.url, "--json", "diff", a, b)
+    done = call_cas("--store", directory_store.url, "--json", "diff", a, b)
     assert '"missing": 1' in done.stdout
     assert "warning: 1 chunks" in done.stderr
 
@@ -188,5 +189,5 @@ def test_lines_fit_the_terminal_and_keep_the_ends_of_names(directory_store: Stor
 
 def test_an_unknown_version_is_not_found(directory_store: Store, tmp_path: Path) -> None:
     publish_tree(directory_store, write_tree(tmp_path / "t", {"a": b"a"}))
-    done = run_cas("--store", directory_store.url, "diff", "m", "m:none")
+    done = call_cas("--store", directory_store.url, "diff", "m", "m:none")
     assert (done.returncode, done.stdout) == (3, "")

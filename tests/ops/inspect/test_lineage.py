@@ -17,8 +17,9 @@ from cas.refs.reflog import Ref, RefLog
 from cas.store.layout import manifest_key
 from cas.store.store import Store
 from tests.support.by_hand import put, repo, version
+from tests.support.in_process import call_cas, cas_json, cas_lines
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import cas_json, cas_lines, on_terminal, run_cas
+from tests.support.processes import on_terminal
 from tests.support.safetensors import Tensor, safetensors
 from tests.support.web import QuietFiles
 
@@ -161,8 +162,8 @@ def test_show_and_diff_go_on_where_refs_cannot_be_listed(directory_store: Store,
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        shown = run_cas("--store", url, "show", one)
-        differs = run_cas("--store", url, "diff", one, two)
+        shown = call_cas("--store", url, "show", one)
+        differs = call_cas("--store", url, "diff", one, two)
         server.shutdown()
     assert "named by   ?" in shown.stdout.splitlines()
     assert "warning: which tags and pins name this version is not known" in shown.stderr
@@ -183,6 +184,6 @@ def test_a_pin_that_cannot_be_read_is_listed_as_such(directory_store: Store, tmp
 
 def test_the_tree_of_an_empty_store_says_what_to_do(directory_store: Store) -> None:
     directory_store.create()
-    done = run_cas("--store", directory_store.url, "tree")
+    done = call_cas("--store", directory_store.url, "tree")
     assert (done.returncode, done.stdout) == (0, "")
     assert "is empty: publish a model" in done.stderr

@@ -18,8 +18,8 @@ from cas.ops.inspect.diff_tensors import TensorDifferences
 from cas.store.layout import chunk_key
 from cas.store.store import Store
 from tests.support.by_hand import put, repo, version
+from tests.support.in_process import cas_json
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import cas_json
 from tests.support.safetensors import Tensor, read_safetensors, safetensors, with_header
 
 MIB = 1 << 20

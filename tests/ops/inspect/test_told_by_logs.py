@@ -26,7 +26,7 @@ from cas.version import __version__
 from tests.refs.logs import published
 from tests.support.buckets import RecordingBucket
 from tests.support.by_hand import version
-from tests.support.processes import cas_json, cas_lines, run_cas
+from tests.support.in_process import call_cas, cas_json, cas_lines
 from tests.support.web import QuietFiles
 
 LATEST, STABLE = Ref("tags", "m", "latest"), Ref("tags", "m", "stable")
@@ -161,8 +161,8 @@ def test_where_refs_cannot_be_listed_the_lineage_is_unknown(directory_store: Sto
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        shown = run_cas("--store", url, "show", f"m@{digest}")
-        document = run_cas("--store", url, "show", f"m@{digest}", "--json")
+        shown = call_cas("--store", url, "show", f"m@{digest}")
+        document = call_cas("--store", url, "show", f"m@{digest}", "--json")
         server.shutdown()
     assert {"created    ?", "parent     ?"} <= set(shown.stdout.splitlines())
     assert (shown.returncode, json.loads(document.stdout)["created"]) == (0, None)

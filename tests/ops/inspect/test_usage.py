@@ -11,8 +11,8 @@ from cas import refs
 from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store
 from tests.support.by_hand import put, repo, version
+from tests.support.in_process import call_cas, cas_json, cas_lines
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import cas_json, cas_lines, run_cas
 
 
 def bytes_of(store: Store, digests: set[str]) -> int:
@@ -99,7 +99,7 @@ def test_what_cannot_be_read_or_is_lost_is_said(directory_store: Store, three: l
     for digest in lost:
         (root / chunk_key(digest)).unlink()
     (root / manifest_key("other", three[2].rpartition(":")[2])).write_text("{}")
-    done = run_cas("--store", store.url, "du")
+    done = call_cas("--store", store.url, "du")
     assert done.returncode == 0
     assert "warning: 1 versions cannot be read" in done.stderr
     assert f"warning: {len(lost)} chunks that versions need are not in the store" in done.stderr
@@ -120,5 +120,5 @@ def test_an_empty_store_and_an_unknown_model(directory_store: Store) -> None:
     directory_store.create()
     assert "stored    nothing" in cas_lines(directory_store, "du")
     assert cas_json(directory_store, "du")["ratio"] is None
-    done = run_cas("--store", directory_store.url, "du", "m")
+    done = call_cas("--store", directory_store.url, "du", "m")
     assert (done.returncode, done.stdout) == (3, "")

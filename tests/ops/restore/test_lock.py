@@ -101,7 +101,7 @@ def test_a_chunk_that_is_gone_is_not_found(boot: Boot) -> None:
 
 def test_run_env_and_verify_take_a_lock(boot: Boot) -> None:
     for words in (["--", "sh", "-c", 'echo "$CAS_MODEL"'], ["sh", "-c", 'echo "$CAS_MODEL"']):
-        done = boot.cas("-q", "run", "--lock", str(boot.lock), *words)
+        done = boot.run("-q", "run", "--lock", str(boot.lock), *words)
         assert (done.returncode, done.stdout) == (0, f"{boot.old}\n"), done.stderr
     assert boot.json("env", "--lock", str(boot.lock), CAS_STORE="s3://no-credentials/cas")["CAS_MODEL"] == boot.old
     assert boot.json("verify", "--lock", str(boot.lock), CAS_STORE="s3://no-credentials/cas")["sound"] is True

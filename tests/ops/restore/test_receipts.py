@@ -67,8 +67,8 @@ def test_none_is_written_unless_asked_for(boot: Boot) -> None:
     assert boot.cas("restore", "m", "--receipt", "--dry-run").returncode == 0
     assert boot.cas("restore", "m:none", "--receipt").returncode == 3  # of which version is not known
     assert not receipts(boot.store)
-    assert boot.cas("run", "m", "true", CAS_RECEIPT="1").returncode == 0
-    assert boot.cas("run", "--receipt", "m", "true").returncode == 0
+    assert boot.run("run", "m", "true", CAS_RECEIPT="1").returncode == 0
+    assert boot.run("run", "--receipt", "m", "true").returncode == 0
     assert len(receipts(boot.store)) == 2
 
 
@@ -214,7 +214,7 @@ def test_a_receipt_of_two_models_is_of_one_version_each(boot: Boot) -> None:
 
 def test_nothing_of_it_is_loaded_where_none_is_wanted(boot: Boot) -> None:
     def loaded(*words: str) -> str:
-        done = boot.cas(*words, PYTHONPROFILEIMPORTTIME="1")
+        done = boot.run(*words, PYTHONPROFILEIMPORTTIME="1")
         assert done.returncode == 0
         return str(done.stderr)
 
