@@ -67,7 +67,7 @@ def test_a_bad_setting_hides_no_other() -> None:
 
 def _rows(*arguments: str, **environ: str) -> dict[str, tuple[str, str]]:
     """Value and source of each setting, by name."""
-    done = run_cas("info", "--json", *arguments, env=environ)
+    done = call_cas("info", "--json", *arguments, env=environ)
     assert done.returncode == 0, done.stderr
     assert "geheim" not in done.stdout + done.stderr
     return {row["name"]: (row["value"], row["source"]) for row in json.loads(done.stdout)["settings"]}
@@ -106,7 +106,7 @@ def test_a_web_server(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["https://user:geheim@cdn.example/?token=geheim", "cdn.example/cas"])
 def test_a_cache_that_cannot_be_read_through(url: str) -> None:
-    done = run_cas("info", env={"S3_BUCKET": "b", "AWS_REGION": "eu-west-1", "CAS_READ_URL": url})
+    done = call_cas("info", env={"S3_BUCKET": "b", "AWS_REGION": "eu-west-1", "CAS_READ_URL": url})
     assert done.returncode == 2
     assert done.stderr.strip().startswith("cas: CAS_READ_URL")
     assert "geheim" not in done.stdout + done.stderr
