@@ -152,7 +152,7 @@ class Body:
 
 
 class Pace:
-    """The usual rate of bodies, from the last ones that came whole. Several threads may use it at once."""
+    """The usual rate of bodies, from the last ones that came whole. Threads that share it need a lock of their own."""
 
     def __init__(self) -> None:
         self._bodies: deque[tuple[float, int]] = deque(maxlen=_REMEMBERED)
