@@ -18,22 +18,24 @@ HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
-.PHONY: demo test test-cas test-worker check bench bench-boot providers soak mutants fuzz schema worker-env lock clean
+.PHONY: demo test test-first test-second check bench bench-boot providers soak mutants fuzz schema worker-env lock clean
 
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
 
-# All tests run in two halves at once; what the worker's half prints is kept until it ends. They start thousands of
-# processes: each would compile our modules anew where the environment forbids to keep them.
+# All tests run in two halves at once, which take about as long as each other; what the second prints is kept until it
+# ends. They start thousands of processes: each would compile our modules anew where the environment forbids to keep them.
+SECOND_HALF := tests/worker tests/tools tests/large tests/ops/restore
+
 test: $(VENV)/dev-ready $(HUB_READY) $(VENV)/npm/ready worker-env
-	+$(if $(filter tests,$(TESTS)),$(MAKE) --no-print-directory -j2 test-cas test-worker,$(PYTEST) $(TESTS))
+	+$(if $(filter tests,$(TESTS)),$(MAKE) --no-print-directory -j2 test-first test-second,$(PYTEST) $(TESTS))
 
-test-cas:
-	$(PYTEST) tests --ignore=tests/worker
+test-first:
+	$(PYTEST) tests $(SECOND_HALF:%=--ignore=%)
 
-test-worker:
+test-second:
 	@mkdir -p build
-	@$(PYTEST) tests/worker >build/test-worker.log 2>&1; code=$$?; cat build/test-worker.log; exit $$code
+	@$(PYTEST) $(SECOND_HALF) >build/test-second.log 2>&1; code=$$?; cat build/test-second.log; exit $$code
 
 check: $(VENV)/dev-ready
 	$(BIN)/ruff format --check cas tools worker tests
