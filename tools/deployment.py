@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ endpoint = runpod.Endpoint(sys.argv[1], api_key=os.environ["RUNPOD_API_KEY"])
 request = json.loads(sys.argv[2])
 """
 _RUN_JOB = "answer = endpoint.run_sync(request, timeout=120)"
+_RUN_JOBS = """
+answer = [endpoint.run_sync({"input": {**request["input"], **one}}, timeout=120) for one in json.loads(sys.argv[3])]
+"""
 
 
 @dataclass
@@ -116,6 +120,15 @@ class Deployment:
         found: dict[str, Any] = self.run_client(_RUN_JOB, **changes)
         return found
 
+    def run_jobs(self, *changes: Mapping[str, object]) -> list[dict[str, Any] | None]:
+        """Send jobs by one real client, one after the other, and return their outputs (None for a job that failed).
+
+        Args:
+            changes: for each job, the fields of its input to change.
+        """
+        found: list[dict[str, Any] | None] = self._run_client(_RUN_JOBS, JOB, json.dumps(changes))
+        return found
+
     def run_client(self, code: str, **changes: object) -> Any:
         """Run code with the real client, and return its `answer`.
 
@@ -123,9 +136,13 @@ class Deployment:
             code: Python that uses `endpoint` and `request`, and assigns `answer`.
             changes: fields of the job's input to change.
         """
-        job = json.dumps({"input": {**JOB, **changes}})
+        return self._run_client(code, {**JOB, **changes})
+
+    def _run_client(self, code: str, job: Mapping[str, object], *words: str) -> Any:
+        """Run code with the real client, and return its `answer`; `words` are its `sys.argv[3:]`."""
         environment = {**os.environ, **self.platform.client_env()}
-        command = [str(self.python), "-c", f"{_CLIENT}{code}\nprint(json.dumps(answer))", ENDPOINT, job]
+        given = (ENDPOINT, json.dumps({"input": job}), *words)
+        command = [str(self.python), "-c", f"{_CLIENT}{code}\nprint(json.dumps(answer))", *given]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr + self.log()
         return json.loads(done.stdout.splitlines()[-1])
