@@ -175,7 +175,8 @@ def for_each(
         budget: bytes of memory that all items at work may take; an item that costs more than that runs alone.
         at_once: how many items may be worked on at once now, 1 or more; looked up when an item begins, and again
             whenever one ends. None for as many as there are threads.
-        afterwards: called in each of the threads when no item is left to begin, while others may be at work.
+        afterwards: called in each of the threads when no item is left to begin, while others may be at work. After an
+            error, too, as the items at work are waited for then; but not in the thread of the error.
 
     Raises:
         BaseException: the first error of `work`, `items`, `cost` or `afterwards`, after the items already begun have
@@ -230,8 +231,7 @@ class _ThreadPool(Generic[T]):
                     self._work(item)
                 finally:
                     self._release(cost)
-            if not self._error:
-                self._afterwards()
+            self._afterwards()
         except BaseException as error:
             with self._change:
                 self._error = self._error or error

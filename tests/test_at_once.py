@@ -56,6 +56,27 @@ def test_each_thread_ends_with_what_comes_afterwards() -> None:
     assert last.is_set()
 
 
+def test_after_an_error_the_others_help_those_that_are_at_work() -> None:
+    """An error is raised when the items already begun have ended: second requests end a slow one sooner."""
+    failing: list[threading.Thread] = []
+    failed, helped = threading.Event(), threading.Event()
+
+    def work(item: int) -> None:
+        if item == 0:
+            helped.wait(10)
+        elif item == 1:
+            failing.append(threading.current_thread())
+            failed.set()
+            raise ValueError("early")
+        else:
+            failed.wait(10)
+            failing[0].join(10)
+
+    with pytest.raises(ValueError, match="early"):
+        for_each(work, range(3), threads=3, afterwards=helped.set)
+    assert helped.is_set()
+
+
 def test_an_error_afterwards_is_raised_too() -> None:
     def afterwards() -> None:
         raise ValueError("late")
