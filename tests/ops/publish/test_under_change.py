@@ -229,7 +229,7 @@ def test_a_file_that_grows_while_it_is_hashed_and_whose_time_is_set_back(
 def test_nothing_is_written_into_a_store_of_a_newer_version(directory_store: Store, tmp_path: Path) -> None:
     newer = b'{"format":"cas","version":2}'
     write_tree(Path(directory_store.url), {"format.json": newer})
-    for force in (False, True):
+    for option in ("force", "dry_run", "download"):
         with pytest.raises(FormatError, match="upgrade"):
-            publish_tree(directory_store, write_tree(tmp_path / "tree", {"w.bin": b"w"}), force=force)
+            publish_tree(directory_store, write_tree(tmp_path / "tree", {"w.bin": b"w"}), **{option: True})
     assert read_tree(Path(directory_store.url)) == {"format.json": newer}
