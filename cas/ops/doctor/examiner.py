@@ -39,7 +39,7 @@ class Diagnosis:
 
     Attributes:
         store: URL or path of the store; empty when none could be opened.
-        endpoint: the URL that requests went to; empty for a directory, or when nothing answered.
+        endpoint: the URL that requests to S3 went to; empty for other stores, or when nothing answered.
         region: for which requests were signed.
         provider: what the storage is.
         role: that the key was examined for; None for all.
