@@ -60,9 +60,12 @@ class Failed(RuntimeError):
 def run(command: Sequence[str], environment: Mapping[str, str], out: Path | None = None) -> Run:
     """Run a command to its end and measure it; an exception such as Ctrl-C kills the command.
 
+    Python programs may keep the bytecode of their modules, as an installation has it: else each run of a changed
+    checkout would compile the modules that changed, which takes longer than to import all of them.
+
     Args:
         command: name or path of the program, then its arguments.
-        environment: all variables of the command.
+        environment: all variables of the command, but for that which forbids bytecode.
         out: file that its standard output goes to, by default none.
 
     Raises:
@@ -73,7 +76,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], out: Path | None
         raise Failed(f"{command[0]} is not installed")
     with tempfile.NamedTemporaryFile(prefix="errors-") as errors:
         between = [sys.executable, "-I", "-S", "-c", _BETWEEN, str(out or os.devnull), errors.name]
-        measured = _output_of([*between, program, *command[1:]], environment)
+        variables = {name: value for name, value in environment.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        measured = _output_of([*between, program, *command[1:]], variables)
         begun, wall, user, kernel, peak, code = json.loads(measured)
         if code:
             said = Path(errors.name).read_text(errors="replace").strip()[-2000:]
