@@ -13,8 +13,8 @@ WEIGHTS = "F5TTS_v1_Base/model_1250000.safetensors"
 
 
 @pytest.fixture(scope="module")
-def answer(client: Client, hubs: Hubs, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return client("loading", hubs.full, tmp_path_factory.mktemp("copies"))
+def answer(warm_client: Client, hubs: Hubs, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return warm_client("loading", hubs.full, tmp_path_factory.mktemp("copies"))
 
 
 @pytest.mark.parametrize("case", ["as it was", "no record, none wanted"])

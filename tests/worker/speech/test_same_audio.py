@@ -14,8 +14,8 @@ RECORDINGS = ["quiet stereo", "long with pauses", "long with breaths", "long wit
 
 
 @pytest.fixture(scope="module")
-def answer(client: Client, hubs: Hubs, recordings: Any) -> Any:
-    return client("compare", hubs.full, hubs.half, recordings)
+def answer(warm_client: Client, hubs: Hubs, recordings: Any) -> Any:
+    return warm_client("compare", hubs.full, hubs.half, recordings)
 
 
 @pytest.mark.parametrize("case", TEXTS + RECORDINGS)

@@ -26,8 +26,8 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def answer(client: Client) -> Any:
-    return client("sentences", *(text for text, _ in CASES.values()))
+def answer(warm_client: Client) -> Any:
+    return warm_client("sentences", *(text for text, _ in CASES.values()))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -11,8 +11,8 @@ from tests.worker.speech.conftest import Client
 
 
 @pytest.fixture(scope="module")
-def answer(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return client("sounds", Path(tmp_path_factory.mktemp("sounds")) / "generated.wav")
+def answer(warm_client: Client, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return warm_client("sounds", Path(tmp_path_factory.mktemp("sounds")) / "generated.wav")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from tests.worker.speech.conftest import Client, Hubs
 
 
 @pytest.fixture(scope="module")
-def answer(client: Client, hubs: Hubs, recordings: Path) -> Any:
-    return client("speaking", hubs.full, recordings / "a short one.wav")
+def answer(warm_client: Client, hubs: Hubs, recordings: Path) -> Any:
+    return warm_client("speaking", hubs.full, recordings / "a short one.wav")
 
 
 def test_the_sentences_of_a_text_make_up_what_f5_tts_makes_of_them(answer: Any) -> None:
