@@ -29,8 +29,8 @@ from cas.errors import (
 from tests.bucket.recording import Environment
 from tests.support.buckets import HURRIED
 from tests.support.faults import FILES
+from tests.support.in_process import call_cas
 from tests.support.models import check, publish_tree, write_tree
-from tests.support.processes import run_cas
 from tools.servers.azurite import ACCOUNT, KEY, Azurite
 
 _NAMES = ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_ENDPOINT")
@@ -66,7 +66,7 @@ def test_a_model_goes_there_and_back(az_url: str, tmp_path: Path) -> None:
     publish_tree(az_url, write_tree(tmp_path / "source", FILES))
     check(cas.restore("m", store=az_url, cache_dir=tmp_path / "hub"), FILES)
     for command in ("fsck", "gc"):
-        ran = run_cas("--store", az_url, command)
+        ran = call_cas("--store", az_url, command)
         assert ran.returncode == 0, ran.stderr
 
 

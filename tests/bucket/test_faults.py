@@ -30,8 +30,8 @@ from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store, open_store
 from tests.support.buckets import HURRIED
 from tests.support.faults import FILES, ONCE_DAMAGED, OPERATIONS, SILENT, Mute, a_chunk, visible
+from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree
-from tests.support.processes import run_cas
 from tools.servers.fault_proxy import Fault, FaultProxy
 from tools.servers.fault_proxy import Kind as Faulty
 from tools.servers.process import free_ports
@@ -89,7 +89,7 @@ class TestDamageThatStays:
     ) -> None:
         chunk = a_chunk(published)
         proxy.inject(Fault(Faulty.BIT_FLIP, path_contains=chunk.digest, times=None))
-        done = run_cas("--store", s3_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"))
+        done = call_cas("--store", s3_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"))
         assert (done.returncode, done.stdout) == (4, "")
         assert done.stderr.count("\n") == 1
         assert done.stderr.startswith(f"cas: chunk blake3:{chunk.digest} in {s3_url} is corrupt")

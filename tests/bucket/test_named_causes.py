@@ -14,8 +14,8 @@ from cas.store.store import open_store
 from tests.bucket.recording import Environment
 from tests.support.buckets import HURRIED
 from tests.support.faults import FILES, OPERATIONS
+from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import run_cas
 from tools.servers.habits import HabitServer, parse_habits
 from tools.servers.s3_answers import StoredObject
 
@@ -101,7 +101,7 @@ def test_an_archived_chunk_is_named_by_restore_and_fsck(habits: HabitServer, tmp
     store = open_store(URL, policy=HURRIED)
     publish_tree(store, write_tree(tmp_path / "source", FILES))
     habits.habits.archived = "/chunks/"
-    done = run_cas("--store", URL, "restore", "m", "--cache-dir", str(tmp_path / "hub"))
+    done = call_cas("--store", URL, "restore", "m", "--cache-dir", str(tmp_path / "hub"))
     assert done.returncode == 6
     assert "is archived in the storage class GLACIER" in done.stderr
     assert "needs the permission" not in done.stderr

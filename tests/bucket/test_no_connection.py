@@ -15,7 +15,7 @@ from cas.bucket.errors.clients import boto3_error, obstore_error
 from cas.bucket.retry import RetryPolicy
 from cas.errors import StoreError, Transient, Unreachable
 from tests.bucket.recording import Environment, point_at
-from tests.support.processes import run_cas
+from tests.support.in_process import call_cas
 from tools.servers.habits import HabitServer
 from tools.servers.process import free_ports
 
@@ -117,7 +117,7 @@ def test_a_proxy_that_leads_nowhere(monkeypatch: Environment) -> None:
 def test_the_command_says_it_in_one_line(monkeypatch: Environment) -> None:
     (port,) = free_ports(1)
     point_at(f"https://127.0.0.1:{port}", monkeypatch)
-    done = run_cas("--store", "s3://bucket/cas", "ls")
+    done = call_cas("--store", "s3://bucket/cas", "ls")
     assert (done.returncode, done.stderr.count("\n")) == (6, 1)
     assert f"127.0.0.1:{port} refuses connections" in done.stderr
 

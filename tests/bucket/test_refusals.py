@@ -10,8 +10,8 @@ from cas.bucket import Bucket, Kind, open_bucket
 from cas.errors import AccessDenied, ObjectMissing, StoreError
 from cas.store.store import Store, open_store
 from tests.support.faults import OPERATIONS, visible
+from tests.support.in_process import call_cas
 from tests.support.models import write_tree
-from tests.support.processes import run_cas
 from tools.servers.fault_proxy import Fault, FaultProxy
 from tools.servers.fault_proxy import Kind as Faulty
 from tools.servers.process import free_ports
@@ -90,9 +90,9 @@ class TestIdentities:
         source = write_tree(tmp_path / "new", {"new.bin": b"new content"})
         access, secret = seaweed.credentials("reader")
         reader = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret}
-        restored = run_cas("--store", s3_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"), env=reader)
+        restored = call_cas("--store", s3_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"), env=reader)
         assert restored.returncode == 0, restored.stderr
-        done = run_cas("--store", s3_url, "publish", "m", "--dir", str(source), "--as", "org/model", env=reader)
+        done = call_cas("--store", s3_url, "publish", "m", "--dir", str(source), "--as", "org/model", env=reader)
         assert (done.returncode, done.stdout) == (6, "")
         assert "access denied (403 AccessDenied" in done.stderr
         assert "the key needs the permission PutObject" in done.stderr
@@ -102,7 +102,7 @@ class TestIdentities:
     def test_a_reader_makes_no_store(self, seaweed: SeaweedFS, s3_url: str, tmp_path: Path) -> None:
         source = write_tree(tmp_path / "new", {"new.bin": b"new content"})
         reader = {key: value for key, value in seaweed.env("x", "reader").items() if key != "CAS_STORE"}
-        done = run_cas("--store", s3_url, "publish", "m", "--dir", str(source), "--as", "org/model", env=reader)
+        done = call_cas("--store", s3_url, "publish", "m", "--dir", str(source), "--as", "org/model", env=reader)
         assert done.returncode == 6
         assert "create format.json" in done.stderr
         assert "PutObject" in done.stderr
@@ -127,7 +127,7 @@ class TestTheCommand:
     ) -> None:
         proxy.inject(fault)
         more = ["-v"] if verbose else []
-        done = run_cas("--store", s3_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"), *more)
+        done = call_cas("--store", s3_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"), *more)
         assert (done.returncode, done.stdout) == (6, "")
         last = done.stderr.splitlines()[-1]
         assert last.startswith("cas: ")
@@ -141,7 +141,7 @@ class TestTheCommand:
 
     def test_no_server(self, s3_url: str, tmp_path: Path) -> None:
         env = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{free_ports(1)[0]}"}
-        done = run_cas("--store", s3_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"), env=env)
+        done = call_cas("--store", s3_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"), env=env)
         assert done.returncode == 6
         assert "refuses connections, so no connection could be made: check the endpoint and the network" in done.stderr
         assert done.stderr.count("\n") == 1

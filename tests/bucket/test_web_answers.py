@@ -14,8 +14,8 @@ from tests.bucket.recording import Environment
 from tests.bucket.redirecting import redirecting
 from tests.support.buckets import HURRIED
 from tests.support.faults import FILES
+from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import run_cas
 from tools.servers.habits import HabitServer, Seen
 from tools.servers.s3_answers import StoredObject
 
@@ -61,10 +61,10 @@ def test_a_page_is_no_altered_manifest(habits: HabitServer, tmp_path: Path) -> N
     url = f"{habits.url}/bucket/cas"
     restore = ("--store", url, "restore", f"m@blake3:{digest}", "--cache-dir")
     habits.habits.body = "chunked"
-    done = run_cas(*restore, str(tmp_path / "hub"))
+    done = call_cas(*restore, str(tmp_path / "hub"))
     assert done.returncode == 0, done.stderr
     habits.habits.body = "page"
-    done = run_cas(*restore, str(tmp_path / "hub-2"))
+    done = call_cas(*restore, str(tmp_path / "hub-2"))
     assert done.returncode == 6
     assert "a web page came instead of the object" in done.stderr
     assert "altered" not in done.stderr

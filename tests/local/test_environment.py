@@ -9,6 +9,7 @@ import pytest
 
 from cas.config import CacheDirs
 from cas.local.environment import cache_variables, client_variables
+from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, write_tree
 from tests.support.processes import run_cas
 from worker.boot import environment
@@ -42,7 +43,7 @@ def test_a_command_and_a_shell_get_them(tmp_path: Path) -> None:
     store, hub = str(tmp_path / "store"), tmp_path / "cache/hub"
     publish_tree(store, write_tree(tmp_path / "tree", {"w.bin": b"w"}))
     misleading = dict.fromkeys((*ALWAYS, *OVERRIDING), "/elsewhere") | {"HF_HOME": ""}
-    shell = json.loads(run_cas("env", "m", "--json", "--store", store, "--cache-dir", str(hub), env=misleading).stdout)
+    shell = json.loads(call_cas("env", "m", "--json", "--store", store, "--cache-dir", str(hub), env=misleading).stdout)
     words = ("run", "--store", store, "--cache-dir", str(hub), "m", "--", "env")
     lines = run_cas(*words, env=misleading).stdout.splitlines()
     assert "/elsewhere" not in {*shell.values(), *(line.partition("=")[2] for line in lines)}

@@ -18,7 +18,7 @@ from cas.refs.reference import Reference, log_of, parse_reference, resolve
 from cas.store.layout import manifest_key
 from cas.store.store import Store
 from tests.refs.logs import A, latest, published
-from tests.support.processes import run_cas
+from tests.support.in_process import call_cas
 
 # The grammar
 
@@ -134,7 +134,7 @@ def test_an_edited_manifest_is_named(store: Store) -> None:
     path.write_bytes(path.read_bytes().replace(b'"1"', b'"2"'))
     with pytest.raises(ManifestCorrupt, match=digest):
         resolve(store, "m")
-    done = run_cas("--store", store.url, "show", "m")
+    done = call_cas("--store", store.url, "show", "m")
     assert (done.returncode, done.stdout) == (4, "")
     assert digest in done.stderr
 

@@ -18,8 +18,9 @@ from cas.refs.reference import Reference, log_of
 from cas.refs.reflog import RefLog
 from cas.store.store import Store, open_store
 from tests.support.collecting import AT_ONCE, Models, dangling
+from tests.support.in_process import call_cas
 from tests.support.models import write_tree
-from tests.support.processes import run_cas, start_cas, until
+from tests.support.processes import start_cas, until
 
 # The process stops itself before the n-th write below a folder.
 STOP = """
@@ -59,7 +60,7 @@ def stopped(models: Models, *words: str, at: str = "refs/", number: int = 1) -> 
         models.collect(keep=1, wait=10)
     os.kill(process.pid, signal.SIGCONT)
     _, errors = process.communicate(timeout=60)
-    assert run_cas("--store", models.store.url, "fsck").returncode == 0 or at == "manifests/"
+    assert call_cas("--store", models.store.url, "fsck").returncode == 0 or at == "manifests/"
     return process.returncode, errors
 
 
@@ -79,7 +80,7 @@ def test_a_tag_that_is_new(both: Models) -> None:
     assert dangling(both.store, keep=1) == []
     assert reflog.tags(both.store) == {"m": {"latest": new}}
     both.collect(keep=1)
-    again = run_cas("--store", both.store.url, "tag", f"m@{named(old)}", "kept")
+    again = call_cas("--store", both.store.url, "tag", f"m@{named(old)}", "kept")
     assert again.returncode == 3, "the version is gone, and the command says so"
 
 
@@ -129,10 +130,10 @@ def test_a_publish(both: Models, at: str) -> None:
     assert log(both, "latest").current_digest() == old
     assert dangling(both.store, keep=1) == []
     assert both.restored("m") == b"old" * 1000
-    again = run_cas("--store", both.store.url, *words, env=LEASE)
+    again = call_cas("--store", both.store.url, *words, env=LEASE)
     assert again.returncode == 0, again.stderr
     assert both.restored("m") == b"new" * 1000
-    assert run_cas("--store", both.store.url, "fsck").returncode == 0
+    assert call_cas("--store", both.store.url, "fsck").returncode == 0
 
 
 def test_a_publish_of_what_a_tag_names_already(models: Models) -> None:

@@ -16,8 +16,8 @@ from cas.store.store import open_store
 from tests.bucket.recording import Environment
 from tests.support.buckets import RecordingBucket
 from tests.support.faults import FILES
+from tests.support.in_process import call_cas
 from tests.support.models import check, publish_tree, write_tree
-from tests.support.processes import run_cas
 from tools.servers.habits import Habits, HabitServer
 from tools.servers.nginx import Nginx
 
@@ -64,7 +64,7 @@ class TestRealCache:
     ) -> None:
         publish_tree(public_url, write_tree(tmp_path / "source", FILES))
         monkeypatch.setenv("CAS_READ_URL", f"{nginx_cache.url}/wrong/path")
-        ran = run_cas("--store", public_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"))
+        ran = call_cas("--store", public_url, "restore", "m", "--cache-dir", str(tmp_path / "hub"))
         assert ran.returncode == 0
         assert ran.stderr.count("CAS_READ_URL") == 1
         assert f"what it does not give is read from {public_url}" in ran.stderr
@@ -201,5 +201,5 @@ class TestWhichStores:
         publish_tree(url, write_tree(tmp_path / "source", FILES))
         publish_tree(url, write_tree(tmp_path / "source", {"more.bin": b"more"}))
         for command in ("fsck", "gc"):
-            assert run_cas("--store", url, command).returncode == 0
+            assert call_cas("--store", url, command).returncode == 0
         assert broken.requests == []

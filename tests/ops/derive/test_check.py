@@ -20,7 +20,7 @@ from cas.ops.derive.check import check
 from cas.refs.reference import Reference
 from cas.store.layout import manifest_key
 from cas.store.store import Store
-from tests.support.processes import run_cas
+from tests.support.in_process import call_cas
 from tests.support.safetensors import Tensor, normal, publish_file, read_safetensors, safetensors
 
 TENSORS = {"a": Tensor("F32", (5 << 20,), normal(5 << 20)), "i": Tensor("I64", (3,), b"i" * 24)}
@@ -172,13 +172,13 @@ def test_what_cannot_be_checked_says_why(derived: Store) -> None:
 
 def test_the_command_proves_and_exits_with_4_when_it_cannot(derived: Store) -> None:
     words = ("--store", derived.url, "derive", "--check")
-    good = run_cas(*words, "m:fp16")
+    good = call_cas(*words, "m:fp16")
     assert (good.returncode, good.stdout) == (0, "")
     assert "cast:float16: 1 tensors compared" in good.stderr
-    document = msgspec.json.decode(run_cas(*words, "--json", "m:fp16").stdout)
+    document = msgspec.json.decode(call_cas(*words, "--json", "m:fp16").stdout)
     assert document["proof"] == refs.resolve(derived, "m:fp16").manifest.annotations["cast.proof"]
-    assert run_cas(*words, "-q", "m:fp16").stderr == ""
-    bad = run_cas(*words, with_weights(derived, flip(-25, 1)))
+    assert call_cas(*words, "-q", "m:fp16").stderr == ""
+    bad = call_cas(*words, with_weights(derived, flip(-25, 1)))
     assert (bad.returncode, len(bad.stderr.splitlines())) == (4, 1)
     tensors, _, _ = read_safetensors(safetensors(TENSORS))
     assert tensors == TENSORS

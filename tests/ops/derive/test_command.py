@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, write_tree
-from tests.support.processes import run_cas
 from tests.support.safetensors import Tensor, normal, safetensors
 
 
@@ -25,34 +25,34 @@ def shop(tmp_path: Path) -> str:
 
 def test_a_variant_from_the_command_line(shop: str) -> None:
     words = ("--store", shop, "derive", "m", "--cast", "float16", "--tag", "fp16")
-    dry = run_cas(*words, "-n")
+    dry = call_cas(*words, "-n")
     assert (dry.returncode, dry.stdout) == (0, "")
     assert "1 of 3 files to be cast, 1 tensors: 2.0 MB -> 1.0 MB" in dry.stderr
     assert "nothing was written to the store" in dry.stderr
-    done = run_cas(*words)
+    done = call_cas(*words)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("m@blake3:")
     for told in ("1 of 3 files cast", "each proven", "pytorch_model.bin is a pickle and stays as it is", "moved fp16"):
         assert told in done.stderr
-    again = run_cas(*words)
+    again = call_cas(*words)
     assert again.stdout == done.stdout
     assert "the store had the variant" in again.stderr
-    quiet = run_cas(*words, "-q")
+    quiet = call_cas(*words, "-q")
     assert (quiet.stdout, quiet.stderr) == (done.stdout, "")
-    document = json.loads(run_cas(*words, "--json").stdout)
+    document = json.loads(call_cas(*words, "--json").stdout)
     assert document["reference"] == done.stdout.strip()
     assert (document["cast"], document["pickles"]) == (["org/model/model.safetensors"], ["pytorch_model.bin"])
     fresh = json.loads(
-        run_cas("--store", shop, "--json", "derive", "m", "--cast", "bfloat16", "--tag", "x", "-n").stdout
+        call_cas("--store", shop, "--json", "derive", "m", "--cast", "bfloat16", "--tag", "x", "-n").stdout
     )
     assert (fresh["reference"], fresh["proof"], fresh["created"]) == (None, None, True)
 
 
 def test_show_says_what_a_variant_is(shop: str) -> None:
     def show(*words: str) -> Any:
-        return run_cas("--store", shop, "show", *words).stdout
+        return call_cas("--store", shop, "show", *words).stdout
 
-    done = json.loads(run_cas("--store", shop, "--json", "derive", "m", "--cast", "float16", "--tag", "fp16").stdout)
+    done = json.loads(call_cas("--store", shop, "--json", "derive", "m", "--cast", "float16", "--tag", "fp16").stdout)
     lines = dict(line.split(maxsplit=1) for line in show("m:fp16").splitlines() if " " in line)
     assert lines["variant"] == f"cast:float16 of {done['original']}"
     assert lines["proof"].startswith(f"1 tensors, each element the nearest to its original; {done['proof']} ")
@@ -82,7 +82,7 @@ def test_show_says_what_a_variant_is(shop: str) -> None:
     ],
 )
 def test_wrong_calls_are_answered_in_one_line(shop: str, words: list[str], code: int, told: str) -> None:
-    done = run_cas("--store", shop, "derive", *words)
+    done = call_cas("--store", shop, "derive", *words)
     assert (done.returncode, done.stdout) == (code, "")
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1

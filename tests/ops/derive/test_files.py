@@ -18,8 +18,8 @@ from cas.errors import FormatError, InputError
 from cas.formats import chunking
 from cas.refs import reflog
 from cas.store.store import Store
+from tests.support.in_process import call_cas
 from tests.support.models import REPO, put_model, snapshot
-from tests.support.processes import run_cas
 from tests.support.safetensors import (
     FLOATS,
     TARGETS,
@@ -178,7 +178,7 @@ def test_a_malformed_file_is_refused_in_one_line(case: str, directory_store: Sto
 
 def test_the_command_ends_with_the_format_exit_code(directory_store: Store) -> None:
     put_model(directory_store, {REPO: {"model.safetensors": MALFORMED["gap"][0]}})
-    done = run_cas("--store", directory_store.url, "derive", "m", "--cast", "float16", "--tag", "x")
+    done = call_cas("--store", directory_store.url, "derive", "m", "--cast", "float16", "--tag", "x")
     assert (done.returncode, done.stdout) == (5, "")
     assert len(done.stderr.splitlines()) == 1
 

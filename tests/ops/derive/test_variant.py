@@ -17,8 +17,8 @@ from cas.formats.manifest import Manifest
 from cas.refs import reflog
 from cas.refs.reflog import Ref, RefLog
 from cas.store.store import Store
+from tests.support.in_process import call_cas
 from tests.support.models import REPO, publish_tree, read_tree, sha256, snapshot, write_tree
-from tests.support.processes import run_cas
 from tests.support.safetensors import TARGETS, Tensor, cast_all, normal, publish_file, read_safetensors, safetensors
 from tools.models.minilm import model_dir
 
@@ -178,7 +178,7 @@ def test_what_overflows_is_told_and_recorded(directory_store: Store, tmp_path: P
     assert "NaNs stay NaNs" in done.equivalent
     annotations = manifest_of(directory_store, "m:fp16").annotations
     assert (annotations["cast.overflowed"], annotations["cast.nans"]) == ("2", "1")
-    shown = run_cas("--store", directory_store.url, "show", "m:fp16").stdout
+    shown = call_cas("--store", directory_store.url, "show", "m:fp16").stdout
     assert "2 elements became infinite" in shown
 
 

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 from cas.store.store import Store
-from tests.support.processes import run_cas
+from tests.support.in_process import call_cas
 
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 
 def test_a_line_for_each_check_and_a_summary(directory_store: Store) -> None:
     directory_store.create()
-    done = run_cas("doctor", "--store", directory_store.url, env=OFFLINE)
+    done = call_cas("doctor", "--store", directory_store.url, env=OFFLINE)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert [line for line in lines if not line.startswith(" ")][:-1] == ["settings", "store", "machine"]
@@ -23,7 +23,7 @@ def test_a_line_for_each_check_and_a_summary(directory_store: Store) -> None:
 
 
 def test_advice_stands_below_and_quiet_shows_troubles_only(tmp_path: Path) -> None:
-    done = run_cas("doctor", "--store", str(tmp_path), "--role", "reader", "-q", env=OFFLINE)
+    done = call_cas("doctor", "--store", str(tmp_path), "--role", "reader", "-q", env=OFFLINE)
     assert done.returncode == 3
     shown = done.stdout.splitlines()
     assert shown[0] == "store"
@@ -35,7 +35,7 @@ def test_advice_stands_below_and_quiet_shows_troubles_only(tmp_path: Path) -> No
 
 
 def test_json_is_one_document_with_every_finding(tmp_path: Path) -> None:
-    done = run_cas("doctor", "--store", str(tmp_path / "none"), "--role", "reader", "--json", env=OFFLINE)
+    done = call_cas("doctor", "--store", str(tmp_path / "none"), "--role", "reader", "--json", env=OFFLINE)
     document = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (3, "")
     assert document["exit_code"] == 3
@@ -46,7 +46,7 @@ def test_json_is_one_document_with_every_finding(tmp_path: Path) -> None:
 
 
 def test_a_store_that_cannot_be_meant_is_a_finding(tmp_path: Path) -> None:
-    done = run_cas("doctor", "--store", "ftp://host/path", env=OFFLINE)
+    done = call_cas("doctor", "--store", "ftp://host/path", env=OFFLINE)
     assert (done.returncode, done.stderr) == (2, "")
     assert "  failed   store" in done.stdout
     assert "  ok       cache" in done.stdout

@@ -22,9 +22,9 @@ from cas.store.layout import chunk_key
 from cas.store.store import Store
 from tests.support.buckets import RecordingBucket
 from tests.support.damage import NEW, OLD, edit, fill, flip, noise, piece
+from tests.support.in_process import call_cas
 from tests.support.models import put_model, write_tree
 from tests.support.planted import PLANTS, plant
-from tests.support.processes import run_cas
 
 FEW = Limits(requests=3, workers=2)
 
@@ -210,7 +210,7 @@ main()
     assert all(digest > known["watermark"] for digest in chunks_read(watched))
     assert (checked.corrupt.count, checked.checked) == (1, 23)
     assert os.listdir(tmp_path) == ["store"]
-    again = run_cas(*words, "--repair-from", str(write_tree(tmp_path / "source", {"model.bin": OLD["model.bin"]})))
+    again = call_cas(*words, "--repair-from", str(write_tree(tmp_path / "source", {"model.bin": OLD["model.bin"]})))
     assert again.returncode == 0, again.stderr
 
 

@@ -18,8 +18,8 @@ from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store
 from tests.support.buckets import RecordingBucket
 from tests.support.damage import CHUNK, NEW, OLD, ORPHAN, edit, fill, flip, newer, noise, piece, state_of
+from tests.support.in_process import call_cas
 from tests.support.models import COMMIT
-from tests.support.processes import run_cas
 
 SCOPES = [None, "m", "m:latest"]
 
@@ -216,13 +216,13 @@ def test_a_share_that_makes_no_sense_is_refused(directory_store: Store, share: f
 
 def test_the_command_says_it_in_lines_and_in_json(directory_store: Store) -> None:
     fill(directory_store)
-    sound = run_cas("--store", directory_store.url, "fsck")
+    sound = call_cas("--store", directory_store.url, "fsck")
     assert (sound.returncode, sound.stdout) == (0, "")
     assert "3 versions, 23 chunks" in sound.stderr
     assert "1 chunks (65.6 kB) nothing needs: `cas gc` frees them" in sound.stderr
     edit(directory_store, piece(NEW, 8), flip)
     directory_store.bucket.delete(chunk_key(piece(NEW, 2)))
-    done = run_cas("--store", directory_store.url, "fsck", "m")
+    done = call_cas("--store", directory_store.url, "fsck", "m")
     assert done.returncode == 4
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"missing      chunk {named(piece(NEW, 2))}, needed by m@blake3:")
@@ -230,14 +230,14 @@ def test_the_command_says_it_in_lines_and_in_json(directory_store: Store) -> Non
     assert lines[1].startswith(f"corrupt      chunk {named(piece(NEW, 8))}, needed by m@blake3:")
     assert len(lines) == 2
     assert "1 missing, 1 corrupt, 0 undecodable: repair it with `cas fsck m` and --repair-from" in done.stderr
-    document = run_cas("--store", directory_store.url, "--json", "fsck", "m:latest", "--sample", "5%")
+    document = call_cas("--store", directory_store.url, "--json", "fsck", "m:latest", "--sample", "5%")
     assert document.returncode == 4
     told = json.loads(document.stdout)
     assert told["missing"]["count"] == 1
     assert told["missing"]["items"][0]["name"] == named(piece(NEW, 2))
     assert (told["sound"], told["sample"], told["scope"]) == (False, 0.05, "m:latest")
     for wrong in ("0", "101%", "x", "-5"):
-        assert run_cas("--store", directory_store.url, "fsck", f"--sample={wrong}").returncode == 2
+        assert call_cas("--store", directory_store.url, "fsck", f"--sample={wrong}").returncode == 2
 
 
 def test_only_so_many_names_are_told_and_all_are_counted(

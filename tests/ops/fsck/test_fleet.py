@@ -25,6 +25,7 @@ from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store
 from cas.version import __version__
 from tests.support.damage import NEW, OLD, edit, fill, flip, piece
+from tests.support.in_process import call_cas
 from tests.support.processes import run_cas, start_cas, start_process, until
 
 needs_dask = pytest.mark.skipif(
@@ -122,7 +123,7 @@ def facts(document: str) -> dict[str, Any]:
 
 @needs_dask
 def test_a_worker_that_is_killed_costs_the_work_on_its_shard(damaged: Store, tmp_path: Path) -> None:
-    whole = run_cas("--json", "-q", "--store", damaged.url, "fsck")
+    whole = call_cas("--json", "-q", "--store", damaged.url, "fsck")
     workers = start_fleet(tmp_path, 2)
     (tmp_path / "hold").touch()
     check = start_cas("--json", "--store", damaged.url, "fsck", "--fleet", workers.address, "--shards", "8")
@@ -144,7 +145,7 @@ def test_shards_that_cannot_be_checked_are_named_and_the_rest_is_reported(
     directory_store: Store, tmp_path: Path
 ) -> None:
     fill(directory_store)
-    whole = json.loads(run_cas("--json", "-q", "--store", directory_store.url, "fsck").stdout)
+    whole = json.loads(call_cas("--json", "-q", "--store", directory_store.url, "fsck").stdout)
     workers = start_fleet(tmp_path, 1)
     words = ("--json", "--store", directory_store.url, "fsck", "--fleet", workers.address, "--shards", "4")
     state = tmp_path / "state.json"

@@ -17,8 +17,8 @@ from cas.store.layout import chunk_key, manifest_key
 from cas.store.store import Store, open_store
 from tests.support.buckets import HURRIED, RecordingBucket, proxied
 from tests.support.damage import NEW, OLD, edit, fill, flip, piece, state_of
+from tests.support.in_process import call_cas
 from tests.support.models import put_model, write_tree
-from tests.support.processes import run_cas
 from tools.servers.fault_proxy import Fault, FaultProxy, Kind
 from tools.servers.seaweed import SeaweedFS
 
@@ -76,18 +76,18 @@ def test_a_reader_checks_and_cannot_repair(proxy: FaultProxy, seaweed: SeaweedFS
     store = open_store(s3_url)
     access, secret = seaweed.credentials("reader")
     reader = {"AWS_ACCESS_KEY_ID": access, "AWS_SECRET_ACCESS_KEY": secret}
-    assert run_cas("--store", s3_url, "fsck", env=reader).returncode == 0
+    assert call_cas("--store", s3_url, "fsck", env=reader).returncode == 0
     edit(store, piece(NEW, 8), flip)
     before = state_of(store)
-    assert run_cas("--store", s3_url, "fsck", env=reader).returncode == 4
+    assert call_cas("--store", s3_url, "fsck", env=reader).returncode == 4
     source = str(write_tree(tmp_path / "source", NEW))
-    done = run_cas("--store", s3_url, "fsck", "--repair-from", source, env=reader)
+    done = call_cas("--store", s3_url, "fsck", "--repair-from", source, env=reader)
     assert (done.returncode, done.stdout) == (6, "")
     assert "the key needs the permission PutObject" in done.stderr.splitlines()[-1]
     assert state_of(store) == before
     writer_key, writer_secret = seaweed.credentials("writer")
     writer = {"AWS_ACCESS_KEY_ID": writer_key, "AWS_SECRET_ACCESS_KEY": writer_secret}
-    assert run_cas("--store", s3_url, "fsck", "--repair-from", source, env=writer).returncode == 0
+    assert call_cas("--store", s3_url, "fsck", "--repair-from", source, env=writer).returncode == 0
 
 
 def test_a_source_that_refuses_ends_the_run(proxy: FaultProxy, s3_url: str, tmp_path: Path) -> None:

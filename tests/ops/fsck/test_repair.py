@@ -21,8 +21,8 @@ from cas.store.lease_entries import LeaseLost
 from cas.store.store import Store, open_store
 from tests.support.buckets import RecordingBucket, slow_store
 from tests.support.damage import NEW, OLD, ORPHAN, edit, fill, flip, newer, noise, piece, restored, state_of
+from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, read_tree, snapshot, write_tree
-from tests.support.processes import run_cas
 
 DAMAGED = [piece(NEW, 0), piece(NEW, 4), piece(NEW, 8), piece(OLD, 9)]
 
@@ -169,7 +169,7 @@ def test_what_was_published_is_repaired_from_its_folder_of_weights(store: Store,
     publish_tree(store, tree)
     for entry in store.bucket.list("chunks"):
         edit(store, entry.key.rpartition("/")[2], flip)
-    done = run_cas("--store", store.url, "fsck", "--repair-from", str(tree))
+    done = call_cas("--store", store.url, "fsck", "--repair-from", str(tree))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("repaired     chunk blake3:") == 3
     assert "all sound; 3 repaired" in done.stderr
@@ -180,7 +180,7 @@ def test_a_source_that_lacks_the_bytes_leaves_exit_code_4(store: Store, tmp_path
     fill(store)
     damage(store)
     empty = write_tree(tmp_path / "empty", {"x": b"x"})
-    done = run_cas("--store", store.url, "fsck", "m", "--repair-from", str(empty))
+    done = call_cas("--store", store.url, "fsck", "m", "--repair-from", str(empty))
     assert done.returncode == 4
     assert f"warning: {empty} lacks 4 of 4 chunks" in done.stderr
     assert len(done.stdout.splitlines()) == 4

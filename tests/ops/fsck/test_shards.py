@@ -19,7 +19,7 @@ from cas.store.layout import CHUNK_FOLDERS, chunk_key, manifest_key
 from cas.store.store import Store
 from tests.support.buckets import RecordingBucket
 from tests.support.damage import NEW, OLD, edit, fill, flip, piece
-from tests.support.processes import run_cas
+from tests.support.in_process import call_cas
 
 
 @pytest.mark.parametrize("of", [1, 3, 16, 255, 256])
@@ -122,16 +122,16 @@ def test_a_fleet_checks_a_store(directory_store: Store, tmp_path: Path) -> None:
     damaged(directory_store)
     merging: list[str] = []
     for number in (1, 2):
-        done = run_cas("--json", "-q", "--store", directory_store.url, "fsck", "--shard", f"{number}/2")
+        done = call_cas("--json", "-q", "--store", directory_store.url, "fsck", "--shard", f"{number}/2")
         file = tmp_path / f"{number}.json"
         file.write_text(done.stdout)
         merging += ["--merge", str(file)]
         assert done.returncode == (0 if json.loads(done.stdout)["sound"] else 4)
-    done = run_cas("--json", "-q", "fsck", *merging)
+    done = call_cas("--json", "-q", "fsck", *merging)
     assert (done.returncode, json.loads(done.stdout)["shard"]) == (4, None)
     assert sum(json.loads(done.stdout)[kind]["count"] for kind in ("missing", "corrupt", "undecodable")) == 4
-    refused = run_cas("fsck", "m", *merging)
+    refused = call_cas("fsck", "m", *merging)
     assert (refused.returncode, "--merge takes results only" in refused.stderr) == (2, True)
     (tmp_path / "2.json").write_text("{")
-    refused = run_cas("fsck", *merging)
+    refused = call_cas("fsck", *merging)
     assert (refused.returncode, "is no result of" in refused.stderr) == (2, True)

@@ -14,7 +14,8 @@ from cas.refs.reference import Reference, log_of
 from cas.refs.reflog import RefLog
 from cas.store.lease_entries import active_leases
 from tests.support.collecting import Models, dangling
-from tests.support.processes import run_cas, start_cas
+from tests.support.in_process import call_cas
+from tests.support.processes import start_cas
 
 TAG, PIN = Reference("m", tag="prod"), Reference("m", deployment="eu")
 
@@ -109,11 +110,11 @@ def test_what_users_see_of_a_removed_ref_that_was_cleared(local: Models) -> None
     local.collect()
     store = ("--store", local.store.url)
     assert reflog.current(local.store, "pins") == {}
-    shown = run_cas(*store, "restore", "pin:eu/m")
+    shown = call_cas(*store, "restore", "pin:eu/m")
     assert (shown.returncode, "was removed from" in shown.stderr) == (3, True)
-    assert "removed" in run_cas(*store, "history", "pin:eu/m").stdout
-    assert run_cas(*store, "rollback", "pin:eu/m").returncode == 2
-    assert run_cas(*store, "pin", "eu", "m").returncode == 0
+    assert "removed" in call_cas(*store, "history", "pin:eu/m").stdout
+    assert call_cas(*store, "rollback", "pin:eu/m").returncode == 2
+    assert call_cas(*store, "pin", "eu", "m").returncode == 0
     assert log.current_digest() is not None
 
 

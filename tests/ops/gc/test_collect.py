@@ -18,7 +18,7 @@ from cas.refs import reflog
 from cas.refs.reference import Reference, log_of
 from cas.store.layout import FORMAT_KEY
 from tests.support.collecting import AT_ONCE, Models, dangling
-from tests.support.processes import run_cas
+from tests.support.in_process import call_cas
 
 DAY = datetime.timedelta(days=1)
 
@@ -202,18 +202,18 @@ def test_the_command(local: Models) -> None:
     url = local.store.url
     old = local.publish("old")
     local.publish("new")
-    condemned = run_cas("--store", url, "gc", "--grace", "0s", "--keep", "1")
+    condemned = call_cas("--store", url, "gc", "--grace", "0s", "--keep", "1")
     assert condemned.returncode == 0, condemned.stderr
     assert "condemned  1 chunk and 1 version," in condemned.stdout
-    asked = run_cas("--store", url, "gc", "--keep", "1", "--grace", "0s", "--explain", old[:12])
+    asked = call_cas("--store", url, "gc", "--keep", "1", "--grace", "0s", "--explain", old[:12])
     assert "nothing keeps it" in asked.stdout
     assert "condemned at" in asked.stdout
     time.sleep(0.01)
-    swept = run_cas("--store", url, "--json", "gc", "--grace", "0s", "--keep", "1")
+    swept = call_cas("--store", url, "--json", "gc", "--grace", "0s", "--keep", "1")
     document = json.loads(swept.stdout)
     assert (document["swept_versions"], document["swept_chunks"]) == (1, 1)
     for wrong in (["--grace", "soon"], ["--keep", "0"], ["--explain", "x"]):
-        refused = run_cas("--store", url, "gc", *wrong)
+        refused = call_cas("--store", url, "gc", *wrong)
         assert (refused.returncode, refused.stdout) == (2, "")
 
 
@@ -224,5 +224,5 @@ def test_a_store_of_a_newer_format_is_left_alone(local: Models) -> None:
     with pytest.raises(FormatError, match="upgrade model-cas"):
         collector.gc(local.store.url, grace=AT_ONCE)
     assert local.objects() == before
-    assert run_cas("--store", local.store.url, "gc").returncode == 5
-    assert run_cas("--store", f"{local.store.url}-none", "gc").returncode == 3
+    assert call_cas("--store", local.store.url, "gc").returncode == 5
+    assert call_cas("--store", f"{local.store.url}-none", "gc").returncode == 3

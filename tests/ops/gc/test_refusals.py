@@ -20,7 +20,7 @@ from cas.store.lease_entries import Lease
 from cas.store.store import Store
 from tests.support.buckets import HURRIED, proxied
 from tests.support.collecting import AT_ONCE, Models
-from tests.support.processes import run_cas
+from tests.support.in_process import call_cas
 from tools.servers.fault_proxy import Fault
 from tools.servers.fault_proxy import Kind as Faulty
 from tools.servers.seaweed import SeaweedFS
@@ -145,7 +145,7 @@ def test_a_key_that_may_not_delete_is_told_at_once(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     with pytest.raises(AccessDenied, match=permission):
         collector.gc(Store(open_bucket(s3_url, HURRIED)), grace=AT_ONCE, keep=1)
-    done = run_cas("--store", s3_url, "gc", "--grace", "0s", "--keep", "1")
+    done = call_cas("--store", s3_url, "gc", "--grace", "0s", "--keep", "1")
     assert done.returncode == 6
     assert permission in done.stderr
     assert models.objects() == before

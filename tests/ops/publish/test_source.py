@@ -14,8 +14,8 @@ from cas.errors import CacheError, InputError
 from cas.formats.manifest import Manifest
 from cas.store.store import Store
 from tests.support.hub import Site
+from tests.support.in_process import call_cas
 from tests.support.models import REPO, publish_tree, read_tree, snapshot, write_tree
-from tests.support.processes import run_cas
 from tools.models.f5tts import MODEL_FILE, VOCOS_FOLDER
 from tools.models.safetensors import trained_like
 from tools.models.torchzip import write_torch_zip
@@ -217,7 +217,7 @@ def test_a_folder_with_nothing_to_publish(directory_store: Store, tmp_path: Path
     ],
 )
 def test_calls_that_contradict_themselves(words: list[str], tmp_path: Path) -> None:
-    done = run_cas("publish", "m", *words, env={"CAS_STORE": str(tmp_path / "store")})
+    done = call_cas("publish", "m", *words, env={"CAS_STORE": str(tmp_path / "store")})
     assert done.returncode == 2, done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "store").exists()

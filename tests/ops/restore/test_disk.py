@@ -18,8 +18,9 @@ from cas.local.targets import targets_of
 from cas.ops.restore.plan import part_file_name
 from cas.store.store import Store
 from tests.support.buckets import slow_store
+from tests.support.in_process import call_cas
 from tests.support.models import KIB, REPO, check, check_blobs, noise, put_model
-from tests.support.processes import Mount, run_cas, start_cas, until
+from tests.support.processes import Mount, start_cas, until
 
 FILES = {"a.bin": noise(600 * KIB, 1), "b.bin": noise(600 * KIB, 2), "c.bin": noise(1500 * KIB, 3)}
 
@@ -50,7 +51,7 @@ def test_too_little_room_is_told_before_the_first_byte(directory_store: Store, s
     put_model(directory_store, {REPO: FILES})
     ballast = fill(small, 1024 * KIB)
     for words in ((), ("--dry-run",)):
-        ran = run_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(small / "cache"), *words)
+        ran = call_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(small / "cache"), *words)
         assert ran.returncode == 7
         assert ran.stderr.startswith(f"cas: restore needs {2700 * KIB:,} bytes and {small}")
         assert ran.stderr.endswith(f" has {1024 * KIB:,} free: free some space, or choose another --cache-dir\n")

@@ -15,8 +15,9 @@ from cas.local.hf_cache import RepoCache
 from cas.ops.verify import verify
 from cas.store.store import Store
 from tests.support.hub import HUBS, ask_hub, check_offline
+from tests.support.in_process import call_cas
 from tests.support.models import COMMIT, KIB, REPO, check, noise, put_model
-from tests.support.processes import Mount, bound_by_modes, cas_command, run_cas
+from tests.support.processes import Mount, bound_by_modes, cas_command
 
 FILES = {"sub/model.bin": noise(300 * KIB, 1), "config.json": b"{}", "copy.json": b"{}", "empty": b""}
 PLAIN = {"torch/x.pth": noise(70 * KIB, 2)}
@@ -63,7 +64,7 @@ def test_a_warm_restore_works_where_nothing_can_be_written(frozen: Path, directo
 
 def test_a_cold_restore_says_where_nothing_can_be_written(frozen: Path, directory_store: Store) -> None:
     put_model(directory_store, {"org/more": {"a": b"1"}}, model="more")
-    ran = run_cas("--store", directory_store.url, "restore", "more", "--cache-dir", str(frozen))
+    ran = call_cas("--store", directory_store.url, "restore", "more", "--cache-dir", str(frozen))
     assert ran.returncode == 7
     assert ran.stderr == (
         f"cas: {frozen}/models--org--more cannot be written (Read-only file system): "
@@ -91,7 +92,7 @@ def test_a_file_where_the_cache_should_be_is_told_in_one_line(directory_store: S
     put_model(directory_store, {REPO: FILES})
     (tmp_path / "file").touch()
     for place in ("file", "file/below"):
-        ran = run_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(tmp_path / place))
+        ran = call_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(tmp_path / place))
         assert (ran.returncode, ran.stderr.count("\n")) == (7, 1), ran.stderr
         assert str(tmp_path / "file") in ran.stderr
 
@@ -112,7 +113,7 @@ def test_an_edit_that_keeps_size_and_time_passes_until_verify(cache: Path, direc
     flip(blob, 70 * KIB)
     os.utime(blob, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert not cas.restore("m", directory_store, cache_dir=cache).changed
-    ran = run_cas("--store", directory_store.url, "verify", "m", "--cache-dir", str(cache))
+    ran = call_cas("--store", directory_store.url, "verify", "m", "--cache-dir", str(cache))
     assert ran.returncode == 4
     assert ran.stdout == f"damaged  {cache}/models--org--model/snapshots/{COMMIT}/sub/model.bin\n"
     restored = cas.restore("m", directory_store, cache_dir=cache, verify=True)

@@ -17,8 +17,8 @@ from cas.local.targets import targets_of
 from cas.ops.verify import verify
 from cas.store.store import Store
 from tests.support.hub import check_offline
+from tests.support.in_process import call_cas
 from tests.support.models import COMMIT, KIB, REPO, check, noise, put_model, read_tree, snapshot
-from tests.support.processes import run_cas
 
 FILES = {"sub/a.bin": noise(200 * KIB, 1), "twin.bin": noise(200 * KIB, 1), "b.json": b"{}", "empty": b""}
 
@@ -165,7 +165,7 @@ def test_a_planted_folder_link_leads_nothing_outside(place: str, directory_store
     planted = tmp_path / "cache/models--org--model" / place
     planted.parent.mkdir(parents=True)
     planted.symlink_to(outside)
-    ran = run_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(tmp_path / "cache"))
+    ran = call_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(tmp_path / "cache"))
     assert ran.returncode == 7
     assert ran.stderr == (
         f"cas: {planted} is a symlink or a file where a directory belongs: remove it and restore again\n"
@@ -239,7 +239,7 @@ def test_a_folder_at_a_files_name_is_told_in_one_line(place: str, directory_stor
     root = tmp_path / "models--org--model"
     path = root / place.format(blob=made.repos[0].files[0].blob, commit=COMMIT)
     (path / "inside").mkdir(parents=True)
-    ran = run_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(tmp_path))
+    ran = call_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(tmp_path))
     assert ran.returncode == 7
     assert ran.stderr == f"cas: {path} is in the way, and is not what belongs there: remove it and restore again\n"
     (path / "inside").rmdir()

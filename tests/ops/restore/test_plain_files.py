@@ -12,8 +12,9 @@ from cas.errors import CacheError
 from cas.local.verified import VerifiedFiles
 from cas.store.store import Store
 from tests.support.buckets import slow_store
+from tests.support.in_process import call_cas
 from tests.support.models import COMMIT, KIB, REPO, noise, put_model, read_tree
-from tests.support.processes import run_cas, start_cas, until
+from tests.support.processes import start_cas, until
 
 OURS = noise(150 * KIB)
 PATH = "torch/hub/x.pth"
@@ -67,7 +68,7 @@ def test_a_file_that_no_restore_wrote_is_not_replaced(
     plant(path)
     before = (path.lstat().st_ino, path.lstat().st_mtime_ns, read_tree(home))
     for words in ([], ["--dry-run"], ["--verify"]):
-        ran = run_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(home / "hub"), *words)
+        ran = call_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(home / "hub"), *words)
         assert ran.returncode == 7, ran.stderr
         assert ran.stderr.startswith(f"cas: {path} is in the way: no restore wrote it")
         assert ran.stderr.count("\n") == 1
@@ -151,14 +152,14 @@ def test_the_parent_of_a_cache_is_no_home_for_plain_files_if_it_holds_other_thin
     (home / other).write_bytes(b"mine")
     words = ("--store", directory_store.url, "restore", "m", "--cache-dir", str(home / "hub"))
     for more in ([], ["--dry-run"]):
-        ran = run_cas(*words, *more)
+        ran = call_cas(*words, *more)
         assert ran.returncode == 7, ran.stderr
         assert f"set HF_HOME={home}" in ran.stderr
         assert ran.stderr.count("\n") == 1
         assert read_tree(home) == {other: b"mine"}
-    assert run_cas(*words, env={"HF_HOME": str(home)}).returncode == 0
+    assert call_cas(*words, env={"HF_HOME": str(home)}).returncode == 0
     assert (home / PATH).read_bytes() == OURS
-    assert run_cas(*words).returncode == 0, "the restore left its record there"
+    assert call_cas(*words).returncode == 0, "the restore left its record there"
 
 
 @pytest.mark.parametrize("there", [(), ("hub/models--a--b",), ("hub", "torch/hub"), (".cas/parts", "mine")])

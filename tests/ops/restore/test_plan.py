@@ -14,8 +14,8 @@ from cas.local.scan import scan
 from cas.local.targets import ChunkLocation, targets_of
 from cas.ops.restore.plan import Copy, Destination, Fetch, PendingFile, Plan, make_plan, part_file_name
 from cas.store.store import Store
+from tests.support.in_process import call_cas
 from tests.support.models import KIB, REPO, noise, put_model
-from tests.support.processes import run_cas
 
 HEAD, TAIL, OTHER = noise(64 * KIB, 1), noise(10 * KIB, 2), noise(64 * KIB, 3)
 
@@ -127,7 +127,7 @@ def test_one_part_file_serves_one_of_two_files_with_its_content(directory_store:
 
 def test_a_dry_run_tells_the_bytes_and_changes_nothing(directory_store: Store, tmp_path: Path) -> None:
     put_model(directory_store, {REPO: {"a": HEAD + TAIL, "b": HEAD}})
-    ran = run_cas(
+    ran = call_cas(
         "--store", directory_store.url, "--json", "restore", "m", "-n", "--cache-dir", str(tmp_path / "cache")
     )
     told = json.loads(ran.stdout)

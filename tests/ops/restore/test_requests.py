@@ -12,8 +12,8 @@ from cas.bucket import open_bucket
 from cas.formats import manifest
 from cas.store.store import Store
 from tests.support.buckets import HURRIED
+from tests.support.in_process import call_cas
 from tests.support.models import KIB, noise, put_model
-from tests.support.processes import run_cas
 from tools.servers.fault_proxy import FaultProxy
 
 CHUNKS = 5
@@ -35,7 +35,7 @@ class Remote(NamedTuple):
     def requests(self, *words: str) -> dict[str, int]:
         """Run a restore; return how many requests of each method it made, and of LIST."""
         self.proxy.requests.clear()
-        done = run_cas(*self.words, *words)
+        done = call_cas(*self.words, *words)
         assert done.returncode == 0, done.stderr
         return dict(Counter("LIST" if "list-type=2" in one.path else one.method for one in self.proxy.requests))
 

@@ -13,6 +13,7 @@ import cas
 from cas.events import Event, Noted
 from cas.store.store import Store
 from tests.ops.restore.versions import MIB, Versions, model, old_commit
+from tests.support.in_process import call_cas
 from tests.support.models import check, publish_tree, read_tree, write_tree
 from tests.support.processes import run_cas
 
@@ -80,13 +81,13 @@ def test_the_command_takes_seeds_from_options_and_the_environment(versions: Vers
     other = write_tree(versions.root / "other", {"config.json": b"{1}"})
     words = ("--store", versions.store.url, "-v", "restore", "m:new", "--cache-dir", str(versions.cache))
     env = {"CAS_SEEDS": f"{volume}{os.pathsep}{versions.root / 'nowhere'}{os.pathsep}"}
-    planned = run_cas(*words, "-n", "--seed", str(other), env=env)
+    planned = call_cas(*words, "-n", "--seed", str(other), env=env)
     assert planned.returncode == 0
     assert f", take 3 B from {other}, " in planned.stderr or f", take 3 B from {other};" in planned.stderr
     assert f" MB from {volume}" in planned.stderr
     assert planned.stderr.endswith("; nothing was changed\n")
     assert not versions.cache.exists()
-    ran = run_cas(*words, "--seed", str(other), env=env)
+    ran = call_cas(*words, "--seed", str(other), env=env)
     assert ran.returncode == 0
     warning = f"warning: seed {versions.root / 'nowhere'}: {versions.root / 'nowhere'} cannot be read (No such file"
     assert ran.stderr.count(warning) == 1

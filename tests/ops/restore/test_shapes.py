@@ -13,8 +13,9 @@ import cas
 from cas.local.hf_cache import RepoCache
 from cas.store.store import Store
 from tests.support.hub import check_offline
+from tests.support.in_process import call_cas
 from tests.support.models import COMMIT, KIB, REPO, check, noise, put_model, read_tree
-from tests.support.processes import outcomes, run_cas, start_cas
+from tests.support.processes import outcomes, start_cas
 
 FEW_FILES = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))"
 
@@ -98,7 +99,7 @@ def test_the_umask_decides_who_may_read(
 
 def test_the_command_prints_where_the_snapshots_are(directory_store: Store, tmp_path: Path) -> None:
     put_model(directory_store, {REPO: {"a": b"1"}, "solo": {"b": b"2"}})
-    ran = run_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(tmp_path / "c"))
+    ran = call_cas("--store", directory_store.url, "restore", "m", "--cache-dir", str(tmp_path / "c"))
     assert [json.dumps(read_tree(Path(line)), default=bytes.decode) for line in ran.stdout.splitlines()] == [
         '{"a": "1"}',
         '{"b": "2"}',
