@@ -143,7 +143,7 @@ TARGETS = (
     Target("restore / (stored bytes / link rate), 1 Gbit/s", 1.07, "", _to_link),
     Target("update: bytes received / stored bytes of changed tensors", 1.02, "", _update_wire),
     Target("update / full restore, 1 Gbit/s", 0.25, "", _to_peer("1gbit", "cas restore, 15 % changed", "cas restore")),
-    Target("publish / s5cmd upload, 1 Gbit/s", 0.90, "", _to_peer("1gbit", "cas publish", UPLOAD)),
+    Target("publish / s5cmd upload, 1 Gbit/s", 0.88, "", _to_peer("1gbit", "cas publish", UPLOAD)),
     Target("publish / s5cmd upload, loopback, http", 0.90, "", _to_peer("none", "cas publish", UPLOAD)),
     Target("unchanged publish, hub cache", 1.0, "s", _wall("none", "cas publish, unchanged hub cache")),
     Target("unchanged publish, folder", 1.0, "s", _wall("none", "cas publish, unchanged folder")),
