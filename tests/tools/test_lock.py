@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,22 @@ def test_names_markers_and_comments_stay(text: str) -> None:
 def test_a_pin_that_the_registry_does_not_tell_is_an_error() -> None:
     with pytest.raises(KeyError, match="other"):
         with_hashes("other==1\n", COMPILED)
+
+
+def test_make_installs_nothing_without_a_hash() -> None:
+    makefile = (REQUIREMENTS.parent / "Makefile").read_text()
+    recipes = re.sub(r"^lock:\n(\t.*\n)+", "", makefile, flags=re.MULTILINE)  # which finds out the versions
+    installs = re.findall(r"^\t.*(?:\$\(PIP\)|pip install).*", recipes, flags=re.MULTILINE)
+    assert len(installs) >= 8
+    for line in installs:
+        assert "$(LOCKED)/" in line or line.endswith("--no-build-isolation --editable ."), (
+            "pip would take what it finds"
+        )
+
+
+def test_what_builds_this_project_is_locked_in_the_versions_of_the_tests() -> None:
+    project = tomllib.loads((REQUIREMENTS.parent / "pyproject.toml").read_text())
+    backend, dev = (set(pins((REQUIREMENTS / name).read_text())) for name in ("backend.lock", "dev.lock"))
+    assert backend <= dev
+    for requirement in project["build-system"]["requires"]:
+        assert re.split(r"[<>=~!]", requirement)[0] in {pin.partition("==")[0] for pin in backend}
