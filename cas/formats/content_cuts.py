@@ -36,27 +36,21 @@ _MOST = 8192  # candidates of a block and a parity that count: repeated bytes ca
 
 
 def cuts(file: CuttableFile, offset: int, size: int) -> Iterator[int]:
-    """Yield the sizes of the chunks of a run, which add up to `size`. The file is read ahead of them, once.
+    """Yield the sizes of the chunks of a run, which add up to `size`. The file is read ahead of them, block by block.
 
     Args:
         file: the file; between two chunks others may seek in it.
         offset: where the run begins, in bytes.
         size: its bytes. When the file has become shorter, the rest is cut every 8 MiB.
     """
-    if size <= MAX:
-        yield from [size] if size else []
-        return
-    search = _Search()
-    window = memoryview(bytearray(MAX))
-    filled = 0
-    while size > MAX:
-        file.seek(offset + filled)
-        got = file.readinto(window[filled:])
-        cut = search.first_cut(window) if filled + got == MAX else MAX
-        yield cut
-        offset, size, filled = offset + cut, size - cut, MAX - cut
-        window[:filled] = window[cut:]
-    yield size
+    if size > MAX:
+        search = _Search(file)
+        while size > MAX:
+            cut = search.first_cut(offset)
+            yield cut
+            offset, size = offset + cut, size - cut
+    if size:
+        yield size
 
 
 class _Candidate(NamedTuple):
@@ -65,46 +59,60 @@ class _Candidate(NamedTuple):
 
 
 class _Search:
-    """Searches for cuts, with memory for the products of a block."""
+    """Searches a file for cuts, block by block, in memory that stays in the processor's cache."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: CuttableFile) -> None:
         # Imported here, because a restore loads this module's neighbours and cuts nothing.
         import numpy as np
 
+        self._file = file
+        self._bytes = memoryview(bytearray(_BLOCK + _WINDOW))
         self._products = np.empty(_BLOCK // 2, "<u2")
         self._exceed = np.empty(_BLOCK // 2, np.bool_)
 
-    def first_cut(self, window: memoryview) -> int:
-        """Where to cut the 8 MiB at the beginning of a longer run: in bytes from their beginning, from MIN to MAX.
+    def first_cut(self, offset: int) -> int:
+        """Where to cut a run of more than 8 MiB that begins at `offset`: in bytes from there, from MIN to MAX.
 
         That is at the first candidate with a small hash; if there is none, at the candidate with the smallest one; at
-        the end if there is no candidate.
+        MAX if there is no candidate, or the file ends before.
         """
         best: _Candidate | None = None
-        for start in range(MIN, MAX, _BLOCK):
-            candidate = self._candidate(window, start, min(start + _BLOCK, MAX - _WINDOW))
+        for start in range(0, MAX, _BLOCK):
+            # What no cut can be in is read, too: a disk is read from one end to the other.
+            self._file.seek(offset + start)
+            block = self._bytes[: min(_BLOCK + _WINDOW, MAX - start)]
+            if self._file.readinto(block) < len(block):
+                return MAX
+            if start < MIN:
+                continue
+            candidate = self._candidate(block, start)
             if candidate and candidate.hash < _SMALL:
                 return candidate.position
             best = min((found for found in (best, candidate) if found), default=None)
         return best.position if best else MAX
 
-    def _candidate(self, window: memoryview, start: int, end: int) -> _Candidate | None:
-        """Of a block's candidates the first with a small hash, or else the one with the smallest; None without any."""
+    def _candidate(self, block: memoryview, start: int) -> _Candidate | None:
+        """Of a block's candidates the first with a small hash, or else the one with the smallest; None without any.
+
+        Args:
+            block: the bytes, and _WINDOW more, which end the windows of the last positions.
+            start: of the block, in bytes from the chunk's beginning.
+        """
         import numpy as np
 
-        count = (end - start) // 2
+        count = (len(block) - _WINDOW) // 2
         products, exceed = self._products[:count], self._exceed[:count]
         found = []
         for parity in (0, 1):
-            np.multiply(np.frombuffer(window, "<u2", count, start + parity), np.uint16(_PAIR), out=products)
+            np.multiply(np.frombuffer(block, "<u2", count, parity), np.uint16(_PAIR), out=products)
             np.greater(products, np.uint16(_PAIR_LIMIT), out=exceed)
-            found.append(np.flatnonzero(exceed)[:_MOST] * 2 + (start + parity))
+            found.append(np.flatnonzero(exceed)[:_MOST] * 2 + parity)
         positions = np.sort(np.concatenate(found))
         if not len(positions):
             return None
-        every = np.lib.stride_tricks.as_strided(np.frombuffer(window, np.uint8), (MAX - _WINDOW + 1, _WINDOW), (1, 1))
+        every = np.lib.stride_tricks.as_strided(np.frombuffer(block, np.uint8), (2 * count, _WINDOW), (1, 1))
         words = every[positions].view("<u8")
         hashes = (words * np.array(_FACTORS, np.uint64)).sum(axis=1, dtype=np.uint64)
         small = np.flatnonzero(hashes < np.uint64(_SMALL))
         index = int(small[0] if len(small) else hashes.argmin())
-        return _Candidate(int(hashes[index]), int(positions[index]))
+        return _Candidate(int(hashes[index]), start + int(positions[index]))
