@@ -168,7 +168,8 @@ def _summary(checked: Checked, repair_from: tuple[str, ...]) -> str:
     again = f"cas fsck {checked.scope}" if checked.scope else "cas fsck"
     items = [damage for kind in (checked.missing, checked.corrupt, checked.undecodable) for damage in kind.items]
     if items and all(damage.what == "ref" for damage in items):
-        return f"{scope}: {counts}{repaired}: set the refs again with `cas tag` or `cas pin`"
+        again = "set the refs again with `cas tag` or `cas pin`, then delete their malformed entries"
+        return f"{scope}: {counts}{repaired}: {again}"
     return (
         f"{scope}: {counts}{repaired}: repair it with `{again}` and {other}, or publish it again with "
         "`cas publish --force`"

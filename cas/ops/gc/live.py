@@ -129,7 +129,13 @@ class LiveSet:
         found: dict[Ref, list[Move]] = {}
 
         def read(log: RefLog) -> None:
-            found[log.ref] = log.history(KEPT)
+            try:
+                found[log.ref] = log.history(KEPT)
+            except FormatError as error:  # also of an entry that another followed: the version it named is retained
+                raise FormatError(
+                    f"{error}; then delete that object, as the last {KEPT} entries of each log say what is kept: "
+                    "nothing was deleted"
+                ) from error
 
         if logs:
             for_each(read, logs, threads=min(self._limits.requests, len(logs)))

@@ -57,7 +57,7 @@ def _list_malformed(models: Models, old: str, new: str) -> None:
         (_manifest_altered, IntegrityError, "cannot be read, so what it needs is not known: nothing was deleted"),
         (_manifest_gone, IntegrityError, "m:latest names .* which is not in .*: nothing was deleted"),
         (_history_altered, IntegrityError, "history of m:latest"),
-        (_entry_malformed, FormatError, "refs/tags/m/latest/.* is malformed"),
+        (_entry_malformed, FormatError, "refs/tags/m/latest/.* is malformed .*: set m:latest again; then delete that"),
         (_list_malformed, FormatError, "gc/.* is malformed .*: remove that object"),
     ],
 )
@@ -72,6 +72,17 @@ def test_what_cannot_be_read_stops_it(local: Models, damage: Damage, error: type
         with pytest.raises(error, match=says):
             local.collect()
     assert local.objects() == before
+
+
+def test_a_malformed_entry_that_another_followed_stops_it_until_it_is_deleted(local: Models) -> None:
+    old, new = local.publish("old"), local.publish("new")
+    _entry_malformed(local, old, new)
+    log = log_of(local.store, Reference("m", tag="latest"))
+    log.append(new, "test")
+    with pytest.raises(FormatError, match=r"then delete that object, .*: nothing was deleted"):
+        local.collect()
+    local.store.bucket.delete(f"{log.ref.prefix}/{log.names()[-2]}")
+    assert local.collect().kept_versions == 2
 
 
 def test_a_history_entry_whose_version_is_gone_does_not_stop_it(local: Models) -> None:
