@@ -2,7 +2,8 @@
 
 Sources: onnx/onnx.proto (github.com/onnx/onnx) for the fields, protobuf.dev/programming-guides/encoding for their
 encoding. ONNX has no magic: a file is taken for ONNX when it consists of fields of a model to its last byte, and its
-graph has a large tensor. What lies between large tensors (nodes, names, small tensors) is cut by its content.
+graph has a large tensor. What lies between large tensors (nodes, names, small tensors) is cut by its content, unless it
+is no more than the next tensor's name and shape: that stays with the tensor before it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import NamedTuple
 
 from cas.formats.runs import LARGE, Budget, SeekableFile, Start, Unknown, read_at
 
+_SMALL = 256  # bytes between two tensors that are no chunk of their own, which would cost a restore a request
 _VARINT, _BYTES = 0, 2  # wire types; ONNX uses no other for the messages that are read here
 _MODEL = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 14, 20, 25, 26))
 _GRAPH, _INITIALIZER = 7, 5  # field numbers: of the graph in a model, of a tensor in a graph
@@ -55,7 +57,12 @@ def starts(file: SeekableFile, size: int, budget: Budget) -> list[Start]:
                     found += _data_of(reader, member)
     if len(found) == 1:
         raise Unknown
-    return found
+    ends = [start.offset for start in found[1:]] + [size]
+    return [
+        start
+        for start, end in zip(found, ends, strict=True)
+        if not start.offset or not start.by_content or end - start.offset > _SMALL
+    ]
 
 
 def _data_of(reader: _Fields, tensor: _Field) -> Iterator[Start]:

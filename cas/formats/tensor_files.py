@@ -29,6 +29,11 @@ _SAFETENSORS_WIDTHS = {
     "F64": 8, "I64": 8, "U64": 8, "C64": 4, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2,
 }  # fmt: skip
 
+# How deep a header may nest; those of safetensors nest three deep. Without a limit of our own it would depend on how
+# deep Python's stack is at that moment whether the header can be read, and with it where the file is cut.
+_DEEPEST = 100
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
 _TAR_MAGIC = slice(257, 262)  # where a tar says `ustar`
 
 
@@ -92,7 +97,7 @@ def _safetensors(file: SeekableFile, size: int) -> list[Start]:
     if length > min(MAX_HEADER, size - 8):
         raise Unknown
     text = read_at(file, 8, length)
-    if text.count(b"{") > MAX_TENSORS:
+    if text.count(b"{") > MAX_TENSORS or _nests_too_deep(text):
         raise Unknown
     header = _HEADERS.decode(text)
     data = 8 + length
@@ -102,3 +107,13 @@ def _safetensors(file: SeekableFile, size: int) -> list[Start]:
         if not isinstance(tensor.data_offsets, str)
         and tensor.data_offsets[0] < tensor.data_offsets[1]  # an empty tensor would give its width to the next one
     ] or [Start(data, None)]
+
+
+def _nests_too_deep(text: bytes) -> bool:
+    """Whether a JSON text nests deeper than a header may; brackets within its strings count, too."""
+    depth = 0
+    for bracket in text.translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"{[" else -1
+        if depth > _DEEPEST:
+            return True
+    return False

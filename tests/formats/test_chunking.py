@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cas.formats import tensor_files
-from cas.formats.chunking import CHUNK
+from cas.formats.chunking import CHUNK, Span
 from cas.formats.runs import LARGE
 from tests.formats.files_to_cut import MIB, cut, floats, gguf, safetensors, torch_zip, zipped
 from tests.formats.hostile_tensor_files import CASES
@@ -37,6 +37,21 @@ def test_safetensors_is_cut_at_its_tensors() -> None:
         (at := at + CHUNK, 4 * MIB, 4),
         (at + 4 * MIB, 8, 4),
     ]
+
+
+def test_how_deep_a_header_nests_decides_however_deep_the_stack_is() -> None:
+    entry = b'"t":{"dtype":"F32","shape":[1],"data_offsets":[0,%d],"new":' % (3 * MIB)
+
+    def model(depth: int) -> bytes:
+        header = b"{" + entry + b"[" * depth + b"]" * depth + b"}}"
+        return len(header).to_bytes(8, "little") + header + floats(3 * MIB // 4).tobytes()
+
+    def deeper(frames: int, data: bytes) -> list[Span]:
+        return deeper(frames - 1, data) if frames else cut(data)
+
+    assert [span.width for span in cut(model(98))] == [1, 4]  # with those of the header and of the entry: 100
+    assert cut(model(98)) == deeper(500, model(98))
+    assert [span.width for span in cut(model(99))] == [None]
 
 
 def test_small_tensors_share_chunks_of_about_a_mebibyte() -> None:

@@ -140,6 +140,15 @@ def test_widths_of_onnx_tensors_are_known() -> None:
     assert [widths[data.index(array.tobytes())] for array in tensors.values()] == [4] * 6 + [2, 1, 8]
 
 
+def test_what_is_between_two_onnx_tensors_costs_a_request_only_where_it_is_large() -> None:
+    tensors = {f"t{n}": floats(MIB, n) for n in range(5)}
+    data = onnx(tensors)
+    begins = [data.index(array.tobytes()) for array in tensors.values()]
+    assert [span.offset for span in cut(data)] == [0, *begins]
+    small = onnx({f"{'s' * 250}{n}" if n % 2 else f"t{n}": floats(MIB, n) for n in range(5)})
+    assert len(cut(small)) == 1 + 5 + 2
+
+
 def test_floats_in_a_field_of_their_own_are_data_too() -> None:
     array = floats(MIB)
     data = field(1, 8) + field(7, field(5, field(1, MIB) + field(2, 1) + field(4, array.tobytes())))
