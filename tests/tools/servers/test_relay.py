@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -67,8 +68,10 @@ def test_a_connection_is_held_until_it_is_released(port: int) -> None:
 
 def test_it_stops_while_a_connection_is_held(port: int) -> None:
     hold = Hold(0)
-    with Relay("127.0.0.1", port, lambda number: Manner(hold=hold)) as relay:
-        connection = socket.create_connection(("127.0.0.1", relay.port))
-        connection.sendall(b"x")
-    assert connection.recv(1) == b""
-    connection.close()
+    with contextlib.ExitStack() as stack:
+        with Relay("127.0.0.1", port, lambda number: Manner(hold=hold)) as relay:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", relay.port)))
+            connection.sendall(b"x")
+        # Linux resets a connection that is closed before what came has been read (RFC 2525, section 2.17).
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
