@@ -3,10 +3,13 @@
 #   make test    all tests          make check   linters, types, layers, schema
 #   make bench   timings            make soak    two minutes of everything at once, with kills
 #   make mutants wrong changes of the code, each of which a test must notice
+#   make guides  the guides' commands with their programs as shown
 #   make fuzz    ten minutes of hostile bytes for each parser (FUZZ_SECONDS=600)
 #   make providers  what it does on every server of this machine
-#   make bench-boot  the worker's cold start   make clean   remove everything made here
-# Except for the RunPod worker's environment: at 6 GB it is kept in the user's cache, for all clones.
+#   make bench-boot  the worker's cold start   make image-test  build the worker's image, weigh it and let it speak
+#   make dist    the wheel and the source archive of this commit, twice, and their sums   make sbom  what the image contains
+#   make clean   remove everything made here
+# Except for the environments of the RunPod worker and of hub clients: at 7 GB they are kept in the user's cache, for all clones.
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,16 +21,16 @@ HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
-.PHONY: demo test test-first test-second check bench bench-boot providers soak mutants fuzz schema worker-env lock clean
+.PHONY: demo test test-first test-second guides check bench bench-boot image-test providers soak mutants fuzz schema dist sbom worker-env lock clean
 
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
 
 # All tests run in two halves at once, which take about as long as each other; what the second prints is kept until it
 # ends. They start thousands of processes: each would compile our modules anew where the environment forbids to keep them.
-SECOND_HALF := tests/worker tests/tools tests/large tests/ops/restore
+SECOND_HALF := tests/worker tests/tools tests/large tests/attacks tests/ops/restore
 
-test: $(VENV)/dev-ready $(HUB_READY) $(VENV)/npm/ready worker-env
+test: $(VENV)/dev-ready $(HUB_READY) $(VENV)/model-signing/ready $(VENV)/npm/ready $(VENV)/sbom/ready worker-env
 	+$(if $(filter tests,$(TESTS)),$(MAKE) --no-print-directory -j2 test-first test-second,$(PYTEST) $(TESTS))
 
 test-first:
@@ -36,6 +39,10 @@ test-first:
 test-second:
 	@mkdir -p build
 	@$(PYTEST) $(SECOND_HALF) >build/test-second.log 2>&1; code=$$?; cat build/test-second.log; exit $$code
+
+# The guides with their programs as shown: torch, sentence-transformers and diffusers load what cas serve gives them.
+guides: $(VENV)/dev-ready $(HUB_READY) worker-env
+	CAS_GUIDES=1 $(PYTEST) tests/test_guides.py
 
 check: $(VENV)/dev-ready
 	$(BIN)/ruff format --check cas tools worker tests
@@ -54,6 +61,11 @@ bench: $(VENV)/bench-ready worker-env
 bench-boot: $(VENV)/bench-ready worker-env
 	$(BIN)/python -m tools.bench.boot $(BENCH)
 	$(BIN)/python -m tools.bench.story
+
+# The worker's image as `docker build` makes it, by buildah: apt-get install buildah debootstrap, as root.
+# make image-test IMAGE=--stand-in does not try to pull the base image.
+image-test: $(VENV)/dev-ready
+	$(BIN)/python -m tools.image $(IMAGE)
 
 # What the program does on every server that this machine can run, in one table.
 # make providers PROVIDERS="--only moto" runs a part. nginx and Ceph come with Debian: apt-get install nginx-light radosgw.
@@ -76,14 +88,27 @@ fuzz: $(VENV)/fuzz-ready
 schema: $(VENV)/runtime-ready
 	$(BIN)/python -m tools.schema
 
-# What the RunPod worker runs with, torch among it; its tests start it in a process of its own.
+# The wheel and the source archive of the last commit in dist/, with SHA256SUMS. make dist DIST="--tag v1.2.3" compares the version.
+dist: $(VENV)/runtime-ready
+	$(BIN)/python -m tools.dist $(DIST)
+
+# build/sbom.cdx.json: every package of the worker's image with its version and licence, in CycloneDX's form.
+sbom: $(VENV)/dev-ready $(VENV)/sbom/ready
+	@$(BIN)/python -m tools.worker_env worker
+	$(BIN)/python -m tools.sbom
+
+# What the RunPod worker runs with, torch among it, what plain F5-TTS needs beside that, and programs that load models
+# through a hub; tests start all in processes of their own.
 worker-env: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.worker_env
+
+# All of the worker and of plain F5-TTS is resolved together, and divided: the last lock file gets what no .in file names.
+WORKER_INS := torch worker reference
 
 # Versions are tested together and then held, with the hashes of their files: ranges are in pyproject.toml.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet '.[hub]'
+	build/lock/bin/python -m pip install --quiet '.[hub,sign]'
 	build/lock/bin/python -m pip freeze --exclude model-cas > requirements/runtime.lock
 	build/lock/bin/python -m pip install --quiet -r requirements/backend.in
 	build/lock/bin/python -m pip freeze --exclude model-cas | grep -vxFf requirements/runtime.lock > requirements/backend.lock
@@ -95,12 +120,18 @@ lock:
 	build/lock/bin/python -m pip install --quiet -c requirements/dev.lock -r requirements/fuzz.in
 	build/lock/bin/python -m pip freeze --exclude model-cas | grep -vxFf requirements/dev.lock | grep -vxFf requirements/bench.lock > requirements/fuzz.lock
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
-	build/lock/bin/python -m pip install --quiet '.[hub]' -r requirements/worker.in
-	@# Those are for CUDA: torch asks for them on Linux only.
-	build/lock/bin/python -m pip freeze --exclude model-cas | sed -E 's/^((cuda-|nvidia-|triton=).*)/\1; sys_platform == "linux"/' > requirements/worker.lock
+	build/lock/bin/python -m pip install --quiet '.[hub,sign]' $(WORKER_INS:%=-r requirements/%.in)
+	build/lock/bin/python -m pip install --quiet --no-deps -r requirements/clients.in
+	build/lock/bin/python -m pip freeze --exclude model-cas | build/lock/bin/python -m tools.lock --divide clients $(WORKER_INS)
 	rm -rf build/lock-moto && $(PYTHON) -m venv build/lock-moto
 	build/lock-moto/bin/python -m pip install --quiet -r requirements/moto.in
 	build/lock-moto/bin/python -m pip freeze > requirements/moto.lock
+	rm -rf build/lock-model-signing && $(PYTHON) -m venv build/lock-model-signing
+	build/lock-model-signing/bin/python -m pip install --quiet -r requirements/model-signing.in
+	build/lock-model-signing/bin/python -m pip freeze > requirements/model-signing.lock
+	rm -rf build/lock-sbom && $(PYTHON) -m venv build/lock-sbom
+	build/lock-sbom/bin/python -m pip install --quiet -r requirements/sbom.in
+	build/lock-sbom/bin/python -m pip freeze > requirements/sbom.lock
 	build/lock/bin/python -m pip install --quiet --upgrade -r requirements/build.in
 	build/lock/bin/python -m pip freeze --all | grep '^setuptools==' > requirements/build.lock
 	build/lock/bin/python -m pip install --quiet uv
@@ -153,8 +184,20 @@ $(VENV)/npm/ready: $(VENV)/dev-ready requirements/npm/package.json requirements/
 	else echo "there is no npm: the tests on Azurite are skipped"; fi
 	@touch $@
 
+$(VENV)/model-signing/ready: $(VENV)/runtime-ready requirements/model-signing.lock
+	@echo "setting up model-signing, which verifies what cas attest writes (about 10 s)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED)/model-signing.lock
+	@touch $@
+
 $(VENV)/moto/ready: $(VENV)/runtime-ready requirements/moto.lock
 	@echo "adding moto, a look-alike of AWS (about 30 s)"
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED)/moto.lock
+	@touch $@
+
+$(VENV)/sbom/ready: $(VENV)/runtime-ready requirements/sbom.lock
+	@echo "adding the tool for bills of materials (about 10 s)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED)/sbom.lock
 	@touch $@

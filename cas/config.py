@@ -36,6 +36,8 @@ class Setting(NamedTuple):
     source: str
 
 
+REGISTER, VIEW = (".locks", ".cas"), ("view", "hub")  # ours in a hub cache; the cache of one version in that
+
 NOT_SET = Setting("", "")
 """The setting that nothing gives."""
 
@@ -214,7 +216,7 @@ def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
 
     HF_HUB_CACHE > HUGGINGFACE_HUB_CACHE > HF_HOME/hub, as in huggingface_hub.constants; HF_HOME defaults to
     XDG_CACHE_HOME/huggingface. With an explicit hub cache named `hub` and no HF_HOME, home is its parent; so is that of
-    any hub cache for a user without a home directory.
+    any hub cache for a user without a home directory. A version's view, which `cas run` names, stands for its cache.
 
     Raises:
         InputError: nothing names the hub cache, and the user has no home directory.
@@ -222,7 +224,7 @@ def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
     hub = cache_dir or read("HF_HUB_CACHE") or read("HUGGINGFACE_HUB_CACHE")
     home = read("HF_HOME") or _default_hf_home(needed=not hub)
     home_path = expand_user(os.path.expandvars(home)).absolute() if home else None
-    hub_path = expand_user(os.path.expandvars(hub)).absolute() if hub else None
+    hub_path = _hub_of(expand_user(os.path.expandvars(hub)).absolute()) if hub else None
     if hub_path is None:
         assert home_path is not None
         return CacheDirs(home_path / "hub", home_path)
@@ -230,6 +232,12 @@ def cache_dirs(cache_dir: str | Path | None = None) -> CacheDirs:
     if home_path is None or named_hub:
         return CacheDirs(hub_path, hub_path.parent, home_is_implied=True)
     return CacheDirs(hub_path, home_path)
+
+
+def _hub_of(path: Path) -> Path:
+    """The hub cache that a view belongs to; any other path itself."""
+    cache, parts = path.parts[:-5], path.parts[-5:]
+    return Path(*cache) if cache and parts[:2] == REGISTER and parts[3:] == VIEW else path
 
 
 def _default_hf_home(*, needed: bool) -> str | None:
@@ -241,15 +249,15 @@ def _default_hf_home(*, needed: bool) -> str | None:
     return str(home_directory("name the cache: HF_HOME, or --cache-dir") / ".cache" / "huggingface")
 
 
-def user_cache() -> Path | None:
-    """The user's directory for what can be made anew: XDG_CACHE_HOME, else ~/.cache; None where neither is a path.
+def user_directory(variable: str, default: str) -> Path | None:
+    """The user's directory that `variable` names, else `default` below the home; None where neither is a path.
 
-    The XDG Base Directory Specification says that a relative path counts as none.
+    A relative path counts as none (XDG Base Directory Specification): trusted keys at the default count all the same.
     """
-    if named := read("XDG_CACHE_HOME"):
-        return Path(named) if os.path.isabs(named) else None
+    if os.path.isabs(named := read(variable)):
+        return Path(named)
     home = _home_or_none()
-    return home / ".cache" if home else None
+    return home / default if home else None
 
 
 def hub_endpoint() -> str:

@@ -9,7 +9,7 @@
 | 5 | FormatError | unknown version, malformed or hostile |
 | 6 | StoreError | the store cannot be reached, or refuses |
 | 7 | CacheError | the local disk or cache directory |
-| 8 | SignatureError | reserved: nothing raises it yet |
+| 8 | SignatureError | a signature is missing, wrong, or by a key that is not trusted |
 
 A message names the thing, where it is and the next step. It never carries a secret: no query string, header or
 credential reaches an error text.
@@ -86,12 +86,37 @@ class CacheError(CasError):
 
 
 class SignatureError(CasError):
-    """A signature is missing, wrong or by an unknown key.
+    """What must be signed by a trusted key is not, or there is no key to sign it with.
 
-    Exit code 8 is reserved for this: nothing raises it yet, as no version is signed. A script may branch on it today.
+    Attributes:
+        problem: what is wrong in a word or two, as lists show it: `unsigned`, `not trusted`, `altered`, `misplaced`,
+            `below the floor`; empty where no entry of a ref is meant.
     """
 
     exit_code = 8
+
+    def __init__(self, text: str, problem: str = "") -> None:
+        super().__init__(text)
+        self.problem = problem
+
+
+class SignerMissing(SignatureError):
+    """Refs are to be moved where keys are trusted, and nothing signs here. Nothing was moved.
+
+    A publish that ends so has stored its version: a worker's background publish tells this from a failure.
+    """
+
+
+class UntrustedKey(SignatureError):
+    """A signature is by a key that is not trusted here; whether it is a signature at all was not looked at.
+
+    Attributes:
+        key_id: of that key, 16 upper-case hex digits.
+    """
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"it is signed by key {key_id}, which is not trusted here: see `cas trust ls`")
+        self.key_id = key_id
 
 
 class Transient(StoreError):

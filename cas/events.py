@@ -29,16 +29,35 @@ class Phase(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SignedEntry:
+    """The entry of a ref that named a version, and whose signature was verified.
+
+    Attributes:
+        ref: as a reference names it.
+        number: of the entry in the ref's log.
+        key: id of the trusted key that signed it, 16 upper-case hex digits, as minisign prints it.
+        store: name of the store that it was signed for.
+    """
+
+    ref: str
+    number: int
+    key: str
+    store: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved(Event):
     """An operation has found out which version it works on.
 
     Attributes:
         reference: names the version for ever, as `model@blake3:<64 hex>`.
         total: plain bytes of the version's files.
+        signed: what named the version; None where no keys are trusted, or no ref was read.
     """
 
     reference: str
     total: int
+    signed: SignedEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +77,35 @@ class Moved(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Completed(Event):
+    """A file of a version has its final name, and all its bytes are verified; its links may follow later.
+
+    Attributes:
+        path: the file.
+        repo_id: the repo that it belongs to; empty for a plain file.
+        names: its paths in that repo.
+        size: bytes.
+        mtime: time of its last modification, in nanoseconds.
+    """
+
+    path: str
+    repo_id: str
+    names: tuple[str, ...]
+    size: int
+    mtime: int
+
+
+@dataclass(frozen=True, slots=True)
 class Noted(Event):
-    """A detail for a person who follows the work; the command line shows it with -v."""
+    """A detail for a person who follows the work; the command line shows it with -v.
+
+    Attributes:
+        text: the detail.
+        important: whether the command line shows it without -v, too.
+    """
 
     text: str
+    important: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ Which to use:
 - `Workers` does the work in a few threads of its own, each with its own tool, while the calling thread waits. It
   replaces `Pool` where the work allocates large memory for a moment and the calling threads are many.
 - `BackgroundCall` makes a single call while the caller does something else, and gives its result later.
+- `result_of` waits for a future of whatever made it, so that Ctrl-C ends the wait.
 """
 
 from __future__ import annotations
@@ -18,12 +19,23 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+INTERRUPTIBLE_WAIT = 1.0
+"""Seconds that a main thread waits for a lock without looking for signals. A signal that arrives as the thread is about
+to wait does not wake it: its handler, and with it Ctrl-C, would wait as long as the thread does."""
+
+
+def result_of(future: Future[T]) -> T:
+    """Wait for a future, in a wait that an interrupt ends; return its result, or raise its exception."""
+    while not wait((future,), timeout=INTERRUPTIBLE_WAIT).done:
+        pass
+    return future.result()
 
 
 class Pool(Generic[T]):
@@ -74,7 +86,7 @@ class Workers(Generic[T]):
 
     def run(self, work: Callable[[T], R]) -> R:
         """Call `work` with a thread's tool, in that thread, and return the result; wait until a thread is free."""
-        return self._threads.submit(self._run, work).result()
+        return result_of(self._threads.submit(self._run, work))
 
     def _run(self, work: Callable[[T], R]) -> R:
         if not hasattr(self._local, "tool"):
@@ -136,7 +148,7 @@ class BackgroundCall(Generic[T]):
     def result(self) -> T:
         """Wait for the call; return what it returned, or raise what it raised."""
         while self._thread.is_alive():
-            self._thread.join(timeout=1)  # a wait without a limit cannot be interrupted on every platform
+            self._thread.join(timeout=INTERRUPTIBLE_WAIT)
         if self._error:
             raise self._error
         return self._result[0]
@@ -214,8 +226,7 @@ class _ThreadPool(Generic[T]):
             for _ in range(threads):
                 threading.Thread(target=self._run, daemon=True).start()
             with self._change:
-                # A wait without a limit cannot be interrupted on every platform.
-                while not self._change.wait_for(lambda: not self._running, timeout=1):
+                while not self._change.wait_for(lambda: not self._running, timeout=INTERRUPTIBLE_WAIT):
                     pass
         except BaseException as interrupt:
             self._error = self._error or interrupt

@@ -88,12 +88,34 @@ def azurite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azurite]:
         yield server
 
 
-@pytest.fixture(scope="session")  # before any test moves HOME away
+# Looked up before any test moves HOME away: a fixture may be asked for in the middle of a test.
+_WORKER_ENVIRONMENT, _REFERENCE_ENVIRONMENT = worker_env.folder(), worker_env.reference_folder()
+_CLIENTS_ENVIRONMENT = worker_env.clients_folder()
+
+
+@pytest.fixture(scope="session")
 def worker_python() -> Path:
     """The interpreter that has torch, F5-TTS and the RunPod SDK."""
     try:
-        worker_env.require_ffmpeg()
-        return worker_env.python(worker_env.folder())
+        return worker_env.python(_WORKER_ENVIRONMENT)
+    except worker_env.EnvironmentMissing as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def reference_python() -> Path:
+    """The interpreter that has plain F5-TTS with all that it imports, and the client of the SDK."""
+    try:
+        return worker_env.python(_REFERENCE_ENVIRONMENT)
+    except worker_env.EnvironmentMissing as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def clients_python() -> Path:
+    """The interpreter that has programs which load models through a hub: transformers, diffusers, Rust's hf-hub."""
+    try:
+        return worker_env.python(_CLIENTS_ENVIRONMENT)
     except worker_env.EnvironmentMissing as error:
         pytest.fail(str(error), pytrace=False)
 

@@ -49,6 +49,13 @@ def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def in_the_workshop(line: str, workshop: Path) -> str:
+    """A line with folders of the workshop in place of the reader's folder and second bucket."""
+    for there, here in (("/tmp/models", "models"), ("s3://second@models-eu", "second")):
+        line = line.replace(there, str(workshop / here))
+    return line
+
+
 def test_the_readme_can_be_followed_line_by_line(workshop: Path) -> None:
     digest = ""
     lines = shell_lines(ROOT / "README.md", "cas")
@@ -56,7 +63,7 @@ def test_the_readme_can_be_followed_line_by_line(workshop: Path) -> None:
     with Hub(workshop / "hub") as hub:
         for line in lines:
             ran = subprocess.run(
-                ["sh", "-ec", line.replace(SOME_DIGEST, digest).replace("/tmp/models", str(workshop / "models"))],
+                ["sh", "-ec", in_the_workshop(line.replace(SOME_DIGEST, digest), workshop)],
                 env={**os.environ, "HF_ENDPOINT": hub.url},
                 capture_output=True,
                 text=True,
@@ -112,4 +119,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     )
     names = [line.split()[0] for line in listed.stdout.splitlines()[1:]]
     assert "cas/py.typed" in names
+    sources = {f"cas/hub/sources/{path.name}" for path in (ROOT / "manifests/sources").iterdir()}
+    assert sources <= set(names) and "cas/hub/sources/f5-tts.toml" in sources
     assert {name.split("/")[0].split("-")[0] for name in names} == {"cas", "model_cas"}

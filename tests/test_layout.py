@@ -10,8 +10,8 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted(path for name in ("cas", "worker", "tools", "tests") for path in (ROOT / name).rglob("*.py"))
 EXPORTING = {"cas", "cas/bucket", "cas/refs", "cas/cli"}
 """Packages of cas whose `__init__` exports names; the others are empty: an import loads only what it names."""
-WITHOUT_CODE = {"golden", "large", "support"}
-"""Folders of tests/ that stand for no folder of the code: data, tests of full-size models, shared helpers."""
+WITHOUT_CODE = {"attacks", "golden", "large", "support"}
+"""Folders of tests/ that stand for no folder of the code: attacks through all of it, data, large models, helpers."""
 
 
 def folders(parent: Path) -> set[str]:

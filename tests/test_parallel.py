@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import _thread
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -227,3 +229,33 @@ def test_a_background_call_says_whether_it_has_ended() -> None:
     go.set()
     assert call.ends_within(30)
     assert call.result() is True
+
+
+_UNWOKEN = """
+import os, signal, threading
+from concurrent.futures import Future
+from cas.parallel import BackgroundCall, for_each, result_of
+
+forever = threading.Event()
+# The other thread receives the signal: Python marks it for the main thread, whose wait goes on.
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+try:
+    WAIT
+except KeyboardInterrupt:
+    os._exit(42)
+"""
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "result_of(Future())",
+        "BackgroundCall(forever.wait).result()",
+        "for_each(lambda _: forever.wait(), [1], threads=1)",
+    ],
+)
+def test_a_signal_that_does_not_wake_the_main_thread_ends_its_wait_all_the_same(wait: str) -> None:
+    """So arrives one that comes just before the wait: without a limit, Ctrl-C ended one publish in 25 never."""
+    done = subprocess.run([sys.executable, "-c", _UNWOKEN.replace("WAIT", wait)], timeout=30, check=False)
+    assert done.returncode == 42

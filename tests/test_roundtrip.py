@@ -116,4 +116,4 @@ def test_the_python_interface_is_what_the_package_promises(directory_store: Stor
     published = cas.publish("m", source, directory_store.url, on_event=seen.append)
     restored = cas.restore("m", cas.open_store(directory_store.url), cache_dir=tmp_path / "c", on_event=seen.append)
     assert restored.reference == published.reference
-    assert {type(event).__name__ for event in seen} == {"Phase", "Resolved", "Moved"}
+    assert {type(event).__name__ for event in seen} == {"Phase", "Resolved", "Moved", "Completed"}

@@ -40,6 +40,7 @@ class Deployment:
 
     Attributes:
         python: interpreter of the worker's environment.
+        client: interpreter that has the SDK's client: that of the reference environment.
         folder: a folder, empty at first, for the workers' disk and logs.
         platform: the platform that queues the jobs.
         hub: the hub that serves the model.
@@ -48,6 +49,7 @@ class Deployment:
     """
 
     python: Path
+    client: Path
     folder: Path
     platform: Platform
     hub: Hub
@@ -142,7 +144,7 @@ class Deployment:
         """Run code with the real client, and return its `answer`; `words` are its `sys.argv[3:]`."""
         environment = {**os.environ, **self.platform.client_env()}
         given = (ENDPOINT, json.dumps({"input": job}), *words)
-        command = [str(self.python), "-c", f"{_CLIENT}{code}\nprint(json.dumps(answer))", *given]
+        command = [str(self.client), "-c", f"{_CLIENT}{code}\nprint(json.dumps(answer))", *given]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
         assert done.returncode == 0, done.stderr + self.log()
         return json.loads(done.stdout.splitlines()[-1])

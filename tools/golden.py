@@ -21,6 +21,7 @@ import numpy as np
 import cas
 from cas import host, refs
 from cas.formats.digest import parse
+from cas.formats.minisign import new_key
 from cas.hub.source import RepoSource
 from cas.refs.reference import Reference
 from tools.models.gguf import write_gguf
@@ -32,6 +33,11 @@ ROOT = Path(__file__).parents[1] / "tests" / "golden"
 MODEL = "golden"
 DEPLOYMENT = "eu-prod"
 VARIANT = "fp16"
+STORE_NAME = "s3://golden/store"
+"""What the store is called in its signatures, wherever it lies."""
+
+PUBLIC_KEY = "key.pub"
+"""The file of the public key whose secret key signed all tags and pins, and was then forgotten."""
 
 _WEIGHTS: Mapping[str, Shapes] = {
     "f32.safetensors": {"layer.weight": ("F32", (64, 96)), "layer.bias": ("F32", (96,))},
@@ -45,6 +51,8 @@ _WEIGHTS: Mapping[str, Shapes] = {
 def make(folder: Path) -> None:
     """Write a store to `folder`/store, and the files that each restore must give to `folder`/expected.json.
 
+    Its tags and pins are signed by a new key, whose public key is `folder`/key.pub.
+
     Args:
         folder: the folder to make.
 
@@ -53,10 +61,13 @@ def make(folder: Path) -> None:
     """
     folder.mkdir()
     store = cas.open_store(str(folder / "store"))
+    store.signer = key = new_key()
+    (folder / PUBLIC_KEY).write_text(key.public.text(), encoding="utf-8")
     source = cas.Source((RepoSource("org/tiny"), RepoSource("other/vocoder", revision="v1.0")), files=("torch/*",))
     expected: dict[str, object] = {}
     # The name of the person who runs this does not belong into the repository.
-    with mock.patch.object(host, "whoami", lambda: "golden"):
+    name_of_store = mock.patch.dict(os.environ, {"CAS_STORE_NAME": STORE_NAME})
+    with mock.patch.object(host, "whoami", lambda: "golden"), name_of_store:
         for version in (1, 2):
             with tempfile.TemporaryDirectory() as name:
                 home = Path(name)

@@ -7,15 +7,16 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cas import config
 from cas.errors import CasError
-from worker.boot import device, imports, process
-from worker.boot.boot import Boot, BootFailed
+from worker import imports
+from worker.boot import device, fitness, process, unfit
+from worker.boot.boot import Boot
 from worker.boot.messages import Restored
+from worker.errors import describe_error
 from worker.log import Printable, logger
 from worker.model import publish_process
 
@@ -44,12 +45,13 @@ def main() -> None:
         except BaseException:
             boot.stop()
             raise
-    except BootFailed as failed:
-        logger.warning(str(failed))
-        _end(failed.exit_code)
     except CasError as error:
         logger.warning(str(error))
+        unfit.report(str(error), error.exit_code)
         _end(error.exit_code)
+    except Exception as error:
+        unfit.report(describe_error(error), 1)
+        raise
     serve()
 
 
@@ -59,25 +61,38 @@ def _ready(boot: Boot) -> Callable[[], None]:
     os.environ.setdefault("RUNPOD_DEBUG_LEVEL", "INFO")
     with boot.phases.measure("imports"), imports.hurried():
         import runpod
-        import torch  # noqa: F401 (takes seconds, which the phase imports should contain)
 
-        from worker.speech import f5
+        from worker.jobs import serving
+        from worker.model.early_work import EarlyWork
+        from worker.speech import model_files
+    early = EarlyWork(boot.arrivals, boot.phases, lambda: device.choose(boot.settings.device))
     restored = boot.wait()
     try:
-        chosen = device.choose(boot.settings.device)
         with boot.phases.measure("load"):
-            speaker = f5.load(Path(os.environ["HF_HUB_CACHE"]), chosen, must_be_verified=restored.complete)
+            speaker = early.finish(model_files.of_version(restored.files))
         with boot.phases.measure("warm-up"):
-            speaker.warm_up()
+            speaker.warm_up(briefly=early.is_warm)
         handler = _handler(speaker, restored, runpod)
     except Exception as error:
         boot.failed(error)
         raise
-    boot.ready(device.describe(chosen))
-    config: dict[str, Any] = {"handler": _publishing(handler, restored)}
-    if boot.settings.stream:
-        config = {"handler": _publishing_stream(handler.stream, restored), "return_aggregate_stream": True}
-    return lambda: runpod.serverless.start(config)
+    once = _PublishOnce(restored)
+    config = serving.configuration(handler, stream=boot.settings.stream, after_answer=once.begin)
+
+    def ready() -> None:
+        boot.ready(device.describe(early.device))
+
+    def serve() -> None:
+        if fitness.are_run():
+            fitness.measure(runpod.serverless.register_fitness_check, boot.phases, ready)
+        else:
+            ready()
+        try:
+            serving.serve(config)
+        finally:
+            once.end()
+
+    return serve
 
 
 def _handler(speaker: Any, restored: Restored, runpod: Any) -> Any:
@@ -116,7 +131,7 @@ class _PublishOnce:
 
     def __init__(self, restored: Restored) -> None:
         self._restored, self._lock, self._begun = restored, threading.Lock(), False
-        self._publish: object = None
+        self._publish: process.Child | None = None
 
     def begin(self, output: dict[str, Any]) -> None:
         if "error" in output:
@@ -128,28 +143,9 @@ class _PublishOnce:
         # Referenced for the life of the worker: the process ends when the pipe to its standard input is collected.
         self._publish = publish_process.start(self._restored)
 
-
-def _publishing(answer: Callable[[Any], Awaitable[dict[str, Any]]], restored: Restored) -> Any:
-    once = _PublishOnce(restored)
-
-    async def handle(job: Any) -> dict[str, Any]:
-        output = await answer(job)
-        once.begin(output)
-        return output
-
-    return handle
-
-
-def _publishing_stream(answer: Callable[[Any], AsyncIterator[dict[str, Any]]], restored: Restored) -> Any:
-    once = _PublishOnce(restored)
-
-    async def handle(job: Any) -> AsyncIterator[dict[str, Any]]:
-        output: dict[str, Any] = {"error": "nothing was said"}
-        async for output in answer(job):
-            yield output
-        once.begin(output)
-
-    return handle
+    def end(self) -> None:
+        """Let go of the store before the worker ends: while a publish holds its lease, no collector sweeps."""
+        publish_process.end(self._publish)
 
 
 def _end_at_once(*_: object) -> None:

@@ -11,8 +11,33 @@ class BadRequest(InputError):
     """A job's input is wrong: the message is one sentence with the field, what is wrong and what is allowed."""
 
 
-class WorkerBroken(CasError):
+class _OfGpu(CasError):
+    """An error of the GPU in a job.
+
+    Attributes:
+        line: what torch said, in one line; empty when it is not known.
+    """
+
+    def __init__(self, message: str, line: str = "") -> None:
+        super().__init__(message)
+        self.line = line
+
+
+class WorkerBroken(_OfGpu):
     """The worker cannot answer any further job: it has to be restarted."""
+
+
+class GpuFull(_OfGpu):
+    """A job needed more memory than the GPU has; the worker can answer others."""
+
+
+class GpuFailed(CasError):
+    """The GPU cannot run the model, whose files are not to blame: torch has no code for it, or it fails.
+
+    Exit code 9 is the worker's own: those of cas/errors.py end at 8.
+    """
+
+    exit_code = 9
 
 
 def describe_error(error: BaseException) -> str:

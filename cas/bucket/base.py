@@ -114,9 +114,12 @@ class Kind(Enum):
     CHUNK = ("application/zstd", _FOR_EVER)
     MANIFEST = ("application/json", _FOR_EVER)
     DOCUMENT = ("application/json", "no-store")
+    SIGNATURE = ("text/plain; charset=utf-8", "no-store")
     WAV = ("audio/wav", None)
     FLAC = ("audio/flac", None)
     MP3 = ("audio/mpeg", None)
+    OPUS = ("audio/ogg", None)
+    PCM = ("audio/pcm", None)
 
     @property
     def headers(self) -> dict[str, str]:

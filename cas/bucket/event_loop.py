@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from cas.errors import StoreError
+from cas.parallel import result_of
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ def run_on_network_loop(work: Coroutine[Any, Any, T]) -> T:
         raise
     future = asyncio.run_coroutine_threadsafe(work, loop)
     try:
-        return future.result()
+        return result_of(future)
     except BaseException:
         future.cancel()
         raise
@@ -43,7 +44,7 @@ def network_loop() -> asyncio.AbstractEventLoop:
     """
     with _starting:
         if os.getpid() not in _loops:
-            if _loops:
+            if is_forked():
                 # A fork keeps neither the thread of the loop nor those of obstore, which cannot be started anew.
                 raise StoreError(
                     "this process was forked from one that had used a store before: start it by spawn or exec "
@@ -55,6 +56,11 @@ def network_loop() -> asyncio.AbstractEventLoop:
             atexit.register(_stop, loop, thread)
             _loops[os.getpid()] = loop
         return _loops[os.getpid()]
+
+
+def is_forked() -> bool:
+    """Whether this process is a forked child of one that had used a store: it can make no request itself."""
+    return bool(_loops) and os.getpid() not in _loops
 
 
 def _stop(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:

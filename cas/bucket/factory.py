@@ -23,13 +23,14 @@ def open_bucket(url: str, policy: RetryPolicy | None = None) -> Bucket:
 
     Args:
         url: `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`, `https://host/path` (read only; plain
-            http for a local server), a `file:` URL, a path, or `memory:` for tests.
+            http for a local server), a `file:` URL, a path (of a directory, or of an archive, which is read only), or
+            `memory:` for tests.
         policy: time limits and retries; the default ones when None.
 
     Raises:
         InputError: the URL has another scheme, or an address carries more than an address.
         AccessDenied: no credentials can be found.
-        CacheError: the directory cannot be used.
+        CacheError: the directory cannot be used, or the file is no archive.
     """
     policy = policy or RetryPolicy()
     where = parse(url)
@@ -55,7 +56,11 @@ def open_bucket(url: str, policy: RetryPolicy | None = None) -> Bucket:
 
 def _directory(path: Path, policy: RetryPolicy) -> Bucket:
     try:
-        if not stat.S_ISDIR(path.stat().st_mode):
+        if not stat.S_ISDIR(mode := path.stat().st_mode):
+            if stat.S_ISREG(mode):
+                from cas.bucket.archive import open_archive
+
+                return open_archive(path)
             raise CacheError(f"store {path} is a file: name a directory")
     except (FileNotFoundError, NotADirectoryError):
         pass

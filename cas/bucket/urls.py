@@ -25,6 +25,7 @@ _OTHER_NAMES = {
     "Google Cloud Storage is gs://bucket/prefix": ("gcs", "google"),
 }
 _ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "az": "AZURE_STORAGE_ENDPOINT", "gs": "GOOGLE_BASE_URL"}
+_PROFILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _BAD_BUCKET = re.compile(r"[\s\\\x00-\x1f\x7f]|:[0-9]+$")
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})|%2[Ff]|%00")
 
@@ -44,14 +45,19 @@ class StoreUrl(NamedTuple):
     bucket: str = ""
     prefix: str = ""
 
+    @property
+    def profile(self) -> str:
+        """The AWS profile that an `s3` URL names before an @; else empty."""
+        return self.url.removeprefix("s3://").partition("/")[0].rpartition("@")[0] if self.scheme == "s3" else ""
+
 
 def parse(text: str) -> StoreUrl:
     """Return what a store's URL or path means; looks at the file system only for a relative path.
 
     Args:
-        text: `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`, `https://host/path` (or http), a
-            `file:` URL, a path, or `memory:` for tests. Blanks
-            and line ends around it do not count.
+        text: `s3://bucket/prefix` (or `s3://profile@bucket/prefix`), `az://container/prefix`, `gs://bucket/prefix`,
+            `https://host/path` (or http), a `file:` URL, a path, or `memory:` for tests. Blanks and line ends around it
+            do not count.
 
     Raises:
         InputError: it is empty, of another scheme, or not well-formed; the message says what was likely meant.
@@ -130,9 +136,11 @@ def _bucket(scheme: str, rest: str) -> StoreUrl:
     """The bucket and prefix of a URL. rest: what follows the scheme's two slashes."""
     form = _BUCKETS[scheme]
     parts = _split(f"{scheme}://{rest}", f"store {scheme}://…: write {form} and nothing else")
-    if not parts.netloc or parts.query or parts.fragment or parts.username:
+    before, at, bucket = parts.netloc.rpartition("@")
+    is_profile = scheme == "s3" and _PROFILE.fullmatch(before)
+    if not bucket or parts.query or parts.fragment or (at and not is_profile):
         raise InputError(f"store {scheme}://{parts.hostname or ''}…: write {form} and nothing else")
-    bucket, prefix = parts.netloc, parts.path.strip("/")
+    prefix = parts.path.strip("/")
     if match := _BAD_BUCKET.search(bucket):
         if match[0].startswith(":"):
             raise InputError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings, common
+from cas.cli.options import Settings, common, sign_with_option, use_signer
 from cas.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,9 +24,16 @@ if TYPE_CHECKING:
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag of the variant; repeatable. No default.")
 @click.option("--check", is_flag=True, help="Prove the variant REF again; exit code 4 if it is not its original, cast.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be cast; write nothing to the store.")
+@sign_with_option
 @common
 def derive(
-    settings: Settings, reference: str, cast: str | None, tags: tuple[str, ...], check: bool, dry_run: bool
+    settings: Settings,
+    reference: str,
+    cast: str | None,
+    tags: tuple[str, ...],
+    check: bool,
+    dry_run: bool,
+    sign_with: str | None,
 ) -> None:
     """Publish a variant of REF under TAG, from the store to the store, each tensor proven to be the original, cast."""
     from cas.cli.process import keep_memory_together, leave_cores_alone, return_large_blocks
@@ -41,15 +48,18 @@ def derive(
     elif not cast:
         raise InputError("say what to derive: --cast float16 or --cast bfloat16; or --check to prove a variant")
     else:
-        _derive(settings, reference, cast, tags, dry_run=dry_run)
+        _derive(settings, reference, cast, tags, sign_with, dry_run=dry_run)
 
 
-def _derive(settings: Settings, reference: str, cast: str, tags: tuple[str, ...], *, dry_run: bool) -> None:
+def _derive(
+    settings: Settings, reference: str, cast: str, tags: tuple[str, ...], sign_with: str | None, *, dry_run: bool
+) -> None:
     from cas.cli.progress import Reporter
     from cas.ops.derive import deriver
     from cas.store.store import open_store
 
     store = open_store(settings.store)
+    use_signer(store, sign_with)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = deriver.derive(reference, store, cast=cast, tags=tags, dry_run=dry_run, on_event=reporter.listen)
     if settings.json:

@@ -21,19 +21,27 @@ from cas.formats.printable import printable
 def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: str | None) -> None:
     """Print the lines that make clients use the restored REF: eval "$(cas env REF)".
 
+    They lead to a view of the hub cache in which REF stays what it is, whatever is restored later.
+
     Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
     from cas import refs
+    from cas.cli.progress import Reporter
     from cas.config import cache_dirs
     from cas.local.environment import client_variables
-    from cas.local.hf_cache import RepoCache
+    from cas.ops.restore.in_use import view_variables
     from cas.store.store import open_store
 
-    chosen = chosen_version(settings, reference, lock)
+    chosen = chosen_version(settings, reference, lock, cache_dir)
     version = chosen.version()
-    resolved = version if isinstance(version, refs.Resolved) else refs.resolve(open_store(settings.store), version)
     dirs = cache_dirs(cache_dir)
-    variables = {**client_variables(dirs), "CAS_MODEL": resolved.exact}
+    resolved = (
+        version
+        if isinstance(version, refs.Resolved)
+        else refs.resolve(open_store(settings.store), version, (dirs.hub,))
+    )
+    found = view_variables(resolved, dirs, Reporter(quiet=settings.quiet, verbose=settings.verbose).listen)
+    variables = {**(found or client_variables(dirs)), "CAS_MODEL": resolved.exact}
     if settings.json:
         output.document(variables)
     else:
@@ -41,10 +49,11 @@ def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: 
             _check_printed(name, value)
         for name, value in variables.items():
             print(f"export {name}={shlex.quote(value)}")
-    for repo in resolved.manifest.repos:
-        cache = RepoCache(dirs.hub, repo.repo_type, repo.repo_id)
-        if not (cache.root / "snapshots" / repo.commit).is_dir():
-            print(f"warning: {repo.repo_id} is not in {dirs.hub} yet: run `cas restore {chosen}`", file=sys.stderr)
+    if found is None:
+        print(
+            f"warning: {chosen} is not in {dirs.hub} yet, or not all of it: run `cas restore {chosen}`, then this",
+            file=sys.stderr,
+        )
 
 
 def _check_printed(name: str, value: str) -> None:

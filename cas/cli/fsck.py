@@ -10,8 +10,8 @@ import click
 import msgspec
 
 from cas.cli import output
-from cas.cli.options import Settings, common
-from cas.errors import CasError, IntegrityError
+from cas.cli.options import Settings, common, sign_with_option, use_signer
+from cas.errors import CasError, IntegrityError, SignatureError
 
 if TYPE_CHECKING:
     from cas.ops.fsck.checker import Checked, Listed
@@ -49,6 +49,7 @@ def _share(ctx: click.Context, param: click.Parameter, given: str | None) -> flo
 @click.option(
     "--shards", type=click.IntRange(1, 256), metavar="N", help="Into how many shares --fleet cuts it. Default: 256."
 )
+@sign_with_option
 @common
 def fsck(
     settings: Settings,
@@ -60,6 +61,7 @@ def fsck(
     merge: tuple[str, ...],
     fleet: str | None,
     shards: int | None,
+    sign_with: str | None,
 ) -> None:
     """Re-hash what the store holds; exit code 4 while something is missing or damaged.
 
@@ -81,7 +83,7 @@ def fsck(
             raise click.UsageError("--fleet checks all shards and repairs none: give no --shard and no --repair-from")
         checked, unchecked, code = _check_by_fleet(settings, scope, sample, state, fleet, shards)
     else:
-        checked = _check(settings, scope, sample, state, repair_from, shard)
+        checked = _check(settings, scope, sample, state, repair_from, shard, sign_with)
     if settings.json:
         more = {"unchecked": unchecked} if unchecked else {}
         output.document({**msgspec.to_builtins(checked), "sound": checked.sound and not unchecked, **more})
@@ -90,8 +92,7 @@ def fsck(
             _print_damage(kind, getattr(checked, kind), quiet=settings.quiet and kind == "repaired")
     if unchecked:
         raise _incomplete(checked, unchecked, code)
-    if not checked.sound:
-        raise IntegrityError(_summary(checked, repair_from))
+    _refuse_rest(checked, repair_from)
     if not settings.quiet:
         print(_all_sound(checked), file=sys.stderr)
 
@@ -103,18 +104,22 @@ def _check(
     state: str | None,
     repair_from: tuple[str, ...],
     shard: str | None,
+    sign_with: str | None,
 ) -> Checked:
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.cli.progress import Reporter
     from cas.ops.fsck import checker
     from cas.ops.fsck.shard import parse_shard
+    from cas.store.store import open_store
 
     keep_memory_together()
     leave_cores_alone()
+    store = open_store(settings.store)
+    use_signer(store, sign_with)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         return checker.fsck(
             scope,
-            settings.store,
+            store,
             sample=sample,
             state=state,
             repair_from=repair_from,
@@ -146,6 +151,14 @@ def _print_damage(kind: str, listed: Listed, *, quiet: bool) -> None:
         print(f"{kind:<11}  {damage}")
     if listed.count > len(listed.items) and not quiet:
         print(f"{kind:<11}  {listed.count - len(listed.items)} more")
+
+
+def _refuse_rest(checked: Checked, repair_from: tuple[str, ...]) -> None:
+    """Raise the error for damage that is left, or else for tags and pins that no trusted key signed."""
+    if not checked.sound:
+        raise IntegrityError(_summary(checked, repair_from))
+    if checked.refused:
+        raise SignatureError(f"{len(checked.refused)} tags or pins are not set again: {checked.refused[0]}")
 
 
 def _incomplete(checked: Checked, unchecked: dict[str, str], code: int) -> CasError:
@@ -183,4 +196,8 @@ def _all_sound(checked: Checked) -> str:
     repaired = f"; {checked.repaired.count} repaired" if checked.repaired.count else ""
     orphaned = checked.orphaned
     unused = f"; {orphaned.count} chunks ({output.size(orphaned.size)}) nothing needs: `cas gc` frees them"
-    return f"{scope}: {what}{share}, all sound{repaired}{unused if orphaned.count else ''}"
+    alone = f"; {output.count(checked.orphaned_signatures, 'signature')} of no entry: `cas gc` removes them"
+    return (
+        f"{scope}: {what}{share}, all sound{repaired}{unused if orphaned.count else ''}"
+        f"{alone if checked.orphaned_signatures else ''}"
+    )

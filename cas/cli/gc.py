@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,38 +11,23 @@ import click
 
 from cas.cli import output
 from cas.cli.options import Settings, common
+from cas.cli.units import Duration
 
 if TYPE_CHECKING:
     from cas.ops.gc.explain import Explained
     from cas.ops.gc.result import Collected
 
-_LONGEST = datetime.timedelta(days=36_500)  # the time that lies a span ago must have a date
-
-# Seconds of each unit of a time span.
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-
-
-def _duration(ctx: click.Context, param: click.Parameter, given: str) -> datetime.timedelta:
-    """The time span of an option such as 90s, 30m, 24h or 7d; a number without a unit is seconds."""
-    match = re.fullmatch(r"([0-9]{1,7})([smhdw]?)", given)
-    if match is None:
-        raise click.BadParameter(f"{given!r} is no time span: write 90s, 30m, 24h or 7d", ctx, param)
-    span = datetime.timedelta(seconds=int(match[1]) * _UNITS[match[2]])
-    if span > _LONGEST:
-        raise click.BadParameter(f"{given!r} is longer than {_LONGEST.days} days", ctx, param)
-    return span
-
 
 @click.command(short_help="Free what nothing uses.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be condemned and deleted; change nothing.")
 @click.option(
-    "--grace", callback=_duration, default="24h", show_default=True, metavar="TIME", help="Leave alone what is younger."
+    "--grace", type=Duration(), default="24h", show_default=True, metavar="TIME", help="Leave alone what is younger."
 )
 @click.option(
     "--keep", type=click.IntRange(1), default=20, show_default=True, help="Versions that each tag and pin keeps."
 )
 @click.option(
-    "--wait", callback=_duration, default="60s", show_default=True, metavar="TIME", help="Wait for those who publish."
+    "--wait", type=Duration(), default="60s", show_default=True, metavar="TIME", help="Wait for those who publish."
 )
 @click.option("--explain", metavar="DIGEST", help="Say what keeps a chunk or a version, and do nothing.")
 @common

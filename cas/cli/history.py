@@ -10,6 +10,7 @@ from cas.cli import output
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
+    from cas.refs.entry import RefEntry
     from cas.refs.history import PastMove
 
 
@@ -17,34 +18,60 @@ if TYPE_CHECKING:
 @click.argument("reference", metavar="REF")
 @common
 def history(settings: Settings, reference: str) -> None:
-    """Show every move of the tag or pin REF, newest first; * marks the one in force. Times are the store's."""
+    """Show every move of the tag or pin REF, newest first; * marks the one in force. Times are the store's.
+
+    Where moves are signed, a column says by which keys; with (?) that is not verified, as no key is trusted here.
+    """
     from cas.refs import history as past
     from cas.store.store import open_store
 
-    found = past.history(open_store(settings.store), reference)[::-1]
+    store = open_store(settings.store)
+    found = past.history(store, reference)[::-1]
     if settings.json:
-        output.document([_document(entry, in_force=entry is found[0]) for entry in found])
+        verified = store.trust is not None
+        output.document([_document(entry, in_force=entry is found[0], verified=verified) for entry in found])
         return
+    header = ["  ENTRY", "WHEN", "VERSION", "BY", "REASON"]
     rows = [
-        (
+        [
             f"{'*' if entry is found[0] else ' '} {entry.number}",
             _when(entry),
             _version(entry),
-            entry.move.entry.by or "-",
-            entry.error or entry.move.entry.reason,
-        )
+            _told(entry).by or "-",
+            _reason(entry),
+        ]
         for entry in found
     ]
-    output.table(("  ENTRY", "WHEN", "VERSION", "BY", "REASON"), rows)
+    if store.trust is not None or any(entry.signers for entry in found):
+        header.append("SIGNED BY" if store.trust is not None else "SIGNED BY (?)")
+        for row, entry in zip(rows, found, strict=True):
+            row.append(_signer(entry))
+    output.table(header, rows)
 
 
-def _document(past: PastMove, *, in_force: bool) -> dict[str, object]:
+def _told(past: PastMove) -> RefEntry:
+    """What the entry says, also where that does not count."""
+    return past.claimed or past.move.entry
+
+
+def _reason(past: PastMove) -> str:
+    return past.error if past.problem == "unreadable" else _told(past).reason
+
+
+def _signer(past: PastMove) -> str:
+    """The keys that signed an entry, or why it does not count."""
+    if past.problem == "unreadable":
+        return "-"
+    return past.problem or past.move.key_id or ", ".join(past.signers) or "-"
+
+
+def _document(past: PastMove, *, in_force: bool, verified: bool) -> dict[str, object]:
     entry = past.move.entry
     return {
         "entry": past.number,
         "name": past.move.name,
         "at": _when(past),
-        "manifest": entry.manifest,
+        "manifest": None if past.problem else entry.manifest,
         "removed": not past.error and entry.manifest is None,
         "created": entry.created if not past.error else None,
         "by": entry.by,
@@ -53,6 +80,10 @@ def _document(past: PastMove, *, in_force: bool) -> dict[str, object]:
         "in_force": in_force,
         "lost": past.lost,
         "error": past.error or None,
+        "signers": [past.move.key_id] if past.move.key_id else past.signers,
+        "verified": verified and not past.error,
+        "problem": past.problem or None,
+        "claimed": _told(past).manifest if past.problem else None,
     }
 
 
@@ -63,6 +94,9 @@ def _when(past: PastMove) -> str:
 
 
 def _version(past: PastMove) -> str:
-    if past.error:
+    if past.problem and not past.claimed and not past.move.key_id:
         return "unreadable"
+    if past.problem:
+        digest = _told(past).digest
+        return f"{output.short(digest) if digest else 'removed'} (does not count)"
     return f"{output.short(past.digest) if past.digest else 'removed'}{' (lost)' if past.lost else ''}"

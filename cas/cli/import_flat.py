@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings, common
+from cas.cli.options import Settings, common, sign_with_option, use_signer
 from cas.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ _MODEL_NAMES = {"SWivid/F5-TTS": "f5-tts"}
 @click.command("import-flat", short_help="Publish what a plain sync left in a bucket.")
 @click.argument("source")
 @click.argument("model", required=False)
-@click.option("--source", "file", metavar="FILE", help="TOML file that names repos and file patterns, all wanted.")
+@click.option(
+    "--source",
+    "file",
+    metavar="NAME|FILE",
+    help="A source of `cas sources`, or a file like those: all of it is wanted.",
+)
 @click.option("--repo", "repos", metavar="ORG/NAME", multiple=True, help="Only this repo; repeatable. Default: all.")
 @click.option("--include", metavar="GLOB", multiple=True, help="Only matching files of --repo, all wanted; repeatable.")
 @click.option("--revision", metavar="REV", help="The ref or commit to take. Default: main, or the only one there.")
@@ -39,6 +44,7 @@ _MODEL_NAMES = {"SWivid/F5-TTS": "f5-tts"}
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag to move; repeatable. Default: latest.")
 @click.option("--by", help="Who moves the tags. Default: user@host.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be imported; fetch and write nothing.")
+@sign_with_option
 @common
 def import_flat(
     settings: Settings,
@@ -54,6 +60,7 @@ def import_flat(
     tags: tuple[str, ...],
     by: str | None,
     dry_run: bool,
+    sign_with: str | None,
 ) -> None:
     """Publish, as MODEL, the hub/ and torch/ trees that a sync left in SOURCE as plain files.
 
@@ -87,6 +94,7 @@ def import_flat(
         done = store = None
         if not dry_run:
             store = open_store(settings.store)
+            use_signer(store, sign_with)
             with contextlib.suppress(NotFoundError):
                 store.check_format()  # fail on an unreadable store now, before gigabytes are fetched
             with _folder(cache_dir) as folder:
@@ -99,6 +107,8 @@ def import_flat(
                     cache_dir=rebuilt.dirs,
                     download=False,
                     by=by,
+                    # A sync gains and loses repos: an import says so, and goes on.
+                    replace=True,
                     on_event=reporter.listen,
                 )
     if settings.json:
@@ -136,20 +146,26 @@ def _folder(cache_dir: str | None) -> Iterator[Path]:
 
 def _wanted(file: str | None, repos: tuple[str, ...], include: tuple[str, ...], revision: str | None) -> Source | None:
     """The repos and files that --source FILE names; None without it. Raises InputError when options contradict."""
+    from cas.hub.builtin_sources import source_path
     from cas.ops.publish.publisher import Source
 
     if file and (repos or include or revision):
         raise InputError("--repo, --include and --revision go without --source: a source file has its own")
     if include and not repos:
         raise InputError("--include goes with --repo: say which repo's files the patterns are to match")
-    return Source.from_file(file) if file else None
+    source = Source.from_file(source_path(file)) if file else None
+    if source and source.layout:
+        raise InputError(f"source {file} is for `cas publish --dir`: it names no repo of a sync")
+    return source
 
 
 def _selections(wanted: Source | None, repos: tuple[str, ...], include: tuple[str, ...]) -> list[Selection] | None:
     from cas.ops.import_flat.importer import Selection
 
     if wanted:
-        return [Selection(repo.repo_id, repo.repo_type, repo.revision, repo.include) for repo in wanted.repos]
+        return [
+            Selection(repo.repo_id, repo.repo_type, repo.revision, repo.include, repo.exclude) for repo in wanted.repos
+        ]
     return [Selection(repo, include=include) for repo in repos] or None
 
 

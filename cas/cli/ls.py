@@ -14,12 +14,18 @@ from cas.cli.options import Settings, common
 @click.argument("model", required=False)
 @common
 def ls(settings: Settings, model: str | None) -> None:
-    """List all models by tag and pin, or every version of MODEL, newest first."""
+    """List all models by tag and pin, or every version of MODEL, newest first.
+
+    Where tags or pins are signed, the last column says by which keys; with (?) that is not verified, as no key is
+    trusted here.
+    """
     from cas.ops.inspect import versions
+    from cas.ops.inspect.signatures import shown
     from cas.store.store import open_store
 
     store = open_store(settings.store)
     listed = versions.versions(store, model)
+    signatures = [signature for version in listed for signature in version.signatures]
     if settings.json:
         output.document([version.document() for version in listed])
         return
@@ -43,4 +49,8 @@ def ls(settings: Settings, model: str | None) -> None:
         header.append("VARIANT")
         for row, version in zip(rows, listed, strict=True):
             row.append(version.variant.shown(output.SHORT_DIGEST) if version.variant else "")
+    if store.trust is not None or any(signature.key_ids for signature in signatures):
+        header.append("SIGNED BY" if store.trust is not None else "SIGNED BY (?)")
+        for row, version in zip(rows, listed, strict=True):
+            row.append(shown(version.signatures) if version.signatures else "")
     output.table(header, rows)

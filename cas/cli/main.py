@@ -26,10 +26,17 @@ from cas.version import __version__
 _COMMANDS = {
     "init": ("cas.cli.init:init", "Make a store, or find that it is there."),
     "publish": ("cas.cli.publish:publish", "Publish a model from Hugging Face or a folder."),
+    "sources": ("cas.cli.sources:sources", "List the sources that --source takes by name."),
     "import-flat": ("cas.cli.import_flat:import_flat", "Publish what a plain sync left in a bucket."),
-    "restore": ("cas.cli.restore:restore", "Put a version into the Hugging Face cache."),
+    "restore": ("cas.cli.restore:restore", "Put versions into the Hugging Face cache, or a folder."),
     "run": ("cas.cli.run:run", "Restore, then run a command that finds the model."),
     "env": ("cas.cli.env:env", "Print the export lines under which clients find a model."),
+    "serve": ("cas.cli.serve:serve", "Serve the store as a hub, for HF_ENDPOINT."),
+    "copy": ("cas.cli.copy:copy", "Copy versions to another store."),
+    "mirror": ("cas.cli.mirror:mirror", "Keep models in another store equal to those here."),
+    "export": ("cas.cli.export:export", "Write versions to one file, an archive."),
+    "import": ("cas.cli.import_archive:import_archive", "Bring the versions in an archive into the store."),
+    "prune": ("cas.cli.prune:prune", "Free what restores put on this machine."),
     "derive": ("cas.cli.derive:derive", "Publish a variant: the same model, cast to float16."),
     "ls": ("cas.cli.ls:ls", "List models, or the versions of one."),
     "tree": ("cas.cli.tree:tree", "Show which version came from which."),
@@ -43,7 +50,12 @@ _COMMANDS = {
     "unpin": ("cas.cli.pin:unpin", "Remove a deployment's pin."),
     "history": ("cas.cli.history:history", "Show what a tag or pin named, and who moved it."),
     "rollback": ("cas.cli.rollback:rollback", "Move a tag or pin back to an earlier version."),
+    "sign": ("cas.cli.sign:sign", "Sign what tags and pins name now."),
+    "keygen": ("cas.cli.keygen:keygen", "Make a key that signs what tags and pins name."),
+    "trust": ("cas.cli.trust:trust", "Choose whose signatures count here."),
     "lock": ("cas.cli.lock:lock", "Write a version's manifest to a file to restore by."),
+    "attest": ("cas.cli.attest:attest", "State what a version's files are, for model-signing."),
+    "audit": ("cas.cli.audit:audit", "Say who released what, and what is not signed."),
     "verify": ("cas.cli.verify:verify", "Re-hash a model on this machine."),
     "fsck": ("cas.cli.fsck:fsck", "Re-hash what the store holds, and repair it."),
     "gc": ("cas.cli.gc:gc", "Free what nothing uses."),
@@ -57,7 +69,7 @@ References:  model, model:tag, model@<8+ hex>, model@blake3:<64 hex>,
              pin:deployment/model
 The store:   --store, CAS_STORE, s3://$S3_BUCKET/cas, or a folder in your data home
 Exit codes:  2 wrong call, 3 not found, 4 corrupt, 5 unknown format, 6 store,
-             7 disk or cache, 8 reserved (signature)
+             7 disk or cache, 8 signature
 """
 
 

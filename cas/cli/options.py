@@ -17,7 +17,10 @@ import click
 from cas.errors import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cas.refs.selection import Choice
+    from cas.store.store import Store
 
 
 @dataclass(slots=True)
@@ -85,6 +88,10 @@ seed_option = click.option(
     metavar="DIR",
     help="Take from here what it holds: another cache, or any folder of weights. Repeatable. Also: CAS_SEEDS.",
 )
+include_option = click.option(
+    "--include", metavar="GLOB", multiple=True, help="Only matching files, as `hf download` takes them; repeatable."
+)
+exclude_option = click.option("--exclude", metavar="GLOB", multiple=True, help="No matching files; repeatable.")
 verify_option = click.option("--verify", is_flag=True, help="Hash what is there instead of trusting its record.")
 receipt_option = click.option(
     "--receipt", is_flag=True, help="Keep a receipt of this restore in the store. Also: CAS_RECEIPT=1."
@@ -92,6 +99,39 @@ receipt_option = click.option(
 expect_option = click.option(
     "--expect", metavar="DIGEST", help="Refuse, with exit code 6, unless it now names this version, or `none`."
 )
+
+
+def not_empty(_: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """Return the value of an option; raise InputError for an empty one, as a script leaves it without its variable."""
+    if value is not None and not value.strip():
+        raise InputError(f"{option.opts[0]} is empty: give it a value, or leave it out")
+    return value
+
+
+sign_with_option = click.option(
+    "--sign-with",
+    metavar="FILE",
+    callback=not_empty,
+    help="Sign with the secret key in this file. Also: CAS_SIGNING_KEY.",
+)
+
+
+def use_signer(store: Store, path: str | None) -> None:
+    """Let a store sign with the key that --sign-with names; without it, that of CAS_SIGNING_KEY stays.
+
+    Args:
+        store: an open store.
+        path: the value of --sign-with, the path of a secret key; None for none.
+
+    Raises:
+        InputError: there is no such file, or its passphrase is wrong or is not known.
+        FormatError: it is no secret key.
+        CacheError: the file cannot be read.
+    """
+    if path is not None:
+        from cas.local.trusted_keys import read_signer
+
+        store.signer = read_signer(path, "--sign-with")
 
 
 def author_options(reason: str | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -109,13 +149,37 @@ def author_options(reason: str | None) -> Callable[[Callable[..., Any]], Callabl
     return add
 
 
-def chosen_version(settings: Settings, reference: str | None, lock: str | None) -> Choice:
+def naming_options(where: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds --tag, --pin and --no-refs to a command that brings versions to a store.
+
+    Args:
+        where: the store in words, such as `there`.
+    """
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        tag = click.option(
+            "--tag", "tags", metavar="TAG", multiple=True, help=f"Name it so {where} instead; repeatable."
+        )
+        pin = click.option(
+            "--pin", "pins", metavar="DEPLOYMENT", multiple=True, help=f"Pin it {where} instead; repeatable."
+        )
+        none = click.option("--no-refs", is_flag=True, help=f"Set no tag and no pin {where}.")
+        return tag(pin(none(function)))
+
+    return add
+
+
+def chosen_version(
+    settings: Settings, reference: str | None, lock: str | None, cache_dir: str | None = None, *, keep: bool = False
+) -> Choice:
     """The version that a command works on, with the reason why this one.
 
     Args:
         settings: the global options; -v shows a choice that the environment made.
         reference: the REF argument, which wins over the environment.
         lock: the file of --lock, which wins over the environment.
+        cache_dir: the value of --cache-dir, the cache that tells how new a signed pin must be.
+        keep: keep in that cache what was seen.
 
     Raises:
         InputError: both REF and --lock are given, or none of them and the environment names no version.
@@ -132,9 +196,19 @@ def chosen_version(settings: Settings, reference: str | None, lock: str | None) 
         return selection.Choice(f"lock file {lock}", lock=Path(lock))
     if reference is not None:
         return selection.Choice("named by the caller", reference)
-    chosen = selection.choose(os.environ, store=settings.store)
+    chosen = selection.choose(os.environ, store=settings.store, hubs=_hubs(cache_dir), keep=keep)
     reporter = Reporter(quiet=settings.quiet, verbose=settings.verbose, out=sys.stderr)
     reporter.listen(events.Noted(f"the version is {chosen}: {chosen.reason}"))
     if chosen.caution:
         reporter.listen(events.Warned(chosen.caution))
     return chosen
+
+
+def _hubs(cache_dir: str | None) -> tuple[Path, ...]:
+    """The hub cache of a command; none for a user without one, whom the command tells so if it needs one."""
+    from cas.config import cache_dirs
+
+    try:
+        return (cache_dirs(cache_dir).hub,)
+    except InputError:
+        return ()

@@ -8,7 +8,7 @@ import click
 
 from cas.cli import output
 from cas.cli.move_refs import point_refs, remove_refs
-from cas.cli.options import Settings, author_options, common, expect_option
+from cas.cli.options import Settings, author_options, common, expect_option, sign_with_option, use_signer
 
 
 @click.command(short_help="Fix the version that a deployment restores.")
@@ -16,8 +16,17 @@ from cas.cli.options import Settings, author_options, common, expect_option
 @click.argument("reference", metavar="REF")
 @author_options("pin")
 @expect_option
+@sign_with_option
 @common
-def pin(settings: Settings, deployment: str, reference: str, by: str | None, reason: str, expect: str | None) -> None:
+def pin(
+    settings: Settings,
+    deployment: str,
+    reference: str,
+    by: str | None,
+    reason: str,
+    expect: str | None,
+    sign_with: str | None,
+) -> None:
     """Pin the version REF for DEPLOYMENT, which restores it as pin:DEPLOYMENT/MODEL until it is pinned anew."""
     from cas.formats.manifest import check_name
     from cas.refs.reference import resolve
@@ -26,6 +35,7 @@ def pin(settings: Settings, deployment: str, reference: str, by: str | None, rea
 
     check_name(deployment, "deployment")
     store = open_store(settings.store)
+    use_signer(store, sign_with)
     resolved = resolve(store, reference)
     ref = Ref("pins", deployment, resolved.reference.model)
     moved = point_refs(settings, store, resolved, [ref], by, reason, expect)
@@ -74,11 +84,15 @@ def pins(settings: Settings, deployment: str | None) -> None:
 @click.argument("deployment")
 @click.argument("model", required=False)
 @author_options("unpin")
+@sign_with_option
 @common
-def unpin(settings: Settings, deployment: str, model: str | None, by: str | None, reason: str) -> None:
+def unpin(
+    settings: Settings, deployment: str, model: str | None, by: str | None, reason: str, sign_with: str | None
+) -> None:
     """Remove the pin of MODEL, which may be left out when DEPLOYMENT has pinned one model only."""
     from cas.refs.pins import pinned
     from cas.store.store import open_store
 
     store = open_store(settings.store)
+    use_signer(store, sign_with)
     remove_refs(settings, store, [pinned(store, deployment, model)], by, reason)

@@ -17,6 +17,7 @@ from cas.formats.printable import printable
 
 # Name of a phase (events.Phase) -> what people read.
 _DESCRIPTIONS = {
+    "audit": "reading who released what",
     "cast": "casting",
     "check": "checking local files",
     "clear": "clearing away old entries",
@@ -26,6 +27,7 @@ _DESCRIPTIONS = {
     "copy": "copying local bytes",
     "count": "counting what versions need",
     "download": "downloading from the hub",
+    "export": "writing the archive",
     "fetch": "fetching",
     "fsck": "checking what the store holds",
     "hash": "hashing",
@@ -35,10 +37,13 @@ _DESCRIPTIONS = {
     "mark": "reading the versions that are kept",
     "plan": "planning",
     "prove": "proving",
+    "prune": "removing what is not in use",
     "repair": "repairing",
     "resolve": "reading the manifest",
     "search": "looking for bytes that are here already",
     "sweep": "deleting",
+    "transfer": "copying between the stores",
+    "unpack": "reading the archive",
     "upload": "uploading",
     "wait": "waiting for those who publish or collect",
 }
@@ -93,7 +98,7 @@ class Reporter:
                     self._line(f"warning: {text}")
                 case events.Ended(text) if not self._quiet:
                     self._line(text)
-                case events.Noted(text) if self._verbose:
+                case events.Noted(text, important) if self._verbose or (important and not self._quiet):
                     self._line(text)
 
     def _begin(self, phase: events.Phase) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings, cache_dir_option, common
+from cas.cli.options import Settings, cache_dir_option, common, sign_with_option, use_signer
 from cas.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Publish a model from Hugging Face or a folder.")
 @click.argument("model")
-@click.option("--source", metavar="FILE", help="TOML file that names repos and file patterns.")
+@click.option("--source", metavar="NAME|FILE", help="A source of `cas sources`, or a TOML file like those.")
 @click.option("--repo", "repos", metavar="ORG/NAME[@REV]", multiple=True, help="A repo of the hub; repeatable.")
 @click.option("--include", metavar="GLOB", multiple=True, help="Only matching files of --repo or --dir; repeatable.")
+@click.option("--exclude", metavar="GLOB", multiple=True, help="No matching files of --repo or --dir; repeatable.")
 @click.option("--dir", "folder", metavar="DIR", help="A plain folder of private weights.")
 @click.option("--as", "repo_id", metavar="ORG/NAME", help="The repo id under which clients will find --dir.")
 @cache_dir_option
 @click.option("--tag", "tags", metavar="TAG", multiple=True, help="Tag to move; repeatable. Default: latest.")
+@click.option("--replace", is_flag=True, help="Let a tag that names other repos name these.")
 @click.option("--no-download", is_flag=True, help="Take what is in the hub cache; ask no hub.")
 @click.option("--force", is_flag=True, help="Check every file and upload every chunk anew: heals a damaged store.")
 @click.option("-n", "--dry-run", is_flag=True, help="Say what would be uploaded; write nothing to the store.")
+@sign_with_option
 @common
 def publish(
     settings: Settings,
@@ -37,13 +40,16 @@ def publish(
     source: str | None,
     repos: tuple[str, ...],
     include: tuple[str, ...],
+    exclude: tuple[str, ...],
     folder: str | None,
     repo_id: str | None,
     cache_dir: str | None,
     tags: tuple[str, ...],
+    replace: bool,
     no_download: bool,
     force: bool,
     dry_run: bool,
+    sign_with: str | None,
 ) -> None:
     """Publish MODEL: download what is missing, upload what is new, move the tags, print the reference."""
     from cas.cli.process import keep_memory_together, leave_cores_alone
@@ -56,15 +62,17 @@ def publish(
     if settings.quiet:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     store = open_store(settings.store)
+    use_signer(store, sign_with)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = publisher.publish(
             model,
-            _source(source, repos, include, folder, repo_id),
+            _source(source, repos, (include, exclude), folder, repo_id),
             store,
             tags=tags or ("latest",),
             cache_dir=cache_dir,
             download=not no_download,
             force=force,
+            replace=replace,
             dry_run=dry_run,
             on_event=reporter.listen,
         )
@@ -80,21 +88,33 @@ def publish(
 
 
 def _source(
-    file: str | None, repos: tuple[str, ...], include: tuple[str, ...], folder: str | None, repo_id: str | None
+    file: str | None,
+    repos: tuple[str, ...],
+    patterns: tuple[tuple[str, ...], tuple[str, ...]],
+    folder: str | None,
+    repo_id: str | None,
 ) -> publisher.Source:
+    """Return what the options name; `patterns` are those of --include and of --exclude."""
+    from cas.hub.builtin_sources import source_path
     from cas.ops.publish.publisher import Source
 
-    if sum(map(bool, (file, repos, folder))) != 1:
-        raise InputError("say what to publish: one of --source FILE, --repo ORG/NAME, or --dir DIR --as ORG/NAME")
     if bool(folder) != bool(repo_id):
         raise InputError("--dir and --as go together: --dir DIR --as ORG/NAME")
-    if file:
-        if include:
-            raise InputError("--include goes with --repo or --dir; a source file has its own patterns")
-        return Source.from_file(file)
+    if file and any(patterns):
+        option = "--include" if patterns[0] else "--exclude"
+        raise InputError(f"{option} goes with --repo or --dir; a source file has its own patterns")
+    source = Source.from_file(source_path(file)) if file else None
+    if source and source.layout and folder and repo_id and not repos:
+        return source.of_folder(folder, repo_id)
+    if source and source.layout:
+        raise InputError(f"source {file} says which files of a folder to take: add --dir DIR --as ORG/NAME")
+    if sum(map(bool, (file, repos, folder))) != 1:
+        raise InputError("say what to publish: one of --source NAME, --repo ORG/NAME, or --dir DIR --as ORG/NAME")
+    if source:
+        return source
     if folder and repo_id:
-        return Source.from_folder(folder, repo_id, include)
-    return Source.from_repos(repos, include)
+        return Source.from_folder(folder, repo_id, *patterns)
+    return Source.from_repos(repos, *patterns)
 
 
 def _summary(done: publisher.Published, store: Store) -> str:

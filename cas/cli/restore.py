@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -15,20 +16,34 @@ from cas.cli.options import (
     cache_dir_option,
     chosen_version,
     common,
+    exclude_option,
+    include_option,
     lock_option,
     receipt_option,
     seed_option,
     verify_option,
 )
+from cas.errors import InputError
 
 if TYPE_CHECKING:
+    from cas.ops.restore.folder import Folder
     from cas.ops.restore.restorer import Restored
     from cas.refs.selection import Choice
 
 
-@click.command(short_help="Put a version into the Hugging Face cache.")
-@click.argument("reference", metavar="[REF]", required=False)
+@click.command(short_help="Put versions into the Hugging Face cache, or a folder.")
+@click.argument("references", metavar="[REF]...", nargs=-1)
 @lock_option
+@include_option
+@exclude_option
+@click.option("--to", "--local-dir", "to", metavar="DIR", help="Put the files into DIR, for programs without a cache.")
+@click.option(
+    "--layout",
+    metavar="LAYOUT",
+    help="Where a file goes below DIR: {path}, as in its repo (default), {repo}/{path}, or {name}.",
+)
+@click.option("--link", metavar="KIND", help="hardlink or reflink: make the files of DIR from those in the cache.")
+@click.option("--delete", is_flag=True, help="Remove what earlier restores put into DIR and this one does not name.")
 @cache_dir_option
 @seed_option
 @verify_option
@@ -38,8 +53,14 @@ if TYPE_CHECKING:
 @common
 def restore(
     settings: Settings,
-    reference: str | None,
+    references: tuple[str, ...],
     lock: str | None,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    to: str | None,
+    layout: str | None,
+    link: str | None,
+    delete: bool,
     cache_dir: str | None,
     seeds: tuple[str, ...],
     verify: bool,
@@ -47,11 +68,14 @@ def restore(
     refuse_pickle: bool,
     dry_run: bool,
 ) -> None:
-    """Put the version REF into the Hugging Face cache and print where its snapshots are.
+    """Put the versions REF into the Hugging Face cache and print where their snapshots are, or into a folder.
 
-    Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
+    Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names. Chunks that several versions
+    share are fetched once.
     """
-    chosen = chosen_version(settings, reference, lock)
+    chosen = chosen_version(
+        settings, references[0] if references else None, lock, cache_dir, keep=not dry_run and to is None
+    )
     done = restore_chosen(
         settings,
         chosen,
@@ -61,12 +85,30 @@ def restore(
         receipt=receipt,
         refuse_pickle=refuse_pickle,
         dry_run=dry_run,
+        others=references[1:],
+        to=_folder(to, layout, link, delete=delete),
+        include=include,
+        exclude=exclude,
     )
     if settings.json:
         output.document(dataclasses.asdict(done))
-        return
-    for snapshot in done.snapshots.values():
-        print(snapshot)
+    elif done.folder is not None:
+        print(done.folder)
+    else:
+        for snapshot in dict.fromkeys(path for version in done.versions for path in version.snapshots.values()):
+            print(snapshot)
+
+
+def _folder(to: str | None, layout: str | None, link: str | None, *, delete: bool) -> Folder | None:
+    """Return the folder that the options name; None without --to."""
+    if to is None:
+        if layout or link or delete:
+            raise InputError("--layout, --link and --delete go with --to DIR: say which folder gets the files")
+        return None
+    from cas.formats.folder_paths import LAYOUTS
+    from cas.ops.restore.folder import Folder
+
+    return Folder(to, layout or LAYOUTS[0], link, delete)
 
 
 def restore_chosen(
@@ -79,8 +121,21 @@ def restore_chosen(
     receipt: bool,
     refuse_pickle: bool = False,
     dry_run: bool = False,
+    others: Sequence[str] = (),
+    to: Folder | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Restored:
-    """Restore a version as `cas restore` and `cas run` do: with progress, a receipt if wanted, and a summary line."""
+    """Restore versions as `cas restore` and `cas run` do: with progress, a receipt if wanted, and a summary line.
+
+    Args:
+        settings: the global options.
+        chosen: the first version.
+        cache_dir: the hub cache; None for the user's.
+        seeds: as for `cas.restore`; so are `verify`, `refuse_pickle`, `dry_run`, `to`, `include` and `exclude`.
+        receipt: whether to keep a receipt.
+        others: references to further versions.
+    """
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.cli.progress import Reporter
     from cas.config import receipt_wanted
@@ -95,13 +150,18 @@ def restore_chosen(
         receipt_writer = None
         if (receipt or receipt_wanted()) and not dry_run:
             from cas.ops.restore.receipts import ReceiptWriter
+            from cas.refs.reference import signed_entry
 
-            receipt_writer = stack.enter_context(ReceiptWriter(store, listen, reason=chosen.reason))
+            signed = signed_entry(chosen.pin, chosen.move, store)
+            receipt_writer = stack.enter_context(ReceiptWriter(store, listen, reason=chosen.reason, signed=signed))
             listen = receipt_writer.listen
         done = restorer.restore(
-            chosen.version(),
+            [chosen.version(), *others] if others else chosen.version(),
             store,
             cache_dir=cache_dir,
+            to=to,
+            include=include,
+            exclude=exclude,
             seeds=seeds,
             verify=verify,
             refuse_pickle=refuse_pickle,
@@ -117,14 +177,21 @@ def restore_chosen(
 
 def _summary(done: Restored) -> str:
     total, fetched = output.size(done.total), output.size(done.fetched)
+    where = done.hub if done.folder is None else done.folder
+    removed = f", {output.count(len(done.removed), 'file')} removed" if done.removed else ""
     if done.dry_run:
-        pieces = [f"would fetch {fetched} of {total} into {done.hub}"]
+        pieces = [f"would fetch {fetched} of {total} into {where if not done.linked else done.hub}"]
         pieces += [f"take {output.size(size)} from {seed}" for seed, size in done.reused_from.items()]
+        if done.linked:
+            pieces.append(f"link {output.size(done.linked)} from there into {where}")
+        if done.removed:
+            pieces.append(f"remove {output.count(len(done.removed), 'file')}: {', '.join(done.removed[:3])}")
         return f"{', '.join(pieces)}; nothing was changed"
     if not done.changed:
-        return f"{done.reference} is in {done.hub}: {total}, verified before ({done.seconds:.2f} s)"
+        return f"{done.reference} is in {where}: {total}, verified before ({done.seconds:.2f} s)"
     reused = f", {output.size(done.reused)} reused" if done.reused else ""
+    linked = f", {output.size(done.linked)} linked" if done.linked else ""
     return (
-        f"restored {done.reference} to {done.hub}: {total}, of which {fetched} fetched "
-        f"as {output.size(done.wire)}{reused} ({done.seconds:.1f} s)"
+        f"restored {done.reference} to {where}: {total}, of which {fetched} fetched "
+        f"as {output.size(done.wire)}{reused}{linked}{removed} ({done.seconds:.1f} s)"
     )

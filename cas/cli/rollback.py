@@ -5,15 +5,18 @@ from __future__ import annotations
 import click
 
 from cas.cli import output
-from cas.cli.options import Settings, author_options, common
+from cas.cli.options import Settings, author_options, common, sign_with_option, use_signer
 
 
 @click.command(short_help="Move a tag or pin back to an earlier version.")
 @click.argument("reference", metavar="REF")
 @click.option("--to", metavar="REF2", help="The version, one that REF named before. Default: one step back.")
 @author_options(None)
+@sign_with_option
 @common
-def rollback(settings: Settings, reference: str, to: str | None, by: str | None, reason: str | None) -> None:
+def rollback(
+    settings: Settings, reference: str, to: str | None, by: str | None, reason: str | None, sign_with: str | None
+) -> None:
     """Move the tag or pin REF one step back, or to REF2; a removed one is put back.
 
     Called again it goes one step further back: what was rolled back is no longer on the way.
@@ -24,6 +27,7 @@ def rollback(settings: Settings, reference: str, to: str | None, by: str | None,
     from cas.store.store import open_store
 
     store = open_store(settings.store)
+    use_signer(store, sign_with)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         done = history.rollback(store, reference, to, reason=reason, by=by, listen=reporter.listen)
     exact = f"{done.ref.model}@{named(done.after)}"

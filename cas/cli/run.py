@@ -73,21 +73,30 @@ def run(
 ) -> None:
     """Restore REF, set HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE and their like, and become COMMAND.
 
+    COMMAND finds REF in a view of the hub cache of its own: what other restores do to the cache does not change it,
+    and `cas prune` leaves REF alone while COMMAND runs.
+
     `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
     from cas import config
+    from cas.cli.progress import Reporter
     from cas.cli.restore import restore_chosen
     from cas.config import cache_dirs
-    from cas.local.environment import client_variables
+    from cas.ops.restore.in_use import restore_for_use
 
     program = shutil.which(command[0])
     if program is None:
         raise InputError(f"command {command[0]} is not found: check its name and PATH")
     # Copied before the restore sets variables of its own, which the command must not inherit.
     inherited = config.inherited()
-    chosen = chosen_version(settings, None if reference == _NO_REF else reference, lock)
-    done = restore_chosen(settings, chosen, cache_dir, seeds, verify=verify, receipt=receipt)
-    variables = {**client_variables(cache_dirs(cache_dir)), "CAS_MODEL": done.reference}
+    chosen = chosen_version(settings, None if reference == _NO_REF else reference, lock, cache_dir, keep=True)
+    in_use = restore_for_use(
+        lambda: restore_chosen(settings, chosen, cache_dir, seeds, verify=verify, receipt=receipt),
+        cache_dirs(cache_dir),
+        Reporter(quiet=settings.quiet, verbose=settings.verbose).listen,
+    )
+    variables = {**in_use.variables, "CAS_MODEL": in_use.restored.reference}
+    in_use.hold.inherit()
     sys.stdout.flush()
     # Python ignores SIGPIPE, and the command would inherit that.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)

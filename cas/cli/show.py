@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from cas.cli.options import Settings, common
 if TYPE_CHECKING:
     from cas.formats.manifest import Manifest
     from cas.ops.derive.variant import VariantRecord
+    from cas.ops.inspect.signatures import Signature
     from cas.refs.lineage import Lineage
     from cas.refs.names import Names
     from cas.store.store import Store
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 @click.argument("reference", metavar="REF")
 @common
 def show(settings: Settings, reference: str) -> None:
-    """Show the version REF: where it came from, its repos and files; of a variant, what it equals and why."""
+    """Show the version REF: where it came from, its repos and files; of a variant, what it equals and why.
+
+    Who signed the tags and pins that name it is verified where keys are trusted, and else what signatures claim.
+    """
     from cas import refs
     from cas.formats import manifest
     from cas.formats.digest import named
@@ -33,7 +38,7 @@ def show(settings: Settings, reference: str) -> None:
     store = open_store(settings.store)
     resolved = refs.resolve(store, reference)
     found = resolved.manifest
-    names = _names(store, found.model, resolved.digest)
+    names, signatures = _names(store, found.model, resolved.digest)
     lineage = _lineage(store, resolved.digest, found, names)
     derived = _record(found)
     if settings.json:
@@ -42,6 +47,7 @@ def show(settings: Settings, reference: str) -> None:
             "digest": named(resolved.digest),
             "tags": names.tags if names else None,
             "pins": names.pins if names else None,
+            "signatures": [each.document() for each in signatures] if names else None,
             **_lineage_document(lineage),
             "variant": variant,
             "manifest": json.loads(manifest.encode(found)),
@@ -50,6 +56,8 @@ def show(settings: Settings, reference: str) -> None:
         return
     print(f"reference  {resolved.exact}")
     print(f"named by   {names.shown or '-' if names else '?'}")
+    if any(each.key_ids for each in signatures):
+        print(f"signed by  {_signed(signatures)}")
     print(f"created    {_made(lineage) if lineage else '?'}")
     print(f"parent     {(named(lineage.parent) if lineage.parent else '-') if lineage else '?'}")
     if derived:
@@ -74,16 +82,28 @@ def show(settings: Settings, reference: str) -> None:
         )
 
 
-def _names(store: Store, model: str, digest: str) -> Names | None:
-    """The tags and pins that name a version now; None, with a warning, when the user may not list refs."""
+def _names(store: Store, model: str, digest: str) -> tuple[Names | None, list[Signature]]:
+    """The tags and pins that name a version now, and who signed them.
+
+    None, with a warning, stands for the names when the user may not list refs.
+    """
     from cas.errors import AccessDenied, Unsupported
+    from cas.ops.inspect.signatures import signature_of
     from cas.refs.names import named_versions
 
     try:
-        return named_versions(store, model).of(model, digest)
+        named_ = named_versions(store, model)
+        names = named_.of(model, digest)
+        return names, [signature_of(store, ref, named_) for ref in names.refs(model)]
     except (Unsupported, AccessDenied) as error:
         print(f"warning: which tags and pins name this version is not known: {error}", file=sys.stderr)
-        return None
+        return None, []
+
+
+def _signed(signatures: Sequence[Signature]) -> str:
+    from cas.ops.inspect.signatures import shown
+
+    return shown(signatures) + ("" if any(each.is_verified for each in signatures) else " (not verified)")
 
 
 def _lineage(store: Store, digest: str, found: Manifest, names: Names | None) -> Lineage | None:

@@ -6,7 +6,7 @@ import click
 
 from cas.cli import output
 from cas.cli.move_refs import point_refs, remove_refs
-from cas.cli.options import Settings, author_options, common, expect_option
+from cas.cli.options import Settings, author_options, common, expect_option, sign_with_option, use_signer
 from cas.errors import InputError
 
 
@@ -15,9 +15,16 @@ from cas.errors import InputError
 @click.argument("tags", metavar="TAG...", nargs=-1, required=True)
 @author_options("tag")
 @expect_option
+@sign_with_option
 @common
 def tag(
-    settings: Settings, reference: str, tags: tuple[str, ...], by: str | None, reason: str, expect: str | None
+    settings: Settings,
+    reference: str,
+    tags: tuple[str, ...],
+    by: str | None,
+    reason: str,
+    expect: str | None,
+    sign_with: str | None,
 ) -> None:
     """Point each TAG of REF's model at the version REF; a TAG is a name alone, such as `prod`."""
     from cas.formats.manifest import check_name
@@ -26,6 +33,7 @@ def tag(
     from cas.store.store import open_store
 
     store = open_store(settings.store)
+    use_signer(store, sign_with)
     resolved = resolve(store, reference)
     model = resolved.reference.model
     refs = [Ref("tags", model, check_name(name, "tag")) for name in dict.fromkeys(tags)]
@@ -41,14 +49,16 @@ def tag(
 @click.command(short_help="Remove tags.")
 @click.argument("tags", metavar="MODEL:TAG...", nargs=-1, required=True)
 @author_options("untag")
+@sign_with_option
 @common
-def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str) -> None:
+def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str, sign_with: str | None) -> None:
     """Remove each MODEL:TAG; versions stay until `cas gc` finds that nothing needs them."""
-    from cas.errors import FormatError
+    from cas.errors import FormatError, SignatureError
     from cas.refs.reference import absent, log_of, parse_reference
     from cas.store.store import open_store
 
     store = open_store(settings.store)
+    use_signer(store, sign_with)
     logs = []
     for text in dict.fromkeys(tags):
         reference = parse_reference(text)
@@ -64,6 +74,6 @@ def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str
         try:
             if log.current_digest() is None:
                 raise absent(store, log.ref)
-        except FormatError:
-            continue  # a tag whose log cannot be read can still be removed
+        except (FormatError, SignatureError):
+            continue  # a tag whose last entry cannot be read, or does not count, can still be removed
     remove_refs(settings, store, [log.ref for log in logs], by, reason)

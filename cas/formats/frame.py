@@ -133,13 +133,15 @@ class Decoder:
         self._planes = bytearray()
         self._frame = bytearray()
 
-    def decode(self, frame: Buffer, size: int) -> memoryview:
+    def decode(self, frame: Buffer, size: int, into: memoryview | None = None) -> memoryview:
         """Return the plain bytes of a frame; they are valid until the next call. The caller must hash them.
 
         Args:
             frame: the frame; no other thread may use it during the call, because the decoder writes to it for a moment.
                 A read-only frame is copied first.
             size: plain bytes of the chunk, as the manifest gives them.
+            into: writable memory of `size` bytes for the plain bytes, which stay valid then; None for the decoder's
+                own. After an error it holds anything.
 
         Raises:
             FrameDamaged: the frame is not whole, or not of that size.
@@ -149,7 +151,9 @@ class Decoder:
         width = _read_header(view, size)
         body = view[_HEADER.size :]
         _check_body(body, size)
-        self._plain, plain = _grown(self._plain, size)
+        plain = into
+        if plain is None:
+            self._plain, plain = _grown(self._plain, size)
         if width == 1:
             self._inflate(body, plain)
         else:
@@ -220,6 +224,18 @@ def claimed_size(frame: Buffer) -> int:
     if claimed > MAX_CHUNK:
         raise FrameDamaged(f"frame claims {claimed} bytes, more than the {MAX_CHUNK} of any chunk")
     return claimed
+
+
+def check_whole(frame: Buffer, size: int) -> None:
+    """Raise unless this is exactly one whole frame that claims `size` plain bytes. Nothing is decoded or hashed.
+
+    Raises:
+        FrameDamaged: it is not whole, or not of that size.
+        FormatError: a newer version wrote it.
+    """
+    view = memoryview(frame)
+    _read_header(view, size)
+    _check_body(view[_HEADER.size :], size)
 
 
 def _read_header(view: memoryview, size: int) -> int:

@@ -39,6 +39,7 @@ REPO_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,95}(/[A-Za-z0-9_][A-Za-z0-9._-]{0
 
 Name: TypeAlias = Annotated[str, Meta(pattern=NAME_PATTERN)]
 RepoId: TypeAlias = Annotated[str, Meta(pattern=REPO_PATTERN)]
+RepoType: TypeAlias = Annotated[str, Meta(pattern=r"^(model|dataset|space)(?!\n)$")]
 Commit: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{40}(?!\n)$")]
 Blob: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64})(?!\n)$", description="sha256 or git sha1")]
 Time: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}Z(?!\n)$")]
@@ -78,7 +79,7 @@ class Repo(Struct, frozen=True, forbid_unknown_fields=True):
     """The files of one repo at one commit, and the hub refs (branches, tags) that name the commit."""
 
     repo_id: RepoId
-    repo_type: Annotated[str, Meta(pattern=r"^(model|dataset|space)(?!\n)$")]
+    repo_type: RepoType
     commit: Commit
     refs: Annotated[tuple[str, ...], Meta(max_length=64)]
     files: tuple[RepoFile, ...]

@@ -58,7 +58,7 @@ def check_tree(paths: Iterable[str]) -> None:
     tree = []
     for path in paths:
         check_path(path)
-        tree.append((f"{_folded(path)}/", path))
+        tree.append((f"{fold(path)}/", path))
     # Each path ends with "/" here, so everything in one directory is consecutive after sorting, and comparing each path
     # with the next is enough. A table of all directories could outgrow memory.
     tree.sort()
@@ -96,14 +96,24 @@ def is_hidden(path: str) -> bool:
 
     HFS+ ignores invisible characters in names, and some network volumes fold look-alikes of a dot.
     """
-    if not path.isascii():
-        visible = "".join(char for char in path if unicodedata.category(char) != "Cf")
-        path = unicodedata.normalize("NFKC", visible)
+    path = _visible(path)
     return path.startswith(".") or "/." in path
 
 
-def _folded(path: str) -> str:
-    """A form that is equal for paths that differ only in case or normalisation; it has every "/" of `path`.
+def looks_like(component: str, name: str) -> bool:
+    """Return whether some file system takes `component` for the ASCII name `name`, as HFS+ takes one with joiners."""
+    return _visible(component).casefold() == name
+
+
+def _visible(path: str) -> str:
+    if not path.isascii():
+        visible = "".join(char for char in path if unicodedata.category(char) != "Cf")
+        path = unicodedata.normalize("NFKC", visible)
+    return path
+
+
+def fold(path: str) -> str:
+    """Return a form that is equal for paths that differ only in case or normalisation; it has every "/" of `path`.
 
     Source: Unicode 16, section 3.13, D145 (canonical caseless matching). D145 decomposes once more at the end, which
     changes nothing: whatever Unicode folds, it folds decomposed text to decomposed text. A test tries every character.

@@ -11,12 +11,20 @@ import struct
 
 from cas.formats.runs import LARGE, Budget, SeekableFile, Start, Unknown, read_at
 
-_BLOCK = 512  # members begin at multiples of this
+BLOCK = 512
+"""Bytes of a block: members begin at multiples of this."""
+
 _FIELDS = struct.Struct("124x12s12x8sc100x5s")  # size, checksum, type, and the magic behind the link's name
-_REGULAR = b"0\0007"  # types of members with data: regular, regular in old files, contiguous
-_LONG_NAMES = b"LK"  # types of GNU members that hold the name of the member after them
-_NO_DATA = b"123456"  # links, devices, folders, queues
-_PAX, _PAX_FOR_ALL = b"x", b"g"
+_NO_DATA = b"123456"  # types of links, devices, folders, queues
+REGULAR = b"0\0007"
+"""Types of members with data: regular, regular in old files, contiguous."""
+
+LONG_NAMES = b"LK"
+"""Types of GNU members that hold the name of the member after them."""
+
+PAX, PAX_FOR_ALL = b"x", b"g"
+"""Types of extended headers, for the member after it and for all."""
+
 _MAX_PAX = 1 << 20  # bytes of an extended header that are read
 
 
@@ -33,30 +41,30 @@ def starts(file: SeekableFile, size: int, budget: Budget) -> list[Start]:
     """
     found = [Start(0, None, alone=True, by_content=True)]
     at, declared = 0, None
-    while at < size and (header := read_at(file, at, _BLOCK)) != bytes(_BLOCK):
+    while at < size and (header := read_at(file, at, BLOCK)) != bytes(BLOCK):
         budget.take()
-        length, kind = _parse(header)
-        data = at + _BLOCK
-        if kind in (_PAX, _PAX_FOR_ALL):
+        length, kind = read_header(header)
+        data = at + BLOCK
+        if kind in (PAX, PAX_FOR_ALL):
             told = _pax_size(read_at(file, data, length) if length <= _MAX_PAX else b"", budget)
-            declared = told if kind == _PAX else declared
-        elif kind in _REGULAR:
+            declared = told if kind == PAX else declared
+        elif kind in REGULAR:
             length, declared = (length if declared is None else declared), None
         elif kind in _NO_DATA:
             length, declared = 0, None
-        elif kind not in _LONG_NAMES:
+        elif kind not in LONG_NAMES:
             raise Unknown  # a sparse member, or the extension of a program that is not known
-        at = data + -(-length // _BLOCK) * _BLOCK
+        at = data + -(-length // BLOCK) * BLOCK
         if at > size:
             raise Unknown
-        if length >= LARGE and kind in _REGULAR:
+        if length >= LARGE and kind in REGULAR:
             # A member may be a file of a known kind, so its padding is not part of its run.
             found += [Start(data, None, by_content=True), Start(data + length, None, alone=True, by_content=True)]
     return found
 
 
-def _parse(header: bytes) -> tuple[int, bytes]:
-    """Bytes of a member's data, and its type."""
+def read_header(header: bytes) -> tuple[int, bytes]:
+    """Return the bytes of a member's data, and its type, given its header (one block); raise Unknown for no header."""
     size, checksum, kind, magic = _FIELDS.unpack_from(header)
     # The checksum is the sum of the header's bytes, where its own eight count as spaces.
     if magic != b"ustar" or _octal(checksum) != sum(header) - sum(checksum) + 8 * 0x20:

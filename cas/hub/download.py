@@ -100,7 +100,8 @@ def check_access(repo: RepoSource, wording: ErrorWording) -> HubRevision:
     """
     info = _revision_info(repo, wording, sizes=False)
     paths = [file.rfilename for file in getattr(info, "siblings", None) or ()]
-    for path in match_patterns(paths, repo.include)[0] if repo.include else paths:
+    taken = match_patterns(paths, repo.include)[0] if repo.include else paths
+    for path in set(taken) - match_patterns(paths, repo.exclude)[0] if repo.exclude else taken:
         names.check_file_path(path)
     return HubRevision(info.sha, frozenset(paths) if 0 < len(paths) < _WHOLE_LISTING else None)
 
@@ -124,7 +125,7 @@ def list_files(repo: RepoSource) -> list[HubFile]:
             )
             for file in getattr(info, "siblings", None) or ()
         }
-    chosen = [files[path] for path in matching(files, repo.include, repo.repo_id)]
+    chosen = [files[path] for path in matching(files, repo.include, repo.repo_id, repo.exclude)]
     for file in chosen:
         names.check_file_path(file.path)
         if file.etag is not None:
@@ -154,6 +155,7 @@ def download_snapshot(repo: RepoSource, hub: Path, wording: ErrorWording) -> Non
             repo_type=repo.repo_type,
             revision=repo.revision,
             allow_patterns=list(repo.include) or None,
+            ignore_patterns=list(repo.exclude) or None,
             cache_dir=hub,
         )
 

@@ -15,13 +15,14 @@ from cas.formats.paths import PLAIN_FILE_FOLDER, is_hidden, match_patterns
 from cas.hub.download import ErrorWording, HubRevision, check_access, download_snapshot
 from cas.hub.source import RepoSource, Source, check_plain_pattern, matching
 from cas.local.fs import check_name_encoding
-from cas.local.hf_cache import RepoCache, SnapshotFile, etags_of, files_below
+from cas.local.hf_cache import PRIVATE, RepoCache, SnapshotFile, etags_of, files_below
 from cas.local.locks import Lock
 from cas.local.small_files import check_before_download
 
-# Folders and files that are no content of a repo, at any depth; `hf upload` leaves them out, too. A `.git/config` may
-# hold a token; a submodule's `.git` is a file. Where names ignore case, git uses `.GIT` as well.
-_NOT_CONTENT = (".git", ".cache/huggingface")
+# Folders and files that are no content of a repo, at any depth; `hf upload` leaves out the first two, too. A
+# `.git/config` may hold a token; a submodule's `.git` is a file. Where names ignore case, git uses `.GIT` as well. The
+# last one holds what we know of a folder that a restore filled.
+_NOT_CONTENT = (".git", ".cache/huggingface", PRIVATE)
 
 # Seconds to wait for another process's download.
 _DOWNLOAD_WAIT = 600.0
@@ -115,7 +116,7 @@ def _cached_repo(repo: RepoSource, hub: Path, listen: events.Listener, revision:
     upstream = revision.paths if revision and revision.commit == commit else None
     files = _without_strays(_snapshot(cache, commit, listed), upstream, listed, where, listen)
     # One selection from both sets of paths: a file that only the listing names is selected here and missing below.
-    chosen = matching(listed.keys() | files.keys(), repo.include, where)
+    chosen = matching(listed.keys() | files.keys(), repo.include, where, repo.exclude)
     if not chosen <= files.keys():
         _wait_for_downloads(cache, listen)
         files = _without_strays(_snapshot(cache, commit, listed), upstream, listed, where, events.ignore)
@@ -190,7 +191,7 @@ def _check_distinct(repos: Iterable[LocalRepo]) -> None:
 
 def _folder_repo(folder: Path, repo: RepoSource) -> LocalRepo:
     files = {file.path: file for file in files_below(folder, skip=_NOT_CONTENT)}
-    chosen = matching(files, repo.include, str(folder))
+    chosen = matching(files, repo.include, str(folder), repo.exclude)
     if not chosen:
         raise InputError(f"{folder} has no files to publish")
     _check_names(chosen, str(folder))

@@ -13,7 +13,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cas.local.fs import check_regular, disk_errors, sync, write_all
+from cas.errors import CacheError
+from cas.local.fs import check_regular, disk_errors, read_at, sync, write_all
 
 _LINKS_UNSUPPORTED = (
     errno.EPERM,
@@ -93,6 +94,28 @@ class Directory:
         except FileNotFoundError:
             return None
 
+    def readlink(self, name: str) -> str | None:
+        """Return what the symlink `name` says; None when it is absent or no symlink."""
+        try:
+            return os.readlink(name, dir_fd=self._fd)
+        except OSError:
+            return None
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """Return the content of the file `name`; None when it is absent, no regular file, or larger than `limit`.
+
+        Args:
+            name: the entry; a symlink is not followed.
+            limit: the most bytes that it may have.
+        """
+        try:
+            with self.file(name, os.O_RDONLY) as fd:
+                data = bytearray(min(os.fstat(fd).st_size, limit) + 1)
+                done = read_at(fd, memoryview(data), 0)
+        except (CacheError, FileNotFoundError):
+            return None
+        return bytes(memoryview(data)[:done]) if done <= limit else None
+
     @contextlib.contextmanager
     def file(self, name: str, flags: int) -> Iterator[int]:
         """Open the file `name` and yield its descriptor; a new file may be read by everybody the umask allows.
@@ -111,16 +134,27 @@ class Directory:
                 os.close(fd)
 
     def rename(self, name: str, into: Directory, new_name: str) -> None:
-        """Move the file `name` to `into`, replacing a file of the new name; raises FileNotFoundError if it is gone."""
+        """Move the file `name` to `into`, replacing a file of the new name; raises FileNotFoundError if it is gone.
+
+        A directory may be moved, too, to a name that nothing has.
+        """
         with disk_errors(into.path / new_name):
             os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=into._fd)
 
-    def write(self, name: str, data: bytes, scratch: Directory) -> None:
-        """Write a small, durable file that appears whole; an existing one is replaced."""
+    def write(self, name: str, data: bytes, scratch: Directory, *, durable: bool = True) -> None:
+        """Write a small file that appears whole; an existing one is replaced.
+
+        Args:
+            name: the entry.
+            data: its content.
+            scratch: where it is written first.
+            durable: sync it, so that a power cut takes nothing back; without that, the file may be lost or empty.
+        """
         with scratch.temporary_name() as temporary:
             with scratch.file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL) as fd:
                 write_all(fd, data)
-                sync(fd)
+                if durable:
+                    sync(fd)
             scratch.rename(temporary, self, name)
 
     def symlink(self, target: str, name: str, scratch: Directory) -> None:
@@ -150,6 +184,27 @@ class Directory:
         """Remove the file `name`; an absent file is no error."""
         with contextlib.suppress(FileNotFoundError), disk_errors(self.path / name):
             os.unlink(name, dir_fd=self._fd)
+
+    def remove_directory(self, name: str) -> bool:
+        """Remove the directory `name` if it is empty; return whether it is gone."""
+        try:
+            os.rmdir(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            return True
+        except OSError:  # it is not empty, or no directory, or not ours to remove
+            return False
+        return True
+
+    def remove_tree(self, name: str) -> None:
+        """Remove the directory `name` with all that is in it, following no symlink; an absent one is no error."""
+        import shutil  # takes milliseconds to import, and no restore needs it
+
+        shutil.rmtree(name, ignore_errors=True, dir_fd=self._fd)
+
+    def touch(self, name: str) -> None:
+        """Set the times of the file `name` to now, and make it if it is absent."""
+        with self.file(name, os.O_RDWR | os.O_CREAT) as fd:
+            os.utime(fd)
 
     def sync(self) -> None:
         """Make the names in this directory durable, where the file system can."""

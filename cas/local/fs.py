@@ -102,6 +102,15 @@ def open_binary(path: Path) -> Iterator[BufferedReader]:
         yield file
 
 
+def may_be_there(path: str | Path) -> bool:
+    """Return whether something has that path, or that cannot be found out: the read that follows reports the error."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
+    return True
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """Return the content of a small file that others may have written.
 

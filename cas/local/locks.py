@@ -26,16 +26,22 @@ _STUCK_AFTER = 30.0
 
 
 class Lock:
-    """One lock file and, once acquired, the lock on it; not reentrant."""
+    """One lock file and, once acquired, the lock on it; not reentrant.
 
-    def __init__(self, path: Path, below: Path | None = None) -> None:
+    Attributes:
+        path: the lock file.
+    """
+
+    def __init__(self, path: Path, below: Path | None = None, *, shared: bool = False) -> None:
         """Name the lock file; it is made when the lock is first tried.
 
         Args:
             path: the lock file.
             below: follow no symlink between this directory and the lock file; by default the file's own directory.
+            shared: any number may hold the lock at once, and nobody who wants it alone.
         """
-        self._root = below or path.parent
+        self._kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        self.path, self._root = path, below or path.parent
         self._components = path.relative_to(self._root).parts
         self._fd: int | None = None
         self._guard = threading.Lock()
@@ -66,7 +72,7 @@ class Lock:
         except (OSError, CacheError):
             return None
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, self._kind | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
             return False
@@ -82,8 +88,22 @@ class Lock:
 
     def _open(self) -> int:
         *parents, name = self._components
-        with Directory.open(self._root, parents) as directory, directory.file(name, os.O_RDWR | os.O_CREAT) as fd:
-            return os.dup(fd)
+        try:
+            with Directory.open(self._root, parents) as directory, directory.file(name, os.O_RDWR | os.O_CREAT) as fd:
+                return os.dup(fd)
+        except CacheError:
+            if self._kind != fcntl.LOCK_SH:
+                raise
+            # Who may only read the directory can share a lock that is there, and must, to be seen by those who write.
+            with (
+                Directory.open(self._root, parents, create=False) as directory,
+                directory.file(name, os.O_RDONLY) as fd,
+            ):
+                return os.dup(fd)
+
+    def descriptor(self) -> int | None:
+        """Return the open descriptor of the lock file while we hold the lock; the lock ends with its last copy."""
+        return self._fd
 
     def release(self) -> None:
         """Release the lock, if we hold it.

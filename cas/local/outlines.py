@@ -59,7 +59,7 @@ class Outlines:
     def __init__(self, store: str) -> None:
         """Read what is remembered. store: the URL of the store."""
         self._store, self._name = store, f"{hex_of(store.encode(errors='surrogateescape'))[:32]}.json"
-        self._root = config.user_cache()
+        self._root = config.user_directory("XDG_CACHE_HOME", ".cache")
         self._known: Mapping[str, _Remembered] = self._read() if self._root else {}
         self._new: dict[str, _Remembered] = {}
 

@@ -136,7 +136,9 @@ class _Search:
         for root in {target.root for target in self._targets} - repos.keys():
             # HF_HOME: only the directories of the wanted files, not all that lies below it.
             beside = {target.path.parent for target in self._targets if target.root == root}
-            files.add(root, *sorted(beside), root.joinpath(*PART_DIRECTORY), deep=False, related=True)
+            # A user's folder may hold many other models: they count as related only if their names or sizes say so.
+            is_home = not any(target.in_folder for target in self._targets if target.root == root)
+            files.add(root, *sorted(beside), root.joinpath(*PART_DIRECTORY), deep=False, related=is_home)
             files.add_recorded(root, root, related=True)
         for hub in {target.repo.hub for target in self._targets if target.repo}:
             for directory in sorted(hub.glob("*s--*")):

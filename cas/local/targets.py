@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from cas import events
 from cas.config import CacheDirs
 from cas.formats.digest import hex_of
 from cas.formats.manifest import ChunkRef, Manifest, PlainFile, Repo, RepoFile
@@ -31,6 +32,7 @@ class Target:
         chunks: what the content consists of, in order.
         content: 64 hex that name the bytes, whatever file they are in; see `content_of`.
         repo: the repo in the hub cache, None for a plain file.
+        in_folder: whether the root is a folder that the user named for the restored files, and no cache.
     """
 
     root: Path
@@ -40,6 +42,7 @@ class Target:
     chunks: tuple[ChunkRef, ...]
     content: str
     repo: RepoCache | None
+    in_folder: bool = False
 
     @property
     def path(self) -> Path:
@@ -52,6 +55,21 @@ class Target:
         for chunk in self.chunks:
             yield offset, chunk
             offset += chunk.size
+
+    def completed(self, components: tuple[str, ...], stamp: FileStamp) -> events.Completed:
+        """Return the event that a file holds all of this content now, verified.
+
+        Args:
+            components: path of the file below `root`.
+            stamp: what it was when it was verified.
+        """
+        return events.Completed(
+            path=str(self.root.joinpath(*components)),
+            repo_id=self.repo.repo_id if self.repo else "",
+            names=tuple("/".join(path[2:]) for path in self.snapshot_paths),
+            size=stamp.size,
+            mtime=stamp.mtime,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,10 @@ class Variable(NamedTuple):
 
 _SECRET = (
     "CAS_HTTP_HEADER",
+    "CAS_SERVE_TOKEN",
+    "CAS_ATTEST_KEY",
+    "CAS_SIGNING_KEY",
+    "CAS_SIGNING_PASSPHRASE",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -49,10 +53,17 @@ VARIABLES = tuple(
         "RUNPOD_DC_ID": "the data center that a receipt names",
         "CAS_SEEDS": "folders to take bytes from instead of fetching them",
         "CAS_RECEIPT": "whether every restore keeps a receipt in the store",
+        "CAS_ATTEST_KEY": "the key, or the path of one, that signs what `cas attest` states",
         "CAS_LEASE_SECONDS": "seconds that others wait for somebody who stopped without a word",
         "CAS_HTTP_HEADER": "a header for a private https store",
         "NETRC": "the file of users and passwords of https stores; ~/.netrc",
+        "CAS_SERVE_TOKEN": "what clients of `cas serve` must send, where --token does not say it",
         "CAS_READ_URL": "the cache through which a restore reads chunks and manifests",
+        "CAS_TRUSTED_KEYS": "whose signatures count: public keys, their files or folders of them",
+        "CAS_FLOOR": "the lowest number of an entry that counts, by ref: f5-tts:latest=42",
+        "CAS_SIGNING_KEY": "the secret key that signs what moves a ref, or the path of its file",
+        "CAS_SIGNING_PASSPHRASE": "its passphrase",
+        "CAS_STORE_NAME": "what the store is called in signatures, where its URL is not its name",
         "AWS_ACCESS_KEY_ID": "the key; without it boto3's chain is asked",
         "AWS_SECRET_ACCESS_KEY": "its secret",
         "AWS_SESSION_TOKEN": "the token of a key that expires",
@@ -121,6 +132,7 @@ VARIABLES = tuple(
         "HF_TOKEN": "the key to it",
         "HF_HUB_OFFLINE": "1: the hub is not asked",
         "XDG_CACHE_HOME": "where ~/.cache is",
+        "XDG_CONFIG_HOME": "where ~/.config is, which holds the keys that `cas trust` adds",
         "XDG_DATA_HOME": "where ~/.local/share is, which holds the store that nothing names",
     }.items()
 )  # fmt: skip

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import msgspec
@@ -24,8 +25,8 @@ from cas.local.hf_cache import PRIVATE
 
 Chunks = tuple[ChunkRef, ...]
 
-_STAMPS_NAME = "verified.json"
-_CHUNKS_NAME = "chunks.json"
+STAMPS_NAME = "verified.json"
+CHUNKS_NAME = "chunks.json"
 _MAX_STAMPS = 64 * 1024 * 1024  # bytes
 
 T = TypeVar("T")
@@ -72,7 +73,7 @@ class VerifiedFiles:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        document = _read(root / PRIVATE / _STAMPS_NAME, _STAMPS, _MAX_STAMPS)
+        document = _read(root / PRIVATE / STAMPS_NAME, _STAMPS, _MAX_STAMPS)
         self._stamps = document.files if document and document.version == 1 else {}
 
     def valid_stamp(self, components: tuple[str, ...], content: str) -> FileStamp | None:
@@ -104,16 +105,27 @@ class VerifiedFiles:
         stamp = self._stamps.get("/".join(components))
         return stamp is not None and (claimed or stamp.size != _CLAIM)
 
-    def claim(self, contents: Mapping[tuple[str, ...], str]) -> None:
+    def claim(
+        self, contents: Mapping[tuple[str, ...], str], chunks: Mapping[str, Chunks] = MappingProxyType({})
+    ) -> None:
         """Record that a restore is about to write files, so that later restores may replace them.
 
         Args:
             contents: what each file will hold (64 hex), by its path.
+            chunks: the chunks of these contents, by name: for `claimed_chunks`.
 
         Raises:
             CacheError: the directory cannot be written.
         """
-        self.update({path: FileStamp(content, _CLAIM, _CLAIM) for path, content in contents.items()}, {})
+        self.update({path: FileStamp(content, _CLAIM, _CLAIM) for path, content in contents.items()}, chunks)
+
+    def claimed_chunks(self, components: tuple[str, ...]) -> Chunks | None:
+        """Return the chunks of a file that a restore was about to write and has not recorded since.
+
+        None for any other file, and when nothing tells the chunks.
+        """
+        stamp = self._stamps.get("/".join(components))
+        return self._chunk_lists().get(stamp.content) if stamp and stamp.size == _CLAIM else None
 
     def unchanged_files(self) -> Iterator[tuple[Path, Chunks]]:
         """Yield the path and the chunks of each verified file that has not changed since."""
@@ -143,13 +155,13 @@ class VerifiedFiles:
         lists = {content: known[content] for content in sorted(known.keys() & contents)}
         with Directory.open(self._root, (PRIVATE,)) as directory:
             for name, data in (
-                (_CHUNKS_NAME, _CHUNK_LISTS.encode(_ChunkLists(1, lists))),
-                (_STAMPS_NAME, _STAMPS.encode(_Stamps(1, dict(sorted(stamps.items()))))),
+                (CHUNKS_NAME, _CHUNK_LISTS.encode(_ChunkLists(1, lists))),
+                (STAMPS_NAME, _STAMPS.encode(_Stamps(1, dict(sorted(stamps.items()))))),
             ):
                 directory.write(name, data, directory)
 
     def _chunk_lists(self) -> dict[str, Chunks]:
-        document = _read(self._root / PRIVATE / _CHUNKS_NAME, _CHUNK_LISTS, MAX_MANIFEST)
+        document = _read(self._root / PRIVATE / CHUNKS_NAME, _CHUNK_LISTS, MAX_MANIFEST)
         return document.contents if document and document.version == 1 else {}
 
     def _is_worth_keeping(self, path: str, stamp: FileStamp) -> bool:

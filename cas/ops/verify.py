@@ -73,8 +73,8 @@ def verify(
     Raises:
         CasError: the reference cannot be resolved; see `cas.refs.resolve`.
     """
-    resolved = reference if isinstance(reference, Resolved) else refs.resolve(open_store(store), reference)
     dirs = config.cache_dirs(cache_dir)
+    resolved = reference if isinstance(reference, Resolved) else refs.resolve(open_store(store), reference, (dirs.hub,))
     wanted = targets_of(resolved.manifest, dirs)
     local = scan(wanted, limits or host.Limits(), on_event, rehash=True)
     missing: list[str] = []

@@ -13,7 +13,16 @@ from __future__ import annotations
 import contextlib
 
 from cas import events
-from cas.errors import CasError, FormatError, IntegrityError, NotFoundError, ObjectMissing, RefMoved, StoreError
+from cas.errors import (
+    CasError,
+    FormatError,
+    IntegrityError,
+    NotFoundError,
+    ObjectMissing,
+    RefMoved,
+    SignatureError,
+    StoreError,
+)
 from cas.formats.digest import named
 from cas.formats.manifest import Manifest, digest_of
 from cas.host import Limits
@@ -97,18 +106,18 @@ def _mend(
 
 
 def _last_two(log: RefLog) -> list[Move]:
-    """The last move of a log, and before it the one that was in force, which is of a lower number, if it is readable.
+    """The last move of a log, and before it the one that was in force, which is of a lower number.
 
-    The list is empty for a ref that was never set.
+    That one is left out if it cannot be read, or no trusted key signed it. The list is empty for a ref never set.
     """
     listed = log.listed()
     if not listed:
         return []
     number = layout.ref_entry_order(entry_name(listed[-1]))[0]
     before = [entry for entry in listed if layout.ref_entry_order(entry_name(entry))[0] < number][-1:]
-    moves = [Move(entry_name(listed[-1]), listed[-1].modified, log.read(entry_name(listed[-1])))]
-    with contextlib.suppress(FormatError, ObjectMissing):
-        moves = [Move(entry_name(entry), entry.modified, log.read(entry_name(entry))) for entry in before] + moves
+    moves = [log.move(listed[-1])]
+    with contextlib.suppress(FormatError, ObjectMissing, SignatureError):
+        moves = [log.move(entry) for entry in before] + moves
     return moves
 
 

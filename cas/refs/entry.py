@@ -16,6 +16,9 @@ PUBLISH = "publish"
 DERIVE = "derive"
 """The reason that a derivation gives for its moves. Logs hold it, so it never changes."""
 
+SIGN = "sign"
+"""The reason that `cas sign --tag` gives for its moves, which end a publish. Logs hold it, so it never changes."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SIGNATURE = re.compile(r"(.*) \((cas [^ ()]+)\)")
 

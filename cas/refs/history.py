@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from cas import events, refs
 from cas.bucket import Entry
-from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing
+from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing, SignatureError
 from cas.formats.digest import named
 from cas.formats.manifest import timestamp
 from cas.parallel import for_each
-from cas.refs.entry import DERIVE, PUBLISH, RefEntry
+from cas.refs.entry import DERIVE, PUBLISH, SIGN, RefEntry
 from cas.refs.reflog import Move, Ref, RefLog, entry_name
 from cas.store import layout
 from cas.store.layout import VersionId
@@ -24,19 +25,27 @@ class PastMove(NamedTuple):
     """One move in the history of a ref.
 
     Attributes:
-        move: the move; one whose entry cannot be read counts as a removal.
-        lost: whether somebody else's move with the same number won, so that this one never came into force.
-        error: why the entry cannot be read; empty when it can.
+        move: the move; one whose entry cannot be read, or is not signed by a trusted key, counts as a removal.
+        lost: whether somebody else's move with the same number won, so that this one never came into force. Where keys
+            are trusted, only a signed move wins.
+        error: why the entry cannot be read, or does not count; empty when it does. `history` says so, too, of an entry
+            in force that is below the floor of its ref.
+        problem: the same in a word or two: `unreadable`, or a word of `SignatureError.problem`.
+        claimed: what an entry says that does not count: to be shown, and for nothing else.
+        signers: ids of the keys whose signatures lie beside the entry; only `move.key_id` is verified.
     """
 
     move: Move
     lost: bool
     error: str = ""
+    problem: str = ""
+    claimed: RefEntry | None = None
+    signers: tuple[str, ...] = ()
 
     @property
     def number(self) -> int:
         """The move's number in the log, from 1."""
-        return _number(self.move.name)
+        return self.move.number
 
     @property
     def digest(self) -> str | None:
@@ -88,7 +97,7 @@ def rollback(
         store: where the ref is.
         text: names the tag or pin.
         to: a reference to a version that the ref named before; None goes one step back.
-        reason: why, for the record; by default `rollback from <version>`.
+        reason: why, for the record; by default `rollback from <version>`, or from an entry that does not count.
         by: who rolls back; by default user@host.
         listen: is told of warnings.
 
@@ -96,15 +105,16 @@ def rollback(
         InputError: there is nothing to go back to, or the ref never named `to`.
         NotFoundError: the store does not hold that version any more.
         RefMoved: somebody else moved the ref meanwhile.
+        SignatureError: keys are trusted, and none of them signs here.
     """
     from cas.refs import move as moving
 
     ref = _ref(store, text)
     past = _past(store, ref)
-    before = past[-1].digest
+    before = None if past[-1].problem else past[-1].digest
     target = _one_step(ref, past) if to is None else _named_before(store, ref, past, to)
     if target != before:
-        reason = reason or f"rollback from {before[:12] if before else 'nothing'}"
+        reason = reason or f"rollback from {_left(past[-1])}"
         try:
             moving.move(store, {ref: past[-1].move}, target, reason, by, listen)
         except NotFoundError:
@@ -126,17 +136,37 @@ def past_moves(logs: Sequence[RefLog]) -> dict[Ref, list[PastMove]]:
         log, entry = one
         name, at, moves = entry_name(entry), entry.modified, found[log.ref]
         lost = winners[log.ref, _number(name)] != name
+        signers = tuple(sorted({signature.key_id for signature in log.signatures(name)}))
+        nothing = Move(name, at, RefEntry(None, timestamp(at), "", ""))
         try:
-            moves[name] = PastMove(Move(name, at, log.read(name)), lost)
+            moves[name] = PastMove(log.move(entry), lost, signers=signers)
         except ObjectMissing:
             return  # a collector trimmed it meanwhile
         except FormatError as error:
-            moves[name] = PastMove(Move(name, at, RefEntry(None, timestamp(at), "", "")), lost, str(error))
+            moves[name] = PastMove(nothing, lost, str(error), "unreadable", None, signers)
+        except SignatureError as error:
+            claimed = None
+            with contextlib.suppress(FormatError, ObjectMissing):
+                claimed = log.claimed(name)
+            moves[name] = PastMove(nothing, lost, str(error), error.problem, claimed, signers)
 
     entries = [(log, entry) for log, entries in listed for entry in entries]
     if entries:
         for_each(read, entries, threads=min(_REQUESTS, len(entries)))
-    return {ref: sorted(moves.values(), key=_order) for ref, moves in found.items()}
+    return {
+        log.ref: _of_signed(moves) if log.store.trust is not None else moves
+        for log in logs
+        for moves in [sorted(found[log.ref].values(), key=_order)]
+    }
+
+
+def _of_signed(moves: Sequence[PastMove]) -> list[PastMove]:
+    """Return moves, oldest first, of which one is lost only to a signed move of its number.
+
+    Otherwise whoever writes an unsigned entry beside a signed one would take that off the way back.
+    """
+    winners = {move.number: move.move.name for move in moves if move.move.key_id}
+    return [move._replace(lost=move.move.name < winners.get(move.number, "")) for move in moves]
 
 
 def way_back(values: Iterable[str | None], published: Container[int] = ()) -> list[str | None]:
@@ -184,12 +214,19 @@ def _past(store: Store, ref: Ref) -> list[PastMove]:
     found = past_moves([RefLog(store, ref)])[ref]
     if not found:
         raise refs.absent(store, ref)
+    if store.trust is not None and not found[-1].problem:
+        from cas.refs.floors import check_floor
+
+        try:
+            check_floor(store, store.trust, str(ref), found[-1].move.name)
+        except SignatureError as error:  # what it names is known all the same, and can be gone back to
+            found[-1] = found[-1]._replace(error=str(error), problem=error.problem)
     return found
 
 
 def _one_step(ref: Ref, past: Sequence[PastMove]) -> str:
     moves = [move for move in past if not move.lost]
-    published = {number for number, past in enumerate(moves) if past.move.entry.reason in (PUBLISH, DERIVE)}
+    published = {number for number, past in enumerate(moves) if past.move.entry.reason in (PUBLISH, DERIVE, SIGN)}
     target = step_back((move.digest for move in moves), published)
     if target is None:
         at = past[-1].digest
@@ -223,6 +260,13 @@ def _swept(store: Store, ref: Ref, digest: str) -> NotFoundError:
         f"{VersionId(ref.model, digest)}, which {ref} would go back to, is not in {store.url} any more (a collector "
         f"may have swept it): choose another from `cas history {ref}` with `cas rollback {ref} --to`"
     )
+
+
+def _left(past: PastMove) -> str:
+    """In words, what a rollback leaves."""
+    if past.problem:
+        return f"entry {past.number} ({past.problem})"
+    return past.digest[:12] if past.digest else "nothing"
 
 
 def _order(past: PastMove) -> tuple[int, str]:

@@ -3,6 +3,9 @@
 FILE.b3 beside a lock file FILE holds the digest of its bytes, as b3sum writes it. Without FILE.b3, the name of FILE may
 contain the digest. A restore from a lock file gives the locked bytes, no matter who can write to the bucket: it reads
 only chunks from the store, and each chunk is named by its content.
+
+FILE.minisig beside it, where it is there, is a signature of FILE's bytes, which `minisign -Vm FILE` checks, too: it
+tells who made the lock file.
 """
 
 from __future__ import annotations
@@ -13,10 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cas import refs
-from cas.errors import CacheError, FormatError, InputError, IntegrityError, ManifestCorrupt
+from cas.errors import (
+    CacheError,
+    FormatError,
+    InputError,
+    IntegrityError,
+    ManifestCorrupt,
+    SignatureError,
+    UntrustedKey,
+)
 from cas.formats import manifest
 from cas.formats.digest import hex_of, named
-from cas.local.fs import FileTooLarge, NotAFile, read_bounded, sync, write_all
+from cas.formats.printable import printable
+from cas.local.fs import FileTooLarge, NotAFile, read_bounded
+from cas.local.whole_file import write_whole
 from cas.refs.reference import Reference, Resolved
 from cas.store.layout import manifest_key
 from cas.store.store import Store, open_store
@@ -24,8 +37,12 @@ from cas.store.store import Store, open_store
 SUFFIX = ".b3"
 """The ending of the name of the file that holds the digest."""
 
+SIGNATURE = ".minisig"
+"""The ending of the name of the file that holds the signature, as minisign looks for it."""
+
 _NAMED = re.compile(r"(?:.*@)?([0-9a-f]{64})\.json")
 _LINE = re.compile(r"([0-9a-f]{64}) [ *][^\r\n]+\r?\n?")
+_ADVICE = "choose another with -o"
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
@@ -37,15 +54,21 @@ class Locked:
         reference: names the locked version for ever.
         lock: path of the lock file.
         digest_file: path of the file beside it that holds its digest.
+        signature_file: path of the file beside it that holds its signature; None where nothing signs.
+        key_id: of the key that signed it, 16 upper-case hex digits; None likewise.
     """
 
     reference: str
     lock: str
     digest_file: str
+    signature_file: str | None = None
+    key_id: str | None = None
 
 
 def write_lock(reference: str, store: Store | str | None, path: str | Path) -> Locked:
     """Write the manifest that a reference names now to a lock file, byte by byte as stored, and its digest beside it.
+
+    A store with a signer gets a signature beside it, too.
 
     Args:
         reference: names the version to lock.
@@ -55,6 +78,7 @@ def write_lock(reference: str, store: Store | str | None, path: str | Path) -> L
     Raises:
         InputError: a digest file cannot hold the lock file's name.
         CacheError: a file cannot be written.
+        SignatureError: the store has a signer whom nobody here would trust.
         CasError: what `cas.refs.resolve` raises.
     """
     file = Path(path)
@@ -70,16 +94,32 @@ def write_lock(reference: str, store: Store | str | None, path: str | Path) -> L
 
     key = manifest_key(resolved.manifest.model, resolved.digest)
     beside = _beside(file)
-    # A reader that comes between the two writes finds a pair that does not match, and refuses it.
-    _write(file, store.get_document(key, manifest.MAX_MANIFEST, read))
-    _write(beside, f"{resolved.digest}  {file.name}\n".encode(errors="surrogateescape"))
-    return Locked(resolved.exact, str(file), str(beside))
+    data = store.get_document(key, manifest.MAX_MANIFEST, read)
+    signature = None
+    if signer := store.signer:
+        from cas.refs.signatures import refuse_foreign_signer
+
+        refuse_foreign_signer(store)
+        signature = signer.sign(data, f"lock file {printable(file.name)}: {resolved.exact}")
+    signed = _beside(file, SIGNATURE)
+    # A reader that comes between the writes finds files that do not match, and refuses them.
+    if signature is None and os.path.lexists(signed) and _read(file, manifest.MAX_MANIFEST) != data:
+        _remove(signed)
+    write_whole(file, data, _ADVICE)
+    write_whole(beside, f"{resolved.digest}  {file.name}\n".encode(errors="surrogateescape"), _ADVICE)
+    if signer is None or signature is None:
+        return Locked(resolved.exact, str(file), str(beside))
+    write_whole(signed, signature.encode(), _ADVICE)
+    return Locked(resolved.exact, str(file), str(beside), str(signed), signer.public.id)
 
 
 def read_lock(path: str | Path) -> Resolved:
     """Return the version that a lock file holds. No store is read.
 
+    A lock file needs no signature. One that has a signature must be signed by a trusted key, where keys are trusted.
+
     Raises:
+        SignatureError: keys are trusted, and the signature beside it is by none of them, or of another file.
         InputError: the lock file, or its digest, is missing.
         IntegrityError: lock file and digest do not match.
         FormatError: the digest file or the manifest is malformed, or the manifest is hostile or of a newer version.
@@ -97,6 +137,7 @@ def read_lock(path: str | Path) -> Resolved:
                 f"where it came from, or write it again with `cas lock`. If git or an editor changed its line endings, "
                 f"put `{file.name} -text` into .gitattributes"
             )
+    _check_signature(file, data)
     try:
         found = manifest.parse(data)
     except FormatError as error:
@@ -124,8 +165,43 @@ def _expected(file: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _beside(file: Path) -> Path:
-    return file.with_name(file.name + SUFFIX)
+def _check_signature(file: Path, data: bytes) -> None:
+    signed = _beside(file, SIGNATURE)
+    if not os.path.lexists(signed):
+        return
+    from cas.formats.minisign import verify
+    from cas.formats.minisign_lines import MAX_TEXT
+    from cas.local.trusted_keys import configured_trust
+
+    trust = configured_trust()
+    signature = _read(signed, MAX_TEXT)
+    if trust is None or signature is None:
+        return
+    try:
+        verify(data, signature, trust.keys)
+    except UntrustedKey as error:
+        raise SignatureError(
+            f"lock file {file} is signed by key {error.key_id}, which is not trusted here: take a lock file that is "
+            "signed by a key in `cas trust ls`, or trust this one with `cas trust add`"
+        ) from None
+    except (SignatureError, FormatError) as error:
+        raise SignatureError(
+            f"lock file {file} is not what {signed.name} signs ({error}): take both from where they came from, or "
+            "write them again with `cas lock --sign-with`"
+        ) from None
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise CacheError(
+            f"{file} signs another lock file, and cannot be removed ({error.strerror}): {_ADVICE}"
+        ) from error
+
+
+def _beside(file: Path, suffix: str = SUFFIX) -> Path:
+    return file.with_name(file.name + suffix)
 
 
 def _read(file: Path, limit: int) -> bytes | None:
@@ -140,22 +216,3 @@ def _read(file: Path, limit: int) -> bytes | None:
         raise FormatError(f"{file} is over the limit of {limit} bytes: `cas lock` did not write it") from None
     except OSError as error:
         raise CacheError(f"{file} cannot be read ({error.strerror}): check its path, owner and mode") from error
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Write a file under another name, and rename it: readers find all of it, or none."""
-    private = file.with_name(f".{os.urandom(8).hex()}.tmp")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            fd = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            try:
-                write_all(fd, data)
-                sync(fd)
-            finally:
-                os.close(fd)
-            private.replace(file)
-        finally:
-            private.unlink(missing_ok=True)
-    except OSError as error:
-        raise CacheError(f"{file} cannot be written ({error.strerror}): choose another with -o") from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cas import events
-from cas.errors import FormatError, InputError, RefMoved, StoreError
+from cas.errors import FormatError, InputError, RefMoved, SignatureError, SignerMissing, StoreError
 from cas.formats.digest import PREFIX, named, parse
 from cas.formats.manifest import timestamp
 from cas.refs.confirm import confirm
@@ -46,10 +47,12 @@ def move(
     listen: events.Listener = events.ignore,
     *,
     meanwhile: MoveOn | None = None,
+    created: str | None = None,
 ) -> tuple[Ref, ...]:
     """Move refs of one model to a version, or remove them, and return the refs that were moved.
 
-    A ref that names the version already stays as it is. A ref whose last entry cannot be read is moved, with a warning.
+    A ref that names the version already stays as it is. A ref whose last entry cannot be read, or is not signed by a
+    trusted key, is moved, with a warning.
     When this returns, a power cut undoes none of it.
 
     Args:
@@ -62,20 +65,25 @@ def move(
         meanwhile: what happens when somebody else moved a ref meanwhile. None is the rule for moves by hand: a ref
             must still be at the move expected of it, even when it names the version by now. `move` then takes a lease
             and reads the version under it. A `MoveOn` also accepts a ref that names the version by now.
+        created: when they were moved, as `cas.formats.manifest.now` writes it, where that was elsewhere: a copy keeps
+            the time of the store that it copies from. None is now.
 
     Raises:
         NotFoundError: the store does not hold the version.
         RefMoved: somebody else moved a ref first.
         LeaseLost: the lease was not renewed in time. No ref names a version that was swept meanwhile.
+        SignatureError: keys are trusted, and none of them signs here: nothing was moved, and by hand nothing written.
     """
     by_hand = meanwhile is None
     pending: list[Ref] = []
     for ref, expect in expected.items():
-        # By hand, the expected move says what the ref names: `append` refuses when it is no longer the last one.
-        trusted = expect if by_hand else None
+        # By hand, the expected move says what the ref names: `append` refuses when it is no longer the last one. One
+        # below the floor names nothing.
+        log = RefLog(store, ref)
+        trusted = expect if by_hand and expect is not None and expect.number >= log.floor else None
         try:
-            now = trusted.entry.digest if trusted else RefLog(store, ref).current_digest()
-        except FormatError as error:
+            now = trusted.entry.digest if trusted else log.current_digest()
+        except (FormatError, SignatureError) as error:
             listen(events.Warned(str(error)))
         else:
             if now == digest:
@@ -91,11 +99,12 @@ def move(
     if not pending:
         store.bucket.settle()  # what somebody else moved just now, and chunks that the caller sent again
         return ()
+    _check_signer(store, pending, digest, reason, meanwhile)
     moved: list[Ref] = []
     purpose = f"move {', '.join(map(str, pending))}"
     with _lease(store, purpose, listen, meanwhile) as (lease, is_fresh):
         # One operation, one time: what is published with two tags was made once.
-        created = timestamp(datetime.datetime.now(datetime.UTC))
+        created = created or timestamp(datetime.datetime.now(datetime.UTC))
         lease.check()
         for ref in pending:
             # No sweep can begin now. One that ended before the lease may have removed what was seen earlier.
@@ -104,7 +113,7 @@ def move(
             try:
                 RefLog(store, ref).append(digest, reason, by, expect=expected[ref], created=created)
             except RefMoved:
-                if not by_hand and RefLog(store, ref).current_digest() == digest:
+                if not by_hand and is_at(store, ref, digest):
                     continue  # somebody else moved it to the same version at the same moment
                 if by_hand and moved:
                     listen(events.Warned(f"{', '.join(map(str, moved))} had been moved by then"))
@@ -141,28 +150,97 @@ def expected_move(store: Store, ref: Ref, expect: str) -> Move:
         RefMoved: the ref names something else, or its last entry cannot be read.
         InputError: `expect` is something else.
     """
-    wanted = _digits(expect)
+    _digits(expect)
     try:
         last = _last_move(store, ref)
     except FormatError:
         raise RefMoved(str(ref), "something that cannot be read", expect) from None
-    digest = last.entry.digest
+    except SignatureError as error:
+        raise RefMoved(str(ref), f"something that is {error.problem}", expect) from None
+    check_expected(ref, last.entry.digest, expect)
+    return last
+
+
+def check_expected(ref: Ref, digest: str | None, expect: str) -> None:
+    """Raise RefMoved unless a ref names the version that a user expects.
+
+    Args:
+        ref: the ref.
+        digest: what it names, 64 hex; None for nothing.
+        expect: a digest, its first 8 digits or more, or `none`.
+
+    Raises:
+        RefMoved: it names something else.
+        InputError: `expect` is something else.
+    """
+    wanted = _digits(expect)
     fits = digest is None if wanted is None else digest is not None and digest.startswith(wanted)
     if not fits:
         raise RefMoved(str(ref), "nothing" if digest is None else named(digest), expect)
-    return last
 
 
 def check_last_move(store: Store, ref: Ref, expect: Move) -> None:
     """Raise RefMoved when the last move of a ref is not `expect`, which is UNSET for a ref that was never set."""
-    last = _last_move(store, ref)
-    if last.name != expect.name:
-        raise RefMoved(str(ref), shown(last.entry), expected=shown(expect.entry))
+    log = RefLog(store, ref)
+    last = (log.names() or [UNSET.name])[-1]
+    if last != expect.name:
+        now = log.describe(last) if last else shown(UNSET.entry)
+        raise RefMoved(str(ref), now, expected=shown(expect.entry))
 
 
 def not_named(version: VersionId, error: RefMoved) -> events.Warned:
     """The warning that a new version is stored, but came too late for the ref that `error` is about to name it."""
     return events.Warned(f"{version} is in the store, but {error.ref} names another")
+
+
+def refuse_signer(store: Store) -> None:
+    """Raise an error for a key that cannot sign here, before an operation writes anything.
+
+    Args:
+        store: that is to be written.
+
+    Raises:
+        SignatureError: the key is not trusted here.
+        CasError: it cannot be read.
+    """
+    if store.signer is not None:
+        from cas.refs.signatures import refuse_foreign_signer
+
+        refuse_foreign_signer(store)
+
+
+def _check_signer(
+    store: Store, pending: Sequence[Ref], digest: str | None, reason: str, meanwhile: MoveOn | None
+) -> None:
+    """Raise SignatureError unless these refs can be moved: where keys are trusted, one of them must sign."""
+    if store.trust is None:
+        return
+    from cas.refs.signatures import signer_of
+
+    try:
+        signer_of(store, pending)
+    except SignerMissing:
+        if meanwhile is None or digest is None:
+            raise
+        version = VersionId(pending[0].model, digest)
+        tags = " ".join(f"--tag {ref.second}" for ref in pending if ref.kind == "tags")
+        there = f"--store {shlex.quote(store.url)}"
+        ways = [f"cas sign {version} {tags} {there}"] if tags else []
+        ways += [f"cas pin {ref.first} {version} {there}" for ref in pending if ref.kind == "pins"]
+        raise SignerMissing(
+            f"{version} is in {store.url}, and {', '.join(map(str, pending))} not moved there, as only signed moves "
+            f"count here and this {reason} has no key to sign with: go on where the key is, before a collector's grace "
+            "period has passed, with "
+            f"{' and '.join(f'`{way}`' for way in ways)} (--sign-with, CAS_SIGNING_KEY)"
+        ) from None
+
+
+def is_at(store: Store, ref: Ref, digest: str | None) -> bool:
+    """Return whether a ref names a version (64 hex); not if its last entry cannot be read, or does not count."""
+    try:
+        return RefLog(store, ref).current_digest() == digest
+    except (FormatError, SignatureError):
+        return False
 
 
 def _last_move(store: Store, ref: Ref) -> Move:

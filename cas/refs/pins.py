@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from cas.errors import FormatError, InputError, NotFoundError
+from cas.errors import FormatError, InputError, NotFoundError, SignatureError
 from cas.formats.digest import named
 from cas.formats.manifest import check_name, timestamp
 from cas.parallel import for_each
@@ -22,7 +22,7 @@ class Pin:
     Attributes:
         deployment: whose pin it is.
         model: the pinned model.
-        digest: the pinned version, 64 hex; empty when the pin's last entry cannot be read.
+        digest: the pinned version, 64 hex; empty when the pin's last entry cannot be read, or does not count.
         tags: tags of the model that name the same version.
         since: when it was pinned, by the server's clock.
         by: who pinned it.
@@ -71,6 +71,10 @@ def pins(store: Store, deployment: str | None = None) -> list[Pin]:
             entry = log.current()
         except FormatError:
             found[log.ref] = Pin(owner, model, "", (), since, "", "unreadable: its last entry is malformed")
+            return
+        except SignatureError as error:
+            why = f"{error.problem}: its last entry does not count here"
+            found[log.ref] = Pin(owner, model, "", (), since, "", why)
             return
         if entry is not None and entry.digest is not None:
             same = tuple(tag for tag, digest in tags.get(model, {}).items() if digest == entry.digest)

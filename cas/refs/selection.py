@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +10,11 @@ from cas import config
 from cas.errors import InputError
 from cas.formats.digest import named
 from cas.formats.manifest import check_name
+from cas.local.fs import may_be_there
 from cas.refs import reflog
 from cas.refs.lock_file import read_lock
-from cas.refs.reference import DEFAULT_TAG, Reference, Resolved, parse_reference
-from cas.refs.reflog import Ref, RefLog
+from cas.refs.reference import DEFAULT_TAG, Reference, Resolved, last_move, parse_reference
+from cas.refs.reflog import Move, Ref, RefLog
 from cas.store.store import Store, open_store
 
 _WAYS = "set CAS_MODEL to a reference, CAS_LOCK to a lock file, or CAS_DEPLOYMENT to a deployment with one pin"
@@ -30,6 +30,8 @@ class Choice:
         lock: the lock file; None for a reference.
         by_default: whether nobody chose this version: it is the tag latest because no tag, digest, pin or lock file is
             named.
+        pin: the pin that was read, and `move` its last move, which may be a removal; None where no pin was read, or it
+            was never set. Where keys are trusted, the move was verified.
         parsed: the parsed reference; None for a lock file.
 
     Raises:
@@ -40,6 +42,8 @@ class Choice:
     reference: str = ""
     lock: Path | None = None
     by_default: bool = field(default=False, compare=False)
+    pin: Ref | None = field(default=None, compare=False, repr=False)
+    move: Move | None = field(default=None, compare=False, repr=False)
     parsed: Reference | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -75,6 +79,8 @@ def choose(
     model: str | None = None,
     default_lock: str | Path | None = None,
     store: Store | str | None = None,
+    hubs: Sequence[Path] = (),
+    keep: bool = False,
 ) -> Choice:
     """Return the version that an environment names.
 
@@ -90,9 +96,12 @@ def choose(
         model: the model to run; None for the only one that the deployment has pinned.
         default_lock: a lock file that need not exist.
         store: where the pins are: an open store, its URL, or None for the default. It is read only for step 3.
+        hubs: hub caches. Where keys are trusted, the pin must not be older than what any of them has seen.
+        keep: keep in these caches what was seen.
 
     Raises:
         InputError: nothing names a model, or a variable holds something that is no name or reference.
+        SignatureError: keys are trusted, and none of them signed the pin as it is, or it is too old.
         CasError: the pin could not be read: the version it names must not be passed over.
     """
     if reference := config.read("CAS_MODEL", environ):
@@ -100,7 +109,7 @@ def choose(
         return Choice("CAS_MODEL", reference, by_default=only_model)
     if lock := config.read("CAS_LOCK", environ):
         return Choice(f"lock file {lock}", lock=Path(lock))
-    if default_lock is not None and _is_there(default_lock):
+    if default_lock is not None and may_be_there(default_lock):
         return Choice(f"lock file {default_lock}", lock=Path(default_lock))
     if model is not None:
         check_name(model, "model")
@@ -110,35 +119,40 @@ def choose(
             raise InputError(f"nothing names a model: give a REF, or {_WAYS}")
         return Choice("no deployment is named, so latest", f"{model}:{DEFAULT_TAG}", by_default=True)
     check_name(deployment, "deployment")
-    return _pinned(open_store(store), deployment, model)
+    return _pinned(open_store(store), deployment, model, hubs, keep=keep)
 
 
-def _pinned(store: Store, deployment: str, model: str | None) -> Choice:
+def _pinned(store: Store, deployment: str, model: str | None, hubs: Sequence[Path], *, keep: bool) -> Choice:
     only = model or _only_model(store, deployment)
-    digest = RefLog(store, Ref("pins", deployment, only)).current_digest()
-    if digest is None:
-        return Choice(f"no pin of deployment {deployment}, so latest", f"{only}:{DEFAULT_TAG}", by_default=True)
-    return Choice(f"pin of deployment {deployment}", f"{only}@{named(digest)}")
+    pin = Ref("pins", deployment, only)
+    move = last_move(RefLog(store, pin), hubs, keep=keep)
+    digest = move.entry.digest if move else None
+    if move is None or digest is None:
+        reason = f"no pin of deployment {deployment}, so latest"
+        return Choice(reason, f"{only}:{DEFAULT_TAG}", by_default=True, pin=pin if move else None, move=move)
+    return Choice(f"pin of deployment {deployment}", f"{only}@{named(digest)}", pin=pin, move=move)
 
 
 def _only_model(store: Store, deployment: str) -> str:
     # A pin that cannot be read counts, too: the version that it names must not be passed over.
-    models = [ref.model for ref in reflog.current(store, "pins", deployment)]
+    found = reflog.in_force(store, "pins", deployment)
+    problems = {ref.model: now.problem for ref, now in found.items()} | _deleted(store, deployment)
+    models = sorted(problems)
     if len(models) == 1:
         return models[0]
     if models:
-        shown = ", ".join(models[:8])
+        shown = ", ".join(f"{model} ({problems[model]})" if problems[model] else model for model in models[:8])
         raise InputError(f"deployment {deployment} has pins of {shown}: give a REF, or set CAS_MODEL")
     store.check_format()  # a wrong URL has no pins either: then this raises the error that says so
     raise InputError(f"deployment {deployment} has no pin in {store.url}, and nothing names a model: {_WAYS}")
 
 
-def _is_there(path: str | Path) -> bool:
-    """Whether something has that path. True when that cannot be found out: the read that follows reports the error."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        return True
-    return True
+def _deleted(store: Store, deployment: str) -> dict[str, str]:
+    """The models of pins that have a floor and no entries: no other pin may stand in for one that was deleted."""
+    if store.trust is None:
+        return {}
+    beginning = f"pin:{deployment}/"
+    pins = [
+        Ref("pins", deployment, text[len(beginning) :]) for text in store.trust.floors if text.startswith(beginning)
+    ]
+    return {pin.model: "deleted" for pin in pins if not RefLog(store, pin).names()}

@@ -50,12 +50,18 @@ def through_cdn(store: Store, url: str, listen: Listener) -> Store:
     # The bucket stands behind it: no long waits, and no tries that it could do better.
     policy = dataclasses.replace(RetryPolicy(), attempts=2, unreachable_attempts=1)
     listen(Noted(f"reading chunks and manifests from {url}, all else from {store.url}"))
-    return CdnStore(store.bucket, open_bucket(url, policy), listen)
+    through = CdnStore(store.bucket, open_bucket(url, policy), listen)
+    through.sign_as(store)
+    return through
 
 
 def is_read_through(store_url: str) -> bool:
-    """Whether CAS_READ_URL counts for the store at this URL: a directory and a web server are read themselves."""
-    return store_url.partition("://")[0] in ("s3", "az", "gs")
+    """Whether CAS_READ_URL counts for the store at this URL: a directory and a web server are read themselves.
+
+    Nor does it count for a URL with a profile of its own: that is another store than the variables speak of.
+    """
+    scheme, _, rest = store_url.partition("://")
+    return scheme in ("s3", "az", "gs") and "@" not in rest.partition("/")[0]
 
 
 def address_of(given: str) -> str:
@@ -122,9 +128,9 @@ class CdnStore(Store):
                 return frame
         return super().get_frame(ref, buffer, body)
 
-    def open_frame(self, ref: ChunkRef, frame: Buffer, decoder: Decoder) -> memoryview:
+    def open_frame(self, ref: ChunkRef, frame: Buffer, decoder: Decoder, into: memoryview | None = None) -> memoryview:
         try:
-            return super().open_frame(ref, frame, decoder)
+            return super().open_frame(ref, frame, decoder, into)
         finally:
             with self._guard:
                 from_cache = ref.digest in self._unopened

@@ -5,6 +5,7 @@ chunks/<hh>/<64 hex>                                     frames, named by the di
 manifests/<model>/<64 hex>.json                          manifests, named by the digest of their own bytes
 refs/tags/<model>/<tag>/<seq:08d>-<id>.json              entries of a ref's log
 refs/pins/<deployment>/<model>/<seq:08d>-<id>.json
+refs/<kind>/<first>/<second>/<seq:08d>-<id>-<key id>-<16 hex>.minisig   the signature of the entry beside it, by a key
 receipts/<deployment>/<yyyy-mm-dd>/<hhmmss>-<64 hex>-<id>.json
 leases/<id>-<seq:06d>.json                               who relies on chunks that are stored, so that none is swept
 gc/<run>-<page:04d>.json                                 what a run of the collector has condemned
@@ -45,7 +46,10 @@ _CHUNK = re.compile(r"chunks/[0-9a-f]{2}/([0-9a-f]{64})")
 _NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _MANIFEST = re.compile(rf"manifests/({_NAME})/([0-9a-f]{{64}})\.json")
 _REF = re.compile(rf"refs/(tags|pins)/({_NAME})/({_NAME})/([0-9]{{8,20}}-[0-9a-f]{{16}}\.json)")
-_RECEIPT = re.compile(r"receipts/[^/]+/[^/]+/[^/]*-([0-9a-f]{64})-[0-9a-f]+\.json")
+_SIGNATURE = re.compile(
+    rf"refs/(tags|pins)/({_NAME})/({_NAME})/([0-9]{{8,20}}-[0-9a-f]{{16}})-([0-9a-f]{{16}})-([0-9a-f]{{16}})\.minisig"
+)
+_RECEIPT = re.compile(r"receipts/([^/]+)/[^/]+/[^/]*-([0-9a-f]{64})-[0-9a-f]+\.json")
 _LEASE = re.compile(r"(leases/[0-9a-f]{16}|gc/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-sweep)-([0-9]{6,20})\.json")
 _CONDEMNED = re.compile(r"gc/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})-[0-9]{4}\.json")
 
@@ -80,6 +84,21 @@ class RefEntryId(NamedTuple):
     first: str
     second: str
     name: str
+
+
+class RefSignature(NamedTuple):
+    """The signature of a ref's entry, as its key in the store tells it; whether that is true, only its bytes prove.
+
+    Attributes:
+        entry: the entry that is signed.
+        key_id: of the key that signed, 16 upper-case hex digits, as minisign prints it.
+        digest: the first 16 hex digits of the BLAKE3 of the signed entry's bytes. Two writers of one entry's name sign
+            different bytes, and so neither replaces the signature of the other.
+    """
+
+    entry: RefEntryId
+    key_id: str
+    digest: str
 
 
 class LeaseEntry(NamedTuple):
@@ -160,6 +179,25 @@ def ref_entry(key: str) -> RefEntryId | None:
     return RefEntryId(cast(RefKind, match[1]), match[2], match[3], match[4]) if match else None
 
 
+def ref_signature_key(entry: RefEntryId, key_id: str, digest: str) -> str:
+    """Return the key of the signature of a ref's entry, which lies beside the entry.
+
+    Args:
+        entry: the entry that is signed.
+        key_id: of the key that signs, 16 hex digits.
+        digest: the BLAKE3 of the entry's bytes, hex; the first 16 digits count.
+    """
+    return f"{ref_entry_key(entry).removesuffix('.json')}-{key_id.lower()}-{digest[:16]}.minisig"
+
+
+def ref_signature(key: str) -> RefSignature | None:
+    """Return which signature of which entry is at `key`, or None if that is not the key of a signature."""
+    if not (match := _SIGNATURE.fullmatch(key)):
+        return None
+    entry = RefEntryId(cast(RefKind, match[1]), match[2], match[3], f"{match[4]}.json")
+    return RefSignature(entry, match[5].upper(), match[6])
+
+
 def receipt_key(deployment: str, when: str, digest: str, identity: str) -> str:
     """Return the key of a receipt.
 
@@ -176,7 +214,13 @@ def receipt_key(deployment: str, when: str, digest: str, identity: str) -> str:
 def receipt_digest(key: str) -> str | None:
     """Return the digest (64 hex) of the version that the receipt at `key` names, or None if that is no receipt."""
     match = _RECEIPT.fullmatch(key)
-    return match[1] if match else None
+    return match[2] if match else None
+
+
+def receipt_deployment(key: str) -> str:
+    """Return the deployment of the receipt at `key`; empty if that is no receipt."""
+    match = _RECEIPT.fullmatch(key)
+    return match[1] if match else ""
 
 
 def lease_id(identity: str) -> str:
@@ -228,7 +272,7 @@ def examination_folder(identity: str) -> str:
 
 def is_ours(key: str) -> bool:
     """Return whether a store writes objects under such a key; all others are left alone."""
-    parsed = (chunk_digest, version_id, ref_entry, receipt_digest, lease_entry, condemned_run)
+    parsed = (chunk_digest, version_id, ref_entry, ref_signature, receipt_digest, lease_entry, condemned_run)
     return (
         key in (FORMAT_KEY, CONDITIONAL_WRITES)
         or is_probe(key)

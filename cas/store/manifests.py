@@ -1,13 +1,15 @@
-"""Reading a manifest of a store: fetch it, verify it, and parse as much of it as the caller needs."""
+"""Manifests of a store: fetch one, verify it, and parse as much of it as the caller needs; write one by its bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
+from cas.bucket import Kind
 from cas.errors import FormatError, ManifestCorrupt, ManifestMissing, ObjectMissing
 from cas.formats import manifest
 from cas.formats.digest import hex_of, named
+from cas.formats.manifest import Manifest
 from cas.store.layout import VersionId, manifest_key
 
 if TYPE_CHECKING:
@@ -20,6 +22,23 @@ class OfModel(Protocol):
     @property
     def model(self) -> str:
         """The model that the manifest says it is of."""
+
+
+class WholeManifest(NamedTuple):
+    """A manifest with its exact bytes, which a copy keeps: those of version 1 may be written in several ways.
+
+    Attributes:
+        data: its bytes.
+        manifest: what they say.
+    """
+
+    data: bytes
+    manifest: Manifest
+
+    @property
+    def model(self) -> str:
+        """The model that the manifest says it is of."""
+        return self.manifest.model
 
 
 M = TypeVar("M", bound=OfModel)
@@ -52,3 +71,27 @@ def read_manifest(store: Store, version: VersionId, parse: Callable[[bytes], M])
         return store.get_document(manifest_key(*version), manifest.MAX_MANIFEST, read)
     except ObjectMissing:
         raise ManifestMissing(version.model, digest, store.url) from None
+
+
+def whole_manifest(data: bytes) -> WholeManifest:
+    """Return a manifest with its bytes: a `parse` of `read_manifest`; raises what `manifest.parse` raises."""
+    return WholeManifest(data, manifest.parse(data))
+
+
+def write_manifest(store: Store, version: VersionId, data: bytes, *, renew: bool = False) -> None:
+    """Write a manifest, whose chunks the caller has stored or found before.
+
+    The chunks are made durable before, and the manifest after it is written. Other bytes that have its name can only be
+    damage, and are replaced.
+
+    Args:
+        store: where it is written.
+        version: the model, and the digest of the bytes.
+        data: the bytes, which `manifest.parse` accepts.
+        renew: write it also where it is already, so that it is young: for a version that no ref names.
+    """
+    store.bucket.settle()
+    key = manifest_key(*version)
+    if renew or not store.bucket.put(key, data, Kind.MANIFEST):
+        store.bucket.put(key, data, Kind.MANIFEST, overwrite=True)
+    store.bucket.settle()

@@ -29,7 +29,8 @@ from cas.parallel import ReusableBuffer
 from cas.store import format_file, layout
 from cas.store.choice import store_url
 from cas.store.layout import VersionId
-from cas.store.manifests import read_manifest
+from cas.store.manifests import read_manifest, write_manifest
+from cas.store.signing import Signing, store_name
 
 if TYPE_CHECKING:
     from cas.bucket.body import Body
@@ -42,8 +43,10 @@ CHUNK_FETCHES = 3
 that is flipped in the store is not."""
 
 
-class Store:
+class Store(Signing):
     """Chunks and manifests in one bucket. All bytes that it returns have been hashed, except those of `get_frame`.
+
+    `open_store` configures whose signatures of refs count; a store made otherwise asks for none.
 
     Attributes:
         bucket: the objects behind the store, for keys other than those of chunks and manifests.
@@ -58,6 +61,11 @@ class Store:
     def url(self) -> str:
         """The URL of the store, or the path of a directory."""
         return self.bucket.url
+
+    @property
+    def name(self) -> str:
+        """The store's name in signatures (`cas.store.signing.store_name`)."""
+        return store_name(self.url)
 
     @property
     def where(self) -> str:
@@ -152,13 +160,15 @@ class Store:
         except ObjectMissing:
             raise ChunkMissing(named(ref.digest), self.url) from None
 
-    def open_frame(self, ref: ChunkRef, frame: Buffer, decoder: Decoder) -> memoryview:
+    def open_frame(self, ref: ChunkRef, frame: Buffer, decoder: Decoder, into: memoryview | None = None) -> memoryview:
         """Return the verified plain bytes of a fetched frame; fetch it again while it arrives damaged.
 
         Args:
             ref: digest and plain size that the bytes must have.
             frame: from `get_frame`.
             decoder: owns the memory of the plain bytes, which are valid until its next use.
+            into: memory of just that size for the plain bytes, in place of the decoder's; after an error it holds
+                anything.
 
         Raises:
             ChunkCorrupt: it stayed damaged for CHUNK_FETCHES fetches.
@@ -167,7 +177,7 @@ class Store:
         """
         for fetch in range(1, CHUNK_FETCHES + 1):
             try:
-                plain = decoder.decode(frame, ref.size)
+                plain = decoder.decode(frame, ref.size, into)
                 if (got := hex_of(plain)) != ref.digest:
                     raise IntegrityError(f"it decodes to bytes of digest {named(got)}")
                 return plain
@@ -224,18 +234,10 @@ class Store:
         return read_manifest(self, VersionId(model, digest), manifest.parse)
 
     def put_manifest(self, new: Manifest) -> str:
-        """Write a manifest, whose chunks the caller has stored or found before, and return its digest (64 hex).
-
-        The chunks are made durable before, and the manifest after it is written. Other bytes that have its name can
-        only be damage, and are replaced.
-        """
+        """Write a manifest as `write_manifest` does, and return its digest (64 hex)."""
         data = manifest.encode(new)
         digest = hex_of(data)
-        self.bucket.settle()
-        key = layout.manifest_key(new.model, digest)
-        if not self.bucket.put(key, data, Kind.MANIFEST):
-            self.bucket.put(key, data, Kind.MANIFEST, overwrite=True)
-        self.bucket.settle()
+        write_manifest(self, VersionId(new.model, digest), data)
         return digest
 
     def versions(self, model: str) -> list[str]:
@@ -283,5 +285,10 @@ def open_store(store: Store | str | None = None, *, policy: RetryPolicy | None =
     Raises:
         InputError: the URL has an unknown scheme.
         AccessDenied: credentials are missing.
+        CasError: what `Signing.configure_signing` raises.
     """
-    return store if isinstance(store, Store) else Store(open_bucket(store_url(store), policy))
+    if isinstance(store, Store):
+        return store
+    opened = Store(open_bucket(store_url(store), policy))
+    opened.configure_signing()
+    return opened

@@ -86,10 +86,15 @@ class StoredFile:
         """
         if self.size < 8:
             raise FormatError("it is too short for a header")
-        first, frames = memoryview(bytearray(8)), ReusableBuffer()
-        self.read([ByteRange(0, 8, 0)], first, frames)
-        head = memoryview(bytearray(safetensors.length(bytes(first), self.size)))
-        self.read([ByteRange(0, len(head), 0)], head, frames)
+        # A file that was cut at its tensors has its header in the first chunk, alone.
+        first, frames = memoryview(bytearray(max(8, self._chunks[0].size))), ReusableBuffer()
+        self.read([ByteRange(0, len(first), 0)], first, frames)
+        length = safetensors.length(bytes(first[:8]), self.size)
+        if length <= len(first):
+            return bytes(first[:length])
+        head = memoryview(bytearray(length))
+        head[: len(first)] = first
+        self.read([ByteRange(len(first), length - len(first), len(first))], head, frames)
         return bytes(head)
 
     def read(self, ranges: Iterable[ByteRange], buffer: memoryview, frames: ReusableBuffer) -> None:

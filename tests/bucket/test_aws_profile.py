@@ -10,6 +10,7 @@ import boto3
 import pytest
 
 from cas.bucket import open_bucket
+from cas.bucket.s3.boto3_client import find_credentials
 from cas.bucket.s3.settings import read_settings
 from cas.errors import InputError
 from tests.bucket.recording import Environment, Recorder, asked
@@ -113,3 +114,61 @@ class TestProfiles:
             monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / config))
             ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
             assert ran.stdout.strip() == imported
+
+
+class TestProfileInTheUrl:
+    """A URL with a profile is another store than the one that the variables speak of."""
+
+    CONFIG = """[profile second]
+region = eu-west-3
+endpoint_url = http://second.test:9000
+s3 =
+  addressing_style = virtual
+"""
+
+    @pytest.fixture
+    def profiles(self, tmp_path: Path, monkeypatch: Environment) -> None:
+        (tmp_path / "config").write_text(self.CONFIG)
+        (tmp_path / "credentials").write_text("[second]\naws_access_key_id = k2\naws_secret_access_key = s2\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "k",
+            "AWS_SECRET_ACCESS_KEY": "s",
+            "AWS_SESSION_TOKEN": "t",
+            "AWS_ENDPOINT_URL": "http://first.test",
+            "AWS_REGION": "us-east-2",
+            "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+        }.items():
+            monkeypatch.setenv(name, value)
+
+    @pytest.mark.usefixtures("profiles")
+    def test_it_alone_says_which_server_region_and_key(self) -> None:
+        found = read_settings("bucket", "second")
+        told = (found.key, found.secret, found.token, found.endpoint, found.region, found.addressing)
+        assert [setting.value for setting in told] == [
+            "k2",
+            "s2",
+            "",
+            "http://second.test:9000",
+            "eu-west-3",
+            "virtual",
+        ]
+        assert read_settings("bucket").key.value == "k"
+        assert open_bucket("s3://second@bucket/cas").where == "s3://second@bucket/cas at http://second.test:9000"
+
+    @pytest.mark.usefixtures("profiles")
+    def test_a_key_that_boto3_makes_is_that_profile_s(self, tmp_path: Path) -> None:
+        script = tmp_path / "key.sh"
+        script.write_text('echo \'{"Version": 1, "AccessKeyId": "made", "SecretAccessKey": "s3"}\'\n')
+        (tmp_path / "credentials").write_text(f"[second]\ncredential_process = sh {script}\n")
+        assert read_settings("bucket", "second").key.value == ""
+        provider = find_credentials("second")
+        assert provider()["access_key_id"] == "made"
+
+    @pytest.mark.usefixtures("profiles")
+    def test_what_is_no_profile_is_not_shown(self) -> None:
+        for url in ("s3://AKIASECRET@bucket/cas", "s3://AKIASECRET:PASSWORD@bucket/cas", "az://AKIASECRET@container"):
+            with pytest.raises(InputError) as raised:
+                open_bucket(url)
+            assert "SECRET" not in str(raised.value)

@@ -195,6 +195,9 @@ class TestS3:
             Kind.WAV: ("audio/wav", None),
             Kind.FLAC: ("audio/flac", None),
             Kind.MP3: ("audio/mpeg", None),
+            Kind.OPUS: ("audio/ogg", None),
+            Kind.PCM: ("audio/pcm", None),
+            Kind.SIGNATURE: ("text/plain; charset=utf-8", "no-store"),
         }
 
     def test_a_missing_bucket_is_no_missing_object(self, s3_url: str) -> None:

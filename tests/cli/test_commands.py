@@ -161,7 +161,8 @@ def test_run_becomes_the_command_with_its_arguments_environment_and_exit_code(sh
         output, _ = run.communicate()
     pid, arguments, environment = json.loads(output)
     assert (run.returncode, pid, arguments) == (42, run.pid, ["-v", "--", "--x=1"])
-    wanted = {"HF_HUB_CACHE": str(shop.cache), "HF_HOME": str(shop.cache.parent), "HF_HUB_OFFLINE": "1", "MINE": "1"}
+    (view,) = shop.cache.glob(".locks/.cas/m@*/view/hub")
+    wanted = {"HF_HUB_CACHE": str(view), "HF_HOME": str(shop.cache.parent), "HF_HUB_OFFLINE": "1", "MINE": "1"}
     assert wanted | {"CAS_MODEL": shop.latest} == {name: environment[name] for name in [*wanted, "CAS_MODEL"]}
     assert list(shop.cache.glob("models--org--model/snapshots/*/weights.bin"))
 

@@ -125,7 +125,7 @@ def test_a_real_server_refuses_and_no_secret_is_shown(s3_url: str, seaweed: Seaw
     publish_tree(s3_url, tree)
     bucket = s3_url.split("/")[2]
     reader = seaweed.env(bucket, "reader")
-    publish = ["publish", "m", "--dir", str(tree), "--as", "a/b", "--store"]
+    publish = ["publish", "other", "--dir", str(tree), "--as", "a/b", "--store"]
     calls = [
         (["ls", "--store", "s3://no-such-bucket/cas"], seaweed.env(bucket), "does not exist"),
         (["ls", "--store", f"s3://{bucket}/none"], seaweed.env(bucket), "there is no store at"),
@@ -155,8 +155,9 @@ def test_an_interrupted_publish_says_how_to_go_on_and_publishes_nothing(tmp_path
         env = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "s3cr3t", "AWS_ENDPOINT_URL": endpoint}
         words = [*CAS, "publish", "m", "--dir", str(tree), "--as", "a/b", "--store", "s3://bucket/cas"]
         publish = subprocess.Popen(words, env={**os.environ, **env}, stderr=subprocess.PIPE, text=True)
-        connection, _ = silent.accept()  # it is in a request now
+        connection, _ = silent.accept()
         with connection:
+            connection.recv(1)  # it is in a request now
             publish.send_signal(signal.SIGINT)
             _, told = publish.communicate(timeout=10)
     assert publish.returncode == 130

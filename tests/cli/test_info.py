@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.in_process import call_cas
+from tests.support.keys import key
 
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "geheim1",
@@ -18,6 +19,10 @@ SECRETS = {
     "HTTPS_PROXY": "http://user:geheim5@proxy:1",
     "HF_ENDPOINT": "https://user:geheim6@hub.example",
     "CAS_HTTP_HEADER": "Authorization: geheim7",
+    "CAS_SIGNING_KEY": "geheim8",
+    "CAS_SIGNING_PASSPHRASE": "geheim9",
+    "CAS_TRUSTED_KEYS": key(1).public.line(),
+    "CAS_STORE_NAME": "s3://b/prod",
 }
 
 
@@ -45,6 +50,9 @@ def test_each_setting_has_its_source(rows: dict[str, Any], tmp_path: Path) -> No
     assert found["addressing"] == ("path", "default for an endpoint")
     assert found["key"] == ("(hidden)", "AWS_ACCESS_KEY_ID")
     assert found["hub"] == ("https://hub.example", "HF_ENDPOINT")
+    assert found["trusted"] == (key(1).public.id, "CAS_TRUSTED_KEYS")
+    assert found["signer"] == ("(hidden)", "CAS_SIGNING_KEY")
+    assert found["store name"] == ("s3://b/prod", "CAS_STORE_NAME")
     assert found["lease"] == ("600 s", "default")
     assert all(row["decides"] for row in rows.values())
 

@@ -9,10 +9,12 @@ import pytest
 
 import cas
 from cas import refs
+from cas.errors import SignatureError
 from cas.formats.frame import MAX_CHUNK
 from cas.ops.derive.check import check
+from cas.refs.history import history
 from cas.store.store import Store
-from tools.golden import DEPLOYMENT, MODEL, ROOT, VARIANT, described, make
+from tools.golden import DEPLOYMENT, MODEL, PUBLIC_KEY, ROOT, STORE_NAME, VARIANT, described, make
 
 
 def expected(folder: Path) -> dict[str, dict[str, dict[str, int]]]:
@@ -38,10 +40,10 @@ def test_a_golden_store_restores(folder: Path, reference: str, tmp_path: Path) -
 
 def test_every_store_is_looked_at() -> None:
     assert [folder.name for folder in STORES] == sorted(path.name for path in ROOT.iterdir() if path.is_dir())
-    assert {"v1", "v2"} <= {folder.name for folder in STORES}
+    assert {"v1", "v2", "v3"} <= {folder.name for folder in STORES}
 
 
-@pytest.mark.parametrize(("name", "version"), [("v1", 1), ("v2", 2)])
+@pytest.mark.parametrize(("name", "version"), [("v1", 1), ("v2", 2), ("v3", 2)])
 def test_a_golden_store_is_complete(name: str, version: int) -> None:
     store = opened(name)
     kinds = set()
@@ -63,7 +65,7 @@ def test_a_golden_store_is_complete(name: str, version: int) -> None:
     assert len(store.versions(MODEL)) == (2 if version == 1 else 3)
 
 
-@pytest.mark.parametrize("name", ["v1", "v2"])
+@pytest.mark.parametrize("name", ["v1", "v2", "v3"])
 def test_a_golden_store_has_its_history(name: str) -> None:
     store = opened(name)
     latest = refs.log_of(store, refs.parse_reference(f"{MODEL}:latest"))
@@ -84,6 +86,22 @@ def test_v2_has_a_variant_with_its_proof() -> None:
     assert f"{MODEL}@{variant.derived.parent}" == refs.resolve(store, f"{MODEL}:latest").exact
     assert variant.annotations.keys() == {"cast.proof", "cast.tensors"}
     assert check(f"{MODEL}:{VARIANT}", store).proof == variant.annotations["cast.proof"]
+
+
+def test_v3_is_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAS_TRUSTED_KEYS", str(ROOT / "v3" / PUBLIC_KEY))
+    with pytest.raises(SignatureError, match=rf"was signed by .* for {STORE_NAME}, not for file://.*CAS_STORE_NAME"):
+        refs.resolve(opened("v3"), MODEL)
+    monkeypatch.setenv("CAS_STORE_NAME", STORE_NAME)
+    names = [reference for reference in expected(ROOT / "v3") if "@" not in reference]
+    assert len(names) == 5
+    for name in names:
+        found = refs.resolve(opened("v3"), name).move
+        assert found is not None
+        assert found.key_id in (ROOT / "v3" / PUBLIC_KEY).read_text()
+        assert [past.problem for past in history(opened("v3"), name)] == [""] * found.number
+        with pytest.raises(SignatureError, match="has no signature"):
+            refs.resolve(opened("v2"), name)
 
 
 def test_v1_and_v2_have_the_same_content() -> None:
@@ -108,4 +126,4 @@ def test_a_golden_store_is_never_made_again() -> None:
 def test_made_today_the_newest_golden_store_has_the_same_names(tmp_path: Path) -> None:
     # The names follow from the content and from the rules by which files are cut: other rules are another version.
     make(tmp_path / "next")
-    assert expected(tmp_path / "next") == expected(ROOT / "v2")
+    assert expected(tmp_path / "next") == expected(ROOT / "v2") == expected(ROOT / "v3")

@@ -47,4 +47,5 @@ def test_a_command_and_a_shell_get_them(tmp_path: Path) -> None:
     words = ("run", "--store", store, "--cache-dir", str(hub), "m", "--", "env")
     lines = run_cas(*words, env=misleading).stdout.splitlines()
     assert "/elsewhere" not in {*shell.values(), *(line.partition("=")[2] for line in lines)}
-    assert {f"{name}={hub}" for name in OVERRIDING} <= set(lines)
+    (view,) = hub.glob(".locks/.cas/m@*/view/hub")
+    assert {f"{name}={view}" for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", *OVERRIDING)} <= set(lines)

@@ -55,6 +55,10 @@ def test_times_are_the_stores(desk: Desk) -> None:
         "in_force": True,
         "lost": False,
         "error": None,
+        "problem": None,
+        "claimed": None,
+        "signers": [],
+        "verified": False,
     }
     assert newest["at"] != newest["created"]
     assert [(one["entry"], one["in_force"]) for one in older] == [(3, False), (2, False), (1, False)]

@@ -70,7 +70,8 @@ def test_a_log_that_was_listed_before_is_listed_again_when_its_last_entry_is_gon
 
 
 def test_entries_that_vanish_for_ever_are_an_error(store: Store, log: RefLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RefLog, "names", lambda self: [f"00000009-{'0' * 16}.json"])
+    gone = log.listed()[-1]._replace(key=f"{PREFIX}/00000009-{'0' * 16}.json")
+    monkeypatch.setattr(RefLog, "listed", lambda self: [gone])
     with pytest.raises(StoreError, match="its entries vanish while they are read"):
         log.current()
 

@@ -11,7 +11,7 @@ import cas
 from cas import events
 from cas.errors import ChunkCorrupt, ChunkMissing, InputError
 from cas.formats.manifest import ChunkRef
-from cas.store.cdn import CdnStore, through_cdn
+from cas.store.cdn import CdnStore, is_read_through, through_cdn
 from cas.store.store import open_store
 from tests.bucket.recording import Environment
 from tests.support.buckets import RecordingBucket
@@ -27,6 +27,11 @@ def _restore(url: str, hub: Path) -> tuple[cas.Restored, list[str]]:
     heard: list[events.Event] = []
     restored = cas.restore("m", store=url, cache_dir=hub, on_event=heard.append)
     return restored, [event.text for event in heard if isinstance(event, events.Warned)]
+
+
+def test_it_stands_for_the_store_of_the_variables_alone() -> None:
+    assert is_read_through("s3://bucket/cas") and is_read_through("s3://bucket/team@site/cas")
+    assert not is_read_through("s3://profile@bucket/cas") and not is_read_through("/srv/cas")
 
 
 class TestRealCache:

@@ -45,7 +45,7 @@ def call_cas(*words: str, env: Mapping[str, str] | None = None) -> subprocess.Co
     The test fails if the command would become another program, as `cas run` does.
     """
     out, err = _stream("strict"), _stream("backslashreplace")
-    with pytest.MonkeyPatch.context() as patch, _state_restored():
+    with pytest.MonkeyPatch.context() as patch, state_restored():
         os.environ.update(env or {})
         patch.setattr(sys, "argv", ["cas", *words])
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))
@@ -80,7 +80,7 @@ def cas_lines(store: Store | str, *words: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def _state_restored() -> Iterator[None]:
+def state_restored() -> Iterator[None]:
     """Restore what a command changes for its process: variables, handlers of signals, and the notes of buckets."""
     variables = dict(os.environ)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE)}

@@ -59,16 +59,20 @@ def put_model(
     plain_files: Files | None = None,
     *,
     model: str = "m",
+    tag: str = "latest",
+    repo_type: str = "model",
     commit: str = COMMIT,
     chunk: int = 64 * KIB,
 ) -> Manifest:
-    """Store files cut every `chunk` bytes, so that few bytes make many chunks, and tag the version `latest`.
+    """Store files cut every `chunk` bytes, so that few bytes make many chunks, and tag the version.
 
     Args:
         store: the store, which is created if it does not exist.
         repos: id of each repo -> its files.
         plain_files: the files outside any repo.
         model: the model's name.
+        tag: the tag.
+        repo_type: the type of all repos, `model`, `dataset` or `space`.
         commit: the commit of all repos (40 hex).
         chunk: bytes of a chunk.
     """
@@ -91,12 +95,12 @@ def put_model(
     made = Manifest(
         model=model,
         repos=tuple(
-            Repo(repo, "model", commit, ("main",), tuple(repo_file(path, data) for path, data in files.items()))
+            Repo(repo, repo_type, commit, ("main",), tuple(repo_file(path, data) for path, data in files.items()))
             for repo, files in repos.items()
         ),
         files=tuple(PlainFile(path, len(data), chunks(data)) for path, data in (plain_files or {}).items()),
     )
-    log_of(store, Reference(model, tag="latest")).append(store.put_manifest(made), reason="test")
+    log_of(store, Reference(model, tag=tag)).append(store.put_manifest(made), reason="test")
     return made
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tools.bench import __main__ as bench
-from tools.bench import link, plans, report, scale
+from tools.bench import boot, link, plans, report, scale
 from tools.bench.cases import DOWNLOAD
 from tools.bench.client import Measured
 from tools.bench.link import LINKS, Network, NotPermitted, SameHost, Traffic
@@ -80,6 +80,18 @@ def test_targets_are_met_missed_or_not_measured(results: Results) -> None:
     assert text.count("  pass") == 1
     assert text.count("  MISS") == 3
     assert text.count("  not measured") == len(verdicts) - 4
+
+
+def test_a_workers_start_is_compared_with_plain_f5_tts_over_the_same_link() -> None:
+    seconds = {"worker": 11.9, "worker, float16": 6.7, "worker, model here": 4.7, "s5cmd, F5TTS(paths)": 24.0}
+    ways = {name: {"ready": ready} for name, ready in seconds.items()}
+    shaped = list(boot.verdicts("1 Gbit/s", ways))
+    assert shaped == [
+        "worker, float32 / s5cmd and plain load 0.50 (at most 0.50: met)",
+        "worker, float16 / s5cmd and plain load 0.28 (at most 0.27: MISSED)",
+        "worker, model here / s5cmd and plain load 0.20 (at most 0.20: met)",
+    ]
+    assert [line.partition(" (")[0] for line in shaped] == list(boot.verdicts("2.5 Gbit/s", ways))
 
 
 def test_json_has_every_run(results: Results, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The environment that the worker runs in: whole, locked, and made once."""
+"""The environments of the worker and of the tests beside it: whole, locked, and made once."""
 
 import json
 import subprocess
@@ -10,14 +10,26 @@ import pytest
 from tools import worker_env
 from tools.worker_env import EnvironmentMissing
 
-IMPORTS = """
+VERSIONS = """
+print(json.dumps({found.name: found.version for found in reversed(list(metadata.distributions()))}))  # the first counts
+"""
+WORKER = """
 import json
 from importlib import metadata
 
-import f5_tts.infer.utils_infer, f5_tts.model, runpod, torch, torchaudio, torchcodec, vocos
-import cas
+from worker import imports
+with imports.hurried():
+    import runpod, torch
+    from worker.speech import f5
+import cas, hf_xet, huggingface_hub
+from cas.hub import download
+from runpod.serverless.modules import rp_fastapi
+"""
+REFERENCE = """
+import json
+from importlib import metadata
 
-print(json.dumps({found.name: found.version for found in metadata.distributions()}))
+import f5_tts.api, f5_tts.infer.utils_infer, runpod, torch, torchaudio, vocos
 """
 
 
@@ -35,14 +47,45 @@ def steps(tmp_path: Path) -> list[list[str]]:
     return [["-r", str(lock)]]
 
 
-def test_everything_that_inference_needs_imports_at_its_locked_version(worker_python: Path) -> None:
-    command = [worker_python, "-c", IMPORTS]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+def _found(python: Path, code: str) -> dict[str, str]:
+    """Run code that imports packages, and return the versions of all packages that the interpreter has."""
+    done = subprocess.run(
+        [python, "-W", "ignore", "-c", code + VERSIONS], capture_output=True, text=True, timeout=300, check=False
+    )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_everything_that_the_worker_needs_imports_at_its_locked_version_and_nothing_more_is_there(
+    worker_python: Path,
+) -> None:
+    found = _found(worker_python, WORKER)
     linux = sys.platform == "linux"
     wanted = worker_env.versions() if linux else {"torch": "2.11.0", "runpod": "1.12.0", "f5-tts": "1.1.22"}
     assert {name: version for name, version in found.items() if name in wanted} == wanted
+    assert not linux or found.keys() - wanted.keys() == {"pip", "setuptools"}, "venv brings these"
+
+
+def test_plain_f5_tts_imports_where_the_worker_is_compared_with_it(worker_python: Path, reference_python: Path) -> None:
+    found = _found(reference_python, REFERENCE)
+    wanted = worker_env.versions((*worker_env.STEPS, *worker_env.REFERENCE_STEPS))
+    if sys.platform == "linux":
+        assert {name: version for name, version in found.items() if name in wanted} == wanted
+    torch = "import torch; print(torch.__file__)"
+    places = {subprocess.check_output([python, "-c", torch]) for python in (worker_python, reference_python)}
+    assert len(places) == 1, "torch is there once: it takes gigabytes"
+
+
+def test_programs_that_load_models_are_there_beside_transformers_and_torch(clients_python: Path) -> None:
+    found = _found(
+        clients_python, "import json\nfrom importlib import metadata, util\nassert util.find_spec('torch')\n"
+    )
+    found = {name.replace("_", "-"): version for name, version in found.items()}
+    if sys.platform == "linux":
+        wanted = worker_env.versions(worker_env.CLIENT_STEPS) | {"transformers": found["transformers"]}
+        wanted = {name.replace("_", "-"): version for name, version in wanted.items()}
+        assert {name: version for name, version in found.items() if name in wanted} == wanted
 
 
 def test_the_place_follows_the_cache_the_locks_and_nothing_else(tmp_path: Path, steps: list[list[str]]) -> None:
@@ -54,6 +97,24 @@ def test_the_place_follows_the_cache_the_locks_and_nothing_else(tmp_path: Path, 
     assert worker_env.folder({"HOME": "/home/me"}, steps) == home
     lock.write_text("torch==2.11.0\n")
     assert worker_env.folder({"HOME": "/home/me"}, steps) != home
+
+
+def test_the_reference_environment_follows_the_workers_locks_too(tmp_path: Path) -> None:
+    mine = worker_env.reference_folder({"HOME": "/home/me"})
+    assert mine.parent == Path("/home/me/.cache/model-cas") and mine.name.startswith("reference-")
+    own = worker_env.folder({"HOME": "/home/me"}, worker_env.REFERENCE_STEPS, "reference")
+    assert mine != own, "another torch is another environment"
+
+
+def test_an_environment_sees_the_packages_of_its_base_and_its_own_first(tmp_path: Path, steps: list[list[str]]) -> None:
+    base, over = tmp_path / "base", tmp_path / "over"
+    worker_env.make(base, steps)
+    packages = base.glob("lib/python*/site-packages")
+    (next(packages) / "below.py").write_text("where = 'base'\n")
+    python = worker_env.make(over, steps, base)
+    code = "import below, sys; print(below.where, [path for path in sys.path if 'site-packages' in path])"
+    said = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("base ") and said.index(str(over)) < said.index(str(base))
 
 
 def test_two_at_once_make_one_environment(tmp_path: Path, steps: list[list[str]]) -> None:
@@ -81,9 +142,3 @@ def test_half_an_environment_does_not_count_and_is_made_anew(tmp_path: Path, ste
     (place / "left-over").touch()
     assert worker_env.make(place, steps) == place / "bin/python"
     assert not (place / "left-over").exists()
-
-
-def test_a_missing_ffmpeg_is_named(tmp_path: Path) -> None:
-    worker_env.require_ffmpeg()
-    with pytest.raises(EnvironmentMissing, match="apt install ffmpeg"):
-        worker_env.require_ffmpeg(str(tmp_path))

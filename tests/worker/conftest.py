@@ -25,6 +25,12 @@ def this_clone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
+def nothing_is_kept_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers use this machine's disk to the end: how full it is must not matter to a test."""
+    monkeypatch.setenv("RUNPOD_MIN_DISK_PERCENT", "0")
+
+
+@pytest.fixture(autouse=True)
 def log_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the worker logs reaches pytest's `caplog`, which listens to the root logger."""
     monkeypatch.setattr(logging.getLogger("worker"), "propagate", True)
@@ -46,14 +52,14 @@ def tiny_models(worker_python: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def deployment(
-    tiny_models: Path, worker_python: Path, s3_url: str, seaweed: SeaweedFS, tmp_path: Path
+    tiny_models: Path, worker_python: Path, reference_python: Path, s3_url: str, seaweed: SeaweedFS, tmp_path: Path
 ) -> Iterator[Deployment]:
     shutil.copytree(tiny_models, tmp_path / "hub")
     bucket = s3_url.split("/")[2]
     environment = {**seaweed.env(bucket, "publisher"), "S3_BUCKET": bucket}
     del environment["CAS_STORE"]
     with Platform() as platform, Hub(tmp_path / "hub") as hub:
-        made = Deployment(worker_python, tmp_path, platform, hub, environment)
+        made = Deployment(worker_python, reference_python, tmp_path, platform, hub, environment)
         try:
             yield made
         finally:

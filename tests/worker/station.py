@@ -17,6 +17,7 @@ from cas.formats.digest import hex_of
 from tests.support.models import noise, read_tree, write_tree
 from tests.support.processes import run_cas
 from tools.servers.hub import Hub
+from worker.boot import messages
 
 ROOT = Path(__file__).parent.parent.parent
 SPEECH, VOCODER = "SWivid/F5-TTS", "charactr/vocos-mel-24khz"
@@ -174,3 +175,11 @@ def close(process: subprocess.Popen[str]) -> None:
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream:
             stream.close()
+
+
+def last_message(out: str) -> messages.Restored | messages.Failed:
+    """How a restoring process ended; what it says before is of files."""
+    *files, last = (messages.decode(line.encode()) for line in out.splitlines())
+    assert all(isinstance(message, messages.Expected | messages.Arrived) for message in files)
+    assert isinstance(last, messages.Restored | messages.Failed)
+    return last

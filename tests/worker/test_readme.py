@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.support.models import write_tree
+from tools.servers import seaweed_identities
 from tools.servers.hub import Hub
-from worker.jobs import upload, voices
+from worker.jobs import references, schema, shapes, upload, voices
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "worker/README.md").read_text()
@@ -60,9 +61,26 @@ def test_the_ten_lines_work_in_their_order(tmp_path: Path) -> None:
     assert pinned == back and moved != pinned, "the last line goes back to what was pinned first"
 
 
+def test_every_field_and_format_of_a_job_is_described() -> None:
+    jobs = README.partition("\n## Jobs\n")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", jobs, re.MULTILINE) == list(schema.FIELDS)
+    (formats,) = re.findall(r"^\| `format` \| (.*) \| `wav` \|$", jobs, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", formats) == list(schema.FORMATS)
+    for names in (shapes._RUNPOD, shapes._RUNPOD_IGNORED, shapes._OPENAI, shapes._OPENAI_IGNORED):
+        assert [name for name in names if f"`{name}`" not in jobs] == []
+    for number in (f"{schema.MAX_TEXT:,} characters", f"{references.MAX_VOICES} at most"):
+        assert number in jobs
+
+
+def test_the_job_that_is_shown_is_one() -> None:
+    (block,) = re.findall(r"^```json\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    request = schema.parse(json.loads(block))
+    assert [turn.voice for turn in request.turns] == ["main", "town", "main", "country"]
+
+
 def test_a_worker_may_do_what_it_does_and_no_more() -> None:
     policies = _policies()
-    assert list(policies) == ["Reader", "Publisher", "Worker", "Collector"]
+    assert list(policies) == ["Reader", "Publisher", "Worker", "Collector", "SignedWorker"]
     worker = policies["Worker"]
     for action, key in (
         ("s3:GetObject", "cas/format.json"),
@@ -83,6 +101,19 @@ def test_a_worker_may_do_what_it_does_and_no_more() -> None:
         ("s3:GetObject", "other"),
     ):
         assert not _allows(worker, action, key), (action, key)
+
+
+def test_a_worker_of_signed_releases_moves_no_ref_and_does_the_rest() -> None:
+    """The same policy is that of an identity of the local S3 server: tests/refs/test_roles.py restores with it."""
+    worker, signed = (_policies()[name] for name in ("Worker", "SignedWorker"))
+    assert signed[:2] == [{**worker[0], "Sid": "SignedWorker"}, worker[1]], "it reads the same"
+    written = [f"cas/{folder}/x" for folder in ("chunks", "manifests", "leases", "receipts")]
+    for key in (*written, f"{upload.FOLDER}/job.wav"):
+        assert _allows(signed, "s3:PutObject", key), key
+    for key in ("cas/refs/tags/m/latest/x", "cas/refs/pins/d/m/x", "cas/format.json", f"{voices.FOLDER}/ann/ann.wav"):
+        assert not _allows(signed, "s3:PutObject", key), key
+    own = [resource for resource in signed[2]["Resource"] if "/cas/" in resource]
+    assert [resource.replace("my-models", "*") for resource in own] == seaweed_identities.SIGNED_WORKER_WRITES
 
 
 def _policies() -> dict[str, list[dict[str, Any]]]:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.processes import until
 from tools.deployment import Deployment
+from worker.boot import device
 
 DEVICES = """
 import json, sys
@@ -24,6 +25,20 @@ for name, asked, nodes in json.loads(sys.argv[1]):
         found[name] = device.choose(asked)
     except device.NoGpu as error:
         found[name] = str(error)
+
+# GPUs that are not here; what this torch was built for is real.
+import torch
+torch.cuda.is_available = lambda: True
+torch.cuda.get_device_name = lambda: "GPU"
+def fails():
+    raise torch.AcceleratorError("CUDA error: CUDA-capable device(s) is/are busy or unavailable\\nSearch for ...")
+cards = {"T4": (7, 5), "4090": (8, 9), "H200": (9, 0), "5090": (12, 0), "V100": (7, 0), "newer": (13, 0), "busy": None}
+for name, capability in cards.items():
+    torch.cuda.get_device_capability = (lambda: capability) if capability else fails
+    try:
+        found[name] = device.choose()
+    except device.GpuFailed as error:
+        found[name] = f"{error.exit_code}: {error}"
 print(json.dumps(found))
 """
 
@@ -49,6 +64,22 @@ def test_a_gpu_that_cannot_be_used_is_no_reason_to_be_slow(worker_python: Path, 
     for name in ("there", "asked"):
         assert "cannot use this machine's GPU" in found[name]
         assert "set CAS_DEVICE=cpu" in found[name]
+    assert {found[name] for name in ("T4", "4090", "H200", "5090")} == {"cuda"}
+    for name, capability in (("V100", "7.0"), ("newer", "13.0")):
+        assert "9: torch 2.11.0" in found[name] and "has no code for this machine's GPU" in found[name]
+        assert f"(compute capability {capability}; there is sm_75, sm_80, " in found[name]
+    assert found["busy"].startswith(
+        "9: the GPU cannot be used (CUDA error: CUDA-capable device(s) is/are busy or unavail"
+    )
+
+
+def test_code_for_a_newer_gpu_does_not_run_on_an_older_one() -> None:
+    assert device.runs_on((8, 9), ["sm_80"]) and device.runs_on((8, 0), ["sm_80"])
+    assert not device.runs_on((8, 0), ["sm_86"]), "a later minor"
+    assert not device.runs_on((9, 0), ["sm_80", "sm_86"]), "another major"
+    assert device.runs_on((12, 1), ["compute_90"]) and not device.runs_on((8, 9), ["compute_90"])
+    assert device.runs_on((9, 0), ["sm_90a"]) and not device.runs_on((9, 1), ["sm_90a"])
+    assert device.runs_on((12, 1), ["gfx90a", "sm_120f"])
 
 
 @pytest.mark.timeout(300)
@@ -131,7 +162,7 @@ def test_a_bucket_without_keys_is_a_worker_without_voices(deployment: Deployment
     assert answer and "error" not in answer
     receipt = deployment.receipt()
     assert (receipt["ok"], receipt["source"], receipt["device"]) == (True, "hub", "cpu")
-    assert {"load", "warm-up"} <= {phase["name"] for phase in receipt["phases"]}
+    assert {"early.device", "load", "warm-up", "fitness"} <= {phase["name"] for phase in receipt["phases"]}
     assert "warning: no voices and no uploads: no S3 credentials" in deployment.log()
     assert none is None
     assert "this worker has no bucket" in deployment.platform.jobs.all()[-1].error

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from cas.store.store import Store
 from tools.deployment import ENDPOINT, JOB, Deployment, write_tiny_models
 from tools.servers.process import free_ports
+from tools.servers.seaweed import SeaweedFS
 from tools.story import chapters
+
+GUARDED = Path(__file__).with_name("guarded")
+"""In PYTHONPATH it writes down each connection of a process."""
 
 
 @pytest.mark.timeout(600)
 def test_from_an_empty_bucket_to_a_pinned_version_and_without_bucket_or_hub(
-    deployment: Deployment, shop: Store
+    deployment: Deployment, shop: Store, seaweed: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    connections = deployment.folder / "connections"
+    monkeypatch.setenv("PYTHONPATH", f"{GUARDED}{os.pathsep}{os.environ['PYTHONPATH']}")
+    monkeypatch.setenv("CONNECTIONS_LOG", str(connections))
     write_tiny_models(deployment.python, deployment.folder / "newer", 2)
     story = chapters(deployment, shop, deployment.folder / "newer")
 
@@ -31,6 +41,13 @@ def test_from_an_empty_bucket_to_a_pinned_version_and_without_bucket_or_hub(
     assert "no pin of deployment" in offline.receipt["version_reason"]
     assert (offline.answer["audio"], offline.answer["seed"]) == (first.answer["audio"], first.answer["seed"])
     assert offline.answer["model"] == f"blake3:{first.version}"
+
+    # Boots from the hub and from the store, jobs and a publish: nobody else was asked for anything, or told anything.
+    ours = {urlsplit(url).netloc for url in (deployment.platform.url, deployment.hub.url, seaweed.endpoint)}
+    noted = [json.loads(line) for line in connections.read_text().splitlines()]
+    assert {f"{host}:{port}" for _, host, port in noted} - ours == set()
+    for url in (deployment.platform.url, deployment.hub.url):
+        assert ["socket.connect", urlsplit(url).hostname, urlsplit(url).port] in noted
 
     pinned = next(story)
     assert pinned.answer and pinned.answer["model"] == f"blake3:{pinned.version}"

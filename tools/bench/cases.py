@@ -24,6 +24,8 @@ from tools.models.f5tts import MODEL_FILE
 ALL = frozenset(LINKS)
 DOWNLOAD, UPLOAD = "s5cmd cp", "s5cmd cp, upload"
 RELAYED, TWO_SLOW, DISTANT = "cas restore, relayed", "cas restore, two slow connections", "cas restore, 40 ms away"
+STREAMER = "runai streamer, to memory"
+LOAD_TENSORS, LOAD_NUMPY = "cas.load_tensors, to memory", "cas.load_tensors, numpy"
 BFLOAT16_DOWNLOAD, COLD_DOWNLOAD = "s5cmd cp, bfloat16", "s5cmd cp, cold page cache"
 
 
@@ -91,6 +93,14 @@ def _streamer(client: Client) -> Measured:
     # Only this case may need PYTHONPATH, to find torch: each directory there slows the start of every Python process.
     measured = client.python("streamer", f"s3://{BUCKET}/raw/{MODEL_FILE}", packages=os.environ.get("PYTHONPATH"))
     return replace(measured, extra={"of that importing torch": measured.document["imports"]})
+
+
+def _load_tensors(client: Client) -> Measured:
+    return client.python("load_tensors", MODEL, MODEL_FILE, "torch", packages=os.environ.get("PYTHONPATH"))
+
+
+def _load_numpy(client: Client) -> Measured:
+    return client.python("load_tensors", MODEL, MODEL_FILE, "numpy")
 
 
 def _float16(client: Client) -> Measured:
@@ -194,6 +204,7 @@ def _no_command(command: str) -> str:
 
 _S5CMD = functools.partial(_no_program, "s5cmd")
 _RCLONE = functools.partial(_no_program, "rclone")
+_TORCH = functools.partial(_no_package, ("torch",))
 _STREAMER = functools.partial(_no_package, ("runai_model_streamer", "runai_model_streamer_s3", "torch"))
 
 CASES = (
@@ -219,7 +230,9 @@ CASES = (
     ),
     Case("boto3 download_file", _boto3, ALL, ("files",), peer=DOWNLOAD, download=True),
     Case("hf snapshot_download", _hub, ALL, (), peer=DOWNLOAD, download=True, missing=_no_hub),
-    Case("runai streamer, to memory", _streamer, ALL, ("files",), peer=DOWNLOAD, download=True, missing=_STREAMER),
+    Case(STREAMER, _streamer, ALL, ("files",), peer=DOWNLOAD, download=True, missing=_STREAMER),
+    Case(LOAD_TENSORS, _load_tensors, ALL, peer=STREAMER, download=True, missing=_TORCH),
+    Case(LOAD_NUMPY, _load_numpy, {"none"}),
     Case(BFLOAT16_DOWNLOAD, _s5cmd_bfloat16, {"1gbit", "2.5gbit", "none"}, ("bfloat16",), missing=_S5CMD),
     Case("cas restore, bfloat16", _bfloat16, {"1gbit", "2.5gbit", "none"}, ("bfloat16",), peer=BFLOAT16_DOWNLOAD),
     Case(COLD_DOWNLOAD, functools.partial(_cold, _s5cmd_download), {"2.5gbit"}, ("files",), missing=_no_cold),

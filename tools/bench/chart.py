@@ -80,6 +80,6 @@ def _panel(panel: Any, results: Results, link: str) -> None:
 
 
 def _colour(name: str) -> str:
-    if not name.startswith("cas "):
+    if not name.startswith(("cas ", "cas.")):
         return _OTHERS
     return _CAS if name == "cas restore" else _CAST

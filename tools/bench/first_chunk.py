@@ -1,4 +1,4 @@
-"""A relay in front of the server that records when the first request for a chunk arrives."""
+"""A relay in front of the server that records when the first request for a chunk arrives, and the last answer ends."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ class FirstChunk:
     Args:
         port: TCP port of the server.
 
+    Attributes:
+        last_answer: when bytes were last passed on that answer a request for a chunk, on the clock of `time.monotonic`.
+
     Raises:
         OSError: no port can be bound.
     """
 
     def __init__(self, port: int) -> None:
+        self.last_answer = 0.0
         self._server = _Relay(port, self)
         self._times: list[float] = []  # several when requests arrive at the same moment
 
@@ -43,10 +47,12 @@ class FirstChunk:
         """
         return min(self._times)
 
-    def inspect(self, piece: bytes) -> None:
-        """Record the time if these bytes are the head of the first request for a chunk."""
-        if not self._times and piece.startswith(b"GET ") and _MARK in piece.split(b"\r\n", 1)[0]:
+    def inspect(self, piece: bytes) -> bool:
+        """Return whether these bytes are the head of a request for a chunk; record the time of the first."""
+        is_for_chunk = piece.startswith(b"GET ") and _MARK in piece.split(b"\r\n", 1)[0]
+        if is_for_chunk and not self._times:
             self._times.append(time.monotonic())
+        return is_for_chunk
 
     def __enter__(self) -> Self:
         """Start to accept and relay connections."""
@@ -71,20 +77,24 @@ class _Handler(socketserver.BaseRequestHandler):
         with socket.create_connection(("127.0.0.1", relay.upstream)) as up, relay.cutting(up):
             for side in (down, up):
                 side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            answers = threading.Thread(target=_pump, args=(up, down))
+            asked = threading.Event()
+            answers = threading.Thread(target=_pump, args=(up, down, relay.first, asked))
             answers.start()
             with contextlib.suppress(OSError):
                 while piece := down.recv(_PIECE):
-                    relay.first.inspect(piece)
+                    if relay.first.inspect(piece):
+                        asked.set()
                     up.sendall(piece)
             _end(up)
             answers.join()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, first: FirstChunk, asked: threading.Event) -> None:
     buffer = memoryview(bytearray(_PIECE))
     with contextlib.suppress(OSError):
         while got := source.recv_into(buffer):
+            if asked.is_set():
+                first.last_answer = time.monotonic()
             sink.sendall(buffer[:got])
     _end(sink)
 

@@ -62,7 +62,8 @@ def _deployment(folder: Path) -> Iterator[tuple[Deployment, str]]:
         environment = {**server.env(_BUCKET, "publisher"), "S3_BUCKET": _BUCKET}
         url = environment.pop("CAS_STORE")
         python = worker_env.python(worker_env.folder())
-        deployment = Deployment(python, folder, platform, hub, environment)
+        client = worker_env.python(worker_env.reference_folder())
+        deployment = Deployment(python, client, folder, platform, hub, environment)
         os.environ.update(environment)
         try:
             yield deployment, url

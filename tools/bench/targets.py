@@ -11,7 +11,10 @@ from tools.bench.cases import (
     COLD_DOWNLOAD,
     DISTANT,
     DOWNLOAD,
+    LOAD_NUMPY,
+    LOAD_TENSORS,
     RELAYED,
+    STREAMER,
     TWO_SLOW,
     UPLOAD,
 )
@@ -112,6 +115,13 @@ def _highest_peak(results: Results) -> Sequence[float]:
     return [max(peaks)] if peaks else []
 
 
+def _beyond_tensors(case: str) -> Figure:
+    """MiB that the peak of each run is above the size of the tensors."""
+    return lambda results: results.each(
+        "none", case, lambda measured: (measured.run.peak - measured.document["bytes"]) / MIB
+    )
+
+
 def _plan_peak(results: Results) -> Sequence[float]:
     return results.each("none", "cas restore, plan of 20,000", lambda measured: measured.run.peak / MIB)
 
@@ -136,6 +146,10 @@ TARGETS = (
     Target(
         "restore of float16 / s5cmd of float32, 1 Gbit/s", 0.47, "", _to_peer("1gbit", "cas restore, float16", DOWNLOAD)
     ),
+    Target("load_tensors / Run:ai streamer, 1 Gbit/s", 0.8, "", _to_peer("1gbit", LOAD_TENSORS, STREAMER)),
+    Target("load_tensors / Run:ai streamer, loopback, http", 0.8, "", _to_peer("none", LOAD_TENSORS, STREAMER)),
+    Target("load_tensors, numpy: peak beyond its tensors", 400, "MiB", _beyond_tensors(LOAD_NUMPY)),
+    Target("load_tensors, torch and its import: the same", 400, "MiB", _beyond_tensors(LOAD_TENSORS)),
     Target("restore, two slow connections / none, 1 Gbit/s", 1.2, "", _to_peer("1gbit", TWO_SLOW, RELAYED)),
     Target("restore, two slow connections - none, loopback", 0.5, "s", _slower),
     Target("second requests of a restore, 1 Gbit/s", 0, "", _second_requests),

@@ -10,12 +10,14 @@ from unittest import mock
 from cas import config, events
 from cas.bucket import open_bucket
 from cas.local.environment import client_variables
+from cas.local.trusted_keys import configured_trust
 from cas.local.variables import VARIABLES
 from cas.ops.inspect import settings
 from cas.refs import selection
 from cas.refs.reference import parse_reference
 from cas.store.cdn import through_cdn
 from cas.store.choice import store_url
+from cas.store.signing import store_name
 from cas.store.store import Store
 from tools.fuzz import refusals
 from tools.fuzz.bucket import OneDocument
@@ -59,6 +61,8 @@ def read(data: bytes) -> None:
         lambda: config.without_secrets(given.get("CAS_STORE", "")),
         lambda: open_bucket(store_url()),
         lambda: through_cdn(Store(_Remote(b"")), given.get("CAS_READ_URL", ""), events.ignore),
+        configured_trust,
+        lambda: store_name("s3://bucket/cas"),
         settings.variables,
         lambda: settings.settings(None),
         lambda: parse_reference(given.get("CAS_MODEL", "")),

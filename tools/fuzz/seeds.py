@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from cas.formats import frame
+from tools.fuzz import signatures
 from tools.fuzz.__main__ import CORPUS, ROOT
+from tools.fuzz.job_seeds import JOB, jobs
 from tools.models.f5tts import vocos
 from tools.models.gguf import write_gguf
 from tools.models.safetensors import trained_like
@@ -45,10 +47,6 @@ _MANIFEST_1 = {
 }  # fmt: skip
 _REF = {"manifest": f"blake3:{_HEX}", "created": "2026-01-01T00:00:00Z", "by": "a@b", "reason": "c"}
 _LEASE = {"by": "a@b", "purpose": "cas publish", "seconds": 600, "waits": True}
-_JOB = {
-    "text": "Hello there.", "ref_audio": "UklGRgAAAAA=", "ref_text": "Hello.", "speed": 1.1, "nfe_step": 16, "seed": 7,
-    "cfg_strength": 2, "remove_silence": True, "format": "mp3", "return": "upload", "stream": True,
-}  # fmt: skip
 _ANSWERS = (
     "Server returned non-2xx status code: 503 Slow: <Error><Code>SlowDown</Code><Message>m</Message></Error>",
     "Generic S3 error: Error performing GET https://h/b?X-Amz-Signature=secret in 1s - status code: 403 Forbidden",
@@ -63,6 +61,15 @@ _ADDRESSES = (
     _COMMIT, _HEX, "a/../b", "C:a", "a//b",
 )  # fmt: skip
 _TREE = {"format_version": 1, "files": {"a": {"size": 1, "blob_id": _COMMIT, "lfs_sha256": _HEX}}}
+_HUB_ANSWER = {"sha": _COMMIT, "gated": "auto", "siblings": [
+    {"rfilename": "a", "size": 1, "blobId": _COMMIT}, {"rfilename": "b", "lfs": {"sha256": _HEX, "size": 2}}
+]}  # fmt: skip
+_REQUESTS = {
+    "range": b"bytes=0-9", "suffix": b"bytes=-3", "digits": b"bytes=\xb2-", "etags": b'W/"x", *',
+    "begin": b"bytes 5-9/10", "superscript": b"bytes \xb2-9/10", "token": b"Bearer secret:x", "form": b"paths=a%2F&x=y",
+    "json": b'{"paths": ["a"]}', "escapes": b"a%2e%00%ff",
+}  # fmt: skip
+_RECEIPT = {"manifest": f"blake3:{_HEX}", "model": "m", "ok": True, "reason": "pin", "host": {"pod": "p"}}
 _DEEP = b"[" * 3000
 
 
@@ -70,14 +77,18 @@ def seeds() -> Iterator[tuple[str, str, bytes]]:
     """Yield target, name and bytes of each seed."""
     for target, document in (
         ("manifest", _MANIFEST), ("ref", _REF), ("lease", _LEASE), ("format", {"format": "cas", "version": 1}),
-        ("condemned", {"version": 1, "manifests": [["m", _HEX]], "chunks": [_HEX]}), ("job", _JOB),
-        ("speech_config", {"model": SPEECH}), ("hub_cache", _TREE),
+        ("condemned", {"version": 1, "manifests": [["m", _HEX]], "chunks": [_HEX]}), ("job", JOB),
+        ("speech_config", {"model": SPEECH}), ("hub_cache", _TREE), ("hub_answer", _HUB_ANSWER),
+        ("audited_receipt", _RECEIPT),
     ):  # fmt: skip
         data = _compact(document) if target == "manifest" else json.dumps(document).encode()
         yield target, "small", data
         yield target, "deep", _DEEP
         yield target, "not-utf-8", data.replace(b'"', b'"\xff', 1)
         yield target, "cut", data[: len(data) // 2]
+    yield from (("request", name, data) for name, data in _REQUESTS.items())
+    yield "hub_answer", "lacks", _compact([["a/b", 3, _HEX]])
+    yield from signatures.seeds()
     yield from _documents()
     yield from _environments()
     yield from _files()
@@ -124,10 +135,8 @@ def _documents() -> Iterator[tuple[str, str, bytes]]:
         yield "server_error", f"answer-{number}", text.encode()
     for number, text in enumerate(_ADDRESSES):
         yield "address", f"address-{number}", text.encode()
-    yield "job", "linked", json.dumps({**_JOB, "ref_audio": "https://example.com/a.wav"}).encode()
-    yield "job", "voice", b'{"text": "Hello.", "voice": "anna"}'
-    yield "job", "not-a-number", b'{"text": "Hello.", "voice": "anna", "speed": NaN}'
-    yield "job", "surrogate", b'{"text": "\\ud800", "voice": "anna", "\\udfff": 1}'
+    for name, data in jobs():
+        yield "job", name, data
     yield "speech_config", "vocos", json.dumps(VOCOS).encode()
     yield (
         "speech_config",
@@ -141,6 +150,9 @@ def _documents() -> Iterator[tuple[str, str, bytes]]:
         b"a: 1:99:1\nb: 0x1f\nc: 1e5\nd: .nan\ne: 2026-99-99\nf: !!binary x\ng: ~\nh: no\n",
     )
     yield "source", "real", (ROOT / "manifests/sources/f5-tts.toml").read_bytes()
+    yield "vocabulary", "small", b" \n!\na\nni3\n"
+    yield "vocabulary", "twice", b"a\nb\r\na\rc\n\n\nd"
+    yield "vocabulary", "latin", b"a\n\xe9\n"
     yield "source", "deep", b"a = " + b"[" * 3000
     yield "source", "dotted", b".".join([b"a"] * 1000) + b" = 1\n"
     yield "source", "date", b"files = [2026-99-99, 1e400, 0x1, inf]\n[[repo]]\nrepo_id = 'o/m'\n"
@@ -248,6 +260,7 @@ def _tars() -> Iterator[tuple[str, str, bytes]]:
                     info.pax_headers = {"size": str(len(data))}
                 archive.addfile(info, io.BytesIO(data))
         yield "tar", name, out.getvalue()[:4096]
+        yield "archive", name, out.getvalue()[:4096]
 
 
 def _zips() -> Iterator[tuple[str, str, bytes]]:

@@ -18,16 +18,20 @@ from unittest import mock
 from cas import events, host
 from cas.errors import CasError
 from cas.formats import (
+    archive,
     blosc_planes,
     frame,
     manifest,
+    paths,
     planes,
 )
 from cas.formats.digest import hex_of
 from cas.formats.printable import printable
 from cas.hub.source import Source
 from cas.local import hf_cache
+from cas.local.folder_record import FolderRecord
 from cas.local.verified import VerifiedFiles
+from cas.ops.audit.runs import Receipts
 from cas.ops.fsck.checkpoint import load_checkpoint
 from cas.ops.restore import receipts
 from cas.ops.restore.restorer import Restored
@@ -37,11 +41,12 @@ from cas.store import layout
 from cas.store.condemned import condemned_chunks, condemned_sets, condemned_versions
 from cas.store.lease_entries import active_leases
 from cas.store.store import Store
-from tools.fuzz import environment, model_files, mutators, refusals, words
+from tools.fuzz import environment, model_files, mutators, refusals, serving, signatures, words
 from tools.fuzz.bucket import WHEN, OneDocument, Written
 from tools.fuzz.mutators import Mutator
-from worker.jobs import schema
+from worker.jobs import schema, shapes, turns
 from worker.speech import configs
+from worker.speech.vocabulary import read_vocabulary
 
 PRELOADED = (planes, blosc_planes)
 """Modules that our code imports only when it needs them: imported here, they are instrumented, too."""
@@ -126,8 +131,15 @@ def _condemned(data: bytes) -> None:
         list(condemned_versions(Store(bucket), condemned))
 
 
+def _audited_receipt(data: bytes) -> None:
+    bucket = OneDocument(data, layout.receipt_key("d", "2026-01-01T00:00:00Z", _HEX, _HEX[:16]))
+    found = Receipts(Store(bucket), "", WHEN)
+    assert found.listed == 1
+    assert len(found.unsigned((), lambda model: True, lambda model: "", 1)) + len(found.unread) <= 1
+
+
 def _keys(data: bytes) -> None:
-    """Read keys of a listing, those of receipts among them: a receipt itself is never read, only its key."""
+    """Read keys of a listing, those of receipts among them."""
     for key in data.decode(errors="surrogateescape").split("\n"):
         layout.chunk_digest(key)
         layout.receipt_digest(key)
@@ -207,11 +219,19 @@ def _job(data: bytes) -> None:
         return  # the platform sends no such job
     request = schema.parse(given)
     assert 1 <= len(request.text) <= schema.MAX_TEXT
+    assert sum(len(turn.text) for turn in request.turns) <= len(request.text)
+    assert request.spoken.keys() <= {turns.MAIN, *request.voices}
+    answered = shapes.answer(request.shape, {"audio": "", "format": request.format})
+    assert answered.keys() & {"audio", "audio_url"}
 
 
 def _speech_config(data: bytes) -> None:
     path = _file("config.yaml", data)
     refusals.read_all((lambda: configs.read_architecture(path), lambda: configs.read_vocos(path)))
+
+
+def _vocabulary(data: bytes) -> None:
+    read_vocabulary(_file("vocab.txt", data))
 
 
 def _source(data: bytes) -> None:
@@ -222,13 +242,22 @@ def _hub_cache(data: bytes) -> None:
     """Read the small files of a repo in a hub cache, each of which holds the input."""
     hf_cache.etags_of(hf_cache.tree_files(data))
     repo = hf_cache.RepoCache(_folder(), "model", "o/m")
-    for name in ("refs/main", ".cas/verified.json", ".cas/chunks.json"):
+    for name in ("refs/main", ".cas/verified.json", ".cas/chunks.json", ".cas/folder.json"):
         _file(f"{repo.root.name}/{name}", data)
     state = _file("state.json", data)
     record = VerifiedFiles(repo.root)
     assert list(record.unchanged_files()) == []
     record.is_unchanged(state)
+    for path in FolderRecord(repo.root).files:
+        paths.check_path(path)
     refusals.read_all((lambda: load_checkpoint(state, "memory:", None, 1.0), lambda: repo.commit_of("main")))
+
+
+def _archive(data: bytes) -> None:
+    """Find the members of an archive, each within it or cut short by its end."""
+    for member in archive.members(lambda offset, size: data[offset : offset + size], "x"):
+        assert member.offset % 512 == 0
+        assert member.size >= 0
 
 
 TARGETS = {
@@ -238,7 +267,9 @@ TARGETS = {
     "condemned": Target(_condemned, mutators.json_document),
     "keys": Target(_keys),
     "receipt": Target(_receipt),
+    "audited_receipt": Target(_audited_receipt, mutators.json_document),
     "lock": Target(_lock, mutators.after_nul),
+    "signature": Target(signatures.read),
     "format": Target(_format, mutators.json_document),
     "frame": Target(_frame),
     "planes": Target(_planes),
@@ -246,14 +277,18 @@ TARGETS = {
     "zip": Target(model_files.zip_file),
     "gguf": Target(model_files.tensors),
     "tar": Target(model_files.tar),
+    "archive": Target(_archive),
     "onnx": Target(model_files.members),
     "job": Target(_job, mutators.json_document),
     "speech_config": Target(_speech_config, mutators.json_document),
+    "vocabulary": Target(_vocabulary),
     "source": Target(_source),
     "hub_cache": Target(_hub_cache, mutators.json_document),
     "environment": Target(environment.read, environment.mutate),
     "options": Target(words.read_options, max_size=256),
     "server_error": Target(words.read_server_error, max_size=2048),
     "address": Target(words.read_address),
+    "request": Target(serving.request),
+    "hub_answer": Target(serving.hub_answer, mutators.json_document),
 }
 """Every kind of foreign bytes, by name."""

@@ -9,6 +9,7 @@ from tools.models.weights import Recipe, Shapes, Weights
 
 MODEL_FILE = "SWivid/F5-TTS/F5TTS_v1_Base/model_1250000.safetensors"
 VOCOS_FOLDER = "charactr/vocos-mel-24khz"
+_TEXT_EMBEDDING = "ema_model.transformer.text_embed.text_embed.weight"
 
 _VOCOS_CONFIG = """\
 feature_extractor:
@@ -149,5 +150,7 @@ def hub_folder(
     model = root / MODEL_FILE
     shapes = shrunk(f5_tts_shapes(), shrink)
     trained_like(shapes, model, seed, changed_fraction=changed_fraction, nudge=nudge)
-    model.with_name("vocab.txt").write_text("".join(f"{chr(code)}\n" for code in range(32, 127)))
+    rows = shapes[_TEXT_EMBEDDING][1][0]  # one for each character, and one for padding
+    characters = [*range(32, 127), *range(0x4E00, 0x4E00 + rows - 1 - 95)]
+    model.with_name("vocab.txt").write_text("".join(f"{chr(code)}\n" for code in characters), "utf-8")
     vocos(root / VOCOS_FOLDER, seed, shrink)

@@ -2,8 +2,9 @@
 
 import math
 import struct
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,19 @@ ALIGNMENT = 32
 _Q8_0_ELEMENTS = 32
 _Q8_0_BYTES = 34
 _F32, _F16, _Q8_0 = 0, 1, 8  # enum ggml_type
-_UINT32, _STRING = 4, 8  # enum gguf_metadata_value_type
+_UINT32, _INT32, _FLOAT32, _STRING, _ARRAY = 4, 5, 6, 8, 9  # enum gguf_metadata_value_type
 _PIECE = 1 << 22  # elements
 
+Value = int | float | str | Sequence[int] | Sequence[float] | Sequence[str]
+"""A value of the metadata: int as UINT32 and in arrays as INT32, float as FLOAT32, str as STRING."""
 
-def write_gguf(path: Path, tensors: Mapping[str, Array], quantised: Set[str] = frozenset()) -> None:
+
+def write_gguf(
+    path: Path,
+    tensors: Mapping[str, Array],
+    quantised: Set[str] = frozenset(),
+    metadata: Mapping[str, Value] = MappingProxyType({}),
+) -> None:
     """Write tensors as F32 or F16, some of them in blocks of 32 with 8 bits each (Q8_0).
 
     Each tensor is read from the mapping twice and not stored, so the mapping may make tensors on demand.
@@ -27,6 +36,7 @@ def write_gguf(path: Path, tensors: Mapping[str, Array], quantised: Set[str] = f
         path: the file to write; its folder is made if it is missing.
         tensors: float32 and float16 arrays by name.
         quantised: names of the tensors to write as Q8_0; their last dimension is a multiple of 32.
+        metadata: keys and values beside `general.architecture`, which is llama, and `general.alignment`.
 
     Raises:
         OSError: the file cannot be written.
@@ -41,7 +51,10 @@ def write_gguf(path: Path, tensors: Mapping[str, Array], quantised: Set[str] = f
         offset += size + -size % ALIGNMENT
     keys = _text("general.architecture") + struct.pack("<I", _STRING) + _text("llama")
     keys += _text("general.alignment") + struct.pack("<II", _UINT32, ALIGNMENT)
-    head = struct.pack("<4sI2Q", b"GGUF", 3, len(tensors), 2) + keys + infos
+    for name, value in metadata.items():
+        kind, encoded = _value(value)
+        keys += _text(name) + struct.pack("<I", kind) + encoded
+    head = struct.pack("<4sI2Q", b"GGUF", 3, len(tensors), 2 + len(metadata)) + keys + infos
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(head + bytes(-len(head) % ALIGNMENT))
@@ -83,6 +96,18 @@ def _data(array: Array, quantised: bool) -> Iterator[Array]:
     for at in range(0, len(flat), _PIECE):
         piece = flat[at : at + _PIECE]
         yield quantise_q8_0(piece.astype(np.float32)) if quantised else piece
+
+
+def _value(value: Value, *, in_array: bool = False) -> tuple[int, bytes]:
+    """The type of a value, and its bytes."""
+    if isinstance(value, str):
+        return _STRING, _text(value)
+    if isinstance(value, float):
+        return _FLOAT32, struct.pack("<f", value)
+    if isinstance(value, int):
+        return (_INT32, struct.pack("<i", value)) if in_array else (_UINT32, struct.pack("<I", value))
+    items = [_value(item, in_array=True) for item in value]
+    return _ARRAY, struct.pack("<IQ", items[0][0], len(items)) + b"".join(data for _, data in items)
 
 
 def _text(value: str) -> bytes:

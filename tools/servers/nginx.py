@@ -1,4 +1,4 @@
-"""A cache in front of a server, as a content delivery network is: nginx's proxy_cache, from Debian's nginx-light."""
+"""Debian's nginx-light: a cache in front of a server, as a content delivery network is; or a server of plain files."""
 
 from __future__ import annotations
 
@@ -34,16 +34,23 @@ http {{
     server {{
         listen 127.0.0.1:{port};
         location / {{
-            proxy_pass {origin};
-            proxy_http_version 1.1;
-            proxy_set_header Connection "";
-            proxy_cache objects;
-            proxy_cache_lock on;
-            proxy_ignore_headers Vary;
+            {location}
         }}
     }}
 }}
 """
+
+_CACHE = """proxy_pass {origin}/;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_cache objects;
+            proxy_cache_lock on;
+            proxy_ignore_headers Vary;"""
+
+# As its documentation advises for large files: from the page cache to the socket without a copy.
+_FILES = """root {files};
+            sendfile on;
+            tcp_nopush on;"""
 
 
 class NginxError(RuntimeError):
@@ -79,7 +86,7 @@ class Nginx:
 
     def __init__(self, directory: Path, origin: str) -> None:
         self.directory, self.port = directory, free_ports(1)[0]
-        self._origin = origin.rstrip("/")
+        self._location = _CACHE.format(origin=origin.rstrip("/"))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -105,7 +112,7 @@ class Nginx:
         config = self.directory / "nginx.conf"
         # Started by root, its worker would be somebody who may not enter the folder of a test.
         user = "user root;\n" if os.geteuid() == 0 else ""
-        text = _CONFIG.format(user=user, folder=self.directory, port=self.port, origin=self._origin + "/")
+        text = _CONFIG.format(user=user, folder=self.directory, port=self.port, location=self._location)
         config.write_text(text)
         command = [program, "-p", str(self.directory), "-c", str(config), "-e", str(self.directory / "error.log")]
         self._process = spawn(command, self.directory / "output.log")
@@ -135,6 +142,19 @@ class Nginx:
             return False
         finally:
             connection.close()
+
+
+class NginxFiles(Nginx):
+    """Run nginx as a server of plain files while the context lasts.
+
+    Args:
+        directory: where to keep the configuration and the log.
+        files: the folder that it serves.
+    """
+
+    def __init__(self, directory: Path, files: Path) -> None:
+        super().__init__(directory, "")
+        self._location = _FILES.format(files=files)
 
 
 def installed() -> str | None:

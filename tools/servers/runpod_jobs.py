@@ -81,10 +81,12 @@ class Jobs:
 
     Attributes:
         pings: (pod, ids of the jobs that it works on) of every heartbeat, oldest first.
+        unfit: (pod, name of the fitness check, reason) of every worker that said that it cannot start, oldest first.
     """
 
     def __init__(self) -> None:
         self.pings: list[tuple[str, list[str]]] = []
+        self.unfit: list[tuple[str, str, str]] = []
         self._jobs: dict[str, Job] = {}
         self._alive: dict[tuple[str, str], float] = {}
         self._stops: dict[str, list[str]] = {}
@@ -137,6 +139,18 @@ class Jobs:
             self._alive[endpoint, pod] = time.monotonic()
             if working_on is not None:
                 self.pings.append((pod, list(working_on)))
+            self._changed.notify_all()
+
+    def note_unfit(self, pod: str, check: str, reason: str) -> None:
+        """Record that a worker cannot start.
+
+        Args:
+            pod: name of the worker.
+            check: name of the fitness check that failed.
+            reason: why it failed.
+        """
+        with self._changed:
+            self.unfit.append((pod, check, reason))
             self._changed.notify_all()
 
     def take(self, endpoint: str, pod: str, count: int, seconds: float, listens: Callable[[], bool]) -> list[Job]:

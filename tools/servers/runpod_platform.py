@@ -81,6 +81,7 @@ class Platform:
             # The SDK's checks of the machine want a public address, and 10 % of the disk free.
             "RUNPOD_SKIP_AUTO_SYSTEM_CHECKS": "true",
             "RUNPOD_SKIP_GPU_CHECK": "true",
+            "RUNPOD_MIN_DISK_PERCENT": "0",  # which the worker heeds, too
         }
 
     def client_env(self) -> dict[str, str]:

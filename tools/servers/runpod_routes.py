@@ -152,6 +152,9 @@ class Routes:
         return {}
 
     def _ping(self, call: _Call) -> Any:
+        if call.query.get("status") == "unhealthy":  # of rp_fitness.py
+            self._jobs.note_unfit(call.names[0], call.query.get("check", ""), call.query.get("reason", ""))
+            return {}
         self._jobs.note_alive(call.endpoint, call.names[0], filter(None, call.query.get("job_id", "").split(",")))
         return {}
 

@@ -45,7 +45,8 @@ class SeaweedFS:
     """Run an S3 server while the context lasts; it also ends when this process does, however it ends.
 
     Identities are `admin`, `publisher` (reads, writes, deletes and lists, but may not make buckets),
-    `writer` (as `publisher`, but may not delete) and `reader` (reads and lists).
+    `writer` (as `publisher`, but may not delete), `signed-worker` (writes chunks, manifests, leases and receipts of the
+    store, and no refs) and `reader` (reads and lists).
 
     Args:
         directory: where to keep data and log; by default a temporary directory that is removed at the end.

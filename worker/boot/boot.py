@@ -14,25 +14,25 @@ import os
 import queue
 import socket
 import subprocess
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from cas import config
 from cas.errors import CasError
+from cas.local import fs, register
 from worker.boot import cold_start, environment, messages, process
 from worker.boot.cold_start import Phases
 from worker.boot.directories import Finding, examine
-from worker.boot.messages import Failed, Restored
+from worker.boot.messages import Arrived, Expected, Failed, Restored
 from worker.boot.settings import Settings
+from worker.boot.time_limit import TimeLimit, time_limit
 from worker.errors import describe_error
 from worker.log import logger
-
-WITHIN = 1800.0
-"""Seconds that a boot may take before it is given up."""
 
 _PREFIX = "restore."  # of the names of the restoring process's phases
 _AFTER_FAILURE = 5.0  # seconds for the restoring process to write its receipt
@@ -59,6 +59,7 @@ class Boot:
     Attributes:
         settings: what the environment asks for.
         phases: what was done, and how long it took; the caller adds the loading of the model to it.
+        arrivals: what the restoring process says of files before it has ended; None once it has.
     """
 
     def __init__(self, settings: Settings, phases: Phases, found: list[Finding]) -> None:
@@ -73,8 +74,10 @@ class Boot:
         self._found = found
         self._usable = [finding for finding in found if not finding.problem]
         self._children: list[process.Child] = []
-        self._lines: queue.Queue[bytes] = queue.Queue()
+        self.arrivals: queue.SimpleQueue[Expected | Arrived | None] = queue.SimpleQueue()
+        self._answers: queue.Queue[Restored | Failed | None] = queue.Queue()
         self._result: Restored | Failed | None = None
+        self._holds: list[object] = []
 
     @classmethod
     def start(cls) -> Boot:
@@ -89,6 +92,7 @@ class Boot:
         os.umask(os.umask(0o022) | 0o022)
         with phases.measure("settings"):
             settings = Settings.read()
+            environment.trust_keys_of_image()
             # Set before the checks, and whatever they find: nothing may ever download to somewhere else.
             environment.apply(settings.directories[0])
         with phases.measure("directories"):
@@ -117,27 +121,49 @@ class Boot:
 
         def read() -> None:
             assert child.stdout
-            line = child.stdout.readline()
-            # The boot goes on with the child's first line: what the child does after it is no part of a cold start.
-            self._lines.put(line)
+            # The boot goes on with the answer: what the child does after it is no part of a cold start.
+            self._answers.put(answer := self._answer(child.stdout))
+            self._hold(answer)
             child.stdout.close()
             child.wait()
 
         threading.Thread(target=read, name="restoring", daemon=True).start()
 
-    def wait(self, within: float = WITHIN) -> Restored:
+    def _answer(self, lines: Iterable[bytes]) -> Restored | Failed | None:
+        """Return how the restore ended, None when the process does not say; pass on what it says of files before."""
+        for line in lines:
+            try:
+                message = messages.decode(line)
+            except msgspec.DecodeError:  # the process was killed while it wrote
+                return None
+            if isinstance(message, Restored | Failed):
+                return message
+            if isinstance(message, Arrived):
+                _read_ahead(message.path)
+            self.arrivals.put(message)
+        return None
+
+    def _hold(self, result: object) -> None:
+        """Keep `cas prune` from removing what this worker uses, for as long as the worker lives."""
+        for hub, reference in result.holds if isinstance(result, Restored) else ():
+            self._holds.append(register.Register(Path(hub)).hold(reference))
+
+    def wait(self, within: float | None = None) -> Restored:
         """Wait until the model is restored, set the environment accordingly, and return how it was restored.
 
         Args:
-            within: seconds from now on, after which the restoring process is killed.
+            within: seconds from now on, after which the restoring process is killed; None for `time_limit`'s, which
+                count from the boot's beginning.
 
         Raises:
             BootFailed: no source has the model, or it did not come in time.
         """
         if self._result is None:
-            deadline = time.monotonic() + within
+            limit = time_limit()
+            deadline = self.phases.begun + limit.seconds if within is None else time.monotonic() + within
             with self.phases.measure("wait"):
-                self._result = self._receive(deadline)
+                self._result = self._receive(deadline, limit)
+            self.arrivals.put(None)
             self.phases.add(self._result.steps, _PREFIX)
             if isinstance(self._result, Restored):
                 environment.apply(Path(self._result.directory), offline=self._result.complete)
@@ -194,22 +220,29 @@ class Boot:
             if child.poll() is None:
                 child.kill()
 
-    def _receive(self, deadline: float) -> Restored | Failed:
+    def _receive(self, deadline: float, limit: TimeLimit) -> Restored | Failed:
         for attempt in range(1, _STARTS + 1):
             try:
-                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+                answer = self._next_answer(deadline, limit)
             except queue.Empty:
                 self.stop()
-                return Failed(exit_code=6, causes=("the model did not come in time: look at the log for what it did",))
-            try:
-                return messages.decode(line)
-            except msgspec.DecodeError:
-                code = self._children[-1].wait(timeout=10)
-                text = f"the restoring process ended without a word (exit status {code})"
+                return Failed(exit_code=6, causes=(f"the model did not come in time: {limit.why}",))
+            if answer is not None:
+                return answer
+            code = self._children[-1].wait(timeout=10)
+            text = f"the restoring process ended without a word (exit status {code})"
             if attempt < _STARTS:
                 logger.warning(f"{text}: starting it once more, to go on where it was")
                 self._spawn()
         return Failed(exit_code=1, causes=(f"{text}, twice: is there enough memory?",))
+
+    def _next_answer(self, deadline: float, limit: TimeLimit) -> Restored | Failed | None:
+        warned_at = self.phases.begun + limit.warned_after
+        if warned_at < deadline:
+            with contextlib.suppress(queue.Empty):
+                return self._answers.get(timeout=max(0.0, warned_at - time.monotonic()))
+            logger.warning(limit.warning)
+        return self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
 
     def _finish(self, result: Restored | Failed, device: str = "", failure: tuple[str, str] | None = None) -> None:
         document = cold_start.as_document(self.phases, result, model=self.settings.model, deployment=_deployment())
@@ -230,6 +263,14 @@ class Boot:
                 assert child.stdin
                 child.stdin.write(reply)
                 child.stdin.flush()
+
+
+def _read_ahead(path: str) -> None:
+    """Have the system read a file into its memory meanwhile, which takes seconds where it is on a volume."""
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError), fs.open_for_reading(Path(path)) as fd:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _deployment() -> str:

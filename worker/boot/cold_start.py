@@ -7,6 +7,7 @@ The line follows the embedded metric format of CloudWatch: a log shipper makes m
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -88,6 +89,9 @@ def as_document(phases: Phases, result: Restored | Failed, *, model: str, deploy
         units |= dict.fromkeys(counts, "Bytes") | {"rate_fetch": "Bytes/Second"}
         names = ("source", "where", "directory", "directory_reason", "version", "version_reason", "snapshots")
         fields |= {name: getattr(result, name) for name in names}
+        if result.signed:
+            fields["signed"] = dataclasses.asdict(result.signed)
+        fields["files"] = {role: file.path for role, file in result.files.items()}
     else:
         fields |= {"exit_code": result.exit_code, "causes": _short(result.causes)}
     metrics |= {"warnings_count": len(result.warnings), "errors_count": len(result.errors)}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from cas.errors import CasError
+from worker.errors import GpuFailed
 
 Asked = Literal["", "cpu", "cuda"]
 """What CAS_DEVICE asks for; empty: the GPU where there is one."""
@@ -26,6 +29,7 @@ def choose(asked: Asked = "") -> str:
 
     Raises:
         NoGpu: torch cannot use a GPU that is there, or that was asked for.
+        GpuFailed: torch has no code for the GPU, or the GPU fails at the first call.
     """
     import torch
 
@@ -34,6 +38,7 @@ def choose(asked: Asked = "") -> str:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if torch.cuda.is_available():
+            _check_code()
             return "cuda"
     if asked == "cuda" or any(_NODES.glob("nvidia[0-9]*")):
         because = "; ".join(str(each.message).strip().partition("\n")[0] for each in caught) or "it does not say why"
@@ -42,6 +47,50 @@ def choose(asked: Asked = "") -> str:
             f"CUDA {torch.version.cuda} or newer, or set CAS_DEVICE=cpu"
         )
     return "cpu"
+
+
+def _check_code() -> None:
+    """Raise GpuFailed if this torch was not built for the GPU: it would fail at the first computation only."""
+    import torch
+
+    try:
+        name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
+    except RuntimeError as error:
+        line = str(error).partition("\n")[0]
+        raise GpuFailed(
+            f"the GPU cannot be used ({line}): it or its driver is broken, or in use by others: start the worker on "
+            "another machine"
+        ) from error
+    built = torch.cuda.get_arch_list()
+    if built and not runs_on(capability, built):
+        raise GpuFailed(
+            f"torch {torch.__version__} has no code for this machine's {name} (compute capability "
+            f"{capability[0]}.{capability[1]}; there is {', '.join(built)}): choose other GPUs, or set CAS_DEVICE=cpu"
+        )
+
+
+def runs_on(capability: tuple[int, int], built: Iterable[str]) -> bool:
+    """Return whether code for some architectures runs on a GPU (CUDA C++ Programming Guide, "Binary Compatibility").
+
+    Args:
+        capability: the GPU's compute capability, major and minor.
+        built: architectures as torch.cuda.get_arch_list names them: `sm_86` is machine code for 8.6 and later minors,
+            `sm_90a` for 9.0 alone, `compute_90` is compiled for whatever is newer when it is loaded.
+    """
+    for name in built:
+        match = re.fullmatch(r"(sm|compute)_(\d+)(\d)([a-z]?)", name)
+        if match is None:
+            continue
+        needed = int(match[2]), int(match[3])
+        if match[4] == "a":
+            fits = capability == needed
+        elif match[1] == "compute":
+            fits = capability >= needed
+        else:
+            fits = capability[0] == needed[0] and capability >= needed
+        if fits:
+            return True
+    return False
 
 
 def describe(device: str) -> str:

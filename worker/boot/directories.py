@@ -1,7 +1,4 @@
-"""Where a worker keeps its model: the first directory that passes real checks, or the one that holds it already.
-
-Each directory also remembers the last version that was restored into it, for a boot that no store answers.
-"""
+"""Where a worker keeps its model: the first directory that passes real checks, or the one that holds it already."""
 
 from __future__ import annotations
 
@@ -10,10 +7,9 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-import cas
-from cas.config import CacheDirs
+from cas.config import CacheDirs, read
 from cas.errors import CacheError, CasError
 from cas.formats.manifest import Manifest
 from cas.local import fs
@@ -22,19 +18,13 @@ from cas.parallel import BackgroundCall
 from worker.boot.environment import hub_of
 from worker.boot.ownership import others_problem
 
-if TYPE_CHECKING:
-    from cas.refs.reference import Resolved
-
 # Seconds. On a volume whose server is gone a system call waits for ever.
 _ANSWERS_WITHIN = 10.0
-_STAYS_FREE = 10  # percent of the file system of `/`: below that RunPod takes a worker for unfit
+_STAYS_FREE = 10.0  # percent of the file system of `/`, as in the SDK's rp_system_fitness.py
 _PROBE = bytes(range(256)) * 256  # not zeros, which is what a volume that lost it would give back
 
 OWN = ".cas-worker"
 """Folder of a cache directory for the worker's own files."""
-
-RefPath = tuple[str, str, str]
-"""The path of a ref below `refs/` in a store: `tags`, model and tag, or `pins`, deployment and model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +75,59 @@ def examine(paths: Iterable[Path], within: float = _ANSWERS_WITHIN) -> list[Find
     return found
 
 
-def free_space(path: Path, root: Path = Path("/")) -> int:
-    """Return how many bytes may be written below `path`.
+class Space(NamedTuple):
+    """The free space of a file system.
+
+    Attributes:
+        free: bytes that this user may write.
+        kept: bytes of them that must stay free.
+    """
+
+    free: int
+    kept: int = 0
+
+    @property
+    def usable(self) -> int:
+        """How many bytes may be written."""
+        return max(0, self.free - self.kept)
+
+    def problem(self, needed: int) -> str:
+        """Say why so many bytes do not fit; empty if they do."""
+        if needed <= self.usable:
+            return ""
+        from cas.cli.output import size  # rarely needed, and no start should wait for it
+
+        has = f"needs {size(needed)}, has {size(self.free)}"
+        if not self.kept:
+            return has
+        return (
+            f"{has} less {size(self.kept)} kept free: RunPod wants {_percent():g} % of / free "
+            "(RUNPOD_MIN_DISK_PERCENT), give the container a larger disk"
+        )
+
+
+def free_space(path: Path, root: Path = Path("/")) -> Space:
+    """Return the space of the file system that `path` is on.
 
     Args:
         path: a directory, which need not exist.
-        root: on the file system of this directory a tenth stays free.
+        root: on the file system of this directory a share stays free: with less than RUNPOD_MIN_DISK_PERCENT of it,
+            10 by default, the SDK's fitness checks take a worker for unfit.
     """
     existing = fs.nearest_existing(path)
     free = fs.free_bytes(existing)
     if existing.stat().st_dev != root.stat().st_dev:
-        return free
+        return Space(free)
     whole = os.statvfs(root)
-    return max(0, free - whole.f_blocks * whole.f_frsize * _STAYS_FREE // 100)
+    return Space(free, int(whole.f_blocks * whole.f_frsize * _percent() / 100))
+
+
+def _percent() -> float:
+    """RUNPOD_MIN_DISK_PERCENT; the SDK itself ends a worker where that is no number."""
+    try:
+        return min(max(float(read("RUNPOD_MIN_DISK_PERCENT")), 0.0), 100.0)
+    except ValueError:
+        return _STAYS_FREE
 
 
 def rank(
@@ -119,12 +149,12 @@ def rank(
             if not wanted:
                 whole.append(RankedDirectory(path, "it holds this version, verified"))
                 continue
-            left = free_space(path, root)
+            problem = free_space(path, root).problem(wanted)
         except (CasError, OSError) as error:
             small.append(Finding(path, str(error)))
             continue
-        if wanted > left:
-            small.append(Finding(path, f"{wanted:,} bytes are to be written, and it has room for {left:,}"))
+        if problem:
+            small.append(Finding(path, problem))
         else:
             others.append(path)
     why = "first of CAS_CACHE_DIRS that passes the checks" if not whole else "next of CAS_CACHE_DIRS"
@@ -157,46 +187,6 @@ def missing(manifest: Manifest, directory: Path) -> int:
     return max(1, unwritten - begun) if unwritten else 0
 
 
-def last_version(directory: Path, model: str, ref: RefPath | None = None) -> Resolved | None:
-    """Return the last version of a model that `directory` was given; None when nothing readable says so.
-
-    Args:
-        directory: a cache directory.
-        model: name of the model.
-        ref: count only versions that this ref named then; None counts every version.
-    """
-    try:
-        found = cas.read_lock(_last_version_file(directory, model, ref))
-    except CasError:
-        return None
-    return found if found.manifest.model == model else None
-
-
-def write_last_version(directory: Path, version: Resolved, store: cas.Store, ref: RefPath | None = None) -> None:
-    """Write into `directory` that this version was restored there last, and that a ref named it.
-
-    Two requests to the store for each of both, and none where that is written already.
-
-    Args:
-        directory: a cache directory.
-        version: what was restored.
-        store: a store that has the version.
-        ref: the ref that named the version; None for a version that no ref named.
-
-    Raises:
-        CasError: a file cannot be written, or the store cannot be read.
-    """
-    model = version.manifest.model
-    for of in dict.fromkeys((None, ref)):
-        last = last_version(directory, model, of)
-        if last is None or last.digest != version.digest:
-            cas.write_lock(version.exact, store, _last_version_file(directory, model, of))
-
-
-def _last_version_file(directory: Path, model: str, ref: RefPath | None) -> Path:
-    return directory.joinpath(OWN, *ref[:2], f"{ref[2]}.json") if ref else directory / OWN / f"{model}.json"
-
-
 def _allocated(part_files: Path) -> int:
     try:
         return sum(path.stat().st_blocks * 512 for path in part_files.iterdir())
@@ -221,7 +211,7 @@ def _examine(path: Path) -> Finding:
             notes = [] if durable else ["no fsync: a power cut may lose files"]
             notes += [] if _has_symlinks(scratch, name) else ["no symlinks: files take their place"]
         # Still usable, as it may hold the whole model already: `rank` knows what is to be written, and whether it fits.
-        notes += [] if free_space(path) else ["no room: only what it holds already can run from it"]
+        notes += [] if free_space(path).usable else ["no room: only what it holds already can run from it"]
         return Finding(path, note=", ".join(notes))
     except CasError as error:
         return Finding(path, str(error))

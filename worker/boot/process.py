@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 Child = subprocess.Popen[bytes]
@@ -66,8 +66,13 @@ def end_forks_with_this() -> None:
 class Parent:
     """The process that started this one, at the other end of standard input; when it ends, this process exits."""
 
-    def __init__(self) -> None:
-        """Start the thread that listens."""
+    def __init__(self, on_end: Callable[[], None] = lambda: None) -> None:
+        """Start the thread that listens.
+
+        Args:
+            on_end: called in that thread when the parent ends, before this process exits.
+        """
+        self._on_end = on_end
         self._lines: queue.Queue[bytes] = queue.Queue()
         self._detached = threading.Event()
         threading.Thread(target=self._listen, name="parent", daemon=True).start()
@@ -95,4 +100,5 @@ class Parent:
         finally:
             self._lines.put(b"")
             if not self._detached.is_set():
+                self._on_end()
                 os._exit(1)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -17,6 +17,7 @@ from worker.boot.device import Asked
 from worker.boot.messages import Fallback, Source
 
 MODEL = "f5-tts"
+VOCODER = "vocos"
 CACHE_DIRS = "/runpod-volume/models:/tmp/models:/app/models"
 RUNPOD_CACHE = Path("/runpod-volume/huggingface-cache/hub")
 
@@ -48,6 +49,8 @@ class Settings:
         receipt_named: whether the environment asks for the receipt explicitly.
         stream: whether jobs may ask for their audio in parts.
         device: what the model must run on; empty when the environment does not say.
+        weights: which of several files of weights to load: a glob pattern; empty when the environment does not say.
+        vocoder: reference of the version whose vocoder is loaded; empty when the environment does not say.
         prometheus: text file to write for a node exporter, if any.
     """
 
@@ -68,6 +71,8 @@ class Settings:
     receipt_named: bool
     stream: bool
     device: Asked
+    weights: str
+    vocoder: str
     prometheus: Path | None
 
     @classmethod
@@ -84,7 +89,7 @@ class Settings:
         bucket = config.bucket_name(environ)
         url = config.read("CAS_STORE", environ) or (f"s3://{bucket}/cas" if bucket else None)
         store = url if enabled else None
-        model = _model(environ)
+        model = _model("CAS_MODEL", environ) or MODEL
         lock = _ROOT / f"manifests/locks/{model}.json"
         deployment = _deployment(environ)
         named = config.first("CAS_MODEL", "CAS_LOCK", environ=environ)
@@ -101,13 +106,15 @@ class Settings:
             deployment=deployment,
             local=not deployment or bool(named.value) or os.path.lexists(lock),
             lock=lock,
-            source=_ROOT / f"manifests/sources/{model}.toml",
+            source=_source(model),
             fallback=_fallback(environ),
             publish=enabled and bool(url) and _switch(environ, "CAS_PUBLISH"),
             receipt=enabled and _switch(environ, "CAS_RECEIPT"),
             receipt_named=bool(config.read("CAS_RECEIPT", environ)),
             stream=_switch(environ, "CAS_STREAM", on=False),
             device=_device(environ),
+            weights=config.read("CAS_WEIGHTS", environ),
+            vocoder=_vocoder(environ),
             prometheus=_absolute("CAS_PROMETHEUS_FILE", prometheus) if prometheus else None,
         )
 
@@ -118,6 +125,11 @@ class Settings:
         own: list[tuple[Source, str]] = [("store", self.store)] if self.store else []
         return [*own, *(("mirror", url) for url in self.mirrors)]
 
+    def of_vocoder(self) -> Settings:
+        """Return the settings for the version whose vocoder is loaded, which is known without a pin."""
+        model = _model("CAS_VOCODER", {"CAS_VOCODER": self.vocoder}) or VOCODER
+        return replace(self, model=model, deployment=None, local=True, source=_source(model), publish=False)
+
 
 def _switch(environ: Mapping[str, str], name: str, *, on: bool = True) -> bool:
     """Whether a variable switches something on; `on` is the answer when it is unset."""
@@ -125,16 +137,23 @@ def _switch(environ: Mapping[str, str], name: str, *, on: bool = True) -> bool:
     return on if given is None else given
 
 
-def _model(environ: Mapping[str, str]) -> str:
-    given = config.read("CAS_MODEL", environ)
-    if not given:
-        return MODEL
+def _model(variable: str, environ: Mapping[str, str]) -> str:
+    """Return the model that the reference in a variable names; empty when the variable is not set."""
+    given = config.read(variable, environ)
     match = _NAME.fullmatch(given)
-    if match is None:
+    if given and match is None:
         raise InputError(
-            f"CAS_MODEL is {given!a}: write model, model:tag, model@blake3:<64 hex> or pin:deployment/model"
+            f"{variable} is {given!a}: write model, model:tag, model@blake3:<64 hex> or pin:deployment/model"
         )
-    return match["model"]
+    return match["model"] if match else ""
+
+
+def _vocoder(environ: Mapping[str, str]) -> str:
+    return config.read("CAS_VOCODER", environ) if _model("CAS_VOCODER", environ) else ""
+
+
+def _source(model: str) -> Path:
+    return _ROOT / f"manifests/sources/{model}.toml"
 
 
 def _deployment(environ: Mapping[str, str]) -> str | None:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from cas.errors import CasError, InputError
 from cas.formats.printable import printable
 from worker.errors import BadRequest, WorkerBroken
-from worker.jobs import reference_url
-from worker.jobs.audio_input import check_audio
+from worker.jobs import reference_url, shapes
 from worker.jobs.executor import SerialExecutor
-from worker.jobs.schema import Inline, Linked, Named, Request, parse
+from worker.jobs.recordings import Recordings
+from worker.jobs.schema import Request, parse
 from worker.log import logger
 from worker.speech.speaker import Encode, Samples, Shorten, Speaker
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 Job: TypeAlias = Mapping[str, Any]
 Output: TypeAlias = dict[str, Any]
+Part: TypeAlias = Output | str
+"""What a stream sends: an object, or an event as text."""
 
 MAX_PAYLOAD = 9 * 1000 * 1000
 """Most characters of base64 in one answer: RunPod takes 10 MB."""
@@ -78,8 +80,8 @@ class Handler:
         """
         self._speaker, self._digest = speaker, digest
         self._encode, self._shorten = encode, shorten
-        self._voices, self._upload = voices, upload
-        self._progress, self._fetch = progress, fetch
+        self._recordings = Recordings(voices, fetch)
+        self._upload, self._progress = upload, progress
         self._executor = SerialExecutor(seconds)
 
     async def __call__(self, job: Job) -> Output:
@@ -92,11 +94,9 @@ class Handler:
                 )
             return await self._whole(job, request)
         except Exception as error:
-            answer: Output = {"error": _error_line(error, job)}
-            # The SDK takes refresh_worker out of the answer, and has the platform replace the worker.
-            return answer | {"refresh_worker": True} if isinstance(error, WorkerBroken) else answer
+            return _failure(error, job)
 
-    async def stream(self, job: Job) -> AsyncGenerator[Output, None]:
+    async def stream(self, job: Job) -> AsyncGenerator[Part, None]:
         """Yield the answer in parts as they are spoken, then totals; whole where the job does not ask to stream."""
         try:
             request = self._request(job)
@@ -108,42 +108,42 @@ class Handler:
                     yield part
         except Exception as error:
             # Not raised: the SDK would send the traceback to the job's sender.
-            yield {"error": _error_line(error, job)}
+            yield _failure(error, job)
 
     def close(self) -> None:
         """Wait for the inference that runs, and begin no other."""
         self._executor.close()
 
     def _request(self, job: Job) -> Request:
-        request = parse(job.get("input"))
+        request = parse(job.get("input"), uploads=self._upload is not None)
         if request.deliver == "upload" and self._upload is None:
             raise BadRequest("return is upload, but this worker has no bucket: set S3_BUCKET, or ask for base64")
-        if isinstance(request.source, Named) and self._voices is None:
-            raise BadRequest(
-                "voice is given, but this worker has no bucket: set S3_BUCKET, or send ref_audio, ref_text"
-            )
+        self._recordings.check(request)
         return request
 
     async def _whole(self, job: Job, request: Request) -> Output:
         clock = _Clock()
-        audio, text = await asyncio.to_thread(self._reference, request)
+        passages = await self._recordings.passages(request)
         clock.lap("reference")
         report = _ProgressReport(self._progress, job)
 
         def work(stop: threading.Event) -> Samples:
+            import numpy
+
             clock.lap("wait")
-            spoken = self._speaker.speak(request.text, audio, text, manner=request.manner, step=report, stop=stop)
+            parts = self._speaker.recite(passages, by_sentence=False, manner=request.manner, step=report, stop=stop)
+            samples: Samples = numpy.concatenate(list(parts))
             clock.lap("speak")
-            return spoken.samples
+            return samples
 
         samples = await self._executor.run(work)
         part = await asyncio.to_thread(self._delivered, job, request, samples, "")
         clock.lap("deliver")
-        return {**part, **self._about(request), "timings": clock.seconds}
+        return shapes.answer(request.shape, {**part, **self._about(request), "timings": clock.seconds})
 
-    async def _parts(self, job: Job, request: Request) -> AsyncGenerator[Output, None]:
+    async def _parts(self, job: Job, request: Request) -> AsyncGenerator[Part, None]:
         clock = _Clock()
-        audio, text = await asyncio.to_thread(self._reference, request)
+        passages = await self._recordings.passages(request)
         clock.lap("reference")
         # Unbounded: a slow receiver must not hold up the next job. The limit of the text limits the audio, too.
         spoken: asyncio.Queue[Samples | None] = asyncio.Queue()
@@ -151,7 +151,8 @@ class Handler:
 
         def work(stop: threading.Event) -> None:
             clock.lap("wait")
-            for samples in self._speaker.stream(request.text, audio, text, manner=request.manner, step=None, stop=stop):
+            parts = self._speaker.recite(passages, by_sentence=True, manner=request.manner, step=None, stop=stop)
+            for samples in parts:
                 if stop.is_set():
                     return
                 loop.call_soon_threadsafe(spoken.put_nowait, samples)
@@ -169,26 +170,15 @@ class Handler:
                 payload += len(part.get("audio", ""))
                 if payload > MAX_PAYLOAD:
                     raise _too_much(payload)
-                yield {"part": count, **part, **self._about(request)}
+                yield shapes.part(request.shape, {"part": count, **part, **self._about(request)})
                 count, seconds = count + 1, seconds + part["seconds"]
             await speaking
         finally:
             speaking.cancel()
             await asyncio.wait([speaking])
         clock.lap("deliver")
-        yield {"parts": count, "seconds": round(seconds, 3), **self._about(request), "timings": clock.seconds}
-
-    def _reference(self, request: Request) -> tuple[bytes, str]:
-        """Return recording and text of the voice to speak in."""
-        match request.source:
-            case Inline(audio, text):
-                return audio, text
-            case Linked(url, text):
-                return check_audio(self._fetch(url), "ref_audio"), text
-            case Named(name):
-                assert self._voices is not None
-                voice = self._voices.get(name)
-                return voice.audio, voice.text
+        totals = {"parts": count, "seconds": round(seconds, 3), **self._about(request), "timings": clock.seconds}
+        yield shapes.totals(request.shape, totals)
 
     def _delivered(self, job: Job, request: Request, samples: Samples, suffix: str) -> Output:
         rate = self._speaker.rate
@@ -207,13 +197,14 @@ class Handler:
         return {"audio": audio, **about}
 
     def _about(self, request: Request) -> Output:
-        return {"format": request.format, "seed": request.manner.seed, "model": self._digest}
+        about = {"format": request.format, "seed": request.manner.seed, "model": self._digest}
+        return about | ({"ignored": list(request.ignored)} if request.ignored else {})
 
 
 def _too_much(payload: int) -> BadRequest:
     return BadRequest(
         f"return is base64, but {payload:,} characters of audio are more than RunPod sends back ({MAX_PAYLOAD:,}): "
-        "ask for upload, for the format mp3, or for less text"
+        "ask for upload, for the format opus or mp3, or for less text"
     )
 
 
@@ -246,6 +237,12 @@ class _ProgressReport:
             self._progress(self._job, {"done": done, "parts": parts})
         except Exception:
             _log.warning("job %s: its progress could not be sent", _safe(self._job), exc_info=True)
+
+
+def _failure(error: Exception, job: Job) -> Output:
+    """Return the answer to a job that failed; it asks for another worker where this one is broken."""
+    answer: Output = {"error": _error_line(error, job)}
+    return answer | {"refresh_worker": True} if isinstance(error, WorkerBroken) else answer
 
 
 def _error_line(error: Exception, job: Job) -> str:

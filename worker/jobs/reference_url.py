@@ -22,6 +22,10 @@ from worker.errors import BadRequest
 from worker.jobs.audio_input import MAX_AUDIO
 
 MAX_URL = 2048
+
+FIELD = "ref_audio"
+"""What every error of `fetch` calls the recording; it begins with that."""
+
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BLOCK = 64 * 1024
 
@@ -72,7 +76,7 @@ def is_public(address: str) -> bool:
     return inner.is_global and not (inner.is_multicast or inner.is_reserved or inner.is_unspecified)
 
 
-def check_url(url: str, what: str = "ref_audio") -> SplitResult:
+def check_url(url: str, what: str = FIELD) -> SplitResult:
     """Return the components of `url` after a check of its text.
 
     Args:
@@ -119,7 +123,7 @@ def fetch(
         BadRequest: the download failed, for whatever reason; the message shows no more of a URL than its host.
     """
     deadline = time.monotonic() + limits.seconds
-    what = "ref_audio"
+    what = FIELD
     context = context or ssl.create_default_context()
     context.sslsocket_class = _Timed
     for _ in range(limits.redirects + 1):
@@ -128,7 +132,7 @@ def fetch(
             found = _request(parts, deadline, limits.size, allowed, context)
         except TimeoutError:
             raise BadRequest(
-                f"ref_audio from {parts.hostname} took more than {limits.seconds:g} s and was cut: use a faster server"
+                f"{FIELD} from {parts.hostname} took more than {limits.seconds:g} s and was cut: use a faster server"
             ) from None
         except ssl.SSLCertVerificationError as error:
             raise _failed(parts, f"its certificate is not valid ({error.verify_message})") from None
@@ -136,12 +140,12 @@ def fetch(
             raise _failed(parts, f"the connection failed ({type(error).__name__})") from None
         if isinstance(found, bytes):
             return found
-        what = f"ref_audio at {parts.hostname} redirects to what"
+        what = f"{FIELD} at {parts.hostname} redirects to what"
         try:
             url = urljoin(url, found.to)
         except ValueError:
             raise BadRequest(f"{what} is not a URL: send the final URL") from None
-    raise BadRequest(f"ref_audio is redirected more than {limits.redirects} times: send the final URL")
+    raise BadRequest(f"{FIELD} is redirected more than {limits.redirects} times: send the final URL")
 
 
 class _Redirect(NamedTuple):
@@ -274,4 +278,4 @@ def _left(deadline: float) -> float:
 
 
 def _failed(parts: SplitResult, reason: str) -> BadRequest:
-    return BadRequest(f"ref_audio cannot be fetched from {parts.hostname}: {reason}; check the URL, or send base64")
+    return BadRequest(f"{FIELD} cannot be fetched from {parts.hostname}: {reason}; check the URL, or send base64")

@@ -13,7 +13,7 @@ from cas.bucket import Bucket, Kind, RetryPolicy, open_bucket
 from cas.errors import AccessDenied, CasError, InputError, StoreError, Unreachable
 
 FOLDER = "output"
-KINDS = {"wav": Kind.WAV, "flac": Kind.FLAC, "mp3": Kind.MP3}
+KINDS = {"wav": Kind.WAV, "flac": Kind.FLAC, "mp3": Kind.MP3, "opus": Kind.OPUS, "pcm": Kind.PCM}
 """What is uploaded for each format that a job can ask for."""
 
 VALID_FOR = 7 * 24 * 3600
@@ -36,7 +36,7 @@ class Uploader:
         Args:
             name: of the file; an upload of the same name is replaced.
             audio: bytes of the file.
-            format: `wav`, `flac` or `mp3`.
+            format: one of KINDS.
 
         Raises:
             AccessDenied: the bucket refused the worker's key.

@@ -11,7 +11,8 @@ from cas.bucket import Bucket, Entry
 from cas.errors import ObjectMissing
 from worker.errors import BadRequest
 from worker.jobs.audio_input import MAX_AUDIO, check_audio
-from worker.jobs.schema import MAX_REF_TEXT, check_spoken
+from worker.jobs.fields import check_spoken
+from worker.jobs.references import MAX_REF_TEXT
 
 FOLDER = "voices"
 AUDIO = (".wav", ".flac", ".mp3", ".ogg")

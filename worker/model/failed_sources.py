@@ -13,7 +13,6 @@ from cas.errors import (
     ManifestMissing,
     NotFoundError,
     RefUnset,
-    SignatureError,
     StoreError,
     StoreMissing,
 )
@@ -22,8 +21,9 @@ from worker.boot.messages import Source
 from worker.boot.settings import Settings
 from worker.model.recorder import Recorder
 
-DAMAGE = (IntegrityError, FormatError, SignatureError, ChunkMissing)
-"""Errors of a store whose content is damaged or incomplete."""
+DAMAGE = (IntegrityError, FormatError, ChunkMissing)
+"""Errors of a store whose content is damaged or incomplete. A SignatureError is none of them: it ends the boot, as
+whoever wrote what is not signed must not choose what comes next, either."""
 
 _SWITCHED_OFF = "ENABLE_S3_MODEL_CACHE is false"
 

@@ -19,7 +19,7 @@ from worker.model.recorder import Recorder
 
 _PREFIX = "download-"
 
-# Seconds. A boot is given up after half an hour, so an older folder belongs to a process that was killed.
+# Seconds. A boot is given up before that (worker/boot/time_limit.py): an older folder is a killed process's.
 _ABANDONED_AFTER = 7200.0
 
 
@@ -73,11 +73,11 @@ def download_seed(manifest: Manifest, paths: Sequence[Path], recorder: Recorder)
 def _check_space(manifest: Manifest, missing: MissingFiles, path: Path) -> None:
     try:
         needed = missing.size + directories.missing(manifest, path)
-        left = directories.free_space(path)
+        problem = directories.free_space(path).problem(needed)
     except OSError as error:
         raise CacheError(str(error.strerror)) from error
-    if needed > left:
-        raise CacheError(f"{needed:,} bytes are to be downloaded and written, and it has room for {left:,}")
+    if problem:
+        raise CacheError(problem)
 
 
 @contextlib.contextmanager

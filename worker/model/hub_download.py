@@ -159,7 +159,8 @@ def is_complete(source: Source, hub: Path) -> bool:
             cache = RepoCache(hub, repo.repo_type, repo.repo_id)
             commit = cache.commit_of(repo.revision)
             present = {file.path for file in cache.snapshot_files(commit)}
-            chosen = matching(cache.tree_listing(commit).keys() | present, repo.include, repo.repo_id)
+            paths = cache.tree_listing(commit).keys() | present
+            chosen = matching(paths, repo.include, repo.repo_id, repo.exclude)
             if not chosen or not chosen <= present:
                 return False
     except (CasError, OSError):

@@ -45,18 +45,12 @@ def space_problem(files: Iterable[HubFile] | None, path: Path) -> str:
     try:
         absent = (file for file in files or () if not any(found.exists() for found in _possible_paths(file, hub)))
         missing = 1 if files is None else sum(file.size for file in absent)
-        left = directories.free_space(path) if missing else 0
+        problem = directories.free_space(path).problem(missing) if missing else ""
     except OSError as error:
         return str(error.strerror)
     except CasError as error:
         return str(error)
-    if missing <= left:
-        return ""
-    return (
-        "it has no room left"
-        if files is None
-        else f"{missing:,} bytes are to be downloaded, and it has room for {left:,}"
-    )
+    return "it has no room left" if problem and files is None else problem
 
 
 def _possible_paths(file: HubFile, hub: Path) -> Iterator[Path]:

@@ -1,7 +1,11 @@
 """The background publish of a model that came from Hugging Face: `python -m worker.model.publish_process DIR`.
 
 It uses little of the machine, and no job fails because of it. If it is interrupted, the next publish need not send
-again what this one has sent. It sets the tag latest at its end, so that latest never names half a version.
+again what this one has sent. It sets the tag latest at its end, so that latest never names half a version. Where keys
+are trusted, a worker has none to sign with: then the version is stored, and the tag is left to `cas sign`.
+
+It holds a lease, for which a collector waits. When the worker ends, or is told to, the publish ends its lease first;
+where both are killed, the lease runs out after a minute.
 """
 
 from __future__ import annotations
@@ -9,14 +13,17 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import cas
 from cas import events, host
-from cas.errors import CasError, RefMoved, StoreError
+from cas.config import read
+from cas.errors import CasError, RefMoved, SignerMissing, StoreError
 from worker.boot import environment, process
 from worker.boot.messages import Restored
 from worker.boot.settings import Settings
@@ -24,7 +31,10 @@ from worker.errors import describe_error
 from worker.log import logger
 
 _TRIES = 5
+_WAKES = 20  # how often an idle worker may be frozen, for longer than its lease lasts, until the publish is given up
 _PAUSE = 15.0
+_END_WITHIN = 3.0  # seconds to end the lease in: RunPod kills a worker soon after it told it to end
+_LEASE = 60  # seconds; a command's counts ten minutes, but workers are killed every day
 _LIMITS = {"budget": 64 * host.MIB, "requests": 4, "uploads": 2, "workers": 1}
 
 
@@ -49,6 +59,21 @@ def start(restored: Restored) -> process.Child | None:
         return None
 
 
+def end(child: process.Child | None) -> None:
+    """Have a background publish end its lease, and wait for it a moment.
+
+    Args:
+        child: as `start` returned it.
+    """
+    if child is None:
+        return
+    with contextlib.suppress(OSError):
+        assert child.stdin
+        child.stdin.close()  # the end of its parent, as far as it can tell
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=_END_WITHIN)
+
+
 def main(directory: Path, pause: float = _PAUSE) -> int:
     """Publish the model in a cache directory; the exit code.
 
@@ -58,6 +83,7 @@ def main(directory: Path, pause: float = _PAUSE) -> int:
     """
     _lower_priority()
     from cas.cli.process import keep_memory_together, leave_cores_alone
+    from cas.store.lease_entries import LeaseLost
 
     keep_memory_together()
     leave_cores_alone()
@@ -66,21 +92,29 @@ def main(directory: Path, pause: float = _PAUSE) -> int:
         logger.warning(f"background publish: {settings.no_store}")
         return 6
     environment.apply(directory)
-    for left in reversed(range(_TRIES)):
+    os.environ["CAS_LEASE_SECONDS"] = read("CAS_LEASE_SECONDS") or str(_LEASE)
+    tries, wakes = _TRIES, _WAKES
+    while True:
         try:
             logger.info(_publish(settings, settings.store, directory))
             return 0
         except RefMoved as error:
             logger.info(f"background publish: nothing was published, as somebody else chose: {error}")
             return 0
+        except SignerMissing as error:
+            logger.info(f"background publish: {error}")
+            return 0
         except StoreError as error:
-            if not left:
+            if isinstance(error, LeaseLost):
+                wakes -= 1
+            else:
+                tries -= 1
+            if not tries or not wakes:
                 return _failed(error)
             # An idle worker is frozen, and its connections are gone when it wakes up: the next try makes new clients.
             time.sleep(pause)
         except Exception as error:
             return _failed(error)
-    raise AssertionError("unreachable")
 
 
 def _publish(settings: Settings, store: str, directory: Path) -> str:
@@ -121,8 +155,21 @@ def _lower_priority() -> None:
             subprocess.run(command, stderr=subprocess.DEVNULL, timeout=5, check=False)  # noqa: S603 (as found)
 
 
+def _interrupt() -> None:
+    """Raise KeyboardInterrupt in the main thread, which ends the lease on its way out, and give it a moment."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    signal.pthread_kill(main_thread, signal.SIGINT)
+    time.sleep(_END_WITHIN)
+
+
 if __name__ == "__main__":
-    process.Parent()
-    code = main(Path(sys.argv[1]))
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may have this process ignore the first one
+        signal.signal(number, signal.default_int_handler)
+    try:
+        process.Parent(_interrupt)
+        code = main(Path(sys.argv[1]))
+    except KeyboardInterrupt:
+        code = 1
     sys.stderr.flush()
     os._exit(code)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from cas import events
-from worker.boot.messages import Step
+from worker.boot.messages import Arrived, Expected, Step
 from worker.log import logger
 
 
@@ -16,6 +17,7 @@ class Recorder:
     Attributes:
         quiet_receipts: nobody asked for receipts explicitly, so a receipt that cannot be written is no warning.
         follow: gets the events that say how far the restore is.
+        send: gets what the worker should know of files before the restore has ended.
         warnings: what went otherwise than wished.
         errors: what must be looked into.
     """
@@ -25,6 +27,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._begun: list[tuple[str, float]] = []
         self.follow: events.Listener = events.ignore
+        self.send: Callable[[Expected | Arrived], None] = lambda _: None
         self.warnings: list[str] = []
         self.errors: list[str] = []
 
@@ -36,6 +39,8 @@ class Recorder:
                 self.follow(event)
             case events.Moved():
                 self.follow(event)
+            case events.Completed():
+                self.send(Arrived(event.path, event.repo_id, event.names, event.size, event.mtime))
             case events.Warned(text) if self.quiet_receipts and text.startswith("no receipt was written"):
                 logger.info(text)
             case events.Warned(text):

@@ -1,7 +1,7 @@
 """The process that restores the model while the worker imports torch: `python -m worker.model.restore_process DIR...`.
 
-Its arguments are the directories that passed the checks. It writes one line with the result to standard output, and
-exits when the process that started it ends.
+Its arguments are the directories that passed the checks. It writes a line to standard output for each file that is
+complete, and one with the result; it exits when the process that started it ends.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import traceback
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _LINES_OF_TRACEBACK = 4
 _READY_WITHIN = 1800.0  # seconds
+_RECEIPT_WITHIN = 5.0  # seconds
 
 # The worker waits for the slower of both, its imports and this process; imports have one thread only, so they go first.
 _NICE = 10
@@ -53,23 +55,35 @@ def main(paths: list[str], parent: Parent) -> int:
     recorder = Recorder()
     chain: SourceChain | None = None
     sent = False
+    progress = contextlib.ExitStack()
+
+    def early(message: messages.Expected | messages.Arrived) -> None:
+        # Without it the worker only loads later: a worker that is gone is noticed elsewhere.
+        with contextlib.suppress(OSError):
+            _send(pipe, message)
 
     def send(result: messages.Restored) -> None:
         nonlocal sent
+        progress.close()  # the worker goes on, and may load the model for minutes
         parent.detach()
         _send(pipe, result)
         sent = True
 
     try:
         from worker.boot.settings import Settings
+        from worker.model.needed_files import NeededFiles
         from worker.model.source_chain import SourceChain
 
         settings = Settings.read()
         recorder.quiet_receipts = not settings.receipt_named
-        with Reporter() as reporter:
-            recorder.follow = reporter.listen
-            chain = SourceChain(settings, [Path(path) for path in paths], recorder, partial(_reply, parent))
-            chain.walk(send)
+        recorder.send = early
+        with progress:
+            recorder.follow = progress.enter_context(Reporter()).listen
+            directories = [Path(path) for path in paths]
+            needed = NeededFiles(settings, directories, recorder)
+            chain = SourceChain(settings, directories, recorder, partial(_reply, parent), needed.choose)
+            chain.walk(lambda result: send(needed.complete(result)))
+            needed.finish(_RECEIPT_WITHIN)
     except Exception as error:
         code = getattr(error, "exit_code", 1)
         if sent:
@@ -116,10 +130,14 @@ def _reply(parent: Parent) -> messages.Ended | None:
         return None
 
 
-def _send(pipe: int, result: messages.Restored | messages.Failed) -> None:
-    data = messages.encode(result)
-    while data:
-        data = data[os.write(pipe, data) :]
+_sending = threading.Lock()  # files are completed in several threads
+
+
+def _send(pipe: int, message: messages.Message) -> None:
+    data = messages.encode(message)
+    with _sending:
+        while data:
+            data = data[os.write(pipe, data) :]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import cas
 from cas.config import hub_endpoint
+from cas.events import SignedEntry
+from cas.local.register import Hold, Register
 from worker.boot.directories import RankedDirectory
 from worker.boot.messages import Bytes, Restored, Source
 from worker.model.condition import Condition
@@ -27,6 +29,7 @@ class Results:
             recorder: the phases, warnings and errors of the boot.
         """
         self._condition, self._recorder = condition, recorder
+        self._holds: list[Hold | None] = []
 
     def restored(
         self,
@@ -35,9 +38,10 @@ class Results:
         directory: RankedDirectory,
         done: cas.Restored,
         reason: str,
+        signed: SignedEntry | None,
         seed: Path | None = None,
     ) -> Restored:
-        """Return the message of a restore.
+        """Hold a restored version until this process ends, when the worker has a hold of its own; return the message.
 
         Args:
             source: the kind of source that had the version.
@@ -45,8 +49,10 @@ class Results:
             directory: the cache directory that the version is in.
             done: what the restore did.
             reason: why this version, in words.
+            signed: the signed entry that named the version; None if none did.
             seed: the seed with files from Hugging Face; None if there is none.
         """
+        self._holds.append(Register(Path(done.hub)).hold(done.reference))
         downloaded = done.reused_from.get(str(seed), 0)
         return Restored(
             source=source,
@@ -67,6 +73,8 @@ class Results:
                 present=max(0, done.total - done.fetched - done.reused),
             ),
             fallback=self._condition.fallback,
+            signed=signed,
+            holds=((done.hub, done.reference),),
             steps=self._recorder.steps(),
             warnings=tuple(self._recorder.warnings),
             errors=tuple(self._recorder.errors),

@@ -16,25 +16,28 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cas
 from cas.bucket import RetryPolicy
 from cas.config import hub_endpoint, read
 from cas.errors import CacheError, CasError, InputError, IntegrityError, NotFoundError, StoreError
-from cas.events import Listener
+from cas.events import SignedEntry
 from cas.ops.restore.receipts import PhaseTime, ReceiptWriter
 from cas.refs.reference import Resolved, resolve
-from worker.boot import directories, environment
-from worker.boot.directories import RankedDirectory
+from worker.boot import directories
 from worker.boot.messages import Ended, Restored, Source
 from worker.boot.ownership import without_others
 from worker.boot.settings import Settings
+from worker.model import records
 from worker.model.condition import Condition
+from worker.model.directory_chain import DirectoryChain
 from worker.model.failed_sources import DAMAGE, FailedSources, NoSource, is_latest
 from worker.model.recorder import Recorder
+from worker.model.ref_reader import RefReader
 from worker.model.results import Results
+from worker.speech.file_roles import Choose, files_of
 
 _RECEIPT_WITHIN = 3.0  # seconds
 _READ_ONLY = ("https://", "http://")
@@ -44,6 +47,7 @@ _RECALLED = "the last one that was restored here"
 _POLICY = RetryPolicy(give_up=60.0)
 
 Report = Callable[[Restored], None]
+Reply = Callable[[], Ended | None]
 
 
 class SourceChain:
@@ -54,7 +58,7 @@ class SourceChain:
     """
 
     def __init__(
-        self, settings: Settings, paths: Sequence[Path], recorder: Recorder, ended: Callable[[], Ended | None]
+        self, settings: Settings, paths: Sequence[Path], recorder: Recorder, ended: Reply, choose: Choose
     ) -> None:
         """Prepare a walk; nothing is read yet.
 
@@ -63,11 +67,15 @@ class SourceChain:
             paths: directories that passed the checks, in the order of CAS_CACHE_DIRS.
             recorder: gets phases, warnings and errors.
             ended: waits for the worker's reply that it can speak, or cannot; None when the worker is gone.
+            choose: called with the files and the reference of a version before that is restored.
         """
         self._settings, self._paths, self._recorder, self._ended = settings, paths, recorder, ended
-        self.condition = Condition(settings)
+        self._choose = choose
+        self._refs = RefReader(settings)
+        self.condition = Condition(settings, self._refs.trust)
         self._failed, self._results = FailedSources(settings, recorder), Results(self.condition, recorder)
         self._resolved: Resolved | None = None
+        self._signed: SignedEntry | None = None  # what named it, where keys are trusted
         self._recalled = False  # whether this machine's own records, and no store, say which version is wanted
         self._answered: list[tuple[Source, cas.Store]] = []  # those that lack something, or hold it damaged
 
@@ -83,14 +91,17 @@ class SourceChain:
             CacheError: no directory takes it, or other users may write to all of them.
             CasError: a lock file cannot be used.
         """
+        try:
+            self._walk(report)
+        finally:
+            self._refs.keep()
+
+    def _walk(self, report: Report) -> None:
         self._paths = without_others(self._paths, self._recorder.warn)
+        self._chain = DirectoryChain(self._settings, self._paths, self._recorder, self._choose)
+        self._refs.paths = self.condition.paths = self._paths
         if self._settings.local:
-            choice = self.condition.choose(os.environ, None)
-            self._warn_of(choice)
-            if choice.lock is not None:
-                version = choice.version()
-                assert isinstance(version, Resolved)
-                self._resolved = version
+            self._choose_here()
         for kind, url in self._settings.stores():
             if self._resolved is None and not self.condition.may_name(kind) and not self._recall():
                 self._failed.skip(kind, url, str(self.condition))
@@ -100,6 +111,7 @@ class SourceChain:
             except (StoreError, CacheError) as error:
                 self._failed.add(kind, url, error, self.condition.choice, resolved=self._resolved is not None)
                 continue
+            self._refs.opened(store)
             # A CacheError from here on is the fault of this machine's directories: the next store would not help.
             try:
                 self._from_store(kind, store, report)
@@ -123,9 +135,15 @@ class SourceChain:
             if self._settings.enabled or not none.hub_away or not self._from_this_machine(report):
                 raise
 
-    def _warn_of(self, choice: cas.Choice) -> None:
+    def _choose_here(self) -> None:
+        """Choose the version without a store; a lock file holds it."""
+        choice = self.condition.choose(os.environ, None)
         if choice.caution:
             self._recorder.warn(choice.caution)
+        if choice.lock is not None:
+            version = choice.version()
+            assert isinstance(version, Resolved)
+            self._resolved = version
 
     def _from_store(
         self,
@@ -142,9 +160,9 @@ class SourceChain:
 
             store = through_cdn(store, url, self._recorder.listen)
         if self._resolved is None:
-            choice = self.condition.choose(os.environ, store)
-            assert choice.parsed is not None, "a lock file says without a store which version it holds"
-            self._resolved = self._known(choice.parsed.digest) or resolve(store, choice.parsed)
+            wanted = self._refs.wanted(store, self.condition)
+            self._resolved = self._known(wanted.digest) or resolve(store, wanted)
+            self._signed = self._refs.signed
         elif self._recalled and kind == "mirror":
             store.check_format()  # a restore of a complete version would not notice that there is no store
         with contextlib.ExitStack() as stack:
@@ -152,20 +170,21 @@ class SourceChain:
             writer = None
             if self._settings.receipt and kind != "hub" and not store.url.startswith(_READ_ONLY):
                 writer = stack.enter_context(
-                    ReceiptWriter(store, listen, reason=self._reason(), timeout=_RECEIPT_WITHIN)
+                    ReceiptWriter(store, listen, reason=self._reason(), signed=self._signed, timeout=_RECEIPT_WITHIN)
                 )
                 listen = writer.listen
-            directory, done = self._restore(self._resolved, store, listen, [seed] if seed else [])
+            directory, done = self._chain.restore(self._resolved, store, listen, [seed] if seed else [])
             if writer:
                 writer.finished(done)
             source: tuple[Source, str] = ("hub", hub_endpoint()) if seed else (kind, store.url)
-            report(self._results.restored(*source, directory, done, self._reason(), seed))
+            report(self._results.restored(*source, directory, done, self._reason(), self._signed, seed))
+            self._refs.keep()
             if downloaded:
                 downloaded.close()
             if kind != "hub" and not (self.condition.choice and self.condition.choice.lock):
                 ref = None if self._recalled else self.condition.ref
                 with contextlib.suppress(CasError):
-                    directories.write_last_version(directory.path, self._resolved, store, ref)
+                    records.write_last_version(directory.path, self._resolved, store, ref, self._signed)
             if writer:
                 boot = self._ended() or Ended(())
                 phases = (PhaseTime(step.name, round(step.seconds, 6)) for step in boot.steps)
@@ -178,13 +197,14 @@ class SourceChain:
 
     def _known(self, digest: str | None) -> Resolved | None:
         """Return the version of a digest (64 hex) if a directory had it last: then no store need be read for it."""
-        found = (directories.last_version(path, self._settings.model) for path in self._paths)
+        found = (records.last_version(path, self._settings.model) for path in self._paths)
         return next((version for version in found if version and version.digest == digest), None)
 
     def _recall(self) -> bool:
         """Take the version that this machine's records say is wanted; return whether they say so."""
-        self._resolved = self.condition.recalled(self._paths, refused=self._failed.refused)
-        self._recalled = self._resolved is not None
+        found = self.condition.recalled(refused=self._failed.refused, store_name=self._refs.store_name)
+        self._resolved, self._signed = found or (None, None)
+        self._recalled = found is not None
         return self._recalled
 
     def _from_bytes(self, report: Report) -> None:
@@ -195,13 +215,12 @@ class SourceChain:
         assert self._resolved
         exact, nothing = self._resolved.exact, cas.open_store("memory:")
         try:
-            directory, done = self._restore(self._resolved, nothing, self._recorder.listen)
+            directory, done = self._chain.restore(self._resolved, nothing, self._recorder.listen)
         except (NotFoundError, *DAMAGE):
             pass  # some of it is not here; what is here was put into the part files
         else:
-            path = directory.path
-            self._recorder.warn(f"{self._failed.why()}: running {exact}, which is in {path}, verified")
-            report(self._results.restored("here", str(path), directory, done, self._reason()))
+            self._recorder.warn(f"{self._failed.why()}: running {exact}, which is in {directory.path}, verified")
+            report(self._results.restored("here", str(directory.path), directory, done, self._reason(), self._signed))
             return
         # huggingface_hub takes half a second to import: only where it is needed.
         from worker.model.hub_bytes import download_seed
@@ -224,25 +243,6 @@ class SourceChain:
                     problem = f"what it has is not what {exact} names, or not all of it: {error}"
         raise NoSource([*self._failed.causes, f"Hugging Face: {'; '.join(seed.problems) or problem}"])
 
-    def _restore(
-        self, version: Resolved, store: cas.Store, listen: Listener, seeds: Iterable[Path] = ()
-    ) -> tuple[RankedDirectory, cas.Restored]:
-        ranked, small = directories.rank(self._paths, version.manifest)
-        problems = [f"{finding.path}: {finding.problem}" for finding in small]
-        for problem in problems:
-            self._recorder.warn(f"{problem}; trying the next directory")
-        for directory in ranked:
-            environment.apply(directory.path)
-            hub = environment.hub_of(directory.path)
-            others = (path for path in self._paths if path != directory.path and path.is_dir())
-            every = [*seeds, *self._settings.seeds, *others]
-            try:
-                return directory, cas.restore(version, store, cache_dir=hub, seeds=every, on_event=listen)
-            except CacheError as error:
-                problems.append(f"{directory.path}: {error}")
-                self._recorder.warn(f"{problems[-1]}; trying the next directory")
-        raise CacheError(f"no directory of CAS_CACHE_DIRS takes {version.exact}: {'; '.join(problems)}")
-
     def _from_this_machine(self, report: Report) -> bool:
         """Run a version that a directory has, complete and verified; False when no version will do.
 
@@ -252,21 +252,24 @@ class SourceChain:
         named = choice is not None and not is_latest(choice)
         exact = choice.parsed.digest if choice and choice.parsed else None
         for path in self._paths:
-            version = self._resolved or directories.last_version(path, self._settings.model)
+            version, signed = self._resolved, self._signed
+            if version is None and (recorded := self.condition.recorded(path, None, self._refs.store_name)):
+                version, signed = recorded
             if version is None or (exact and not version.digest.startswith(exact)):
                 continue
             if named and self._failed.refused and not (exact or self._resolved):
                 continue
             if directories.missing(version.manifest, path):
                 continue
+            self._choose(files_of(version.manifest.repos), version.exact)
             try:
                 # Nothing is missing, so the empty store is never read.
-                directory, done = self._restore(version, cas.open_store("memory:"), self._recorder.listen)
+                directory, done = self._chain.restore(version, cas.open_store("memory:"), self._recorder.listen)
             except CasError:
                 continue
             self._recalled = self._resolved is None
             self._recorder.warn(f"{self._failed.why()}: running {version.exact}, which is in {path}, verified")
-            report(self._results.restored("here", str(path), directory, done, self._reason()))
+            report(self._results.restored("here", str(path), directory, done, self._reason(), signed))
             return True
         return False
 
@@ -284,11 +287,14 @@ class SourceChain:
             raise NoSource([*causes, f"Hugging Face: {error}"], hub_away=True) from error
         instead = f" instead of {self.condition.choice}" if self.condition.choice else ""
         self._recorder.warn(f"taking the model from Hugging Face{instead}, as {self._failed.why()}")
+        if self.condition.trust:
+            self._recorder.warn("no trusted key signed what Hugging Face has as main: CAS_FALLBACK=hub lets it run")
         try:
             downloaded = download_model(source, self._paths, self._settings.seeds, self._recorder)
         except HubFailed as error:
             raise NoSource([*causes, f"Hugging Face: {error}"], hub_away=error.away) from error
         except IntegrityError as error:
             raise IntegrityError("; ".join([*causes, f"Hugging Face: {error}"])) from error
+        self._choose(files_of(downloaded.gathered.repos), "")
         publish = self._settings.publish and self._failed.unpublished
         report(self._results.downloaded(downloaded, publish=publish))

@@ -130,6 +130,8 @@ def read_architecture(path: Path) -> Architecture:
         raise FormatError(f"{path} is no F5-TTS config ({error}): it needs model.backbone, .arch, .mel_spec") from error
     if not isinstance(backbone, str) or backbone not in BACKBONES:
         raise FormatError(f"{path} names the backbone {shown(backbone)}: f5_tts has DiT, UNetT and MMDiT")
+    if model.get("tokenizer") == "byte":
+        raise FormatError(f"{path} wants the tokenizer byte, which F5-TTS trains with and cannot speak with")
     if spectrum != "vocos":
         raise FormatError(f"{path} wants the vocoder {shown(spectrum)}: only vocos is supported here")
     try:

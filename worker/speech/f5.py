@@ -3,35 +3,34 @@
 The audio is that of `f5_tts.api.F5TTS` for the same seed and settings, as far as that is reproducible: F5TTS makes the
 parts of a long text in several threads, which draw from one random generator in any order. Here the parts are made
 one after the other, so that one seed always gives the same audio.
-
-f5_tts.infer.utils_infer, when it is imported, looks for a device, sets PYTORCH_ENABLE_MPS_FALLBACK, appends to sys.path
-and makes matplotlib draw without a display. Nothing here depends on the device that it finds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from f5_tts.infer.utils_infer import cross_fade_duration, infer_batch_process, target_sample_rate
+from msgspec import structs
 
-from cas.config import read
 from cas.errors import InputError
-from worker.errors import WorkerBroken
-from worker.speech import configs, model_files, networks, reference
+from worker.speech import gpu_errors, inference, reference
+from worker.speech.model_files import ModelFiles
 from worker.speech.reference import Voice
 from worker.speech.sound import Samples
-from worker.speech.speaker import Manner, OnStep
-from worker.speech.text_parts import faded, sentences, split
+from worker.speech.speaker import Manner, OnStep, Passage
+from worker.speech.spectrum import RATE
+from worker.speech.text_parts import CROSS_FADE, check_length, faded, seconds, sentences, split
 
 _WAIT = 600.0  # seconds for another inference to end
-_WHOLE = 1 << 40  # samples in a chunk of F5-TTS's output: each part of a text is one chunk
 
 
 class Stopped(Exception):
@@ -56,6 +55,14 @@ class Spoken(NamedTuple):
     seed: int
 
 
+class _Span(NamedTuple):
+    """Parts of a text that one voice speaks at one speed."""
+
+    parts: list[str]
+    voice: Voice
+    speed: float
+
+
 class Speaker:
     """F5-TTS with its vocoder in memory; it makes one inference at a time, and any thread may call it.
 
@@ -66,13 +73,14 @@ class Speaker:
         rate: samples in a second of the audio that it makes.
     """
 
-    rate: int = target_sample_rate
+    rate: int = RATE
 
     def __init__(self, model: Any, vocoder: Any, device: str) -> None:
         self.model, self.vocoder, self.device = model, vocoder, device
         self._lock = threading.Lock()
         self._stop: threading.Event | None = None
-        model.transformer.register_forward_pre_hook(self._between_steps)
+        # Weakly: in a cycle the networks of a loading that begins anew would stay in memory beside the new ones.
+        model.transformer.register_forward_pre_hook(partial(_between_steps, weakref.ref(self)))
 
     def speak(
         self,
@@ -98,9 +106,11 @@ class Speaker:
             InputError: the text is empty, or the reference cannot be used.
             Stopped: `stop` was set.
             Busy: another inference took longer than ten minutes.
+            GpuFull: the GPU has too little memory.
             WorkerBroken: the GPU failed.
         """
-        waves = self._speak([text], ref_audio, ref_text, manner, step, stop)
+        passage = Passage(text, ref_audio, ref_text)
+        waves = self.recite([passage], by_sentence=False, manner=manner, step=step, stop=stop)
         return Spoken(np.concatenate(list(waves)), self.rate, manner.seed)
 
     def stream(
@@ -118,57 +128,82 @@ class Speaker:
         Arguments and errors are those of `speak`. The intonation differs: `speak` says several sentences at once.
         Other inferences wait until the iterator ends or is closed.
         """
-        return self._speak(sentences(text), ref_audio, ref_text, manner, step, stop)
+        passage = Passage(text, ref_audio, ref_text)
+        return self.recite([passage], by_sentence=True, manner=manner, step=step, stop=stop)
 
-    def _speak(
+    def recite(
         self,
-        texts: list[str],
-        ref_audio: bytes | Voice,
-        ref_text: str,
+        passages: Sequence[Passage],
+        *,
+        by_sentence: bool,
         manner: Manner,
-        step: OnStep | None,
-        stop: threading.Event | None,
+        step: OnStep | None = None,
+        stop: threading.Event | None = None,
     ) -> Iterator[Samples]:
-        voice = ref_audio if isinstance(ref_audio, Voice) else reference.prepare(ref_audio, ref_text)
-        parts = split(texts, voice, manner.speed)
-        if not parts:
-            raise InputError("the text is empty: send what to say")
-        return self._parts(parts, voice, manner, step, stop)
+        """Yield the audio of passages, each in its voice, in parts as soon as they are made.
 
-    def warm_up(self) -> None:
-        """Speak two words in a made-up voice, so that no job waits for what happens at the first inference only."""
-        tone = 0.1 * np.sin(np.linspace(0, 220 * 2 * np.pi, self.rate))
+        One passage follows the other without a cross-fade, as in F5-TTS's infer_cli; within one there is a cross-fade.
+
+        Args:
+            passages: what to say, in whose voice.
+            by_sentence: make each sentence by itself, as `stream` does.
+            manner: how to say it, and with which seed; a passage may have its own speed.
+            step: called with the progress.
+            stop: set it from another thread to end the inference at its next step.
+
+        Raises:
+            InputError, Stopped, Busy, WorkerBroken: as `speak`.
+        """
+        voices: dict[tuple[int, str], Voice] = {}  # each recording is prepared once
+        spans = []
+        for passage in passages:
+            known = (id(passage.ref_audio), passage.ref_text)
+            if known not in voices:
+                voices[known] = _prepared(passage)
+            speed = manner.speed if passage.speed is None else passage.speed
+            texts = sentences(passage.text) if by_sentence else [passage.text]
+            spans.append(_Span(split(texts, voices[known], speed), voices[known], speed))
+        spans = [span for span in spans if span.parts]
+        if not spans:
+            raise InputError("the text is empty: send what to say")
+        check_length(sum(seconds(*span) for span in spans))
+        return self._parts(spans, manner, step or _ignore, stop)
+
+    @gpu_errors.while_loading()
+    def warm_up(self, *, briefly: bool = False) -> None:
+        """Speak two words in a made-up voice, so that no job waits for what happens at the first inference only.
+
+        Args:
+            briefly: make one step of a quarter of the length, which calls everything once: enough where there are no
+                kernels to load for the lengths of a job, or where they are loaded.
+        """
+        seconds, steps = (0.25, 1) if briefly else (1.0, 2)
+        tone = 0.1 * np.sin(np.linspace(0, 220 * 2 * np.pi * seconds, int(self.rate * seconds)))
         voice = Voice(tone.astype(np.float32)[None], self.rate, "A tone. ")
-        self.speak("Warm up, 你好.", voice, manner=Manner(seed=0, nfe_step=2))
+        self.speak("Warm up, 你好.", voice, manner=Manner(seed=0, nfe_step=steps))
 
     def _parts(
-        self, parts: list[str], voice: Voice, manner: Manner, step: OnStep | None, stop: threading.Event | None
+        self, spans: list[_Span], manner: Manner, step: OnStep, stop: threading.Event | None
     ) -> Iterator[Samples]:
+        count, numbers = sum(len(span.parts) for span in spans), itertools.count()
+
+        def begin() -> None:
+            step(next(numbers), count)
+
         with self._alone(stop):
             _seed_everything(manner.seed)
-            waves = infer_batch_process(
-                (torch.from_numpy(voice.samples), voice.rate),
-                voice.text,
-                parts,
-                self.model,
-                self.vocoder,
-                progress=None,
-                device=self.device,
-                streaming=True,
-                chunk_size=_WHOLE,
-                speed=manner.speed,
-                nfe_step=manner.nfe_step,
-                cfg_strength=manner.cfg_strength,
-            )
-            yield from faded(
-                self._each(waves, len(parts), step or _ignore), len(parts), int(cross_fade_duration * self.rate)
-            )
+            for parts, voice, speed in spans:
+                prompt = inference.prompt(voice, self.device)
+                waves = self._each(prompt, parts, structs.replace(manner, speed=speed), begin)
+                yield from faded(waves, len(parts), int(CROSS_FADE * self.rate))
 
-    def _each(self, waves: Iterator[tuple[Any, int]], count: int, step: OnStep) -> Iterator[Any]:
-        for done in range(count):
-            step(done, count)
+    def _each(
+        self, prompt: inference.Prompt, parts: list[str], manner: Manner, begin: Callable[[], None]
+    ) -> Iterator[Samples]:
+        for part in parts:
+            begin()
             try:
-                wave, _ = next(waves, (np.zeros(0, np.float32), self.rate))  # F5-TTS yields no wave if it is empty
+                wave = inference.speak(self.model, self.vocoder, prompt, part, manner)
             finally:
                 # F5-TTS stores the text's embedding for the thread, and drops it only if there was no error.
                 self.model.transformer.clear_cache()
@@ -181,43 +216,47 @@ class Speaker:
             raise Busy(f"another inference has not ended in {_WAIT:g} s: send the job again, or restart the worker")
         try:
             self._stop = stop
-            yield
-        except torch.AcceleratorError as error:  # after it, CUDA refuses every further call of the process
-            raise WorkerBroken(f"the GPU failed ({str(error).partition(chr(10))[0]}): send the job again") from error
+            with gpu_errors.in_job(self.device):
+                yield
         finally:
             self._stop = None
             self._lock.release()
 
-    def _between_steps(self, *_: object) -> None:
-        if self._stop is not None and self._stop.is_set():
-            raise Stopped("the inference was stopped")
 
-
-def load(hub: Path, device: str, *, config: Path | None = None, must_be_verified: bool = False) -> Speaker:
-    """Load F5-TTS and Vocos from a hub cache.
+def load(files: ModelFiles, device: str, *, config: Path | None = None) -> Speaker:
+    """Load F5-TTS and Vocos.
 
     Args:
-        hub: a Hugging Face hub cache.
+        files: what to load them from.
         device: such as "cuda" or "cpu".
-        config: an architecture in the form of F5-TTS's configs; else what CAS_F5_CONFIG names, else the one beside
-            the weights, else v1 Base.
-        must_be_verified: refuse files that no restore has verified; else only what changed since then is refused.
+        config: an architecture in the form of F5-TTS's configs; else what `loading.Loading` finds.
 
     Raises:
-        NotFoundError: a file is not in the cache.
         IntegrityError: a file changed since it was verified.
-        FormatError: a file is damaged, or does not fit the architecture.
+        FormatError: a file is damaged, or does not fit the architecture or the vocabulary.
+        GpuFailed: the GPU cannot run the model.
     """
-    files = model_files.find(hub, must_be_verified=must_be_verified)
-    if config is None and (named := read("CAS_F5_CONFIG")):
-        config = Path(named)
-    if config is None and files.config is not None:
-        with files.config.unchanged() as path:
-            network = configs.read_architecture(path)
-    else:
-        network = configs.read_architecture(config or networks.shipped_config())
-    vocoder = networks.vocoder(files.vocoder_config, files.vocoder_weights, device)
-    return Speaker(networks.speech_model(network, files.weights, device), vocoder, device)
+    from worker.speech.loading import Loading  # it makes speakers of this module
+
+    return Loading(device, config=config).finish(files)
+
+
+def _prepared(passage: Passage) -> Voice:
+    if isinstance(passage.ref_audio, Voice):
+        return passage.ref_audio
+    try:
+        return reference.prepare(passage.ref_audio, passage.ref_text)
+    except InputError as error:
+        if not passage.voice:
+            raise
+        raise InputError(f"{passage.voice}: {error}") from error
+
+
+def _between_steps(speaking: weakref.ref[Speaker], *_: object) -> None:
+    """End the inference if it is to stop."""
+    speaker = speaking()
+    if speaker is not None and speaker._stop is not None and speaker._stop.is_set():
+        raise Stopped("the inference was stopped")
 
 
 def _ignore(_done: int, _count: int) -> None:

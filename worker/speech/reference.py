@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 from cas.errors import InputError
 from worker.speech import sound
+from worker.speech.sound import AudioSegment, silence
 
 MAX_MILLISECONDS = 12_000
 _ENOUGH = 6_000  # milliseconds after which the next pause may be the end
 _SHORTEST = 200  # milliseconds
+_SILENT = -42  # dBFS; what is quieter at the ends is cut off
 
 
 class Voice(NamedTuple):
@@ -52,9 +54,6 @@ def prepare(audio: bytes, text: str) -> Voice:
 
 
 def _trimmed(audio: Any) -> tuple[sound.Samples, int]:
-    from f5_tts.infer.utils_infer import remove_silence_edges
-    from pydub import AudioSegment, silence
-
     kept = _up_to_a_pause(
         silence.split_on_silence(audio, min_silence_len=1000, silence_thresh=-50, keep_silence=1000, seek_step=10)
     )
@@ -62,7 +61,7 @@ def _trimmed(audio: Any) -> tuple[sound.Samples, int]:
         kept = _up_to_a_pause(
             silence.split_on_silence(audio, min_silence_len=100, silence_thresh=-40, keep_silence=1000, seek_step=10)
         )
-    kept = remove_silence_edges(kept[:MAX_MILLISECONDS])
+    kept = _without_silent_ends(kept[:MAX_MILLISECONDS])
     if len(kept) < _SHORTEST:
         raise InputError("the reference audio is silent, or too short: send a recording of a few seconds of speech")
     kept += AudioSegment.silent(duration=50)
@@ -70,14 +69,19 @@ def _trimmed(audio: Any) -> tuple[sound.Samples, int]:
 
 
 def _up_to_a_pause(pieces: Iterable[Any]) -> Any:
-    from pydub import AudioSegment
-
     kept = AudioSegment.silent(duration=0)
     for piece in pieces:
         if len(kept) > _ENOUGH and len(kept + piece) > MAX_MILLISECONDS:
             break
         kept += piece
     return kept
+
+
+def _without_silent_ends(audio: Any) -> Any:
+    """As f5_tts.infer.utils_infer.remove_silence_edges."""
+    audio = audio[silence.detect_leading_silence(audio, silence_threshold=_SILENT) :]
+    end = silence.detect_leading_silence(audio.reverse(), silence_threshold=_SILENT)
+    return audio[: len(audio) - end] if end else audio
 
 
 def _ended(text: str) -> str:

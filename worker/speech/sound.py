@@ -1,16 +1,31 @@
-"""Sound as bytes and as samples: input is limited in size and length, output is wav, flac or mp3."""
+"""Sound as bytes and as samples: input is limited in size and length, output is one of FORMATS."""
 
 from __future__ import annotations
 
 import io
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
 from cas.errors import InputError
+from worker.speech import ogg
 
-FORMATS = {"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16"), "mp3": ("MP3", "MPEG_LAYER_III")}
+with warnings.catch_warnings():
+    # pydub looks for FFmpeg, by which it reads and writes files. Here it only cuts.
+    warnings.filterwarnings("ignore", "Couldn.t find ffmpeg", RuntimeWarning)
+    from pydub import AudioSegment as AudioSegment  # noqa: PLC0414 (mypy: for others, too)
+    from pydub import silence as silence  # noqa: PLC0414
+
+FORMATS = {
+    "wav": ("WAV", "PCM_16"),
+    "flac": ("FLAC", "PCM_16"),
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "opus": ("OGG", "OPUS"),
+    "pcm": ("RAW", "PCM_16"),
+}
 """Formats that `encode` writes, with libsndfile's names of the container and of the coding."""
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -56,14 +71,13 @@ def encode(samples: Samples, rate: int, kind: str) -> bytes:
     Raises:
         InputError: `kind` is not one of FORMATS.
     """
-    import soundfile
-
     if kind not in FORMATS:
         raise InputError(f"format {kind!r:.40} is not known: choose one of {', '.join(FORMATS)}")
     container, coding = FORMATS[kind]
     file = io.BytesIO()
-    soundfile.write(file, np.asarray(samples, np.float32), rate, format=container, subtype=coding)
-    return file.getvalue()
+    endian = "LITTLE" if container == "RAW" else None  # in all others the container decides
+    soundfile.write(file, np.asarray(samples, np.float32), rate, format=container, subtype=coding, endian=endian)
+    return ogg.steady(file.getvalue()) if container == "OGG" else file.getvalue()
 
 
 def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SECONDS) -> Sound:
@@ -77,8 +91,6 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_
     Raises:
         InputError: the audio is too long, too large, empty, or cannot be decoded; the message says which.
     """
-    import soundfile
-
     if len(data) > max_bytes:
         raise InputError(f"the audio has {len(data)} bytes: at most {max_bytes} are taken, send a shorter recording")
     try:
@@ -95,8 +107,6 @@ def without_silence(samples: Samples, rate: int) -> Samples:
 
     The result has 16 bits of precision, and is empty when all was silent.
     """
-    from pydub import AudioSegment, silence
-
     audio = segment(decode(encode(samples, rate, "wav"), max_bytes=1 << 31, max_seconds=float("inf")))
     pieces = silence.split_on_silence(audio, min_silence_len=1000, silence_thresh=-50, keep_silence=500, seek_step=10)
     kept = AudioSegment.empty()
@@ -107,8 +117,6 @@ def without_silence(samples: Samples, rate: int) -> Samples:
 
 def segment(sound: Sound) -> Any:
     """Return the sound as pydub's AudioSegment."""
-    from pydub import AudioSegment
-
     frames, channels = sound.samples.shape
     assert frames
     return AudioSegment(sound.samples.tobytes(), frame_rate=sound.rate, sample_width=2, channels=channels)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
+
+    from worker.speech.reference import Voice
 
 Samples: TypeAlias = "NDArray[numpy.float32]"
 
@@ -43,58 +45,56 @@ class Manner(msgspec.Struct, frozen=True):
     cfg_strength: float = 2.0
 
 
-class Spoken(Protocol):
-    """Speech.
+class Passage(NamedTuple):
+    """A text that one voice speaks.
 
     Attributes:
-        samples: one channel, -1 to 1.
-        rate: samples in a second.
+        text: what to say.
+        ref_audio: a recording of the voice (wav, flac, mp3, ogg), or the result of `reference.prepare`.
+        ref_text: what is said in the recording.
+        speed: how fast to say it; None is as fast as the rest.
+        voice: what to call the voice in an error; empty where there is but one.
     """
 
-    @property
-    def samples(self) -> Samples: ...
-    @property
-    def rate(self) -> int: ...
+    text: str
+    ref_audio: bytes | Voice
+    ref_text: str
+    speed: float | None = None
+    voice: str = ""
 
 
 class Speaker(Protocol):
-    """A loaded model. The handler calls it from one thread, for one job at a time.
-
-    Both methods raise InputError for a reference that cannot be used. They look at `stop` often, and raise any error
-    soon after it was set.
-    """
+    """A loaded model. The handler calls it from one thread, for one job at a time."""
 
     @property
     def rate(self) -> int:
-        """Return how many samples in a second `stream` yields."""
+        """Return how many samples in a second `recite` yields."""
 
-    def speak(
+    def recite(
         self,
-        text: str,
-        ref_audio: bytes,
-        ref_text: str,
+        passages: Sequence[Passage],
         *,
-        manner: Manner,
-        step: OnStep | None,
-        stop: threading.Event | None,
-    ) -> Spoken:
-        """Return the audio of all of `text`."""
-
-    def stream(
-        self,
-        text: str,
-        ref_audio: bytes,
-        ref_text: str,
-        *,
+        by_sentence: bool,
         manner: Manner,
         step: OnStep | None,
         stop: threading.Event | None,
     ) -> Iterator[Samples]:
-        """Yield the audio sentence by sentence, each as soon as it is spoken."""
+        """Yield the audio of passages, each in its voice, in parts as soon as they are spoken.
+
+        It raises InputError for a reference that cannot be used. It looks at `stop` often, and raises any error soon
+        after that was set.
+
+        Args:
+            passages: what to say, in whose voice.
+            by_sentence: yield each sentence by itself.
+            manner: how to say it; a passage may have its own speed.
+            step: called with the progress.
+            stop: set from another thread when nobody waits for the audio any more.
+        """
 
 
 class Encode(Protocol):
-    """Makes the bytes of an audio file of samples; `kind` is `wav`, `flac` or `mp3`."""
+    """Makes the bytes of an audio file of samples; `kind` is one of the formats of a job."""
 
     def __call__(self, samples: Samples, rate: int, kind: str) -> bytes: ...
 

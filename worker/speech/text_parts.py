@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from f5_tts.infer.utils_infer import chunk_text, hop_length, target_sample_rate
 
 from cas.errors import InputError
 from worker.speech.reference import Voice
 from worker.speech.sound import Samples
+from worker.speech.spectrum import HOP, RATE
 
 MAX_FRAMES = 8192
 """Most frames of mel spectrogram in one part, with the reference: F5-TTS has so many positions for text (87 s)."""
@@ -19,7 +19,11 @@ MAX_FRAMES = 8192
 MAX_SECONDS = 1800.0
 """Most seconds of speech that one text may take."""
 
+CROSS_FADE = 0.15
+"""Seconds over which F5-TTS fades one part into the next."""
+
 _AFTER_SENTENCE = re.compile(r"(?<=[.!?…])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
+_AFTER_CLAUSE = re.compile(r"(?<=[;:,.!?])\s+|(?<=[\uff1b\uff1a\uff0c\u3002\uff01\uff1f])")
 _SHORTEST = 20  # bytes of a sentence: F5-TTS drawls text of fewer than 10
 _SECONDS_AT_A_TIME = 22  # reference and new speech together: F5-TTS aims at this when it splits a text
 
@@ -48,23 +52,56 @@ def split(texts: list[str], voice: Voice, speed: float) -> list[str]:
         voice: the reference, which tells how fast its speaker speaks.
         speed: 1.0 is as fast as the reference.
 
-    Raises:
-        InputError: the texts would take too long in this voice: the recording may be slow, or its text wrong.
     """
     rate_of_speech = len(voice.text.encode()) / voice.seconds
     most = int(rate_of_speech * (_SECONDS_AT_A_TIME - voice.seconds) * speed)
     parts: list[str] = []
-    for part in (part for text in texts for part in chunk_text(text, max_chars=most)):
+    for part in (part for text in texts for part in chunks(text, most)):
         parts += [part] if _frames(part, voice, speed) <= MAX_FRAMES else _between_words(part, max(most, 10))
-    parts = [part for part in parts if part.strip()]
+    return [part for part in parts if part.strip()]
+
+
+def seconds(parts: list[str], voice: Voice, speed: float) -> float:
+    """Return how many seconds of speech F5-TTS makes of the parts of a text.
+
+    Args:
+        parts: as `split` returns them.
+        voice: the reference, which tells how fast its speaker speaks.
+        speed: 1.0 is as fast as the reference.
+    """
     before = _frames("", voice, speed)
-    seconds = sum(_frames(part, voice, speed) - before for part in parts) * hop_length / target_sample_rate
+    frames = sum(_frames(part, voice, speed) - before for part in parts)
+    return frames * HOP / RATE
+
+
+def check_length(seconds: float) -> None:
+    """Check how long a whole text would take.
+
+    Raises:
+        InputError: too long: a recording may be slow, or its text wrong.
+    """
     if seconds > MAX_SECONDS:
         raise InputError(
             f"text would take about {seconds / 60:.0f} minutes in this voice, {MAX_SECONDS / 60:.0f} are allowed: send "
             "less, or look whether ref_text is all that is said in ref_audio"
         )
-    return parts
+
+
+def chunks(text: str, most: int) -> list[str]:
+    """Split a text after punctuation, as f5_tts.infer.utils_infer.chunk_text does.
+
+    Args:
+        text: what to split.
+        most: bytes of a chunk, if there is punctuation enough.
+    """
+    found = [""]
+    for clause in filter(None, _AFTER_CLAUSE.split(text)):
+        ended = f"{clause} " if len(clause[-1].encode()) == 1 else clause
+        if len(found[-1].encode()) + len(clause.encode()) <= most:
+            found[-1] += ended
+        else:
+            found.append(ended)
+    return [chunk.strip() for chunk in found if chunk]
 
 
 def faded(waves: Iterator[Any], count: int, overlap: int) -> Iterator[Samples]:
@@ -89,7 +126,7 @@ def faded(waves: Iterator[Any], count: int, overlap: int) -> Iterator[Samples]:
 
 def _frames(part: str, voice: Voice, speed: float) -> int:
     """Count a part's frames as f5_tts.infer.utils_infer.infer_batch_process does, which speaks short parts slowly."""
-    before = int(voice.seconds * target_sample_rate) // int(hop_length)
+    before = int(voice.seconds * RATE) // HOP
     size = len(part.encode())
     return before + int(before / len(voice.text.encode()) * size / (0.3 if size < 10 else speed))
 

@@ -17,8 +17,11 @@ from cas.errors import AccessDenied, InputError
 _ATTEMPTS = 8  # Backblaze B2 answers 503 by design
 
 
-def find_credentials() -> Any:
+def find_credentials(profile: str = "") -> Any:
     """Return a provider for obstore of the key that boto3's chain finds: a profile's, SSO's, a machine's role.
+
+    Args:
+        profile: the profile that the store's URL names; empty for the one that the variables name.
 
     Raises:
         AccessDenied: it finds none, or one that cannot be used.
@@ -28,7 +31,7 @@ def find_credentials() -> Any:
     from obstore.auth.boto3 import Boto3CredentialProvider
 
     try:
-        session = boto3.Session(botocore_session=_session(chain=True))
+        session = boto3.Session(botocore_session=_session(chain=True, profile=profile))
         if session.get_credentials() is None:
             raise AccessDenied(
                 "no S3 credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or "
@@ -72,7 +75,8 @@ def make_client(settings: S3Settings) -> Any:
     }
     authority = settings.ca_bundle.value or config.read("SSL_CERT_FILE")
     # A session of its own: boto3's default session must not be used by several threads.
-    client = boto3.Session(botocore_session=_session(chain=settings.is_signed and not settings.key.value)).client(
+    session = _session(chain=settings.is_signed and not settings.key.value, profile=settings.profile)
+    client = boto3.Session(botocore_session=session).client(
         "s3",
         endpoint_url=settings.server,
         region_name=settings.region.value,
@@ -89,11 +93,12 @@ def _pay(params: Any, **_: object) -> None:
     params["headers"]["x-amz-request-payer"] = "requester"
 
 
-def _session(*, chain: bool) -> Any:
+def _session(*, chain: bool, profile: str = "") -> Any:
     """A session of botocore that looks at no variable.
 
     Args:
         chain: whether it looks for a key, in the files and with the settings that the user's variables name.
+        profile: whose key it looks for, in place of one in the variables; empty for none.
     """
     from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
     from botocore.session import Session
@@ -111,4 +116,6 @@ def _session(*, chain: bool) -> Any:
                 session.set_config_variable(name, cast(found.value) if cast else found.value)
             except ValueError:
                 raise InputError(f"{found.source} is {found.value!a}: write a number, or leave it unset") from None
+    if profile:
+        session.set_config_variable("profile", profile)
     return session

@@ -43,7 +43,7 @@ def open_s3(where: StoreUrl, policy: RetryPolicy) -> ObjectBucket:
         AccessDenied: no S3 credentials can be found.
         InputError: a variable or a profile holds something that cannot be used.
     """
-    settings = read_settings(where.bucket)
+    settings = read_settings(where.bucket, where.profile)
     options = _options(settings)
     config.drop_blank(*_HAVE_NO_NEUTRAL_VALUE)
 
@@ -114,7 +114,7 @@ def _credentials(settings: S3Settings) -> Any:
     if settings.is_signed and not settings.key.value:
         from cas.bucket.s3.boto3_client import find_credentials
 
-        return find_credentials()
+        return find_credentials(settings.profile)
     key, secret, token = settings.key.value, settings.secret.value, settings.token.value or None
     return lambda: {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": None}
 

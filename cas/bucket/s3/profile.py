@@ -28,11 +28,18 @@ class Profile:
         source: the profile and its file, as `cas info` names them.
         values: its keys; of a key with an indented block (`s3`), the block's keys.
         services: the keys of the section `[services …]` that it names, for S3.
+        in_url: the profile's name, where the store's URL names it: then no variable for another store's server, region
+            or key counts. Else empty.
     """
 
     source: str = ""
     values: Values = field(default_factory=dict)
     services: Mapping[str, str] = field(default_factory=dict)
+    in_url: str = ""
+
+    def variable(self, *names: str) -> Setting:
+        """Return the first of these variables that is set; none where the store's URL names the profile."""
+        return config.NOT_SET if self.in_url else config.first(*names)
 
     def get(self, key: str) -> Setting:
         """Return the value of a key of the profile."""
@@ -53,17 +60,18 @@ class Profile:
         return Setting(value.strip(), f"{key} of {self.source}") if value.strip() else Setting("", "")
 
 
-def read_profile(*, must_exist: bool) -> Profile:
-    """Return the profile that the variables name, else `default`; an empty one where there are no files.
+def read_profile(in_url: str = "", *, must_exist: bool) -> Profile:
+    """Return the profile that a URL or the variables name, else `default`; an empty one where there are no files.
 
     Args:
+        in_url: the profile that the store's URL names; empty for none.
         must_exist: whether files without the named profile are an error; boto3, which looks for a key there, tells it
             in its own words.
 
     Raises:
         InputError: a file cannot be read, or the files lack the profile.
     """
-    named = config.first("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
+    named = Setting(in_url, "the URL") if in_url else config.first("AWS_DEFAULT_PROFILE", "AWS_PROFILE")
     paths = {
         name: os.path.expanduser(os.path.expandvars(config.read(name) or default))
         for name, default in (
@@ -72,7 +80,7 @@ def read_profile(*, must_exist: bool) -> Profile:
         )
     }
     found = {name: path for name, path in paths.items() if os.path.isfile(path)}
-    if not found:
+    if not found and not in_url:
         return Profile()
     name = named.value or "default"
     values: dict[str, str | Mapping[str, str]] = {}
@@ -87,11 +95,16 @@ def read_profile(*, must_exist: bool) -> Profile:
         if variable == "AWS_CONFIG_FILE" and isinstance(wanted := values.get("services"), str):
             named_so = (content for section, content in sections.items() if _words(section) == ["services", wanted])
             services = next(named_so, {})
+    if not sources and in_url:  # what stands there is not shown: it may be a key
+        raise InputError(
+            f"a store's URL names an AWS profile before its @, and {' and '.join(paths.values())} have no profile of "
+            "that name: write s3://profile@bucket/prefix, or s3://bucket/prefix for the key in the variables"
+        )
     if not sources and named.value and must_exist:
         raise InputError(f"{named.source} names the profile {name!a}, which is not in {' or '.join(found.values())}")
     source = f"profile {name} in {' and '.join(dict.fromkeys(sources))}"
     of_s3 = services.get("s3", {})
-    return Profile(source, values, {} if isinstance(of_s3, str) else of_s3)
+    return Profile(source, values, {} if isinstance(of_s3, str) else of_s3, in_url)
 
 
 def _profile_of(section: str, *, is_config: bool) -> str | None:

@@ -38,6 +38,7 @@ _ENCRYPTIONS = {
     "aws:kms:dsse": "aws:kms:dsse",
     "sse:kms:dsse": "aws:kms:dsse",
 }
+_OTHER_KEYS = ("role_arn", "sso_session", "sso_start_url")  # where a profile has one, botocore prefers it to the key
 _NAME_FOR_TLS = r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]"  # a bucket with another name has no certificate of its own
 
 
@@ -62,6 +63,7 @@ class S3Settings:
         bucket_key: `true` or `false`: whether it asks KMS once for many objects; empty for the bucket's default.
         payer: `requester` where the key's owner pays; else empty.
         ca_bundle: the file of a private certificate authority.
+        profile: the profile that the store's URL names, whose key boto3's chain finds where `key` is empty; else empty.
     """
 
     bucket: str
@@ -80,6 +82,7 @@ class S3Settings:
     bucket_key: Setting
     payer: Setting
     ca_bundle: Setting
+    profile: str = ""
 
     @property
     def is_signed(self) -> bool:
@@ -92,18 +95,23 @@ class S3Settings:
         return self.addressing.value == "virtual"
 
 
-def read_settings(bucket: str) -> S3Settings:
+def read_settings(bucket: str, in_url: str = "") -> S3Settings:
     """Return what the variables and the profile say about a bucket.
 
     Args:
         bucket: its name.
+        in_url: the profile that its URL names, which then says alone which server, region and key; empty for none.
 
     Raises:
         AccessDenied: one half of a key is missing.
         InputError: a variable or a profile holds something that cannot be used; the message names it.
     """
-    signed, key, secret, token = _signing()
-    profile = read_profile(must_exist=bool(key.value))
+    if in_url:
+        profile = read_profile(in_url, must_exist=True)
+        signed, key, secret, token = _signing_of(profile)
+    else:
+        signed, key, secret, token = _signing()
+        profile = read_profile(must_exist=bool(key.value))
     endpoint = _endpoint(profile)
     region = _region(profile, urlsplit(endpoint.value).hostname or "")
     if not endpoint.value and not re.fullmatch(_REGION_OF_AWS, region.value):
@@ -138,6 +146,7 @@ def read_settings(bucket: str) -> S3Settings:
         bucket_key=bucket_key,
         payer=_payer(),
         ca_bundle=authority if authority.value else config.ca_bundle(),
+        profile=in_url,
     )
 
 
@@ -155,19 +164,33 @@ def _signing() -> tuple[Setting, Setting, Setting, Setting]:
     return Setting("true", "default"), key, secret, token
 
 
+def _signing_of(profile: Profile) -> tuple[Setting, Setting, Setting, Setting]:
+    """As `_signing`, of a profile in a URL; no key where boto3's chain has to make one of what the profile says."""
+    names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+    key, secret, token = (_checked(profile.get(name)) for name in names)
+    if not key.value or not secret.value or any(profile.get(name).value for name in _OTHER_KEYS):
+        key = secret = token = Setting("", "")
+    return Setting("true", "default"), key, secret, token
+
+
 def _secret(name: str) -> Setting:
-    found = config.first(name)
+    return _checked(config.first(name))
+
+
+def _checked(found: Setting) -> Setting:
     if not re.fullmatch(r"[\x21-\x7e]*", found.value):
-        raise InputError(f"{name} holds a blank, a line end or another character that no key has: copy it again")
+        raise InputError(
+            f"{found.source} holds a blank, a line end or another character that no key has: copy it again"
+        )
     return found
 
 
 def _endpoint(profile: Profile) -> Setting:
     """The variables' or the profile's endpoint; empty for AWS itself."""
     ignored = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
-    if _switch(ignored, profile.get("ignore_configured_endpoint_urls")).value == "true":
+    if not profile.in_url and _switch(ignored, profile.get("ignore_configured_endpoint_urls")).value == "true":
         return Setting("", ignored)
-    found = config.first(*ENDPOINTS)
+    found = profile.variable(*ENDPOINTS)
     found = found if found.value else profile.endpoint()
     if not found.value:
         return Setting("", "default")
@@ -176,7 +199,7 @@ def _endpoint(profile: Profile) -> Setting:
 
 def _region(profile: Profile, host: str) -> Setting:
     """The variables' region, the profile's, the one in the endpoint's host name, or us-east-1."""
-    named = config.first("AWS_REGION", "AWS_DEFAULT_REGION")
+    named = profile.variable("AWS_REGION", "AWS_DEFAULT_REGION")
     named = named if named.value else profile.get("region")
     if named.value:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", named.value):
@@ -192,7 +215,7 @@ def _region(profile: Profile, host: str) -> Setting:
 def _addressing(profile: Profile, bucket: str, endpoint: str) -> Setting:
     """How requests name the bucket: as told, else in the path at an endpoint, and in the host at AWS if possible."""
     name = "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"
-    if (given := config.switch(name)) is not None:
+    if not profile.in_url and (given := config.switch(name)) is not None:
         return Setting("virtual" if given else "path", name)
     of_profile = profile.of_s3("addressing_style")
     if of_profile.value in ("virtual", "path"):

@@ -34,7 +34,7 @@ from cas.ops.derive.variant import Chunks, NewContent
 from cas.parallel import Pool
 from cas.refs import reflog
 from cas.refs.entry import DERIVE
-from cas.refs.move import MoveOn, move, not_named
+from cas.refs.move import MoveOn, move, not_named, refuse_signer
 from cas.refs.reference import Resolved, version_to_build_on
 from cas.refs.reflog import Ref
 from cas.store import leases
@@ -78,6 +78,8 @@ def derive(
         FormatError: a safetensors file is malformed.
         IntegrityError: a chunk is damaged, or a cast element is not the nearest to its original.
         StoreError: the store failed; RefMoved when somebody else moved a tag at the same moment.
+        SignatureError: the original is not signed by a trusted key, or the key that signs is none. SignerMissing when
+            none signs: the variant is stored, and the tags stay as they are.
     """
     begun = time.monotonic()
     transform = variant.transform_of(cast)
@@ -85,6 +87,7 @@ def derive(
     if not names:
         raise InputError("name at least one tag for the variant, such as fp16: it must not become `latest` unasked")
     store = open_store(store)
+    refuse_signer(store)
     original = refs.resolve(store, reference)
     variant.check_original(original)
     # A version 1 has its repos in its publisher's order.

@@ -1,6 +1,6 @@
 """`cas doctor`: whether a store, a key and this machine do what publishing, restoring and collecting need.
 
-    settings   which store is meant, and where each setting comes from
+    settings   which store is meant, and where each setting comes from; whose signatures count, and what signs
     answers    read format.json: a dead endpoint, a wrong key or a missing bucket ends the checks of the store
     reads      the clock, reading, listing; the same through the cache that CAS_READ_URL names
     writes     in a folder of its own: one small object, then what only a key that may delete can clear again
@@ -26,6 +26,7 @@ from cas.ops.doctor.machine import examine_cache
 from cas.ops.doctor.probes import Probes
 from cas.ops.doctor.roles import Role, roles_of
 from cas.ops.doctor.settings import note_cdn, note_server, note_store
+from cas.ops.doctor.signing import examine_refs, note_signing
 from cas.ops.doctor.store_checks import StoreExamination
 from cas.store.store import Store, open_store
 
@@ -110,11 +111,14 @@ def _examine_store(
     except CasError as error:
         findings.add("settings", "store", failed(str(error), code=error.exit_code))
         return None
+    note_signing(findings, store)
     # Publishers and collectors read the bucket itself.
     cache = note_cdn(findings, store.url) if role in (None, "reader") else ""
     examination = StoreExamination(store, role, findings, host)
     if examination.answers():
         examination.listing()
+        if examination.rights.get("list") and examination.exists and not examination.is_web:
+            examine_refs(findings, store)
         if cache:
             examine_cdn(examination, cache, policy)
         Probes(examination).run()

@@ -11,8 +11,8 @@ from cas.errors import CacheError, CasError, StoreError
 Group: TypeAlias = Literal["settings", "store", "machine"]
 Status: TypeAlias = Literal["ok", "warning", "failed", "skipped"]
 
-WORST_FIRST = (4, 5, 6, 7, 3, 2, 1)
-"""Exit codes of cas/errors.py, the worst first: damage, unknown format, store, this machine, absence, settings."""
+WORST_FIRST = (4, 5, 8, 6, 7, 3, 2, 1)
+"""Exit codes of cas/errors.py, the worst first: damage, format, signature, store, this machine, absence, settings."""
 
 
 class Result(NamedTuple):

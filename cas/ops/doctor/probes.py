@@ -40,10 +40,11 @@ class Probes:
     def run(self) -> None:
         """Make all checks, and clear what they wrote even when they are interrupted."""
         noted = self._examination
-        if noted.is_web:
-            result = skipped("https stores are read only")
+        if kind := "https stores" if noted.is_web else "archives" if os.path.isfile(noted.store.url) else "":
+            result = skipped(f"{kind} are read only")
             if noted.role in ("publisher", "collector"):
-                result = failed("https stores are read only", "give the store's s3:// URL to publish or collect", 2)
+                advice = "the store's s3:// URL" if noted.is_web else "a store that `cas import` brought it into"
+                result = failed(f"{kind} are read only", f"give {advice} to publish or collect", 2)
             noted.note("write", result)
             return
         if noted.is_directory and not os.path.isdir(noted.store.url):

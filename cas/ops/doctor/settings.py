@@ -79,7 +79,7 @@ def note_cdn(findings: Findings, url: str) -> str:
 
 
 def _s3(where: StoreUrl) -> _Server:
-    settings = read_settings(where.bucket)
+    settings = read_settings(where.bucket, where.profile)
     endpoint = settings.endpoint if settings.endpoint.value else Setting(settings.server, "the region")
     style = {"path": "path style: endpoint/bucket", "virtual": "virtual-host style: bucket.endpoint"}
     shown = {

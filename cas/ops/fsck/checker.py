@@ -4,7 +4,8 @@
     list      list the stored chunks (for the whole store, or for a sample)
     fsck      fetch, decode and hash the chunks in the order of their digests; save a checkpoint now and then
     forget    leave out missing chunks whose version a collector deleted meanwhile
-    repair    write what is damaged anew from other sources, chunks before manifests
+    repair    write what is damaged anew from other sources, chunks before manifests; and the refs of a store that has
+              lost all of them
     report    count and name what is left
 
 A publisher writes chunks, then the manifest, then the ref. The check reads in the opposite order, so what a ref or a
@@ -34,6 +35,7 @@ from cas.ops.fsck.check_chunks import check_chunks
 from cas.ops.fsck.checkpoint import Checkpoint, Progress, load_checkpoint
 from cas.ops.fsck.damage import DamagedObject, Defect
 from cas.ops.fsck.inventory import Inventory, read_manifests
+from cas.ops.fsck.lost import find_lender, name_again, open_or_make
 from cas.ops.fsck.repair import Repair, recover_manifest
 from cas.ops.fsck.repair_sources import open_sources
 from cas.ops.fsck.report import SHOWN, Checked, Findings, Listed, Orphans
@@ -73,6 +75,7 @@ def fsck(
         InputError: an argument makes no sense, or the checkpoint is of another check.
         NotFoundError: there is no store, or nothing in the scope.
         FormatError: the store is of a newer version.
+        SignatureError: lost refs are to be set again, keys are trusted, and none signs here; nothing was written.
         StoreError: the store cannot be reached or refuses, which is never taken for damage.
     """
     begun = time.monotonic()
@@ -82,9 +85,12 @@ def fsck(
     if shard is not None and repair_from:
         raise InputError("a shard is not repaired, as a manifest may need chunks of others: repair the whole store")
     store = open_store(store)
-    store.check_format()
     limits = limits or host.Limits()
+    if not repair_from:
+        store.check_format()
     sources = open_sources(repair_from, store)
+    open_or_make(store, sources, on_event)
+    lender = find_lender(store, sources, on_event) if sources else None
     recover = partial(recover_manifest, sources)
     path = None if state is None else Path(state)
     known = load_checkpoint(path, printable(store.url), scope, sample, shard) if path else None
@@ -96,7 +102,7 @@ def fsck(
         shard=msgspec.UNSET if shard is None else str(shard),
     )
     progress = Progress(known, path)
-    inventory = Inventory(store, scope, limits, recover, shard)
+    inventory = Inventory(store, scope, limits, recover, shard, lender)
     first = inventory.read(frozenset(known.versions), on_event)
     if scope is None or sample < 1:
         inventory.list_chunks(on_event)
@@ -105,10 +111,14 @@ def fsck(
     repair = Repair(store, sources, inventory, limits, on_event)
     if sources:
         repair.run(known.found)
+    lacking = known.found.keys() - repair.chunks
+    named_again, refused = name_again(store, sources, scope, inventory, lacking, on_event)
     versions = len(inventory.versions) + len(inventory.defects.keys() - inventory.recoverable)
     if shard is not None and shard.number > 1:
         inventory.leave_documents_out()
-    left, repaired = Findings(store, inventory, known.found, recover).summarize(repair.chunks, repair.versions)
+    left, repaired = Findings(store, inventory, known.found, recover).summarize(
+        repair.chunks, repair.versions, named_again
+    )
     orphans = sorted(digest for digest in inventory.orphans if digest.hex() not in known.found)
     progress.remove()
     return Checked(
@@ -128,6 +138,8 @@ def fsck(
             tuple(named(digest.hex()) for digest in orphans[:SHOWN]),
         ),
         repaired=repaired,
+        refused=tuple(refused),
+        orphaned_signatures=inventory.orphaned_signatures,
         seconds=time.monotonic() - begun,
         shard=None if shard is None else str(shard),
     )

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from functools import partial
 from typing import TypeAlias
 
 from cas import events, refs
 from cas.bucket import Entry
-from cas.errors import FormatError, IntegrityError, NotFoundError, ObjectMissing
+from cas.errors import FormatError, IntegrityError, NotFoundError, ObjectMissing, SignatureError
 from cas.formats.manifest import Manifest, check_name
 from cas.host import Limits
 from cas.ops.fsck.damage import DamagedObject, Defect, document_defect
 from cas.ops.fsck.shard import Shard
 from cas.parallel import for_each
 from cas.refs import reflog
-from cas.refs.reflog import RefLog
-from cas.store import lookup
+from cas.refs.reflog import Ref, RefLog
+from cas.store import layout, lookup
 from cas.store.layout import VersionId
 from cas.store.store import Store
 
@@ -42,10 +43,18 @@ class Inventory:
         recoverable: versions among `defects` whose manifest a repair source has.
         orphans: stored bytes of the chunks that no version needs, by digest (32 bytes).
         absent: digests (32 bytes) of needed chunks that the store lacks; empty before `list_chunks`.
+        lent: the refs that another store lent, as this one lost its own.
+        orphaned_signatures: how many signatures belong to no entry of a ref; known for the whole store alone.
     """
 
     def __init__(
-        self, store: Store, scope: str | None, limits: Limits, recover: RecoverManifest, shard: Shard | None = None
+        self,
+        store: Store,
+        scope: str | None,
+        limits: Limits,
+        recover: RecoverManifest,
+        shard: Shard | None = None,
+        lender: Store | None = None,
     ) -> None:
         """Prepare an empty inventory.
 
@@ -55,8 +64,9 @@ class Inventory:
             limits: how many requests are made at once.
             recover: called for each manifest that cannot be read.
             shard: the share of the chunks that is looked at; None for all.
+            lender: the store whose refs are read in place of those that `store` lost; None for its own.
         """
-        self._shard = shard
+        self._shard, self._lender = shard, lender
         self._store, self._scope, self._limits, self._recover = store, scope, limits, recover
         self._guard = threading.Lock()
         self._needs: dict[bytes, int] = {}
@@ -68,6 +78,8 @@ class Inventory:
         self.recoverable: set[VersionId] = set()
         self.orphans: dict[bytes, int] = {}
         self.absent: set[bytes] = set()
+        self.lent: list[Ref] = []
+        self.orphaned_signatures = 0
 
     def read(self, before: Collection[str], listen: events.Listener) -> int:
         """Read refs and manifests.
@@ -134,35 +146,47 @@ class Inventory:
         packed = self._needs.get(digest)
         return None if packed is None else packed >> _SIZE_BITS
 
+    def is_whole(self, version: VersionId, lacking: Container[str]) -> bool:
+        """Return whether the store has a version's manifest, and none of its chunks is among `lacking` (64 hex)."""
+        manifests = [manifest for _, manifest in read_manifests(self._store, [version], lambda version: None)]
+        return any(not any(digest in lacking for digest in manifest.chunks()) for manifest in manifests)
+
     def _versions_in_scope(self) -> set[VersionId]:
         """Read the refs in the scope; return every version in it, whether its manifest can be read or not."""
+        of_refs = self._lender or self._store
+        # Whoever signed an entry, what it names is checked. Only what another store lends must be signed there.
+        logs = partial(reflog.logs, of_refs, is_verified=self._lender is not None)
         if self._scope is None:
-            self._read_refs(reflog.logs(self._store))
+            self._read_refs(logs())
+            self._count_signatures()
             return self._store.list_manifests().keys() | self.named.keys()
         if ":" in self._scope or "@" in self._scope:
-            return self._version_of(self._scope)
+            return self._version_of(self._scope, of_refs)
         model = check_name(self._scope, "model")
-        pins = [log for log in reflog.logs(self._store, "pins") if log.ref.model == model]
-        self._read_refs([*reflog.logs(self._store, "tags", model), *pins])
+        pins = [log for log in logs("pins") if log.ref.model == model]
+        self._read_refs([*logs("tags", model), *pins])
         found = self._store.list_manifests(model).keys() | self.named.keys()
         if not found and not self.damaged_refs:
-            known = ", ".join(self._store.models()[:8]) or "none"
-            raise NotFoundError(f"model {model} is not in {self._store.url}; its models are: {known}")
+            known = ", ".join(of_refs.models()[:8]) or "none"
+            raise NotFoundError(f"model {model} is not in {of_refs.url}; its models are: {known}")
         return found
 
-    def _version_of(self, text: str) -> set[VersionId]:
+    def _version_of(self, text: str, of_refs: Store) -> set[VersionId]:
         reference = refs.parse_reference(text)
         if reference.digest is None:
-            self._read_refs([refs.log_of(self._store, reference)])
+            ref = refs.log_of(of_refs, reference).ref
+            self._read_refs([RefLog(of_refs, ref, is_verified=self._lender is not None)])
             if not self.named and not self.damaged_refs:
-                self._name(text, VersionId(reference.model, refs.resolve(self._store, reference).digest))
+                self._name(text, VersionId(reference.model, refs.resolve(of_refs, reference).digest))
             return set(self.named)
         digest = reference.digest
         if len(digest) < 64:
-            digest = self._store.find_version(reference.model, digest)
+            digest = of_refs.find_version(reference.model, digest)
         # Damage is reported later. A manifest that is missing is a wrong argument, and ends the check here.
         with contextlib.suppress(IntegrityError, FormatError):
-            self._store.get_manifest(reference.model, digest)
+            of_refs.get_manifest(reference.model, digest)
+        if self._lender is not None:
+            self._name(text, VersionId(reference.model, digest))
         return {VersionId(reference.model, digest)}
 
     def _read_refs(self, logs: Iterable[RefLog]) -> None:
@@ -175,18 +199,29 @@ class Inventory:
                     kind, reason = document_defect(error)
                     damaged = DamagedObject(kind, "ref", f"{log.ref}, entry {name}", str(log.ref), reason)
                     with self._guard:
-                        self.damaged_refs.append(damaged)
+                        if self._lender is None:  # else it is no damage of this store
+                            self.damaged_refs.append(damaged)
                     last = None
+                except SignatureError:
+                    last = None  # of a ref that is lent: `name_again` tells why it is not set
                 except ObjectMissing:
                     continue  # a collector trimmed the log after it was listed
             with self._guard:
                 self.refs += 1
+                if self._lender is not None:
+                    self.lent.append(log.ref)
             if last is not None and last.digest is not None:
                 self._name(str(log.ref), VersionId(log.ref.model, last.digest))
 
         given = list(logs)
         if given:
             for_each(read, given, threads=min(self._limits.requests, len(given)))
+
+    def _count_signatures(self) -> None:
+        keys = [entry.key for entry in self._store.bucket.list(layout.ref_folder())]
+        entries = set(filter(None, map(layout.ref_entry, keys)))
+        signatures = list(filter(None, map(layout.ref_signature, keys)))
+        self.orphaned_signatures = sum(signature.entry not in entries for signature in signatures)
 
     def _name(self, ref: str, version: VersionId) -> None:
         with self._guard:

@@ -81,6 +81,7 @@ def merge(results: Sequence[Checked], names: Sequence[str], *, complete: bool = 
         ),
         repaired=_sum([result.repaired for result in ordered]),
         seconds=max(result.seconds for result in results),
+        orphaned_signatures=max(result.orphaned_signatures for result in results),
     )
 
 

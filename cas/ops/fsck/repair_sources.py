@@ -78,11 +78,15 @@ class RepairSource(ABC):
 
 
 class OtherStore(RepairSource, PreparedSource):
-    """Another store, or a copy of this one."""
+    """Another store, a copy of this one, or an archive.
+
+    Attributes:
+        store: the other store.
+    """
 
     def __init__(self, name: str, store: Store) -> None:
         super().__init__(name)
-        self._store = store
+        self.store = store
 
     @contextmanager
     def prepare(
@@ -93,19 +97,19 @@ class OtherStore(RepairSource, PreparedSource):
     def read_chunk(self, digest: str, size: int | None, decoder: Decoder) -> Buffer | None:
         try:
             ref = ChunkRef(digest, size or MAX_CHUNK)
-            frame = self._store.get_frame(ref)
-            return self._store.open_frame(ref if size else ChunkRef(digest, claimed_size(frame)), frame, decoder)
+            frame = self.store.get_frame(ref)
+            return self.store.open_frame(ref if size else ChunkRef(digest, claimed_size(frame)), frame, decoder)
         except (NotFoundError, IntegrityError, FormatError):
             return None
 
     def read_manifest(self, version: VersionId) -> bytes | None:
         def verified(data: bytes) -> bytes:
             if (got := hex_of(data)) != version.digest:
-                raise ManifestCorrupt(named(version.digest), named(got), self._store.url)
+                raise ManifestCorrupt(named(version.digest), named(got), self.store.url)
             return data
 
         try:
-            return self._store.get_document(manifest_key(*version), MAX_MANIFEST, verified)
+            return self.store.get_document(manifest_key(*version), MAX_MANIFEST, verified)
         except (NotFoundError, IntegrityError, FormatError):
             return None
 
@@ -155,7 +159,7 @@ def _open_source(name: str, store: Store) -> RepairSource:
     if name == HUB:
         return Hub(name)
     directory = expand_user(name)
-    if is_url(name) or os.path.exists(directory / FORMAT_KEY):
+    if is_url(name) or os.path.isfile(directory) or os.path.exists(directory / FORMAT_KEY):
         other = open_store(name)
         if other.url == store.url:
             raise InputError(f"--repair-from {name} is the store to be repaired: name another source")

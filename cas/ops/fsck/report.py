@@ -66,6 +66,8 @@ class Checked:
         repaired: damage that was repaired.
         seconds: wall time.
         shard: which share of the chunks was checked, such as `3/16`; None for all.
+        orphaned_signatures: how many signatures belong to no entry of a ref, which is no damage.
+        refused: why lost refs were not set again that a repair source names: no trusted key signed them there.
     """
 
     store: str
@@ -84,6 +86,8 @@ class Checked:
     repaired: Listed
     seconds: float
     shard: str | None = None
+    orphaned_signatures: int = 0
+    refused: tuple[str, ...] = ()
 
     @property
     def left(self) -> int:
@@ -112,12 +116,15 @@ class Findings:
         """
         self._store, self._inventory, self._found, self._recover = store, inventory, found, recover
 
-    def summarize(self, chunks: Collection[str], versions: Collection[VersionId]) -> tuple[dict[Kind, Listed], Listed]:
+    def summarize(
+        self, chunks: Collection[str], versions: Collection[VersionId], refs: Collection[DamagedObject] = ()
+    ) -> tuple[dict[Kind, Listed], Listed]:
         """Return the damage that is left, by kind, and the damage that is repaired.
 
         Args:
             chunks: digests (64 hex) of the chunks that were repaired.
             versions: those whose manifests were repaired.
+            refs: lost refs that were set again.
         """
         inventory = self._inventory
         left = {kind: self._list({digest for digest, defect in self._found.items()
@@ -126,7 +133,7 @@ class Findings:
                                   if defect.kind == kind and version not in versions],
                                  [damaged for damaged in inventory.damaged_refs if damaged.kind == kind])
                 for kind in KINDS}  # fmt: skip
-        return left, self._list(chunks, versions, ())
+        return left, self._list(chunks, versions, refs)
 
     def _list(
         self, chunks: Collection[str], versions: Collection[VersionId], refs: Collection[DamagedObject]

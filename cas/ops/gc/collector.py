@@ -125,7 +125,7 @@ class _Run:
         # The removal of a ref is durable before the entries that it made useless go. What comes back of what `clear`
         # deletes does no harm.
         self._store.bucket.settle()
-        cleared = clear(self._store, now, self._grace, eraser)
+        cleared = clear(self._store, now, self._grace, eraser, self._live.signed)
         superseded = self._free_superseded(eraser.keeps_versions, found, now, write=True)
         return self._result(swept, eraser.freed, found, pending, superseded, cleared, put_off, begun)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cas import events
@@ -16,10 +16,10 @@ from cas.errors import FormatError, IntegrityError, ListingUnbounded, NotFoundEr
 from cas.formats.manifest import timestamp
 from cas.formats.outline import chunk_names
 from cas.host import Limits
+from cas.ops.gc.histories import histories, since_removal
 from cas.ops.gc.shards import DigestSet
 from cas.parallel import for_each
-from cas.refs import reflog
-from cas.refs.reflog import KEPT, Move, Ref, RefLog
+from cas.refs.reflog import Move, Ref
 from cas.store import layout
 from cas.store.layout import VersionId
 from cas.store.manifests import read_manifest
@@ -47,6 +47,8 @@ class LiveSet:
     Attributes:
         manifests: every version whose manifest the store has, with its entry in the listing.
         roots: the versions that are retained, once for each reason.
+        signed: for each ref the names of the last entries that trusted keys signed, back to a removal: no run trims
+            them, however many entries follow; empty where no key is trusted.
         chunks: digests (32 bytes) of the chunks of all retained versions; empty before `mark`.
     """
 
@@ -62,6 +64,7 @@ class LiveSet:
         self._store, self._grace, self._keep, self._limits = store, grace, keep, limits
         self.manifests: dict[VersionId, Entry] = {}
         self.roots: list[Root] = []
+        self.signed: Mapping[Ref, Collection[str]] = {}
         self.chunks = DigestSet()
 
     @property
@@ -84,10 +87,17 @@ class LiveSet:
             FormatError: an entry of a ref cannot be read.
             IntegrityError: a ref names a version that the store lacks.
         """
-        histories = self._histories()
+        read = histories(self._store, self._limits.requests)
+        self.signed = {history.ref: {move.name for move in since_removal(history.signed)} for history in read}
         # Manifests are listed after the refs are read: a version that a ref names was in the store before the ref.
         self.manifests = self._store.list_manifests()
-        refs = sorted(root for ref, moves in histories.items() for root in self._named_by(ref, moves))
+        refs: list[Root] = []
+        for history in read:
+            named = list(self._named_by(history.ref, history.last))
+            versions = {root.version for root in named}
+            signed = self._signed_before(history.ref, history.signed)
+            refs += [*named, *(root for root in signed if root.version not in versions)]
+        refs.sort()
         self.roots = [*refs, *self._receipts(now, listen), *self._young(now)]
 
     def mark(self, listen: events.Listener = events.ignore) -> None:
@@ -124,23 +134,6 @@ class LiveSet:
                 f"deleted; repair it (`cas fsck`) or let go of it ({error})"
             ) from error
 
-    def _histories(self) -> dict[Ref, list[Move]]:
-        logs = reflog.logs(self._store)
-        found: dict[Ref, list[Move]] = {}
-
-        def read(log: RefLog) -> None:
-            try:
-                found[log.ref] = log.history(KEPT)
-            except FormatError as error:  # also of an entry that another followed: the version it named is retained
-                raise FormatError(
-                    f"{error}; then delete that object, as the last {KEPT} entries of each log say what is kept: "
-                    "nothing was deleted"
-                ) from error
-
-        if logs:
-            for_each(read, logs, threads=min(self._limits.requests, len(logs)))
-        return found
-
     def _named_by(self, ref: Ref, moves: Sequence[Move]) -> Iterator[Root]:
         """Yield the last versions that a ref named, back to the ref's last removal, `keep` at most."""
         found: set[VersionId] = set()
@@ -160,6 +153,15 @@ class LiveSet:
                     "(`cas fsck --repair-from`), move it on (`cas tag`, `cas pin`) or remove it (`cas untag`, "
                     "`cas unpin`)"
                 )
+
+    def _signed_before(self, ref: Ref, moves: Sequence[Move]) -> Iterator[Root]:
+        """Yield the last versions that trusted keys let a ref name, as `_named_by` does, whatever was written since."""
+        found: set[VersionId] = set()
+        for move in reversed(since_removal(moves)):
+            version = VersionId(ref.model, move.entry.digest or "")
+            if version in self.manifests and len(found | {version}) <= self._keep:
+                found.add(version)
+                yield Root(version, f"what trusted keys signed of {ref}")
 
     def _receipts(self, now: datetime.datetime, listen: events.Listener) -> list[Root]:
         digests: dict[str, str] = {}

@@ -91,12 +91,14 @@ class Selection:
         repo_type: model, dataset or space; None for any.
         revision: a ref or a commit; None for main, or for the only revision that the source has.
         include: glob patterns of the files that are wanted; empty for all.
+        exclude: glob patterns of files that are not, whatever `include` says.
     """
 
     repo_id: str
     repo_type: str | None = None
     revision: str | None = None
     include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
 
     def matches(self, repo: RepoListing) -> bool:
         """Return whether `repo` is the repo that is wanted."""

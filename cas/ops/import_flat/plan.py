@@ -82,7 +82,7 @@ def make_plan(
             )
         )
     planned = tuple(
-        RepoPlanner(bucket, repo, selection.include, listen).plan(revision or selection.revision, partial=partial)
+        RepoPlanner(bucket, repo, selection, listen).plan(revision or selection.revision, partial=partial)
         for repo, selection in chosen
     )
     left_out = len(listing.plain_files) - len(plain_files) + listing.ignored.get(PLAIN_FILE_FOLDER, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from cas import events
@@ -10,7 +10,7 @@ from cas.bucket import Bucket, Entry
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
 from cas.formats.paths import check_tree, match_patterns
 from cas.local.hf_cache import etags_of, is_blob, is_commit, tree_files
-from cas.ops.import_flat.listing import RepoListing
+from cas.ops.import_flat.listing import RepoListing, Selection
 from cas.ops.import_flat.placeholders import (
     describe_placeholder,
     placeholder_error,
@@ -64,12 +64,13 @@ class RepoPlanner:
     Args:
         bucket: the source.
         repo: the repo's objects.
-        include: glob patterns of the files that are wanted; empty for all.
+        selection: which of its files are wanted.
         listen: receives warnings.
     """
 
-    def __init__(self, bucket: Bucket, repo: RepoListing, include: Sequence[str], listen: events.Listener) -> None:
-        self._bucket, self._repo, self._include, self._listen = bucket, repo, include, listen
+    def __init__(self, bucket: Bucket, repo: RepoListing, selection: Selection, listen: events.Listener) -> None:
+        self._bucket, self._repo, self._listen = bucket, repo, listen
+        self._include, self._exclude = selection.include, selection.exclude
         self._where = f"{bucket.url}/{repo.folder}"
 
     def plan(self, revision: str | None, *, partial: bool) -> RepoPlan:
@@ -163,9 +164,11 @@ class RepoPlanner:
         self, listed: Mapping[str, object], copies: dict[str, Entry]
     ) -> tuple[Mapping[str, object], dict[str, Entry], list[str]]:
         """What is wanted of a tree listing and of a snapshot, and the patterns that match nothing in either."""
-        if not self._include:
+        if not self._include and not self._exclude:
             return listed, copies, []
-        paths, unmatched = match_patterns([*listed, *copies], self._include)
+        every_path = {*listed, *copies}
+        paths, unmatched = match_patterns(every_path, self._include) if self._include else (every_path, [])
+        paths = paths - match_patterns(paths, self._exclude)[0]
         wanted = {path: entry for path, entry in listed.items() if path in paths}
         return wanted, {path: entry for path, entry in copies.items() if path in paths}, unmatched
 

@@ -18,7 +18,7 @@ from cas.bucket.urls import StoreUrl, parse
 from cas.config import Setting
 from cas.errors import CasError
 from cas.local.variables import VARIABLES
-from cas.store import cdn
+from cas.store import cdn, signing
 from cas.store.choice import source_of_store, store_url
 
 HIDDEN = "(hidden)"
@@ -55,8 +55,10 @@ def settings(store: str | None) -> list[Shown]:
         name = "S3" if url.lower().startswith("s3:") else "server"
         rows += _attempt(name, "how the store's server is asked", lambda: _of_the_server(url))
         rows += _attempt("cdn", _OF_CDN, lambda: _cdn(url))
+        rows += _attempt("store name", _OF_NAME, lambda: [_name(url)])
     rows += _attempt("cache", "where models are restored to", _of_the_cache)
     rows += _attempt("lease", "how long others wait for somebody who stopped", lambda: [_lease()])
+    rows += _attempt("trusted", _OF_TRUST, lambda: [_trust()])
     rows += _of_the_user()
     return rows + _of_the_machine()
 
@@ -90,7 +92,7 @@ def _of_the_server(url: str) -> list[Shown]:
 
 
 def _of_s3(where: StoreUrl) -> list[Shown]:
-    found = read_settings(where.bucket)
+    found = read_settings(where.bucket, where.profile)
     of_chain = Setting("", "boto3's chain: a profile, SSO, a role")
     rows = {
         "endpoint": (found.endpoint, "the server of anything but AWS"),
@@ -150,6 +152,8 @@ def _of_the_web(where: StoreUrl) -> list[Shown]:
 _AUTHORITY = "a private certificate authority"
 _SERVERS = {"s3": _of_s3, "az": _of_azure, "gs": _of_google, "https": _of_the_web, "http": _of_the_web}
 _OF_CDN = "the cache through which restores read chunks and manifests"
+_OF_NAME = "what signatures call the store"
+_OF_TRUST = "the keys whose signatures count; none: nothing is asked to be signed"
 
 
 def _anonymous(switch: Setting) -> Shown:
@@ -163,6 +167,22 @@ def _cdn(url: str) -> list[Shown]:
         return [Shown("cdn", "", given.source, decides)] if given.value else []
     address = cdn.address_of(given.value) if given.value else ""
     return [Shown("cdn", address, given.source, _OF_CDN)]
+
+
+def _name(url: str) -> Shown:
+    name = signing.store_name(url)
+    is_own = name == signing.canonical_name(url)
+    return Shown("store name", name, "the store's URL" if is_own else signing.NAME, _OF_NAME)
+
+
+def _trust() -> Shown:
+    from cas.local.trusted_keys import configured_trust
+
+    trust = configured_trust()
+    if trust is None:
+        return Shown("trusted", "", "default", _OF_TRUST)
+    keys, sources = sorted(trust.keys), dict.fromkeys(trust.where[key_id] for key_id in sorted(trust.keys))
+    return Shown("trusted", ", ".join(map(trust.called, keys)), ", ".join(sources), _OF_TRUST)
 
 
 def _of_the_cache() -> list[Shown]:
@@ -188,6 +208,7 @@ def _of_the_user() -> list[Shown]:
     receipt = Setting("true" if config.receipt_wanted() else "false", config.first("CAS_RECEIPT").source or "default")
     hub = Setting(config.hub_endpoint(), config.first("HF_ENDPOINT").source or "default")
     return [
+        Shown("signer", *_secret(config.first("CAS_SIGNING_KEY")), "the key that signs what moves a ref"),
         Shown("version", *version, "which version a command without REF takes"),
         Shown("deployment", host.deployment(), deployment.source or "the host's name", "whose receipts these are"),
         Shown("receipts", *receipt, "whether every restore keeps a receipt in the store"),

@@ -26,8 +26,9 @@ from cas.formats.manifest import check_name, timestamp
 from cas.formats.outline import Outline, outline
 from cas.host import Limits
 from cas.local.outlines import Outlines, Stamp
+from cas.ops.inspect.signatures import Signature, signature_of
 from cas.parallel import for_each
-from cas.refs.names import Names, named_versions
+from cas.refs.names import NamedVersions, Names, named_versions
 from cas.refs.reflog import Ref
 from cas.store.layout import VersionId
 from cas.store.manifests import read_manifest
@@ -59,8 +60,9 @@ class ListedVersion:
         model: the version's model.
         digest: the version, 64 hex; empty when the ref's entry cannot be read.
         tags: tags that name the version now.
-        created: when the version was made, or `unreadable: …` for what cannot be read. In a list, that is when the
-            store got the manifest, by the server's clock, if that is of version 2.
+        created: when the version was made, or `unreadable: …` for what cannot be read, and `refused: …` for a ref
+            whose last entry does not count where keys are trusted. In a list, that is when the store got the manifest,
+            by the server's clock, if that is of version 2.
         size: plain bytes of all files.
         files: how many files the version has.
         pins: deployments whose pins name the version now.
@@ -68,6 +70,7 @@ class ListedVersion:
         variant: where the version comes from if it is a variant.
         by: who made the version; empty if that is not known, and in a list.
         stored: when the store got the manifest; None if the manifest tells itself when the version was made.
+        signatures: who signed the refs that name the version.
     """
 
     model: str
@@ -81,11 +84,12 @@ class ListedVersion:
     variant: VariantOrigin | None = None
     by: str = ""
     stored: datetime.datetime | None = None
+    signatures: tuple[Signature, ...] = ()
 
     @property
     def readable(self) -> bool:
-        """Whether the manifest, or the ref's entry, could be read."""
-        return not self.created.startswith(_UNREADABLE)
+        """Whether the manifest, or the ref's entry, could be read, and counts."""
+        return not self.created.startswith((_UNREADABLE, _REFUSED))
 
     @property
     def names(self) -> Names:
@@ -104,10 +108,11 @@ class ListedVersion:
             "files": self.files,
             "pins": self.pins,
             "variant": {"transform": variant.transform, "from": named(variant.original)} if variant else None,
+            "signatures": [signature.document() for signature in self.signatures],
         }
 
 
-_UNREADABLE = "unreadable"
+_UNREADABLE, _REFUSED = "unreadable", "refused"
 
 
 def versions(
@@ -130,7 +135,7 @@ def versions(
     if model is not None:
         check_name(model, "model")
     names = named_versions(store, model)
-    found = [_unreadable_ref(ref) for ref in names.unreadable]
+    found = [_unreadable_ref(store, ref, names) for ref in names.unreadable]
     wanted = dict.fromkeys(names.versions())
     limits = limits or Limits()
     models = {model} if model is not None else None if every else {version.model for version in wanted}
@@ -145,6 +150,7 @@ def versions(
 
     def read(version: VersionId) -> None:
         tags, pins = names.of(*version)
+        signatures = tuple(signature_of(store, ref, names) for ref in Names(tags, pins).refs(version.model))
         entry = listed.get(version)  # None for a version that is newer than the listing
         stamp = _stamp(entry) if entry else ""
         shown = remembered.get(version.digest, stamp)
@@ -152,12 +158,14 @@ def versions(
             try:
                 shown = read_manifest(store, version, outline)
             except (IntegrityError, FormatError, NotFoundError) as error:
-                found.append(ListedVersion(*version, tags, f"{_UNREADABLE}: {type(error).__name__}", 0, 0, pins))
+                why = f"{_UNREADABLE}: {type(error).__name__}"
+                found.append(ListedVersion(*version, tags, why, 0, 0, pins, signatures=signatures))
                 return
             if stamp:
                 remembered.add(version.digest, stamp, shown)
                 fetched.append(version)
-        found.append(_version(version.digest, shown, Names(tags, pins), entry.modified if entry else began))
+        listed_ = _version(version.digest, shown, Names(tags, pins), entry.modified if entry else began)
+        found.append(replace(listed_, signatures=signatures))
 
     for_each(read, wanted, threads=limits.requests)
     remembered.save(sum(listed[version].size for version in fetched))
@@ -217,6 +225,9 @@ def _version(digest: str, shown: Outline, names: Names, stored: datetime.datetim
     )
 
 
-def _unreadable_ref(ref: Ref) -> ListedVersion:
+def _unreadable_ref(store: Store, ref: Ref, names: NamedVersions) -> ListedVersion:
     tags, pins = ((ref.second,), ()) if ref.kind == "tags" else ((), (ref.first,))
-    return ListedVersion(ref.model, "", tags, f"{_UNREADABLE}: its last entry is malformed", 0, 0, pins)
+    signature = signature_of(store, ref, names)
+    is_malformed = signature.problem in ("", _UNREADABLE)
+    why = f"{_UNREADABLE}: its last entry is malformed" if is_malformed else f"{_REFUSED}: {signature.problem}"
+    return ListedVersion(ref.model, "", tags, why, 0, 0, pins, signatures=(signature,))

@@ -12,8 +12,8 @@ from cas import events
 from cas.errors import RefMoved
 from cas.formats.manifest import Manifest
 from cas.refs.entry import PUBLISH
-from cas.refs.move import MoveOn, check_last_move, move, not_named
-from cas.refs.reflog import Move, Ref, RefLog
+from cas.refs.move import MoveOn, check_last_move, is_at, move, not_named
+from cas.refs.reflog import Move, Ref
 from cas.store import leases
 from cas.store.layout import VersionId
 from cas.store.store import Store
@@ -47,11 +47,12 @@ def commit(
     Raises:
         RefMoved: somebody else moved a tag to another version at the same moment, or the first tag since `expect`.
         LeaseLost: the lease was not renewed in time, so a collector may have deleted chunks.
+        SignerMissing: keys are trusted, and none signs here: the version is stored, and the tags stay as they are.
     """
     refs = [Ref("tags", version.model, tag) for tag in tags]
     if new is not None:
         lease.check()
-        if expect is not None and RefLog(store, refs[0]).current_digest() != version.digest:
+        if expect is not None and not is_at(store, refs[0], version.digest):
             check_last_move(store, refs[0], expect)
         store.put_manifest(new)
         # A manifest that was damaged on the way fails here, before any tag names it.

@@ -1,6 +1,7 @@
 """Publish: from a Hugging Face cache or a folder to a store.
 
     parent         what the first tag names now: its blobs are not read, and its chunks are expected in the store
+    compare        refuse other repos than those of the version that a tag names, unless they are to replace them
     gather         download what is missing; list the files and stat each
     plan           choose the files to read, and cut them into chunks
     refuse         a tag that has moved, a manifest too large for any reader, and files that no loader can load: before
@@ -17,28 +18,32 @@ at whatever moment a publish is killed. The next publish finds the chunks that w
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from cas import config, events, host
-from cas.errors import FormatError, InputError, NotFoundError
+from cas.errors import FormatError, InputError, NotFoundError, RefMoved
 from cas.formats import manifest
 from cas.formats.digest import named
 from cas.formats.manifest import Manifest, Manifest1, PlainFile, Repo, check_name
-from cas.hub.gather import gather
+from cas.hub.gather import Gathered, gather
 from cas.hub.source import Source
 from cas.ops.publish.commit import commit
-from cas.ops.publish.new_store import refuse_other_things
-from cas.ops.publish.plan import PublishPlan
+from cas.ops.publish.extension import check_stored, extended
+from cas.ops.publish.other_repos import check_repos
+from cas.ops.publish.plan import Content, FileKey, PublishPlan
 from cas.ops.publish.unloadable import refuse_unloadable
 from cas.ops.publish.upload import Uploader
 from cas.ops.publish.version_1 import contents_in
-from cas.refs.move import check_last_move
+from cas.refs.move import check_last_move, refuse_signer
 from cas.refs.reference import DEFAULT_TAG, version_to_build_on
 from cas.refs.reflog import Move, Ref
 from cas.store import leases
 from cas.store.layout import VersionId
+from cas.store.new_store import refuse_other_things
 from cas.store.store import Store, open_store
 
 __all__ = ["Published", "Source", "publish"]
@@ -91,6 +96,9 @@ def publish(
     dry_run: bool = False,
     by: str | None = None,
     expect: Move | None = None,
+    extend: bool = False,
+    annotations: Mapping[str, str] = MappingProxyType({}),
+    replace: bool = False,
     limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Published:
@@ -108,11 +116,16 @@ def publish(
         by: who moves the tags, by default user@host.
         expect: the move that must still be the first tag's last one, UNSET for none. It is not checked when the tag
             already names this content.
+        extend: keep the files that the first tag's version has of the same repos at the same commits, beside these.
+        annotations: what the manifest says of the version besides.
+        replace: let a tag that names a version of other repos name this one. Such a tag is refused otherwise, unless
+            `expect` says what it names.
         limits: threads and memory.
         on_event: told of phases, of each chunk, and of warnings.
 
     Raises:
-        InputError: the source, a name or a pattern is not valid, a file cannot be read, or the manifest is too large.
+        InputError: the source, a name or a pattern is not valid, a file cannot be read, the manifest is too large, or a
+            tag names a version of other repos.
         StoreMissing: there is no store, and other things lie where it would be made.
         NotFoundError: the source is not on the hub, or not completely on this machine.
         IntegrityError: a blob's content is not what its name says, a file is one that no loader can load, or a frame
@@ -120,6 +133,8 @@ def publish(
         CacheError: a file changed while it was published, or the cache or its disk is broken.
         StoreError: the store or the hub fails; RefMoved when somebody else moved a tag at the same moment, LeaseLost
             when a collector may have deleted chunks meanwhile.
+        SignatureError: the key that signs is not trusted here: nothing was written. SignerMissing when keys are trusted
+            and none signs: the version is stored, and the tags stay as they are.
 
     An error before the commit leaves every tag as it was. The next publish need not send again the chunks that were
     sent.
@@ -129,25 +144,32 @@ def publish(
     check_name(model, "model")
     limits = limits or host.Limits()
     store = open_store(store)
-    first_tag = Ref("tags", model, tags[0])
+    refuse_signer(store)
+    targets = [Ref("tags", model, tag) for tag in tags]
     store_exists = _store_exists(store)
     if not store_exists:
         refuse_other_things(store)
     made_store = False
     with leases.LazyLease(store, f"publish {model}", on_event) as lease:
-        parent_digest, parent = version_to_build_on(store, first_tag, on_event)
+        parent_digest, parent = version_to_build_on(store, targets[0], on_event)
+        if expect is None:
+            check_repos(source, targets, parent, store, on_event, replace=replace)
         gathered = gather(source, cache_dir, on_event, download=download)
-        # A forced publish reads every file, and compares it with its blob's name, whatever the parent says of it.
-        trusted = None if force or parent is None or _is_cut_otherwise(parent) else parent
-        # The chunks of a version 1 are cut by other rules: it is kept as it is, or all its files are cut anew.
-        kept = contents_in(parent, gathered) if isinstance(parent, Manifest1) and not force else None
-        plan = PublishPlan(gathered, trusted, kept)
+        trusted, kept, plan = _planned(gathered, parent, force=force)
         if expect is not None and not plan.may_match_parent:
             # A tag that somebody moved ends the publish before any file is read. Content that the parent may already
             # have is read first: the tag may name it, and then nothing is moved.
-            check_last_move(store, first_tag, expect)
+            try:
+                check_last_move(store, targets[0], expect)
+            except RefMoved:
+                # Since the tag was read, somebody may have published this very content.
+                parent_digest, parent = version_to_build_on(store, targets[0], on_event)
+                trusted, kept, plan = _planned(gathered, parent, force=force)
+                if not plan.may_match_parent:
+                    raise
         # A manifest that no reader would accept is refused before any file is read.
-        _manifest(model, plan.entries(placeholders=True))
+        base = parent if extend else None
+        _manifest(model, plan.entries(placeholders=True), base, annotations)
         refuse_unloadable(plan.files_to_read)
         if not dry_run:
             made_store = store.create()
@@ -160,10 +182,12 @@ def publish(
         uploader.slices.update(plan.slices)
         on_event(events.Phase("hash" if dry_run or plan.may_match_parent else "upload", plan.bytes_to_read))
         uploader.upload(plan.readers, trusted.chunks().keys() if trusted else frozenset())
-        new = _manifest(model, plan.entries())
+        new = _manifest(model, plan.entries(), base, annotations)
         digest = manifest.digest_of(new) if kept is None or parent_digest is None else parent_digest
         created = parent is None or digest != parent_digest
         uploader.ensure_stored(depended_on=created)
+        if extend:
+            check_stored(new.repos, uploader.slices, store, limits)
         moved: tuple[str, ...] = ()
         if not dry_run:
             on_event(events.Phase("commit"))
@@ -188,6 +212,28 @@ def publish(
     )
 
 
+class _Planned(NamedTuple):
+    """What is published, as the parent makes it.
+
+    Attributes:
+        trusted: the manifest whose blobs and chunks are taken as known; None to read every file.
+        kept: the contents of all files, if the parent is kept as it is.
+        plan: the files to read.
+    """
+
+    trusted: Manifest | None
+    kept: Mapping[FileKey, Content] | None
+    plan: PublishPlan
+
+
+def _planned(gathered: Gathered, parent: Manifest | None, *, force: bool) -> _Planned:
+    # A forced publish reads every file, and compares it with its blob's name, whatever the parent says of it.
+    trusted = None if force or parent is None or _is_cut_otherwise(parent) else parent
+    # The chunks of a version 1 are cut by other rules: it is kept as it is, or all its files are cut anew.
+    kept = contents_in(parent, gathered) if isinstance(parent, Manifest1) and not force else None
+    return _Planned(trusted, kept, PublishPlan(gathered, trusted, kept))
+
+
 def _is_cut_otherwise(parent: Manifest) -> bool:
     """Whether chunk lists of a manifest may be those of version 1: a variant takes over lists of its original."""
     return isinstance(parent, Manifest1) or parent.derived is not None
@@ -202,8 +248,14 @@ def _store_exists(store: Store) -> bool:
     return True
 
 
-def _manifest(model: str, entries: tuple[tuple[Repo, ...], tuple[PlainFile, ...]]) -> Manifest:
-    new = Manifest(model=model, repos=entries[0], files=entries[1])
+def _manifest(
+    model: str,
+    entries: tuple[tuple[Repo, ...], tuple[PlainFile, ...]],
+    base: Manifest | None,
+    annotations: Mapping[str, str],
+) -> Manifest:
+    repos = extended(entries[0], base) if base else entries[0]
+    new = Manifest(model=model, repos=repos, files=entries[1], annotations=dict(annotations))
     try:
         manifest.encode(new)
     except FormatError as error:

@@ -7,28 +7,36 @@ verified files comes last: it is written for files that have their final names.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from cas import events
 from cas.errors import CacheError, IntegrityError
 from cas.formats.digest import hex_of
-from cas.formats.manifest import Manifest, Repo
+from cas.formats.manifest import Repo
 from cas.local.directory import Directory, LinksUnsupported
 from cas.local.fs import read_at, read_bounded, sync, write_all
 from cas.local.hf_cache import RepoCache, tree_document, tree_entries
 from cas.local.small_files import MAX_REF
 from cas.local.targets import PART_DIRECTORY, Target
 from cas.local.verified import FileStamp, Stamps, VerifiedFiles
+from cas.ops.restore.registration import Registration
 
 
-def make_visible(manifest: Manifest, hub: Path, complete: Mapping[Target, Stamps], listen: events.Listener) -> None:
-    """Make every file of a version visible to readers of the cache; write only what differs.
+def make_visible(
+    repos: Iterable[Repo],
+    hub: Path,
+    complete: Mapping[Target, Stamps],
+    registration: Registration,
+    listen: events.Listener,
+) -> None:
+    """Make every file of a restore visible to readers of the cache; write only what differs.
 
     Args:
-        manifest: the version.
+        repos: the repos of the restored versions.
         hub: the hub cache.
         complete: the stamps of the verified files that hold each target; updated for files that are made or moved here.
+        registration: enters the version, and the links that are made.
         listen: hears about file systems without symlinks and moved refs, and a warning when no record can be written.
 
     Raises:
@@ -42,16 +50,23 @@ def make_visible(manifest: Manifest, hub: Path, complete: Mapping[Target, Stamps
             heard.add(str(event))
             listen(event)
 
-    for target, stamps in complete.items():
-        for path in target.snapshot_paths:
-            if not _is_linked(target, path, stamps):
-                _link(target, path, stamps, listen_once)
-    for repo in manifest.repos:
+    missing = [
+        (target, path)
+        for target, stamps in complete.items()
+        for path in target.snapshot_paths
+        if not _is_linked(target, path, stamps)
+    ]
+    registration.claim((target.root, path) for target, path in missing)
+    for target, path in missing:
+        _link(target, path, complete[target], listen_once)
+    for repo in repos:
         cache = RepoCache(hub, repo.repo_type, repo.repo_id)
         _write_tree(cache, repo)
         for ref in repo.refs:
-            _write_ref(cache, ref, repo.commit, listen)
-    _write_records(complete, listen)
+            _write_ref(cache, ref, repo.commit, registration, listen)
+    write_records(complete, listen)
+    registration.settle()
+    registration.enter(used=True)
 
 
 def _link_text(target: Target, snapshot_path: tuple[str, ...]) -> str:
@@ -140,7 +155,7 @@ def _write_tree(cache: RepoCache, repo: Repo) -> None:
             directory.write(name, tree_document(wanted), scratch)
 
 
-def _write_ref(cache: RepoCache, ref: str, commit: str, listen: events.Listener) -> None:
+def _write_ref(cache: RepoCache, ref: str, commit: str, registration: Registration, listen: events.Listener) -> None:
     """Point a ref at the commit; without a newline, which huggingface_hub would take as part of the commit."""
     *parents, name = cache.ref_components(ref)
     path = cache.root.joinpath(*parents, name)
@@ -153,12 +168,20 @@ def _write_ref(cache: RepoCache, ref: str, commit: str, listen: events.Listener)
     with Directory.open(cache.root, parents) as directory, Directory.open(cache.root, PART_DIRECTORY) as scratch:
         directory.write(name, commit.encode(), scratch)
     if before:
-        moved = before.decode(errors="replace").strip()[:12]
-        listen(events.Noted(f"{cache.repo_id}: {ref} moved from {moved} to {commit[:12]}"))
+        moved = before.decode(errors="replace").strip()
+        if text := registration.describe_move(cache, ref, moved, commit):
+            listen(events.Noted(text, important=True))
+        else:
+            listen(events.Noted(f"{cache.repo_id}: {ref} moved from {moved[:12]} to {commit[:12]}"))
 
 
-def _write_records(complete: Mapping[Target, Stamps], listen: events.Listener) -> None:
-    """Record the verified files of each root, unless its record holds them already."""
+def write_records(complete: Mapping[Target, Stamps], listen: events.Listener) -> None:
+    """Record the verified files of each root, unless its record holds them already.
+
+    Args:
+        complete: the stamps of the verified files that hold each target.
+        listen: hears a warning when no record can be written.
+    """
     for root in {target.root for target in complete}:
         record = VerifiedFiles(root)
         of_root = [(target, stamps) for target, stamps in complete.items() if target.root == root]

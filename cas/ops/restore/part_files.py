@@ -47,7 +47,7 @@ class PartFiles:
             owner: marks the part files as ours, as in plan.part_file_name.
             locks: the lock of a blob is acquired when its part file is made, and released when it has its final name.
             guard: keeps plain files from replacing what no restore wrote.
-            listen: hears a warning when the file system offers no fsync.
+            listen: hears of each file that is completed, and a warning when the file system offers no fsync.
         """
         self._error: BaseException | None = None
         directories: dict[Path, Directory] = {}
@@ -58,7 +58,8 @@ class PartFiles:
             self._stack = stack.pop_all()
         disk = _Disk(listen)
         self._files = [
-            _PartFile(pending, directories[pending.target.root], owner, locks, guard, disk) for pending in pending_files
+            _PartFile(pending, directories[pending.target.root], owner, locks, guard, disk, listen)
+            for pending in pending_files
         ]
 
     def __enter__(self) -> PartFiles:
@@ -174,10 +175,12 @@ class _PartFile:
         locks: BlobLocks,
         guard: PlainFileGuard,
         disk: _Disk,
+        listen: events.Listener,
     ) -> None:
         self.target = pending.target
         self.stamp: FileStamp | None = None
         self._directory, self._locks, self._plain_file_guard, self._disk = directory, locks, guard, disk
+        self._listen = listen
         self._resumed, self._base = pending.part_file, pending.base
         self._is_clone = False
         self._name = part_file_name(pending.target.content, owner, os.urandom(4).hex())
@@ -225,6 +228,7 @@ class _PartFile:
             self._begin()
             self.stamp = self._finish()
         self._locks.release(self.target)
+        self._listen(self.target.completed(self.target.components, self.stamp))
 
     def discard(self) -> None:
         with self._guard:

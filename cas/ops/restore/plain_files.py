@@ -8,6 +8,7 @@ record before the first byte moves: if the restore is killed, the next one knows
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from cas.config import CacheDirs
@@ -53,7 +54,13 @@ def _advice(dirs: CacheDirs) -> str:
 
 
 class PlainFileGuard:
-    """Keeps one restore from replacing a plain file that no restore wrote."""
+    """Keeps one restore from replacing a plain file that no restore wrote.
+
+    Attributes:
+        elsewhere: where else the user may restore to, as the error says it.
+    """
+
+    elsewhere = "another HF_HOME"
 
     def __init__(self) -> None:
         self._claimed: set[Path] = set()
@@ -68,9 +75,7 @@ class PlainFileGuard:
         self._replaceable = set()
         records: dict[Path, VerifiedFiles] = {}
         for target in _pending(plan):
-            record = records.get(target.root) or records.setdefault(target.root, VerifiedFiles(target.root))
-            # What this restore claimed itself is no proof that a restore wrote the file that is there now.
-            if record.names(target.components, claimed=target.path not in self._claimed):
+            if self._is_recorded(target, records):
                 self._replaceable.add(target.path)
             else:
                 self.check_file(target)
@@ -81,13 +86,13 @@ class PlainFileGuard:
         Raises:
             CacheError: a record cannot be written.
         """
-        claims: dict[Path, dict[tuple[str, ...], str]] = {}
+        claims: dict[Path, list[Target]] = {}
         for target in _pending(plan):
             if target.path not in self._replaceable | self._claimed:
-                claims.setdefault(target.root, {})[target.components] = target.content
+                claims.setdefault(target.root, []).append(target)
                 self._claimed.add(target.path)
-        for root, contents in claims.items():
-            VerifiedFiles(root).claim(contents)
+        for root, targets in claims.items():
+            self._enter(root, targets)
 
     def check_file(self, target: Target) -> None:
         """Refuse to give a finished plain file its final name if a file of somebody else is in the way.
@@ -98,8 +103,18 @@ class PlainFileGuard:
         if target.path not in self._replaceable and os.path.lexists(target.path) and not _holds(target):
             raise CacheError(
                 f"{target.path} is in the way: no restore wrote it, so it is not replaced. Move it away and restore "
-                "again, or restore into another HF_HOME"
+                f"again, or restore into {self.elsewhere}"
             )
+
+    def _is_recorded(self, target: Target, records: dict[Path, VerifiedFiles]) -> bool:
+        """Return whether the record of the target's root names its file; `records` are those that were read so far."""
+        record = records.get(target.root) or records.setdefault(target.root, VerifiedFiles(target.root))
+        # What this restore claimed itself is no proof that a restore wrote the file that is there now.
+        return record.names(target.components, claimed=target.path not in self._claimed)
+
+    def _enter(self, root: Path, targets: Sequence[Target]) -> None:
+        """Enter files into the record of their root."""
+        VerifiedFiles(root).claim({target.components: target.content for target in targets})
 
 
 def _pending(plan: Plan) -> list[Target]:

@@ -149,7 +149,9 @@ def make_plan(
         pending_files.append(PendingFile(target, name, missing))
     copies = []
     fetches = []
-    for chunk, of_chunk in destinations.items():
+    # The chunks of the smallest file first: a file can be used as soon as it is complete, and most files are small.
+    in_order = sorted(destinations.items(), key=lambda item: min(pending_files[at.file].target.size for at in item[1]))
+    for chunk, of_chunk in in_order:
         location = in_own_files.get(chunk) or locations.get(chunk)
         if location:
             copies.append(Copy(chunk, location, tuple(of_chunk)))

@@ -7,10 +7,11 @@ from typing import Literal
 
 import msgspec
 
+from cas.events import SignedEntry
 from cas.formats.digest import parse
 from cas.formats.manifest import DigestName, Name, Time
 from cas.host import Host
-from cas.ops.restore.fetch import Second
+from cas.store.fetch import Second
 from cas.store.layout import receipt_key
 
 
@@ -61,6 +62,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
         directory: where a boot restored it to; empty for a restore of its own.
         directory_reason: why there, in words.
         fallback: what might have stood in for the store in a boot: `bytes`, `hub` or `none`; else empty.
+        signed: the entry of a ref that named the version and was verified. Absent where no keys are trusted, or no ref
+            was read.
         when: when it began, UTC.
         seconds: wall time until what was restored could be used.
         ok: whether it succeeded.
@@ -82,6 +85,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     directory: str = ""
     directory_reason: str = ""
     fallback: str = ""
+    signed: SignedEntry | msgspec.UnsetType = msgspec.UNSET
     when: Time
     seconds: float
     ok: bool

@@ -3,7 +3,8 @@
     receipts/<deployment>/<yyyy-mm-dd>/<hhmmss>-<64 hex of the manifest>-<16 random hex>.json
 
 A receipt says what ran where, how long it took, and where the bytes came from. For 30 days the collector retains the
-version that a receipt names. Writing a receipt never fails a restore, and takes a bounded time.
+version that a receipt names. A restore of several versions at once writes a receipt for each, all of them with the
+figures of the whole. Writing a receipt never fails a restore, and takes a bounded time.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class ReceiptWriter:
         listen: events.Listener = events.ignore,
         *,
         reason: str = "",
+        signed: events.SignedEntry | None = None,
         timeout: float = _TIMEOUT,
     ) -> None:
         """Begin to measure the restore.
@@ -63,12 +65,15 @@ class ReceiptWriter:
             store: where the receipt is written to.
             listen: hears every event that the writer hears, and a warning when no receipt can be written.
             reason: why this version, in words.
+            signed: the verified entry that named it, where the restore itself reads no ref.
             timeout: seconds that writing may take.
         """
+        self._signed = signed
         self._store, self._listen, self._reason, self._timeout = store, listen, reason, timeout
         self._when, self._begun = datetime.datetime.now(datetime.UTC), time.monotonic()
         self._phases: list[tuple[str, float]] = []
-        self._resolved: events.Resolved | None = None
+        self._resolved: list[events.Resolved] = []
+        self._is_resolved = False
         self._plain = {"store": 0, "local": 0}
         self._wire = 0
         self._lock = threading.Lock()
@@ -112,8 +117,12 @@ class ReceiptWriter:
             case events.Phase(name):
                 with self._lock:
                     self._phases.append((name, time.monotonic()))
+                self._is_resolved &= name != "resolve"
             case events.Resolved():
-                self._resolved = event
+                if not self._is_resolved:  # the first version of a restore; one before it may have failed
+                    self._resolved.clear()
+                self._is_resolved = True
+                self._resolved.append(event)
             case events.Moved(plain, wire, source):
                 with self._lock:
                     # In other phases, Moved counts bytes that are hashed.
@@ -129,12 +138,12 @@ class ReceiptWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # A user who interrupts a restore does not want to wait for its receipt.
-        if self._resolved is not None and (error is None or isinstance(error, Exception)):
-            self._write(self._resolved, error, time.monotonic())
+        if self._resolved and (error is None or isinstance(error, Exception)):
+            self._write(error, time.monotonic())
 
-    def _write(self, resolved: events.Resolved, error: Exception | None, end: float) -> None:
+    def _write(self, error: Exception | None, end: float) -> None:
         try:
-            writing = BackgroundCall(lambda: self._put(resolved, error, end))
+            writing = BackgroundCall(lambda: self._put(error, end))
             if writing.ends_within(self._timeout):
                 writing.result()
             else:
@@ -144,9 +153,10 @@ class ReceiptWriter:
         except BaseException as failure:  # a panic inside obstore is a BaseException
             self._listen(events.Warned(f"no receipt was written: {_describe_error(failure)}"))
 
-    def _put(self, resolved: events.Resolved, error: Exception | None, end: float) -> None:
-        receipt = self._receipt(resolved, error, end)
-        self._store.bucket.put(receipt.key(), _encode(receipt), Kind.DOCUMENT)
+    def _put(self, error: Exception | None, end: float) -> None:
+        for resolved in self._resolved:
+            receipt = self._receipt(resolved, error, end)
+            self._store.bucket.put(receipt.key(), _encode(receipt), Kind.DOCUMENT)
 
     def _receipt(self, resolved: events.Resolved, error: Exception | None, end: float) -> Receipt:
         model, _, manifest = resolved.reference.partition("@")
@@ -164,13 +174,14 @@ class ReceiptWriter:
             directory=self._directory[0],
             directory_reason=self._directory[1],
             fallback=self._fallback,
+            signed=resolved.signed or self._signed or msgspec.UNSET,
             when=timestamp(self._when),
             seconds=round(end - self._begun, 6),
             ok=error is None and self._failure is None,
             error=Failure(type(error).__name__, _describe_error(error)) if error else self._failure,
             changed=restored.changed if restored else None,
             phases=(*phases, *self._boot_phases),
-            bytes=self._bytes(resolved.total),
+            bytes=self._bytes(sum(each.total for each in self._resolved)),
             second_requests=restored.second_requests if restored else None,
             rate=round(self._wire / fetching, 1) if fetching > 0 else 0.0,
             host=host.facts(),

@@ -1,13 +1,15 @@
 """Restore: write a version from a store into a Hugging Face cache; every byte is verified before it gets a name.
 
 Order of steps:
-    1. resolve the reference to a manifest
+    1. resolve each reference to a manifest, and choose the files that the patterns name
     2. scan this machine for files and chunks of the version; search seeds for the chunks that are missing; plan
-    3. if no file is missing: make the version visible (step 6) and end
+    3. if no file is missing: make the version visible (step 6) and end, or look again if a prune was at work meanwhile
     4. lock every directory to be written to; plan again if another restore changed something meanwhile
-    5. check the free space; claim the plain files; copy chunks from local files and fetch the others meanwhile; fetch
-       what the local files did not hold after all; sync and rename each file once its last chunk is written
-    6. make the version visible: snapshot links, tree listings, refs, and last the record of verified files
+    5. check the free space; record the version and what is going to be made of it; copy chunks from local files and
+       fetch the others meanwhile; fetch what the local files did not hold after all; sync and rename each file once its
+       last chunk is written
+    6. make the version visible: snapshot links, tree listings, refs, and last the record of verified files; in a folder
+       the record alone, after which leftovers of earlier restores are removed if that is wanted
     7. remove part files that killed restores left
 
 Why in this order: steps 1 to 3 write no file of the version, so a warm restore takes no lock. Free space is checked
@@ -18,79 +20,37 @@ restores are removed only while every lock is held: only then are their owners s
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cas import config, events, host, refs
-from cas.errors import CacheError, DiskFull, FormatError
-from cas.formats.manifest import ChunkRef, Manifest
-from cas.formats.paths import PICKLE_SUFFIXES
+from cas.errors import InputError
+from cas.formats.manifest import Manifest
 from cas.local.hf_cache import RepoCache
-from cas.local.scan import scan
-from cas.local.seeds import find_chunks
-from cas.local.targets import ChunkLocation, Target, targets_of
-from cas.local.verified import Stamps
-from cas.ops.restore.blob_locks import BlobLocks
-from cas.ops.restore.disk_space import check_free_space
-from cas.ops.restore.fetch import Fetcher, Second
-from cas.ops.restore.link import make_visible
-from cas.ops.restore.part_files import PartFileLost, PartFiles, remove_part_files
-from cas.ops.restore.plain_files import PlainFileGuard, check_home
-from cas.ops.restore.plan import Plan, make_plan
-from cas.ops.restore.reuse import BackgroundCopies
-from cas.ops.restore.root_locks import hold_root_locks, restore_progress
-from cas.refs.reference import Resolved
-from cas.store.store import Store, open_store
+from cas.ops.restore.cache_targets import CacheTargets
+from cas.ops.restore.execution import Execution
+from cas.ops.restore.result import Restored, RestoredVersion
+from cas.refs.reference import Resolved, signed_entry
+from cas.store.reading import open_to_read
+from cas.store.store import Store
 
-# How often to plan at most, when other processes take our part files over because locks do not work. Each of them does
-# so at most once, when it starts.
-_MAX_PLANS = 20
+if TYPE_CHECKING:
+    from cas.ops.restore.folder import Folder
+    from cas.ops.restore.folder_targets import FolderTargets
 
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What a restore did.
-
-    Attributes:
-        reference: names the version for ever: `model@blake3:<64 hex>`.
-        hub: the hub cache (HF_HUB_CACHE).
-        home: HF_HOME.
-        snapshots: the snapshot directory of each repo, by repo id.
-        total: plain bytes of the version.
-        fetched: plain bytes fetched from the store.
-        wire: bytes of their frames, which crossed the connection.
-        seconds: wall time.
-        changed: False when every file was complete and verified before.
-        dry_run: True when nothing was written, and the figures say what a restore would do.
-        reused: plain bytes copied from other files on this machine.
-        reused_from: the same, by the seed in which the files were found.
-        second_requests: the requests for chunks whose first body was far behind: how many, how many of them brought
-            the last byte of a chunk, and how many bytes arrived twice.
-    """
-
-    reference: str
-    hub: str
-    home: str
-    snapshots: dict[str, str]
-    total: int
-    fetched: int
-    wire: int
-    seconds: float
-    changed: bool
-    dry_run: bool = False
-    reused: int = 0
-    reused_from: dict[str, int] = field(default_factory=dict)
-    second_requests: Second = field(default_factory=Second)
+__all__ = ["Restored", "RestoredVersion", "restore"]
 
 
 def restore(
-    reference: str | Resolved,
+    reference: str | Resolved | Sequence[str | Resolved],
     store: Store | str | None = None,
     *,
     cache_dir: str | Path | None = None,
+    to: Folder | str | Path | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
     seeds: Iterable[str | Path] = (),
     verify: bool = False,
     refuse_pickle: bool = False,
@@ -98,172 +58,124 @@ def restore(
     limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Restored:
-    """Write the version that `reference` names into a Hugging Face cache.
+    """Write the versions that references name into a Hugging Face cache, or into a folder.
 
-    What was fetched when an error ends the restore is kept for the next call.
+    Chunks that several versions share are fetched once. What was fetched when an error ends the restore is kept for the
+    next call.
 
     Args:
         reference: `model`, `model:tag`, `model@<8+ hex>`, `model@blake3:<64 hex>` or `pin:deployment/model`; or an
-            already resolved version, such as `read_lock` returns: then only chunks are read from the store.
+            already resolved version, such as `read_lock` returns: then only chunks are read from the store. Or several
+            of these.
         store: an open store, a URL, or None for the default.
         cache_dir: the hub cache; by default HF_HUB_CACHE.
+        to: a folder that gets the files instead of the cache; see `cas.Folder`.
+        include: glob patterns of the files to restore, as `hf download` understands them; all files without one.
+        exclude: glob patterns of files to leave out.
         seeds: directories that may hold chunks of the version (another cache, a volume), searched before those that
             CAS_SEEDS names.
         verify: hash the files of the version that are on this machine, even those recorded as verified.
-        refuse_pickle: refuse a version with pickle files.
+        refuse_pickle: refuse a version with pickle files among those to restore.
         dry_run: change nothing, and return what a restore would do.
         limits: bounds of memory, requests and threads.
         on_event: hears what happens.
 
     Raises:
-        InputError: the reference or an option is no valid one.
+        InputError: a reference, a pattern or an option is no valid one, or files of the versions collide.
         NotFoundError: the store has no such version.
+        SignatureError: keys are trusted, and none of them signed the tag or pin as it is, or it is older than its floor
+            or than what the cache has seen.
         IntegrityError: a chunk or a manifest is damaged, or a file changed while it was written.
-        FormatError: the store's format is not known, or the version has pickle files.
+        FormatError: the store's format is not known, or a version has pickle files.
         StoreError: the store cannot be read.
-        CacheError: the cache cannot be written, or a file that no restore wrote is where a plain file belongs.
+        CacheError: the cache or folder cannot be written, or a file that no restore wrote is where one belongs.
     """
     begun = time.monotonic()
     limits = limits or host.Limits()
-    store = open_store(store)
-    if read_url := config.read("CAS_READ_URL"):
-        from cas.store.cdn import through_cdn
+    store = open_to_read(store, on_event)
+    folder = None
+    if to is not None:
+        from cas.ops.restore.folder import checked
 
-        store = through_cdn(store, read_url, on_event)
-    dirs = config.cache_dirs(cache_dir)
+        folder = checked(to)
+    dirs = None if folder and not folder.link else config.cache_dirs(cache_dir)
     on_event(events.Phase("resolve"))
-    resolved = reference if isinstance(reference, Resolved) else refs.resolve(store, reference)
-    on_event(events.Resolved(resolved.exact, resolved.manifest.plain_size))
-    if refuse_pickle:
-        _refuse_pickles(resolved.manifest)
-    job = _Restore(store, resolved.manifest, dirs, limits, on_event, rehash=verify, seeds=config.seed_dirs(seeds))
-    job.run(dry_run=dry_run)
+    references = [reference] if isinstance(reference, str | Resolved) else list(reference)
+    hubs = (dirs.hub,) if dirs else ()
+    found = (
+        each if isinstance(each, Resolved) else refs.resolve(store, each, hubs, keep=not dry_run) for each in references
+    )
+    versions = list({each.exact: each for each in found}.values())
+    if not versions:
+        raise InputError("no version is named: give a reference")
+    if include or exclude or refuse_pickle:
+        from cas.ops.restore.wanted import choose_files, refuse_pickles
+
+        versions = choose_files(versions, include, exclude)
+        if refuse_pickle:
+            refuse_pickles(version.manifest for version in versions)
+    manifests = [version.manifest for version in versions]
+    for version in versions:
+        signed = signed_entry(version.reference, version.move, store)
+        on_event(events.Resolved(version.exact, version.manifest.plain_size, signed))
+
+    def run(what: CacheTargets | FolderTargets, *more_seeds: Path) -> Execution:
+        where_chunks_may_be = (*config.seed_dirs(seeds), *more_seeds)
+        job = Execution(what, store, limits, on_event, rehash=verify, seeds=where_chunks_may_be)
+        job.run(dry_run=dry_run)
+        return job
+
+    filled = None
+    if folder:
+        from cas.ops.restore.into_folder import fill
+
+        job, filled = fill(
+            folder, versions, dirs or _cache_to_take_from(cache_dir), run, limits, on_event, dry_run=dry_run
+        )
+    else:
+        assert dirs
+        job = run(CacheTargets(versions, dirs, on_event))
+    snapshots = [_snapshots(manifest, dirs) for manifest in manifests]
     return Restored(
-        reference=resolved.exact,
-        hub=str(dirs.hub),
-        home=str(dirs.home),
-        snapshots={
-            repo.repo_id: str(RepoCache(dirs.hub, repo.repo_type, repo.repo_id).root / "snapshots" / repo.commit)
-            for repo in resolved.manifest.repos
-        },
-        total=resolved.manifest.plain_size,
+        reference=", ".join(version.exact for version in versions),
+        hub=str(dirs.hub) if dirs else "",
+        home=str(dirs.home) if dirs else "",
+        snapshots={repo_id: path for of_version in snapshots for repo_id, path in of_version.items()},
+        total=sum(manifest.plain_size for manifest in manifests),
         fetched=job.fetcher.fetched,
         wire=job.fetcher.wire,
         seconds=time.monotonic() - begun,
-        changed=job.changed,
+        changed=job.changed or bool(filled and (filled.linked or filled.removed)),
         dry_run=dry_run,
         reused=sum(job.reused.values()),
         reused_from={str(seed): size for seed, size in job.reused.items()},
         second_requests=job.fetcher.second,
+        versions=tuple(
+            RestoredVersion(version.exact, of_version, version.manifest.plain_size)
+            for version, of_version in zip(versions, snapshots, strict=True)
+        ),
+        folder=str(folder.path) if folder else None,
+        files=filled.files if filled else {},
+        linked=filled.linked if filled else 0,
+        removed=filled.removed if filled else (),
     )
 
 
-class _Restore:
-    """One restore under way, and its counts."""
-
-    def __init__(
-        self,
-        store: Store,
-        manifest: Manifest,
-        dirs: config.CacheDirs,
-        limits: host.Limits,
-        listen: events.Listener,
-        *,
-        rehash: bool,
-        seeds: Sequence[Path],
-    ) -> None:
-        self._manifest, self._dirs = manifest, dirs
-        self._limits, self._listen, self._rehash = limits, listen, rehash
-        self._targets = targets_of(manifest, dirs)
-        self._seeds = seeds
-        self._locations: Mapping[ChunkRef, ChunkLocation] | None = None
-        self.fetcher = Fetcher(store, limits, listen)
-        self.reused: dict[Path, int] = {}
-        self.changed = False
-        self._owner = os.urandom(8).hex()
-        self._guard = PlainFileGuard()
-
-    def run(self, *, dry_run: bool) -> None:
-        if self._manifest.files:
-            check_home(self._dirs)
-        progress = restore_progress(self._targets)
-        plan = self._plan()
-        if dry_run:
-            self.fetcher.fetched, self.reused, self.changed = plan.fetch_bytes, plan.reused, bool(plan.pending_files)
-            check_free_space(plan)
-            return
-        if not plan.pending_files:
-            self._make_visible(plan, {})
-            return
-        self.changed = True
-        with hold_root_locks(self._targets, self._listen) as locks:
-            # The part file of another restore is resumed only if a lock proves that its owner is gone.
-            if not locks.all_held or restore_progress(self._targets) != progress:
-                plan = self._plan(None if locks.all_held else self._owner)
-            for attempt in range(1, _MAX_PLANS + 1):
-                try:
-                    self._execute(plan, BlobLocks(locks_work=locks.locks_work))
-                    break
-                except PartFileLost:
-                    if attempt == _MAX_PLANS:
-                        raise CacheError(
-                            f"other processes keep taking part files in {self._dirs.hub}: locks do not work there; "
-                            "restore again when they are done, or choose another --cache-dir"
-                        ) from None
-                plan = self._plan(self._owner)
-            if locks.all_held:
-                remove_part_files(self._targets)
-
-    def _plan(self, owner: str | None = None) -> Plan:
-        """Scan this machine and plan; seeds are searched the first time only."""
-        self._listen(events.Phase("plan"))
-        local = scan(self._targets, self._limits, self._listen, rehash=self._rehash)
-        if self._locations is None:
-            self._locations = find_chunks(self._targets, local, self._seeds, self._limits, self._listen)
-        plan = make_plan(self._targets, local, owner, self._locations)
-        self._guard.check(plan)
-        return plan
-
-    def _execute(self, plan: Plan, blob_locks: BlobLocks) -> None:
-        check_free_space(plan)
-        self._guard.claim(plan)
-        with PartFiles(plan.pending_files, self._owner, blob_locks, self._guard, self._listen) as part_files:
-            try:
-                part_files.finish_complete()
-                self._transfer(plan, part_files)
-            except DiskFull:
-                part_files.discard()
-                raise
-            part_files.sync()
-            self._make_visible(plan, part_files.finished)
-
-    def _transfer(self, plan: Plan, part_files: PartFiles) -> None:
-        """Copy and fetch at the same time, then fetch the chunks that local files did not hold after all."""
-        copied = sum(plan.reused.values())
-        self._listen(events.Phase("fetch" if plan.fetches else "copy", plan.fetch_bytes + copied))
-        with BackgroundCopies(plan.copies, part_files, self._limits, self._listen, self.reused) as copies:
-            self.fetcher.fetch(plan.fetches, part_files, max(1, self._limits.budget - copies.buffer_bytes))
-        for seed, size in self.reused.items():
-            self._listen(events.Noted(f"{size / 1e6:,.1f} MB taken from {seed}"))
-        self.fetcher.fetch(copies.not_found, part_files, self._limits.budget)
-
-    def _make_visible(self, plan: Plan, finished: Mapping[Target, Stamps]) -> None:
-        """Link the files that were complete before, and those `finished` now."""
-        self._listen(events.Phase("link"))
-        complete = {target: dict(stamps) for target, stamps in zip(plan.targets, plan.complete, strict=True)}
-        complete.update(finished)
-        try:
-            make_visible(self._manifest, self._dirs.hub, complete, self._listen)
-        except FileNotFoundError as error:
-            raise CacheError(
-                f"{self._dirs.hub}: {error.filename} vanished while its links were made: another program is "
-                "clearing the cache; restore again when it is done"
-            ) from error
+def _snapshots(manifest: Manifest, dirs: config.CacheDirs | None) -> dict[str, str]:
+    """Return the snapshot directory of each repo in a cache; none without a cache."""
+    if dirs is None:
+        return {}
+    return {
+        repo.repo_id: str(RepoCache(dirs.hub, repo.repo_type, repo.repo_id).root / "snapshots" / repo.commit)
+        for repo in manifest.repos
+    }
 
 
-def _refuse_pickles(manifest: Manifest) -> None:
-    found: Sequence[str] = [file.path for file in manifest.all_files() if file.path.endswith(PICKLE_SUFFIXES)]
-    if found:
-        raise FormatError(
-            f"{manifest.model} contains pickle files ({', '.join(found[:3])}), refused by --refuse-pickle"
-        )
+def _cache_to_take_from(cache_dir: str | Path | None) -> config.CacheDirs | None:
+    """Return the cache that may hold chunks for a folder; None for a user without one."""
+    try:
+        return config.cache_dirs(cache_dir)
+    except InputError:
+        if cache_dir:
+            raise
+        return None

@@ -92,6 +92,8 @@ class TestAzure:
             "endpoint": f"{azurite.endpoint} (AZURE_STORAGE_ENDPOINT)",
             "account": f"{ACCOUNT} (AZURE_STORAGE_ACCOUNT)",
             "credentials": "the account's key (AZURE_STORAGE_KEY)",
+            "trusted": "no key: whoever may write tags and pins chooses what runs here (`cas trust add`)",
+            "signer": "none: CAS_SIGNING_KEY or --sign-with names the key that signs moves of tags and pins",
         }
         assert found.diagnosis.exit_code == 0
         assert found.diagnosis.roles == ["reader", "publisher", "collector"]
@@ -156,7 +158,7 @@ def test_a_login_of_a_web_server_has_its_source(
 
 def test_a_directory_has_no_settings_of_s3(tmp_path: Path, examined: Examine) -> None:
     found = examined(str(tmp_path))
-    assert [one.name for one in found.diagnosis.findings if one.group == "settings"] == ["store"]
+    assert [one.name for one in found.diagnosis.findings if one.group == "settings"] == ["store", "trusted", "signer"]
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ def test_a_killed_import_goes_on_where_it_was(flat: Flat, proxy: FaultProxy, tmp
     env = {**os.environ, "CAS_STORE": flat.store}
     with subprocess.Popen([sys.executable, "-m", "cas", *words], env=env, stderr=subprocess.DEVNULL) as process:
         record, deadline = work / ".cas-import/done", time.monotonic() + 30
-        halfway = lambda: record.exists() and list(work.glob(".cas-import/*.part"))
+        halfway = lambda: record.exists() and record.stat().st_size and list(work.glob(".cas-import/*.part"))
         while not halfway() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)

@@ -207,3 +207,22 @@ def test_a_source_file_goes_alone(folder: Flat, source: Path, more: tuple[str, .
 
 def test_patterns_go_with_a_repo(folder: Flat) -> None:
     refused(folder, 2, "--include goes with --repo", words=("--include", "*"))
+
+
+def test_a_source_file_can_exclude(downloaded: tuple[Path, Path], folder: Flat, tmp_path: Path) -> None:
+    folder.put(flatten(downloaded[1]))
+    (tmp_path / "source.toml").write_text(f'[[repo]]\nid = "{REPO}"\nexclude = ["*.txt", "onnx/"]\n')
+    ran = folder.run("--source", str(tmp_path / "source.toml"))
+    assert ran.returncode == 0, ran.stderr
+    (repo,) = refs.resolve(open_store(folder.store), "m").manifest.repos
+    assert {file.path for file in repo.files} == {"config.json", "weights.bin"}
+
+
+def test_a_sync_that_gained_a_repo_is_imported_and_says_so(downloaded: tuple[Path, Path], folder: Flat) -> None:
+    first = flatten(downloaded[1])
+    folder.put(first)
+    assert folder.run().returncode == 0
+    folder.put({key.replace("models--org--model", "models--org--second"): data for key, data in first.items()})
+    ran = folder.run()
+    assert ran.returncode == 0
+    assert f"warning: m:latest held {REPO}; it is replaced by {REPO}, org/second" in ran.stderr

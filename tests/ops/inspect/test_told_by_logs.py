@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.config import user_cache
+from cas.config import user_directory
 from cas.formats.digest import named
 from cas.formats.manifest import timestamp
 from cas.ops.inspect import versions
@@ -172,7 +172,7 @@ def test_an_outline_of_another_shape_is_read_anew(directory_store: Store, monkey
     monkeypatch.setattr("cas.local.outlines._WORTH", 0)
     line_of_three(directory_store)
     first = versions.versions(directory_store, "m")
-    cache = user_cache()
+    cache = user_directory("XDG_CACHE_HOME", ".cache")
     assert cache
     (file,) = (cache / "model-cas/versions").glob("*.json")
     file.write_bytes(file.read_bytes().replace(b'"created":null', b'"created":7'))

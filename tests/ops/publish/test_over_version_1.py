@@ -139,7 +139,7 @@ def test_what_the_manifest_says_beside_the_files_counts(
 ) -> None:
     new = from_hub(home, other).reference
     publish_1(directory_store, other, **fields)
-    done = from_hub(home, directory_store)
+    done = from_hub(home, directory_store, replace=True)
     assert (done.created, done.moved, done.reference) == (True, ("latest",), new)
 
 

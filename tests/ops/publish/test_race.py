@@ -15,6 +15,7 @@ from cas import refs
 from cas.bucket import Kind, open_bucket
 from cas.errors import IntegrityError, RefMoved
 from cas.events import Warned
+from cas.ops.publish import publisher
 from cas.ops.publish.publisher import Published
 from cas.refs.reference import Reference
 from cas.refs.reflog import UNSET, Ref, RefLog
@@ -63,13 +64,13 @@ def publish_at_once(store: Store, trees: list[Path], monkeypatch: pytest.MonkeyP
     won: list[Published] = []
     lost: list[RefMoved] = []
 
-    def publisher(tree: Path) -> None:
+    def publish(tree: Path) -> None:
         try:
             won.append(publish_tree(Store(open_bucket(store.url)), tree))
         except RefMoved as error:
             lost.append(error)
 
-    threads = [threading.Thread(target=publisher, args=(tree,)) for tree in trees]
+    threads = [threading.Thread(target=publish, args=(tree,)) for tree in trees]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -121,6 +122,30 @@ def test_a_publish_that_expects_no_tag_moves_no_tag_that_exists_or_was_removed(
     RefLog(store, Ref("tags", "m", "latest")).append(None, "a mistake", by="anna")
     with pytest.raises(RefMoved, match=r"nothing \(removed by anna\)"):
         publish_tree(store, tree, expect=UNSET)
+
+
+@pytest.mark.parametrize(("theirs", "wins"), [(b"1", True), (b"of another size", False)])
+def test_a_tag_that_is_set_since_it_was_read_may_name_this_content(
+    directory_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: bytes, wins: bool
+) -> None:
+    store, tree = directory_store, write_tree(tmp_path / "tree", {"w.bin": b"1"})
+    other = write_tree(tmp_path / "other", {"w.bin": theirs})
+    first: list[Published] = []
+    check = publisher.check_last_move
+
+    def overtaken(*words: Any) -> None:
+        if not first:
+            first.append(publish_tree(store, other))
+        check(*words)
+
+    monkeypatch.setattr(publisher, "check_last_move", overtaken)
+    if wins:
+        done = publish_tree(store, tree, expect=UNSET)
+        assert (done.reference, done.created, done.moved) == (first[0].reference, False, ())
+    else:
+        with pytest.raises(RefMoved, match="is not nothing any more"):
+            publish_tree(store, tree, expect=UNSET)
+    assert len(RefLog(store, Ref("tags", "m", "latest")).names()) == 1
 
 
 @pytest.mark.parametrize("moment", ["put_manifest", "get_manifest"])

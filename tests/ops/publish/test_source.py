@@ -80,6 +80,7 @@ def test_a_source_file_says_all_a_source_can(full: Site, directory_store: Store,
         ("files = ['torch/.netrc']", "leading dot"),
         ("files = ['torch/hub/../../.ssh/*']", "leading dot"),
         ("models = 1", "unknown field `models`"),
+        ("layout = ['*.pt']\n[[repo]]\nid = 'org/m'", "a layout, which goes without [[repo]] and files"),
     ],
 )
 def test_a_bad_source_file_is_told_with_its_name_and_reason(tmp_path: Path, text: str, told: str) -> None:
@@ -134,8 +135,9 @@ def test_the_shipped_source_publishes_f5_tts_and_nothing_else(site: Site, tmp_pa
     vocos = site.hub.root / VOCOS_FOLDER
     write_tree(vocos, {"config.yaml": b"a: 1\n", "README.md": b"not wanted"})
     write_torch_zip(vocos / "pytorch_model.bin", Weights(shapes, Recipe(2)))
-    done = site.cas("publish", "f5-tts", "--source", str(SHIPPED))
+    done = site.cas("publish", "f5-tts", "--source", "f5-tts")
     assert done.returncode == 0, done.stderr
+    assert site.cas("publish", "f5-tts", "--source", str(SHIPPED)).stdout == done.stdout, "the same source by its path"
     restored = cas.restore("f5-tts", str(site.store), cache_dir=tmp_path / "other")
     assert {repo: sorted(read_tree(Path(path))) for repo, path in restored.snapshots.items()} == {
         "SWivid/F5-TTS": ["F5TTS_v1_Base/model_1250000.safetensors", "F5TTS_v1_Base/vocab.txt"],

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from cas.local import fs
+from cas.store.store import Store
+from tests.ops.restore.folders import FILES, OTHER
 from tests.ops.restore.versions import Versions, model
-from tests.support.models import KIB, noise
+from tests.support.models import KIB, REPO, noise, put_model
 
 
 @pytest.fixture
@@ -37,3 +39,11 @@ def volume(versions: Versions) -> Path:
     """Another HF_HOME, with the old version."""
     versions.restore("old", cache_dir=versions.root / "volume/hf/hub")
     return versions.root / "volume/hf/hub"
+
+
+@pytest.fixture
+def folder(directory_store: Store, tmp_path: Path) -> Path:
+    """A folder that does not exist yet; the store has the model `m` for it, and `other`."""
+    put_model(directory_store, {REPO: FILES})
+    put_model(directory_store, {"org/other": OTHER}, model="other")
+    return tmp_path / "folder"

@@ -19,10 +19,10 @@ from cas.errors import CacheError, DiskFull
 from cas.events import Event, Phase
 from cas.formats.digest import Buffer
 from cas.host import Limits
-from cas.ops.restore.fetch import Fetcher
 from cas.ops.restore.part_files import PartFiles
 from cas.ops.restore.plan import Fetch
 from cas.ops.restore.reuse import BackgroundCopies
+from cas.store.fetch import Fetcher
 from cas.store.layout import chunk_digest
 from cas.store.store import Store
 from tests.ops.restore.versions import MIB, Versions, big_file, flip, old_commit

@@ -31,9 +31,9 @@ def test_a_fresh_cache_gets_every_chunk_once(directory_store: Store, tmp_path: P
     a, b, empty = plan.targets
     assert plan.pending_files == (PendingFile(a, None, 2), PendingFile(b, None, 1), PendingFile(empty, None, 0))
     assert plan.fetches == (
+        Fetch(b.chunks[0], (Destination(1, 0),)),  # of the smallest file, which can then be used
         Fetch(a.chunks[0], (Destination(0, 0),)),
         Fetch(a.chunks[1], (Destination(0, 64 * KIB),)),
-        Fetch(b.chunks[0], (Destination(1, 0),)),
     )
     assert plan.copies == ()
     assert plan.needed_space == {a.root: 138 * KIB}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import cas
 from cas.errors import DiskFull
 from cas.local import fs
 from tests.ops.restore.versions import MIB, Versions, big_file, flip
@@ -106,3 +107,16 @@ def test_shared_bytes_need_no_room(sharing: Path, tmp_path: Path) -> None:
     versions.check(versions.restore())
     with pytest.raises(DiskFull):
         versions.restore("new", cache_dir=sharing / "elsewhere")
+
+
+def test_the_files_of_a_folder_can_be_clones_of_those_in_the_cache(
+    sharing: Path, versions: Versions, written: list[int]
+) -> None:
+    folder = cas.Folder(sharing / "folder", link="reflink")
+    done = versions.restore(cache_dir=sharing / "hub", to=folder)
+    assert done.linked == sum(map(len, versions.new.values()))
+    assert sum(written) == done.fetched, "the bytes were written once, into the cache"
+    assert {path: (sharing / "folder" / path).read_bytes() for path in versions.new} == versions.new
+    flip(sharing / "folder/model.safetensors", 4 * MIB)
+    assert not versions.restore(cache_dir=sharing / "hub", verify=True).changed, "a clone is a file of its own"
+    assert not any((sharing / "folder" / path).samefile(snapshot(done) / path) for path in versions.new)

@@ -12,9 +12,9 @@ import pytest
 import cas
 from cas.bucket import open_bucket
 from cas.bucket.body import Body
-from cas.ops.restore.fetch import Second
 from cas.ops.restore.receipts import ReceiptWriter
-from cas.ops.restore.second_requests import SecondRequests
+from cas.store.fetch import Second
+from cas.store.second_requests import SecondRequests
 from cas.store.store import Store
 from tests.ops.restore.test_receipts import only
 from tests.support.buckets import HURRIED

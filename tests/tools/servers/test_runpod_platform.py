@@ -100,10 +100,10 @@ def kill(worker: "subprocess.Popen[bytes]") -> None:
 
 
 @pytest.fixture(scope="module")
-def local(worker_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+def local(reference_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     """With a worker for `plain` and one for `generator`."""
     with Platform(poll_seconds=1) as platform:
-        local = Local(platform, worker_python, tmp_path_factory.mktemp("platform"))
+        local = Local(platform, reference_python, tmp_path_factory.mktemp("platform"))
         workers = [local.worker("pod-p", "plain"), local.worker("pod-g", "generator", "generator")]
         yield local
         for worker in workers:

@@ -166,7 +166,11 @@ boot.wait()
 import huggingface_hub
 from huggingface_hub import snapshot_download
 found = snapshot_download("SWivid/F5-TTS")
-print(json.dumps([heavy, started, dict(os.environ), huggingface_hub.constants.HF_HUB_OFFLINE, found]))
+boot.ready()
+boot.settle()  # the restoring process ends, and with it its own hold
+from cas.ops.prune.pruner import prune
+kept = [version.reason for version in prune(cache_dir=os.environ["HF_HUB_CACHE"]).kept]
+print(json.dumps([heavy, started, dict(os.environ), huggingface_hub.constants.HF_HUB_OFFLINE, found, kept]))
 """
 
 
@@ -174,7 +178,7 @@ def looked(station: Station, *words: str, **env: str) -> list[object]:
     process = station.start("-c", ENVIRONMENT, *words, env=env)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    answer: list[object] = json.loads(out)
+    answer: list[object] = json.loads(out.splitlines()[-1])  # after the cold-start line
     return answer
 
 
@@ -182,7 +186,7 @@ def test_the_environment_is_set_before_the_model_and_offline_only_after_it(stati
     station.publish()
     a, _ = station.directories
     for words in ([], ["early"]):
-        heavy, started, after, offline, found = looked(station, *words)
+        heavy, started, after, offline, found, kept = looked(station, *words)
         assert isinstance(started, dict)
         assert isinstance(after, dict)
         hub = str(a / "hub")
@@ -198,10 +202,11 @@ def test_the_environment_is_set_before_the_model_and_offline_only_after_it(stati
         assert "HF_HUB_OFFLINE" not in started
         assert (after["HF_HUB_OFFLINE"], offline) == ("1", True)
         assert str(found).startswith(hub)
+        assert kept == ["it is in use"], "a prune leaves what a worker uses"
 
 
 def test_the_environment_is_set_although_the_store_is_empty(station: Station) -> None:
-    _, _, after, offline, found = looked(station)
+    _, _, after, offline, found, _ = looked(station)
     assert isinstance(after, dict)
     assert after["HF_HOME"] == str(station.directories[0])
     assert "HF_HUB_OFFLINE" not in after

@@ -12,12 +12,11 @@ import pytest
 
 import cas
 from cas.local import fs
-from cas.refs.reference import resolve
 from cas.store.store import open_store
 from tests.support.models import put_model
 from tests.support.processes import Mount
-from tests.worker.station import FILES, TOTAL, Station
-from worker.boot.directories import examine, free_space, last_version, missing, rank, write_last_version
+from tests.worker.station import FILES, Station
+from worker.boot.directories import Space, examine, free_space, missing, rank
 
 
 def problem(path: Path) -> str:
@@ -119,12 +118,28 @@ def test_directories_that_hang_take_no_longer_than_one(tmp_path: Path, monkeypat
     assert [bool(one.problem) for one in found] == [True] * 6 + [False]
 
 
-def test_a_tenth_of_the_root_file_system_stays_free(tmp_path: Path) -> None:
-    found = os.statvfs(tmp_path)
+def test_a_share_of_the_root_file_system_stays_free_as_the_sdk_wants(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = os.statvfs(small)
     free, whole = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
-    left = free_space(tmp_path, root=tmp_path)
-    assert abs(left - max(0, free - whole // 10)) < whole // 100
-    assert free_space(tmp_path, root=Path("/proc")) > left or free == 0
+    for given, percent in (("", 10), ("25", 25), ("0.5", 0.5), ("0", 0), ("100", 100), ("much", 10)):
+        monkeypatch.setenv("RUNPOD_MIN_DISK_PERCENT", given)
+        space = free_space(small / "not/yet", root=small)
+        assert space == (free, int(whole * percent / 100))
+        assert space.usable == max(0, free - space.kept)
+    assert free_space(tmp_path, root=small).kept == 0, "another file system"
+
+
+def test_what_is_kept_free_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNPOD_MIN_DISK_PERCENT", "")
+    space = Space(free=24_100_000_000, kept=25_200_000_000)
+    assert space.problem(2_900_000_000) == (
+        "needs 2.9 GB, has 24.1 GB less 25.2 GB kept free: RunPod wants 10 % of / free (RUNPOD_MIN_DISK_PERCENT), "
+        "give the container a larger disk"
+    )
+    assert Space(1000).problem(1001) == "needs 1.0 kB, has 1.0 kB"
+    assert Space(1000).problem(1000) == Space(free=2000, kept=1000).problem(1000) == ""
 
 
 def test_a_directory_without_any_room_may_hold_the_whole_model(
@@ -133,7 +148,7 @@ def test_a_directory_without_any_room_may_hold_the_whole_model(
     manifest = put_model(open_store(station.store), FILES, model="f5-tts", chunk=64 * 1024)
     a, b = station.directories
     cas.restore("f5-tts", station.store, cache_dir=b / "hub")
-    monkeypatch.setattr("worker.boot.directories.free_space", lambda *_: 0)
+    monkeypatch.setattr("worker.boot.directories.free_space", lambda *_: Space(0))
     assert [found.problem for found in examine([a, b])] == ["", ""]
     assert "no room" in examine([b])[0].note
     ranked, small = rank([a, b], manifest)
@@ -164,7 +179,7 @@ def test_a_directory_without_room_is_told_with_its_figures(station: Station, sma
     manifest = put_model(open_store(station.store), FILES, model="f5-tts")
     ranked, left_out = rank([small, station.directories[0]], manifest)
     assert [directory.path for directory in ranked] == [station.directories[0]]
-    assert f"{TOTAL:,} bytes are to be written" in left_out[0].problem
+    assert left_out[0].problem == "needs 690.0 kB, has 524.3 kB"
 
 
 @pytest.fixture
@@ -181,7 +196,7 @@ def test_a_boot_goes_where_there_is_room(station: Station, small: Path) -> None:
     station.check(ran)
     assert (ran.receipt["directory"], ran.receipt["version"]) == (str(station.directories[1]), exact)
     (told,) = ran.warnings
-    assert f"{small}: {TOTAL:,} bytes are to be written" in told
+    assert f"{small}: needs 690.0 kB, has " in told
 
 
 def test_no_directory_with_room_is_the_end(station: Station, small: Path) -> None:
@@ -208,13 +223,13 @@ runpy.run_module("worker.model.restore_process", run_name="__main__")
 
 @pytest.mark.parametrize(("call", "code"), [("pwrite", "ENOSPC"), ("pwrite", "EDQUOT"), ("fsync", "EIO")])
 def test_a_disk_that_fails_in_the_middle_makes_way_for_the_next(call: str, code: str, station: Station) -> None:
-    from tests.worker.station import whole_output
+    from tests.worker.station import last_message, whole_output
     from worker.boot import messages
 
     exact = station.publish()
     a, b = station.directories
     out, err = whole_output(station.start("-c", LATE.format(call=call, code=code), str(a), str(b)))
-    done = messages.decode(out.encode())
+    done = last_message(out)
     assert isinstance(done, messages.Restored), err
     assert (done.directory, done.source, done.version) == (str(b), "store", exact)
     assert any(f"{a}: " in line and "trying the next directory" in line for line in err.splitlines())
@@ -222,27 +237,13 @@ def test_a_disk_that_fails_in_the_middle_makes_way_for_the_next(call: str, code:
 
 
 def test_a_disk_without_fsync_is_warned_of_and_gone_on_with(station: Station) -> None:
-    from tests.worker.station import whole_output
+    from tests.worker.station import last_message, whole_output
     from worker.boot import messages
 
     station.publish()
     a, b = station.directories
     out, err = whole_output(station.start("-c", LATE.format(call="fsync", code="ENOTSUP"), str(a), str(b)))
-    done = messages.decode(out.encode())
+    done = last_message(out)
     assert isinstance(done, messages.Restored), err
     assert done.directory == str(a)
     assert any("a power cut may lose files" in line for line in done.warnings)
-
-
-def test_a_record_of_another_model_is_not_this_models_last_version(station: Station, tmp_path: Path) -> None:
-    store = open_store(station.store)
-    put_model(store, FILES, model="other")
-    version = resolve(store, "other")
-    write_last_version(tmp_path, version, store)
-    recorded = last_version(tmp_path, "other")
-    assert recorded is not None
-    assert recorded.exact == version.exact
-    for end in ("json", "json.b3"):
-        (tmp_path / f".cas-worker/other.{end}").rename(tmp_path / f".cas-worker/f5-tts.{end}")
-    assert cas.read_lock(tmp_path / ".cas-worker/f5-tts.json").manifest.model == "other"
-    assert last_version(tmp_path, "f5-tts") is None

@@ -10,7 +10,7 @@ import pytest
 
 import cas
 from tests.support.processes import Mount, run_cas
-from tests.worker.station import AWAY, Station, whole_output
+from tests.worker.station import AWAY, Station, last_message, whole_output
 from worker.boot import messages, ownership
 from worker.boot.directories import examine
 from worker.boot.ownership import others_problem
@@ -212,7 +212,7 @@ def test_the_restoring_process_looks_again(station: Station) -> None:
 
     def restored(*paths: Path) -> Any:
         out, err = whole_output(station.start("-m", "worker.model.restore_process", *map(str, paths)))
-        return messages.decode(out.encode()), err
+        return last_message(out), err
 
     done, err = restored(a, b)
     assert isinstance(done, messages.Restored), err

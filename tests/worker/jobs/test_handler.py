@@ -183,8 +183,10 @@ class TestErrors:
         assert "ask for upload" in found["error"]
 
     def test_a_worker_that_is_broken_asks_to_be_replaced(self) -> None:
-        found = answer(handler(Tone()), job(text="broken"))
-        assert found == {"error": "the GPU failed (why): send the job again", "refresh_worker": True}
+        wanted = {"error": "the GPU failed (why): send the job again", "refresh_worker": True}
+        assert answer(handler(Tone()), job(text="broken")) == wanted
+        assert streamed(handler(Tone()), job(text="broken")) == [wanted]
+        assert streamed(handler(Tone()), job(text="One. broken.", stream=True))[-1] == wanted
 
     def test_a_job_that_takes_too_long_is_cut_and_the_next_one_answered(self) -> None:
         speaker = Tone()

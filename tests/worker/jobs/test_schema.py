@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from worker.errors import BadRequest
 from worker.jobs.audio_input import MAX_AUDIO
-from worker.jobs.schema import FIELDS, MAX_REF_TEXT, MAX_TEXT, Inline, Linked, Named, Request, parse
+from worker.jobs.references import MAX_REF_TEXT, Inline, Linked, Named
+from worker.jobs.schema import FIELDS, MAX_TEXT, Request, parse
 from worker.speech.speaker import MAX_SEED, Manner
 
 WAV = b"RIFF\x24\0\0\0WAVEfmt "
@@ -126,8 +127,8 @@ class TestRefusals:
             ({"seed": 2**32}, "seed is 4294967296: send an integer from 0 to 4294967295"),
             ({"remove_silence": 1}, "remove_silence is 1: send true or false"),
             ({"stream": "yes"}, "stream is 'yes': send true or false"),
-            ({"format": "WAV"}, "format is 'WAV': send one of wav, flac, mp3"),
-            ({"format": ["wav"]}, "format is a list: send one of wav, flac, mp3"),
+            ({"format": "WAV"}, "format is 'WAV': send one of wav, flac, mp3, opus, pcm"),
+            ({"format": ["wav"]}, "format is a list: send one of wav, flac, mp3, opus, pcm"),
             ({"return": "s3"}, "return is 's3': send one of base64, upload"),
             ({"ref_adio": "x"}, "'ref_adio' is not a field: did you mean ref_audio?"),
             ({"Speed": 1}, "'Speed' is not a field: did you mean speed?"),

@@ -12,7 +12,7 @@ from tests.support.buckets import HURRIED
 from tools.servers.seaweed import SeaweedFS
 from worker.errors import BadRequest
 from worker.jobs.audio_input import MAX_AUDIO
-from worker.jobs.schema import MAX_REF_TEXT
+from worker.jobs.references import MAX_REF_TEXT
 from worker.jobs.voices import Voice, Voices
 
 WAV = b"RIFF\x24\0\0\0WAVEfmt "

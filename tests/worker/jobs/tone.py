@@ -6,23 +6,16 @@ import io
 import re
 import threading
 import wave
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from cas.errors import InputError
 from worker.errors import WorkerBroken
-from worker.speech.speaker import Manner, OnStep, Samples
+from worker.speech.speaker import Manner, OnStep, Passage, Samples
 
 RATE = 8000
 WAV = b"RIFF\x24\0\0\0WAVEfmt "
-
-
-class Spoken(NamedTuple):
-    samples: Samples
-    rate: int
-    seed: int
 
 
 class Tone:
@@ -43,16 +36,11 @@ class Tone:
         self.go = threading.Event()
         self._counting = threading.Lock()
 
-    def speak(self, text: str, ref_audio: bytes, ref_text: str, *, manner: Manner, **options: Any) -> Spoken:
-        parts = list(self.stream(text, ref_audio, ref_text, manner=manner, **options))
-        return Spoken(np.concatenate(parts), RATE, manner.seed)
-
-    def stream(
+    def recite(
         self,
-        text: str,
-        ref_audio: bytes,
-        ref_text: str,
+        passages: Sequence[Passage],
         *,
+        by_sentence: bool,
         manner: Manner,
         step: OnStep | None,
         stop: threading.Event | None,
@@ -61,15 +49,17 @@ class Tone:
             self.at_once += 1
             self.most_at_once = max(self.at_once, self.most_at_once)
         try:
-            self.spoken.append(text)
-            sentences = re.findall(r"[^.]+\.?", text)
-            for done, sentence in enumerate(sentences):
+            self.spoken += [passage.text for passage in passages]
+            sentences = [(each, passage) for passage in passages for each in re.findall(r"[^.]+\.?", passage.text)]
+            for done, (sentence, passage) in enumerate(sentences):
                 if step:
                     step(done, len(sentences))
                 words = sentence.split()
                 self._act("".join(words).strip("."), stop)
-                times = np.arange(int(len(words) * RATE / 10 / manner.speed)) / RATE
-                yield np.sin(2 * np.pi * (200 + manner.seed % 100 + len(ref_audio)) * times).astype(np.float32)
+                assert isinstance(passage.ref_audio, bytes)
+                times = np.arange(int(len(words) * RATE / 10 / (passage.speed or manner.speed))) / RATE
+                pitch = 200 + manner.seed % 100 + len(passage.ref_audio)
+                yield np.sin(2 * np.pi * pitch * times).astype(np.float32)
         finally:
             with self._counting:
                 self.at_once -= 1

@@ -1,7 +1,8 @@
-"""A background publish whose worker is frozen, as idle ones are: all its connections are gone when it wakes up."""
+"""A background publish whose worker is frozen, as idle ones are, or ends: it holds up nobody for long."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from cas.bucket import open_bucket
 from tests.support.models import noise, write_tree
 from tests.support.processes import run_cas, until
-from tests.worker.station import FILES, SPEECH, Station, ended
+from tests.worker.station import FILES, ROOT, SPEECH, Station, ended
 from tools.servers.fault_proxy import Fault, FaultProxy, Kind
 from tools.servers.process import free_ports
 from tools.servers.seaweed import SeaweedFS
@@ -74,6 +75,51 @@ def test_a_publish_that_was_frozen_goes_on(swept: bool, fresh: Station, seaweed:
     again = fresh.boot(CAS_CACHE_DIRS=str(fresh.folder / "elsewhere"))
     fresh.check(again, LARGE)
     assert again.receipt["source"] == "store"
+
+
+# As a worker that is told to end.
+ENDING = """
+import sys
+from worker.boot.messages import Bytes, Restored
+from worker.model import publish_process
+words = dict.fromkeys(("where", "directory_reason", "version", "version_reason"), "")
+booted = Restored(
+    source="hub", directory=sys.argv[1], snapshots={}, complete=False, publish=True, bytes=Bytes(), **words
+)
+child = publish_process.start(booted)
+sys.stdin.readline()
+publish_process.end(child)
+sys.exit(child.returncode)
+"""
+
+
+def test_a_publish_that_ends_with_its_worker_holds_up_no_collector(fresh: Station, seaweed: SeaweedFS) -> None:
+    (port,) = free_ports(1)
+    directory = str(fresh.directories[0])
+    variables = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "CAS_LEASE_SECONDS": "", "PYTHONPATH": str(ROOT)}
+    with on_the_way(seaweed, port) as proxy:
+        # The bucket takes no chunk, so that there is something left to send.
+        proxy.inject(Fault(Kind.STATUS, times=None, method="PUT", path_contains="/chunks/"))
+        killed = fresh.start("-m", "worker.model.publish_process", directory, env=variables)
+        until(lambda: proxy.count("PUT", "/chunks/"), 90)
+        killed.kill()
+        killed.communicate()
+        (left,) = leases(fresh).values()
+        assert left == 60, "seconds for which a collector waits for it"
+        sent = proxy.count("PUT", "/chunks/")
+        told = fresh.start("-c", ENDING, directory, env=variables)
+        until(lambda: proxy.count("PUT", "/chunks/") > sent, 90)
+        _, err = told.communicate("end\n", timeout=60)
+    assert told.returncode == 1, err
+    assert "Traceback" not in err
+    assert sorted(leases(fresh).values()) == [0, 60]
+
+
+def leases(station: Station) -> dict[str, int]:
+    """For how many seconds the last entry of each lease counts."""
+    bucket = open_bucket(station.store)
+    keys = sorted(entry.key for entry in bucket.list("leases"))
+    return {key.rpartition("-")[0]: json.loads(bytes(bucket.get(key, 1 << 16)))["seconds"] for key in keys}
 
 
 def publishing(station: Station, endpoint: str) -> subprocess.Popen[str]:

@@ -13,7 +13,7 @@ from cas.local.hf_cache import RepoCache
 from cas.local.locks import Lock
 from tests.support.models import read_tree
 from tests.worker.boot.test_directories import small
-from tests.worker.station import AWAY, FILES, TOTAL, Station, whole_output
+from tests.worker.station import AWAY, FILES, Station, last_message, whole_output
 from worker.boot import messages
 from worker.model import hub_space
 
@@ -99,7 +99,8 @@ import runpy
 from worker.boot import directories
 from worker.model import hub_space
 real = directories.free_space
-directories.free_space = lambda path, *words: 1000 if str(path).endswith("/a") else real(path, *words)
+small = directories.Space(1000)
+directories.free_space = lambda path, *words: small if str(path).endswith("/a") else real(path, *words)
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
 UNLISTED = """
@@ -107,7 +108,7 @@ import runpy
 from worker.boot import directories
 from worker.model import hub_space
 real = directories.free_space
-directories.free_space = lambda path, *words: 0 if str(path).endswith("/a") else real(path, *words)
+directories.free_space = lambda path, *words: directories.Space(0) if str(path).endswith("/a") else real(path, *words)
 hub_space.list_source = lambda source: None
 runpy.run_module("worker.model.restore_process", run_name="__main__")
 """
@@ -135,7 +136,7 @@ runpy.run_module("worker.model.restore_process", run_name="__main__")
 
 def downloaded(station: Station, code: str, *directories: Path, **env: str) -> messages.Restored:
     out, err = whole_output(station.start("-c", code, *map(str, directories), env=env))
-    done = messages.decode(out.encode())
+    done = last_message(out)
     assert isinstance(done, messages.Restored), err
     assert {repo: read_tree(Path(folder)) for repo, folder in done.snapshots.items()} == FILES
     return done
@@ -156,7 +157,7 @@ def test_a_directory_that_must_keep_what_is_free_is_passed_over(station: Station
     a, b = station.directories
     done = downloaded(station, ROOM, a, b)
     assert done.directory == str(b)
-    assert any(f"{a}: {TOTAL:,} bytes are to be downloaded, and it has room for 1,000" in one for one in done.warnings)
+    assert any(f"{a}: needs 690.0 kB, has 1.0 kB" in one for one in done.warnings)
     assert not (a / "hub").exists()
 
 
@@ -169,7 +170,7 @@ def test_a_directory_that_has_the_download_needs_no_room(station: Station) -> No
 def test_no_directory_with_room_for_a_download_is_the_end(station: Station, small: Path) -> None:
     ran = station.boot(CAS_CACHE_DIRS=str(small))
     assert ran.code == 7, ran.err
-    assert f"{small}: {TOTAL:,} bytes are to be downloaded, and it has room for" in ran.errors[-1]
+    assert f"{small}: needs 690.0 kB, has " in ran.errors[-1]
 
 
 def test_a_download_that_does_not_fit_leaves_nothing(station: Station, small: Path) -> None:
@@ -253,7 +254,7 @@ def from_platform(station: Station, hub: Path, **env: str) -> messages.Restored 
     """How the restoring process ends where the platform has a hub cache of its own."""
     words = (str(hub), *map(str, station.directories))
     out, _ = whole_output(station.start("-c", PLATFORM, *words, env=env))
-    return messages.decode(out.encode())
+    return last_message(out)
 
 
 @pytest.fixture

@@ -51,8 +51,8 @@ def test_what_is_downloaded_has_to_fit_beside_what_is_restored_from_it(
 ) -> None:
     manifest = put_model(directory_store, FILES)
     missing: Any = SimpleNamespace(size=1000)
-    monkeypatch.setattr(directories, "free_space", lambda path: TOTAL + 1000)
+    monkeypatch.setattr(directories, "free_space", lambda path: directories.Space(TOTAL + 1000))
     hub_bytes._check_space(manifest, missing, tmp_path)
-    monkeypatch.setattr(directories, "free_space", lambda path: TOTAL + 999)
-    with pytest.raises(CacheError, match="bytes are to be downloaded and written"):
+    monkeypatch.setattr(directories, "free_space", lambda path: directories.Space(TOTAL + 999))
+    with pytest.raises(CacheError, match=r"^needs 691.0 kB, has 691.0 kB$"):
         hub_bytes._check_space(manifest, missing, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from cas.refs.reference import Reference, log_of
 from cas.store.store import open_store
-from tests.worker.station import Station, whole_output
+from tests.worker.station import Station, last_message, whole_output
 from worker.boot import messages
 
 
@@ -17,7 +17,7 @@ def restored(station: Station, **env: str) -> messages.Restored:
     """How the restoring process ends; the background publish goes by what it says."""
     directory = str(station.directories[0])
     out, err = whole_output(station.start("-m", "worker.model.restore_process", directory, env=env))
-    done = messages.decode(out.encode())
+    done = last_message(out)
     assert isinstance(done, messages.Restored), err
     return done
 

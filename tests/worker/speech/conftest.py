@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -28,40 +29,73 @@ class Hubs(NamedTuple):
     half: Path
 
 
+class FineTunes(NamedTuple):
+    """Models of other owners, and what plain F5-TTS says with them.
+
+    plain: the answer of the client `fine_tunes_plain`.
+    file: the same as JSON.
+    recording: the reference.
+    """
+
+    plain: Any
+    file: Path
+    recording: Path
+
+
 @pytest.fixture(scope="session")
 def client(worker_python: Path) -> Client:
     """Runs one of the programs in `clients` and gives its answer."""
+    return lambda name, *words: answer(worker_python, name, *words)
 
-    def run(name: str, *words: str | Path) -> Any:
-        done = subprocess.run(
-            [worker_python, "-m", f"{CLIENTS}.{name}", *words],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr[-4000:]
-        return json.loads(done.stdout)
 
-    return run
+def answer(python: Path, name: str, *words: str | Path, **variables: str) -> Any:
+    """Run one of the programs in `clients` in an environment, and return what it prints."""
+    done = subprocess.run(
+        [python, "-m", f"{CLIENTS}.{name}", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="session")
-def warm_client(worker_python: Path, hubs: Hubs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """As `client`, in forks of one process that has imported F5-TTS: each import takes six CPU seconds.
+def warm_client(worker_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """As `client`, in forks of one process that has imported what the worker does, which takes two CPU seconds.
 
-    Not for clients that use a GPU, which a fork cannot do once its parent has looked for one, nor for those that watch
-    what is imported.
+    There is no program on its PATH, and what the image does without is hidden from it. Not for clients that use a GPU,
+    which a fork cannot do once its parent has looked for one, nor for those that watch what is imported.
     """
-    variables = {"PYTHONPATH": str(ROOT), "HF_HUB_CACHE": str(hubs.full), "HF_HUB_OFFLINE": "1"}
-    folder = tmp_path_factory.mktemp("clients")
+    with _forking(worker_python, "worker", tmp_path_factory.mktemp("clients"), PATH="") as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def plain_client(reference_python: Path, hubs: Hubs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """As `warm_client`, of a process that has imported plain F5-TTS, which takes six CPU seconds, and its hub cache."""
+    variables = {"HF_HUB_CACHE": str(hubs.full), "HF_HUB_OFFLINE": "1"}
+    with _forking(reference_python, "plain", tmp_path_factory.mktemp("plain"), **variables) as run:
+        yield run
+
+
+@pytest.fixture(scope="session")
+def plain_f5(plain_client: Client, recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What plain F5-TTS makes of everything that ours is compared with."""
+    return plain_client("plain", "cpu", recordings, tmp_path_factory.mktemp("generated"))
+
+
+@contextlib.contextmanager
+def _forking(python: Path, what: str, folder: Path, **variables: str) -> Iterator[Client]:
+    variables["OMP_NUM_THREADS"] = "1"  # threads that wait for each other take twice the time for a tiny network
     with (folder / "errors").open("wb") as errors:
         process = subprocess.Popen(
-            [worker_python, "-m", CLIENTS],
+            [python, "-m", CLIENTS, what],
             cwd=ROOT,
-            env={**os.environ, **variables},
+            env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -117,3 +151,13 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, data in files.items():
         (folder / f"{name}.wav").write_bytes(data)
     return folder
+
+
+@pytest.fixture(scope="session")
+def fine_tunes(plain_client: Client, tmp_path_factory: pytest.TempPathFactory) -> FineTunes:
+    folder = tmp_path_factory.mktemp("fine-tunes")
+    recording, file = folder / "recording.wav", folder / "plain.json"
+    recording.write_bytes(wav(speech(1.5)))
+    plain = plain_client("fine_tunes_plain", recording, folder)
+    file.write_text(json.dumps(plain))
+    return FineTunes(plain, file, recording)

@@ -59,6 +59,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(answer: Any) -> None:
         ("weights gone", "NotFoundError", WEIGHTS),
         ("model gone", "NotFoundError", "charactr/vocos-mel-24khz"),
         ("of another width", "FormatError", "tensors differ"),
+        ("too large", "FormatError", "a parameter of 402,653,184 numbers"),
         ("config without a network", "FormatError", "model.backbone"),
         ("code in the vocoder's config", "FormatError", "feature_extractor.class_path is 'subprocess.Popen'"),
         ("a variable in the config", "FormatError", "model.arch.dim is '${oc.env:PATH}'"),
@@ -69,6 +70,8 @@ def test_a_file_that_changes_while_it_is_read_is_refused(answer: Any) -> None:
         ("a sparse pickle", "FormatError", "no mapping of names to tensors"),
         ("no pickle", "FormatError", "pytorch_model.bin cannot be loaded"),
         ("cut and unknown", "FormatError", f"{WEIGHTS} cannot be loaded"),
+        ("no memory", "CasError", f"{WEIGHTS} cannot be loaded, as too little memory is free"),
+        ("the disk fails", "CacheError", f"{WEIGHTS} cannot be read (Input/output error)"),
     ],
 )
 def test_what_cannot_be_loaded_is_named_on_one_line(answer: Any, case: str, kind: str, told: str) -> None:

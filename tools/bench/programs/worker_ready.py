@@ -3,21 +3,23 @@
 import json
 import os
 import sys
-from pathlib import Path
 
-from worker.boot import device, imports
+from worker import imports
+from worker.boot import device
 from worker.boot.boot import Boot
 
 boot = Boot.start()
 with boot.phases.measure("imports"), imports.hurried():
     import runpod  # noqa: F401 (as the worker does)
 
-    from worker.speech import f5
+    from worker.model.early_work import EarlyWork
+    from worker.speech import model_files
+early = EarlyWork(boot.arrivals, boot.phases, device.choose)
 booted = boot.wait()
 with boot.phases.measure("load"):
-    speaker = f5.load(Path(os.environ["HF_HUB_CACHE"]), device.choose(), must_be_verified=True)
+    speaker = early.finish(model_files.of_version(booted.files))
 with boot.phases.measure("first inference"):
-    speaker.warm_up()
+    speaker.warm_up(briefly=early.is_warm)
 steps = {step.name: step.seconds for step in boot.phases.steps()}
 sys.stdout.write("\n" + json.dumps({**steps, "source": booted.source}) + "\n")
 sys.stdout.flush()

@@ -1,8 +1,9 @@
-"""Run in the worker's environment: import F5-TTS once, and run each client that is asked for in a fork of this process.
+"""Run in the worker's environment, or in plain F5-TTS's: import what takes seconds once, and run each client in a fork.
 
-The variables of huggingface_hub, which it reads when it is imported, are those that this process was started with. A
-line on standard input is a JSON list: the client's module, its output file, and its words. The answer is a line with
-the client's exit code; what it writes to standard error goes to OUTPUT.err.
+The argument is `worker`, which imports what the worker does and hides what its image leaves out, installed or not; or
+`plain`, which imports F5-TTS as its authors document it. A line on standard input is a JSON list: the client's module,
+its output file, and its words. The answer is a line with the client's exit code; what it writes to standard error goes
+to OUTPUT.err.
 """
 
 from __future__ import annotations
@@ -13,7 +14,22 @@ import runpy
 import sys
 import traceback
 
-import f5_tts.api  # noqa: F401 (what takes seconds to import, for all clients)
+if sys.argv[1] == "worker":
+    from tests.worker.speech.clients import absent
+
+    absent.hide()
+
+    from worker import imports
+
+    with imports.hurried():  # as the worker does
+        import runpod  # noqa: F401
+
+        import worker.jobs.serving
+        import worker.model.early_work
+        import worker.speech.model_files
+        import worker.speech.sound  # noqa: F401
+else:
+    import f5_tts.api  # noqa: F401
 
 
 def run(module: str, output: str, words: list[str]) -> int:

@@ -5,6 +5,7 @@ Arguments: the hub cache, and a folder for the copies.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -57,6 +58,13 @@ def other_width(hub: Path) -> None:
     forget(hub)
     path = config(hub)
     path.write_text(path.read_text().replace('"dim": 64', '"dim": 128'))
+
+
+def large(hub: Path) -> None:
+    """Made-up weights of it would take gigabytes."""
+    forget(hub)
+    path = config(hub)
+    path.write_text(path.read_text().replace('"dim": 64', '"dim": 8192'))
 
 
 def no_config(hub: Path) -> None:
@@ -121,6 +129,7 @@ CASES: dict[str, tuple[Spoil, bool]] = {
     "weights gone": (lambda hub: weights(hub).unlink(), False),
     "model gone": (lambda hub: shutil.rmtree(hub / "models--charactr--vocos-mel-24khz"), False),
     "of another width": (other_width, False),
+    "too large": (large, False),
     "config without a network": (no_config, False),
     "no pickle": (no_pickle, False),
     "code in the vocoder's config": (code_in_config, False),
@@ -136,7 +145,7 @@ CASES: dict[str, tuple[Spoil, bool]] = {
 
 def attempt(hub: Path, must_be_verified: bool) -> list[str]:
     try:
-        f5.load(hub, "cpu", must_be_verified=must_be_verified)
+        f5.load(model_files.find(hub, must_be_verified=must_be_verified), "cpu")
     except Exception as error:
         assert not (hub.parent / "ran").exists()
         return [type(error).__name__, str(error)]
@@ -153,6 +162,19 @@ def changed_while_read(hub: Path) -> list[str]:
         return tensors
 
     networks.load_file = late
+    try:
+        return attempt(hub, True)
+    finally:
+        networks.load_file = load_file
+
+
+def fault_of_the_machine(hub: Path, error: Exception) -> list[str]:
+    """The weights cannot be read, and are as they should be."""
+
+    def fail(path: str, device: str) -> Any:
+        raise error
+
+    load_file, networks.load_file = networks.load_file, fail
     try:
         return attempt(hub, True)
     finally:
@@ -181,6 +203,9 @@ def main() -> None:
         spoil(hub)
         answer[name] = attempt(hub, must_be_verified)
     answer["changed while it was read"] = changed_while_read(copy("late"))
+    no_memory = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 7 bytes.")
+    answer["no memory"] = fault_of_the_machine(copy("memory"), no_memory)
+    answer["the disk fails"] = fault_of_the_machine(copy("disk"), OSError(errno.EIO, "Input/output error"))
     answer["named by the environment"] = named_by_the_environment(copy("elsewhere"))
     print(json.dumps(answer), file=sys.__stdout__)
 

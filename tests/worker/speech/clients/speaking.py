@@ -5,35 +5,29 @@ Arguments: the hub cache, and a recording.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 import os
 import sys
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
+import weakref
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
-from f5_tts.infer import utils_infer
 
-from cas.errors import InputError
-from worker.errors import WorkerBroken
-from worker.speech import f5, reference, text_parts
+from cas.errors import CasError, InputError
+from tests.worker.speech.clients.cases import SENTENCES as TEXTS
+from tests.worker.speech.clients.cases import digest
+from worker.speech import f5, model_files, networks, reference, text_parts
 from worker.speech.speaker import Manner
 
 HUB, RECORDING = (Path(word) for word in sys.argv[1:])
-SENTENCES = " ".join(f"This is the sentence with the number {n}, and it goes on for a while." for n in range(8))
+SENTENCES = " ".join(TEXTS)
 UNBROKEN = "word " * 160
 ENDLESS = "a" * 800
-
-
-def digest(samples: Any) -> str:
-    assert samples.dtype == np.float32
-    return hashlib.sha256(samples.tobytes()).hexdigest()
 
 
 class Called(Exception):
@@ -50,31 +44,12 @@ def in_parts(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
     texts = text_parts.sentences(SENTENCES)
     return {
         "parts": digest(np.concatenate(waves)),
-        "theirs": digest(of_f5_tts(speaker, voice, texts)),
         "once": len(text_parts.split([SENTENCES], voice, 1.0)),
         "lengths": [len(part) for part in waves],
         "told": told,
         "seen": seen,
         "texts": texts,
     }
-
-
-def of_f5_tts(speaker: f5.Speaker, voice: reference.Voice, texts: list[str]) -> Any:
-    """What F5-TTS makes of the same texts, one after the other, faded into one by itself."""
-    # Its threads share one random generator; with one thread it is reproducible.
-    utils_infer.ThreadPoolExecutor = functools.partial(ThreadPoolExecutor, max_workers=1)
-    f5._seed_everything(5)
-    made = utils_infer.infer_batch_process(
-        (torch.from_numpy(voice.samples), voice.rate),
-        voice.text,
-        texts,
-        speaker.model,
-        speaker.vocoder,
-        progress=None,
-        device="cpu",
-        nfe_step=2,
-    )
-    return next(made)[0].astype(np.float32)
 
 
 def stopped(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
@@ -132,20 +107,79 @@ def together(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
     return {"together": found, "alone": alone}
 
 
-def broken(speaker: f5.Speaker, voice: reference.Voice) -> list[str]:
-    """What a caller sees of a GPU that fails in the middle, and what comes after it."""
+ILLEGAL = "CUDA error: an illegal memory access was encountered\nSearch for `cudaErrorIllegalAddress' in ..."
+NO_CODE = "CUDA error: no kernel image is available for execution on the device\nSearch for ..."
+ECC = "CUDA error: uncorrectable ECC error encountered\nSearch for `cudaErrorECCUncorrectable' in ..."
+FULL = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 15.77 GiB"
+FAULTS: dict[str, RuntimeError] = {
+    "illegal": torch.AcceleratorError(ILLEGAL),
+    "full": torch.OutOfMemoryError(FULL),
+    "full, says CUDA": torch.AcceleratorError(
+        "CUDA error: out of memory\nSearch for `cudaErrorMemoryAllocation' in ..."
+    ),
+    "cublas": RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    "cudnn": RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    "cufft": RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+    "mistake": RuntimeError(
+        "The size of tensor a (3) must match the size of tensor b (4) at non-singleton dimension 1"
+    ),
+}
+
+
+def raising(speaker: f5.Speaker, error: RuntimeError, seen: list[Any]) -> Any:
+    """A hook by which the network fails in the middle, where it has a large tensor in use; no device here fails so."""
 
     def fail(*_: object) -> None:
-        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCompile with ...")
+        large = torch.zeros(1000)
+        seen.append(weakref.ref(large))
+        raise error
 
-    hook = speaker.model.transformer.register_forward_hook(fail)
-    try:
-        speaker.speak("One text.", voice, manner=Manner(seed=1, nfe_step=4))
-    except WorkerBroken as error:
-        return [str(error), str(speaker._lock.locked())]
-    finally:
+    return speaker.model.transformer.register_forward_hook(fail)
+
+
+def of_gpu(speaker: f5.Speaker, voice: reference.Voice) -> dict[str, Any]:
+    """What a caller sees of a GPU that fails in the middle of a job, and what is said after it."""
+    manner = Manner(seed=1, nfe_step=4)
+    found: dict[str, Any] = {"whole": digest(speaker.speak("One text.", voice, manner=manner).samples)}
+    for refuses in (False, True):
+        for name, error in FAULTS.items():
+            seen: list[Any] = []
+            freed: list[bool] = []
+
+            def empty_cache(seen: list[Any] = seen, freed: list[bool] = freed, refuses: bool = refuses) -> None:
+                freed.append(seen[0]() is None)
+                if refuses:  # as CUDA does with every call after most of its errors
+                    raise torch.AcceleratorError(ILLEGAL)
+
+            hook = raising(speaker, error, seen)
+            with mock.patch.object(torch.cuda, "empty_cache", empty_cache):
+                try:
+                    speaker.speak("One text.", voice, manner=manner)
+                except Exception as raised:
+                    told = [type(raised).__name__, str(raised), speaker._lock.locked(), freed]
+            hook.remove()
+            found[f"{name}, refusing" if refuses else name] = told
+    found["after"] = digest(speaker.speak("One text.", voice, manner=manner).samples)
+    return found
+
+
+def of_gpu_at_the_start(speaker: f5.Speaker, files: Any) -> dict[str, list[Any]]:
+    """The errors of a load, and of the first inference."""
+    found: dict[str, list[Any]] = {}
+    for name, error in {"no code": torch.AcceleratorError(NO_CODE), "full": FAULTS["full"]}.items():
+        hook = raising(speaker, error, [])
+        try:
+            speaker.warm_up()
+        except CasError as raised:
+            found[name] = [type(raised).__name__, raised.exit_code, str(raised)]
         hook.remove()
-    return []
+    for name, error in {"ecc": torch.AcceleratorError(ECC), "damage": RuntimeError("invalid header")}.items():
+        with mock.patch.object(networks, "load_file", mock.Mock(side_effect=error)):
+            try:
+                f5.load(files, "cpu")
+            except CasError as raised:
+                found[name] = [type(raised).__name__, raised.exit_code, str(raised)]
+    return found
 
 
 def refused(speaker: f5.Speaker, data: bytes) -> dict[str, str]:
@@ -170,14 +204,15 @@ def main() -> None:
     data = RECORDING.read_bytes()
     tempfile.tempdir = tempfile.mkdtemp()
     os.environ.pop("PYTHONHASHSEED", None)
-    speaker = f5.load(HUB, "cpu")
+    speaker = f5.load(model_files.find(HUB), "cpu")
     voice = reference.prepare(data, "Some words are said here.")
     answer = {
         "in parts": in_parts(speaker, voice),
         "stopped": stopped(speaker, voice),
         "together": together(speaker, voice),
         "refused": refused(speaker, data),
-        "broken": broken(speaker, voice),
+        "of gpu": of_gpu(speaker, voice),
+        "of gpu at the start": of_gpu_at_the_start(speaker, model_files.find(HUB)),
         "without punctuation": {
             name: [
                 len(text_parts.split([text], voice, 1.0)),

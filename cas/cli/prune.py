@@ -1,0 +1,75 @@
+"""`cas prune`."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli import output
+from cas.cli.options import Settings, cache_dir_option, common
+from cas.cli.units import Duration, Size
+
+if TYPE_CHECKING:
+    from cas.ops.prune.result import Pruned
+
+
+@click.command(short_help="Free what restores put on this machine.")
+@click.option("--keep-free", type=Size(), metavar="SIZE", help="Stop when so much space is free, such as 20GB.")
+@click.option(
+    "--keep", type=click.IntRange(0), default=0, metavar="N", help="Keep the N versions of each model used last."
+)
+@click.option("--unused-for", type=Duration(), metavar="TIME", help="Keep what was used since, such as 30d.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be removed; change nothing.")
+@cache_dir_option
+@common
+def prune(
+    settings: Settings,
+    keep_free: int | None,
+    keep: int,
+    unused_for: datetime.timedelta | None,
+    dry_run: bool,
+    cache_dir: str | None,
+) -> None:
+    """Free what restores put into this machine's hub cache, the versions used least recently first.
+
+    Without options, every version goes that nothing uses; each can be restored again. What a `cas run` or a worker
+    uses stays, and so does every file that no restore made.
+    """
+    from cas.cli.progress import Reporter
+    from cas.ops.prune import pruner
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        done = pruner.prune(
+            cache_dir=cache_dir,
+            keep_free=keep_free,
+            keep=keep,
+            unused_for=unused_for.total_seconds() if unused_for else 0.0,
+            dry_run=dry_run,
+            on_event=reporter.listen,
+        )
+    if settings.json:
+        output.document(dataclasses.asdict(done))
+    elif not settings.quiet:
+        _print(done)
+    if keep_free is not None and done.free < keep_free and not settings.quiet:
+        print(
+            f"warning: {output.size(done.free)} are free, not {output.size(keep_free)}: nothing else may be removed",
+            file=sys.stderr,
+        )
+
+
+def _print(done: Pruned) -> None:
+    would = "would remove" if done.dry_run else "removed"
+    for removed in done.removed:
+        what = f"{output.count(removed.files, 'file')}, {output.size(removed.freed)}"
+        print(f"{would}  {output.short(removed.reference)}  last used {removed.last_use}  {what}")
+    for kept in done.kept:
+        print(f"kept  {output.short(kept.reference)}  last used {kept.last_use}  {kept.reason}")
+    if not done.removed and not done.kept:
+        print(f"no restore has put anything into {done.hub}")
+    freed = "would be freed" if done.dry_run else "freed"
+    print(f"{output.size(done.freed)} {freed}, {output.size(done.free)} free")

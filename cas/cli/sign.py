@@ -1,0 +1,153 @@
+"""`cas sign`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli import output
+from cas.cli.options import Settings, common, expect_option, sign_with_option, use_signer
+from cas.errors import InputError, SignatureError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cas.refs.sign import SignedEntry
+    from cas.store.store import Store
+
+
+@click.command(short_help="Sign what tags and pins name now.")
+@click.argument("references", metavar="[REF]...", nargs=-1)
+@click.option("--tag", "tags", metavar="TAG", multiple=True, help="Move this tag to the version REF; repeatable.")
+@click.option("--all", "everything", is_flag=True, help="Sign every tag and pin of the store.")
+@click.option("--rotate", is_flag=True, help="Add this key's signature to what a trusted key signed, history included.")
+@click.option("--by", help="Who moves the tags of --tag. Default: user@host.")
+@expect_option
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be signed; write nothing.")
+@sign_with_option
+@common
+def sign(
+    settings: Settings,
+    references: tuple[str, ...],
+    tags: tuple[str, ...],
+    everything: bool,
+    rotate: bool,
+    by: str | None,
+    expect: str | None,
+    dry_run: bool,
+    sign_with: str | None,
+) -> None:
+    """Sign what each tag or pin REF names now, whoever moved it there: look at it first, with -n.
+
+    With --tag, REF is a version (MODEL@DIGEST): each TAG is moved to it, signed. So ends a publish that had no key.
+    """
+    from cas.refs import sign as signing
+    from cas.store.store import open_store
+
+    if everything == bool(references):
+        raise InputError("say what to sign: each REF, or --all")
+    if tags and (everything or rotate or len(references) != 1):
+        raise InputError("--tag goes with one version: cas sign MODEL@DIGEST --tag TAG")
+    if rotate and expect:
+        raise InputError("--expect goes without --rotate, which signs only what a trusted key has signed")
+    store = open_store(settings.store)
+    use_signer(store, sign_with)
+    if tags:
+        found = _tag(settings, store, references[0], tags, by, expect, dry_run=dry_run)
+    else:
+        named = signing.all_refs(store) if everything else signing.refs_named(store, references)
+        found = (
+            signing.rotate(store, named, dry_run=dry_run)
+            if rotate
+            else signing.sign_refs(store, named, expect=expect, dry_run=dry_run)
+        )
+    _show(settings, store, found, dry_run=dry_run)
+    if left := [entry for entry in found if entry.problem]:
+        refs = ", ".join(f"{entry.ref} ({entry.problem})" for entry in left)
+        raise SignatureError(
+            f"what these name now does not count, so they were left alone: {refs}. Look at each with "
+            "`cas history REF`; sign it with `cas sign REF` if it is right, and move it anew (`cas tag`, `cas pin`, "
+            "`cas rollback`) if it is not, is unreadable or below the floor"
+        )
+
+
+def _tag(
+    settings: Settings,
+    store: Store,
+    reference: str,
+    tags: Sequence[str],
+    by: str | None,
+    expect: str | None,
+    *,
+    dry_run: bool,
+) -> list[SignedEntry]:
+    """Move tags to a version, signed, and sign those that name it already; return their entries in force."""
+    from cas.cli.progress import Reporter
+    from cas.formats.manifest import check_name
+    from cas.refs import move
+    from cas.refs import sign as signing
+    from cas.refs.entry import SIGN
+    from cas.refs.reference import resolve
+    from cas.refs.reflog import Ref
+
+    resolved = resolve(store, reference)
+    refs = [Ref("tags", resolved.manifest.model, check_name(tag, "tag")) for tag in dict.fromkeys(tags)]
+    if dry_run:
+        if not settings.json:
+            print(f"would move {', '.join(map(str, refs))} to {resolved.exact}")
+        return []
+    signing.signer_needed(store)
+    before = {ref: move.expected_move(store, ref, expect) if expect else None for ref in refs}
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+        moved = move.move(store, before, resolved.digest, SIGN, by, reporter.listen)
+    found = signing.sign_refs(store, refs, expect=resolved.digest)
+    return [dataclasses.replace(entry, added=entry.added or entry.ref in moved) for entry in found]
+
+
+def _show(settings: Settings, store: Store, found: Sequence[SignedEntry], *, dry_run: bool) -> None:
+    if settings.json:
+        output.document([_document(entry) for entry in found])
+        return
+    done = "would sign" if dry_run else "signed"
+    rows = [
+        (
+            str(entry.ref),
+            f"{'*' if entry.in_force else ' '} {entry.move.number}",
+            *_said(entry),
+            entry.move.entry.reason,
+            ", ".join(entry.signers) or "-",
+            entry.problem or (done if entry.added else "as before"),
+        )
+        for entry in found
+    ]
+    if rows:
+        output.table(("REF", "  ENTRY", "VERSION", "BY", "CREATED", "REASON", "SIGNED BY", ""), rows)
+    output.print_store(settings, store)
+
+
+def _said(entry: SignedEntry) -> tuple[str, str, str]:
+    """Return which version an entry names, by whom and when; of one that no program of ours can read, nothing."""
+    from cas.refs.sign import UNREADABLE
+
+    if entry.problem == UNREADABLE:
+        return "unreadable", "-", "-"
+    said = entry.move.entry
+    return output.short(said.digest) if said.digest else "removed", said.by or "-", said.created
+
+
+def _document(entry: SignedEntry) -> dict[str, object]:
+    return {
+        "ref": str(entry.ref),
+        "entry": entry.move.number,
+        "name": entry.move.name,
+        "manifest": entry.move.entry.manifest,
+        "by": entry.move.entry.by,
+        "created": entry.move.entry.created,
+        "reason": entry.move.entry.reason,
+        "signed_by": list(entry.signers),
+        "in_force": entry.in_force,
+        "added": entry.added,
+        "problem": entry.problem or None,
+    }
