@@ -15,7 +15,7 @@ from cas.bucket.http.reader import DirectReader, is_proxied
 from cas.errors import AccessDenied, ObjectMissing, ObjectTooLarge
 from cas.store.store import Store
 from tests.support.buckets import HURRIED
-from tests.support.faults import FILES, Mute
+from tests.support.faults import FILES, Mute, Reset
 from tests.support.models import read_tree, snapshot
 from tools.servers.fault_proxy import Fault, FaultProxy
 from tools.servers.fault_proxy import Kind as Faulty
@@ -118,6 +118,16 @@ class TestOutOfTheOrdinary:
         reader = DirectReader(lambda key: f"{mute.url}/{key}", replace(HURRIED, silence=0.2))
         assert reader.read("key", memoryview(bytearray(10))) is None
         mute.wait_until_closed(1)
+
+    @pytest.mark.parametrize(("seconds", "expected"), [(0, 2), (0.3, 1)])
+    def test_past_its_deadline_no_connection_is_opened_anew(self, seconds: float, expected: int) -> None:
+        server = Reset(seconds)
+        try:
+            reader = DirectReader(lambda key: f"{server.url}/{key}", replace(HURRIED, answer=0.2, silence=5))
+            assert reader.read("key", memoryview(bytearray(10))) is None
+            assert server.accepted == expected
+        finally:
+            server.close()
 
     @pytest.mark.parametrize("url", ["http://127.0.0.1:1/", "https://127.0.0.1:1/", "http://no-such-host.invalid/"])
     def test_no_server(self, url: str) -> None:

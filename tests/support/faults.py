@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
+import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,4 +83,25 @@ class Mute:
                     pass
             except ConnectionError:
                 pass
+        self._closed.release()
+
+
+class Reset(Mute):
+    """A server that begins to answer and resets the connection `seconds` later.
+
+    Attributes:
+        accepted: how many connections it had.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.accepted, self._seconds = 0, seconds
+        super().__init__()
+
+    def _read(self, connection: socket.socket) -> None:
+        self.accepted += 1
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+            time.sleep(self._seconds)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._closed.release()

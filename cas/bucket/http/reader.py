@@ -130,19 +130,20 @@ class DirectReader:
         for fresh in (False, True):
             connection, size, is_intact = self._connections.acquire(url, fresh=fresh), None, False
             begun, sock = time.monotonic(), connection.sock
+            deadline = begun + self._policy.body(body.room, 1)
             try:
                 if not body.begin(connection, partial(cut, sock), is_later=is_later):
                     return None
                 sock.settimeout(self._silence())
-                with self._watch.until(sock, begun + self._policy.body(body.room, 1)):
+                with self._watch.until(sock, deadline):
                     size = bring(connection)
                 if size is not None and not body.end(connection):
                     size = None
                 is_intact = body.leave(connection) and size is not None
                 return size
             except ConnectionError:
-                if fresh or body.has_ended:
-                    raise
+                if fresh or body.has_ended or time.monotonic() > deadline:
+                    raise  # past its deadline, it was cut: a cut socket may be found at its end, or reset by its peer
                 # most likely the server had closed it while it was idle
             finally:
                 body.leave(connection)
