@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,12 +10,14 @@ import pytest
 
 import cas
 from cas.bucket import Bucket, open_bucket
+from cas.bucket.http import reader
 from cas.bucket.http.reader import DirectReader, is_proxied
 from cas.errors import AccessDenied, ObjectMissing, ObjectTooLarge
 from cas.store.store import Store
 from tests.support.buckets import HURRIED
 from tests.support.faults import FILES, Mute, Reset
 from tests.support.models import read_tree, snapshot
+from tests.support.processes import until
 from tools.servers.fault_proxy import Fault, FaultProxy
 from tools.servers.fault_proxy import Kind as Faulty
 
@@ -91,13 +92,16 @@ class TestOutOfTheOrdinary:
             read(bucket)
         assert direct(proxy) == [True, False]
 
-    def test_after_trouble_it_rests_and_comes_back(self, bucket: Bucket, proxy: FaultProxy) -> None:
+    def test_after_trouble_it_rests(self, bucket: Bucket, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reader, "_REST", 60.0)
         proxy.inject(Fault(Faulty.STATUS, status=503))
-        assert [read(bucket) for _ in range(2)] == [CONTENT] * 2
-        assert direct(proxy) == [True, False, False]
-        time.sleep(0.6)
+        assert [read(bucket) for _ in range(3)] == [CONTENT] * 3
+        assert direct(proxy) == [True, False, False, False]
+
+    def test_it_comes_back(self, bucket: Bucket, proxy: FaultProxy) -> None:
+        proxy.inject(Fault(Faulty.STATUS, status=503))
         assert read(bucket) == CONTENT
-        assert direct(proxy)[-1]
+        until(lambda: read(bucket) == CONTENT and direct(proxy)[-1])
 
     def test_a_connection_that_was_closed_while_idle_is_opened_anew(self, bucket: Bucket, proxy: FaultProxy) -> None:
         assert read(bucket) == CONTENT
@@ -115,16 +119,16 @@ class TestOutOfTheOrdinary:
         assert direct(proxy)[-2:] == [True, False]
 
     def test_a_silent_server(self, mute: Mute) -> None:
-        reader = DirectReader(lambda key: f"{mute.url}/{key}", replace(HURRIED, silence=0.2))
-        assert reader.read("key", memoryview(bytearray(10))) is None
+        direct_reader = DirectReader(lambda key: f"{mute.url}/{key}", replace(HURRIED, silence=0.2))
+        assert direct_reader.read("key", memoryview(bytearray(10))) is None
         mute.wait_until_closed(1)
 
     @pytest.mark.parametrize(("seconds", "expected"), [(0, 2), (0.3, 1)])
     def test_past_its_deadline_no_connection_is_opened_anew(self, seconds: float, expected: int) -> None:
         server = Reset(seconds)
         try:
-            reader = DirectReader(lambda key: f"{server.url}/{key}", replace(HURRIED, answer=0.2, silence=5))
-            assert reader.read("key", memoryview(bytearray(10))) is None
+            direct_reader = DirectReader(lambda key: f"{server.url}/{key}", replace(HURRIED, answer=0.2, silence=5))
+            assert direct_reader.read("key", memoryview(bytearray(10))) is None
             assert server.accepted == expected
         finally:
             server.close()
