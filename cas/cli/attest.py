@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common, not_empty
 from cas.errors import InputError
 
@@ -42,8 +42,8 @@ def attest(settings: Settings, reference: str, file: str | None, key: str | None
     With a key, it is a bundle that OpenSSF model-signing verifies without any service: `model_signing verify key DIR
     --signature FILE --public_key PUB`, in a folder that `cas restore --to DIR` filled.
     """
+    from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.cli.progress import Reporter
     from cas.formats.folder_paths import LAYOUTS
     from cas.local.whole_file import write_whole
     from cas.ops.attest import attester

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common
 from cas.cli.units import Duration
 
@@ -34,7 +34,7 @@ def audit(settings: Settings, reference: str | None, since: datetime.timedelta) 
     the floor; a log or a manifest is gone; a receipt tells of a version that no signed entry names; or no keys are
     trusted here, so that nothing was checked.
     """
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.errors import SignatureError
     from cas.ops.audit import auditor
 
@@ -55,7 +55,7 @@ def audit(settings: Settings, reference: str | None, since: datetime.timedelta) 
 
 
 def _print(found: Audit, *, every_move: bool, quiet: bool) -> None:
-    from cas.cli.terminal import print_line
+    from cas.cli.display.terminal import print_line
     from cas.formats.printable import printable
 
     rows = []

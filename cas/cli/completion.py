@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, author_options, common, naming_options, sign_with_option, use_signer
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def copy(
 
     A REF that is a tag or a pin is set there, too, last. Versions keep their ids.
     """
+    from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.cli.progress import Reporter
     from cas.ops.transfer import copier
     from cas.ops.transfer.receiver import Author
     from cas.ops.transfer.wanted import naming

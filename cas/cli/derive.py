@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common, sign_with_option, use_signer
 from cas.errors import InputError
 
@@ -54,7 +54,7 @@ def derive(
 def _derive(
     settings: Settings, reference: str, cast: str, tags: tuple[str, ...], sign_with: str | None, *, dry_run: bool
 ) -> None:
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.ops.derive import deriver
     from cas.store.store import open_store
 
@@ -74,7 +74,7 @@ def _derive(
 
 
 def _check(settings: Settings, reference: str) -> None:
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.ops.derive.check import check
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from cas.cli import output, terminal
+from cas.cli.display import output, terminal
 from cas.cli.options import Settings, common
 from cas.formats.printable import printable
 
@@ -46,7 +46,7 @@ def diff(settings: Settings, a: str, b: str) -> None:
 
     A and B may be of different models. -v shows every tensor, however many differ.
     """
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.ops.inspect.comparison import compare
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, cache_dir_option, common
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class _Shown:
 
     def show(self, finding: Finding) -> None:
         """Print one finding and, below it, what to do about it."""
-        from cas.cli.terminal import print_line
+        from cas.cli.display.terminal import print_line
         from cas.formats.printable import printable
 
         if self._silent or (self._quiet and finding.status in ("ok", "skipped")):

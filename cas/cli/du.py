@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def du(settings: Settings, model: str | None) -> None:
 
     STORED is what its chunks take; SHARED, what other versions need, too; FREED, what removing it would free.
     """
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.ops.inspect.usage import usage
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, cache_dir_option, chosen_version, common, lock_option
 from cas.errors import InputError
 from cas.formats.printable import printable
@@ -26,7 +26,7 @@ def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: 
     Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
     from cas import refs
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.config import cache_dirs
     from cas.local.environment import client_variables
     from cas.ops.restore.in_use import view_variables

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common
 from cas.errors import InputError
 
@@ -26,8 +26,8 @@ def export(settings: Settings, references: tuple[str, ...], file: str, no_refs: 
 
     `cas import` brings it into a store; `--store FILE` reads it where it lies.
     """
+    from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.cli.progress import Reporter
     from cas.ops.transfer import exporter
 
     to_stream = file == exporter.STREAM

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common, sign_with_option, use_signer
 from cas.errors import CasError, IntegrityError, SignatureError
 
@@ -106,8 +106,8 @@ def _check(
     shard: str | None,
     sign_with: str | None,
 ) -> Checked:
+    from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.cli.progress import Reporter
     from cas.ops.fsck import checker
     from cas.ops.fsck.shard import parse_shard
     from cas.store.store import open_store
@@ -131,7 +131,7 @@ def _check(
 def _check_by_fleet(
     settings: Settings, scope: str | None, sample: float, state: str | None, fleet: str, shards: int | None
 ) -> FleetChecked:
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.ops.fsck.fleet import MOST_SHARDS, fsck_by_fleet
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common
 from cas.cli.units import Duration
 
@@ -44,8 +44,8 @@ def gc(
     A run condemns what nothing needs; a later one, at least the grace period on, deletes what still is not needed. Run
     it once a day, from one place.
     """
+    from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together
-    from cas.cli.progress import Reporter
     from cas.ops.gc import collector
     from cas.store.store import open_store
 

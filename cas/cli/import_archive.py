@@ -42,8 +42,8 @@ def import_archive(
 
     The tags and pins in the archive are set last.
     """
+    from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.cli.progress import Reporter
     from cas.ops.transfer import importer
     from cas.ops.transfer.receiver import Author
     from cas.ops.transfer.wanted import naming

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common, sign_with_option, use_signer
 from cas.errors import InputError, NotFoundError
 
@@ -67,8 +67,8 @@ def import_flat(
     SOURCE is s3://bucket/prefix or a folder, and is never written to. MODEL is f5-tts where SWivid/F5-TTS is imported,
     and must be given elsewhere.
     """
+    from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.cli.progress import Reporter
     from cas.formats.manifest import check_name
     from cas.ops.import_flat import importer
     from cas.ops.publish import publisher

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common
 from cas.errors import InputError
 

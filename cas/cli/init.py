@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common
 
 

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common, sign_with_option, use_signer
 
 

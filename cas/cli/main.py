@@ -15,8 +15,8 @@ from typing import TextIO
 import click
 
 from cas import config
+from cas.cli.display.streams import open_streams
 from cas.cli.options import Settings, common
-from cas.cli.streams import open_streams
 from cas.errors import CasError
 from cas.formats.printable import printable, printable_traceback
 from cas.version import __version__

@@ -32,8 +32,8 @@ def mirror(
 
     The versions that they name are copied before them; what was removed here is removed there.
     """
+    from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.cli.progress import Reporter
     from cas.ops.transfer import mirror as mirroring
     from cas.ops.transfer.receiver import Author
     from cas.store.store import open_store

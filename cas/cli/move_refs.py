@@ -33,7 +33,7 @@ def point_refs(
         reason: why, as the log records it.
         expected: the value of --expect, which each ref must name now; None to move it whatever it names.
     """
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.refs import move
 
     before = {ref: move.expected_move(store, ref, expected) if expected else None for ref in refs}
@@ -43,8 +43,8 @@ def point_refs(
 
 def remove_refs(settings: Settings, store: Store, refs: Sequence[Ref], by: str | None, reason: str) -> None:
     """Remove refs, and print which were removed and how each comes back."""
-    from cas.cli import output
-    from cas.cli.progress import Reporter
+    from cas.cli.display import output
+    from cas.cli.display.progress import Reporter
     from cas.refs import move
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:

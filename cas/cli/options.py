@@ -187,7 +187,7 @@ def chosen_version(
     from pathlib import Path
 
     from cas import events
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.refs import selection
 
     if reference is not None and lock is not None:

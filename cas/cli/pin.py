@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.move_refs import point_refs, remove_refs
 from cas.cli.options import Settings, author_options, common, expect_option, sign_with_option, use_signer
 

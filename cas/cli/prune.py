@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, cache_dir_option, common
 from cas.cli.units import Duration, Size
 
@@ -39,7 +39,7 @@ def prune(
     Without options, every version goes that nothing uses; each can be restored again. What a `cas run` or a worker
     uses stays, and so does every file that no restore made.
     """
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.ops.prune import pruner
 
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:

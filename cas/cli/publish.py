@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, cache_dir_option, common, sign_with_option, use_signer
 from cas.errors import InputError
 
@@ -52,8 +52,8 @@ def publish(
     sign_with: str | None,
 ) -> None:
     """Publish MODEL: download what is missing, upload what is new, move the tags, print the reference."""
+    from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.cli.progress import Reporter
     from cas.ops.publish import publisher
     from cas.store.store import open_store
 

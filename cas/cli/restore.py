@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import (
     Settings,
     cache_dir_option,
@@ -136,8 +136,8 @@ def restore_chosen(
         receipt: whether to keep a receipt.
         others: references to further versions.
     """
+    from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.cli.progress import Reporter
     from cas.config import receipt_wanted
     from cas.ops.restore import restorer
     from cas.store.store import open_store

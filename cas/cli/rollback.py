@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, author_options, common, sign_with_option, use_signer
 
 
@@ -21,7 +21,7 @@ def rollback(
 
     Called again it goes one step further back: what was rolled back is no longer on the way.
     """
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.formats.digest import named
     from cas.refs import history
     from cas.store.store import open_store

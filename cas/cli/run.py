@@ -79,7 +79,7 @@ def run(
     `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
     from cas import config
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.cli.restore import restore_chosen
     from cas.config import cache_dirs
     from cas.ops.restore.in_use import restore_for_use

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common, sign_with_option, use_signer
 from cas.cli.units import Size
 from cas.errors import InputError, NotFoundError
@@ -23,7 +23,7 @@ from cas.parallel import INTERRUPTIBLE_WAIT
 
 if TYPE_CHECKING:
     from cas import events
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.ops.serve.pull_through import Publish, PulledRepo
     from cas.ops.serve.server import HubServer, Serving
     from cas.store.store import Store
@@ -76,7 +76,7 @@ def serve(
     """
     _require_libraries()
     from cas import config
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.ops.serve.server import HubServer, Serving
     from cas.store.store import open_store
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, common, expect_option, sign_with_option, use_signer
 from cas.errors import InputError, SignatureError
 
@@ -84,7 +84,7 @@ def _tag(
     dry_run: bool,
 ) -> list[SignedEntry]:
     """Move tags to a version, signed, and sign those that name it already; return their entries in force."""
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.formats.manifest import check_name
     from cas.refs import move
     from cas.refs import sign as signing

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli import output, terminal
+from cas.cli.display import output, terminal
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from cas.cli import output
+from cas.cli.display import output
 from cas.cli.options import Settings, cache_dir_option, chosen_version, common, lock_option
 from cas.errors import InputError, IntegrityError
 
@@ -19,7 +19,7 @@ from cas.errors import InputError, IntegrityError
 @common
 def verify(settings: Settings, reference: str | None, lock: str | None, cache_dir: str | None) -> None:
     """Re-hash every file of REF on this machine; exit code 4 when one is missing or damaged."""
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from cas.ops import verify as operation
 
     if reference is None and lock is None:

@@ -169,7 +169,7 @@ def test_ctrl_c_during_the_upload_keeps_the_old_version(shop: Shop, tmp_path: Pa
     script = """
 import os, signal, sys
 from cas import cli
-from cas.cli.progress import Reporter
+from cas.cli.display.progress import Reporter
 from cas.events import Moved
 
 listen = Reporter.listen

@@ -95,7 +95,7 @@ class Space(NamedTuple):
         """Say why so many bytes do not fit; empty if they do."""
         if needed <= self.usable:
             return ""
-        from cas.cli.output import size  # rarely needed, and no start should wait for it
+        from cas.cli.display.output import size  # rarely needed, and no start should wait for it
 
         has = f"needs {size(needed)}, has {size(self.free)}"
         if not self.kept:

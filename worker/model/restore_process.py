@@ -49,7 +49,7 @@ def main(paths: list[str], parent: Parent) -> int:
     leave_cores_alone()
     with contextlib.suppress(OSError):
         os.nice(_NICE)
-    from cas.cli.progress import Reporter
+    from cas.cli.display.progress import Reporter
     from worker.model.recorder import Recorder
 
     recorder = Recorder()

@@ -109,7 +109,7 @@ def test_the_system_reads_what_is_here_while_the_worker_imports(station: Station
 
 PROGRESS = """
 import sys
-from cas.cli import progress
+from cas.cli.display import progress
 from worker.boot.process import Parent
 from worker.model import restore_process
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TextIO
 
 from cas import events
-from cas.cli.bar import Bar, draws_on
+from cas.cli.display.bar import Bar, draws_on
 from cas.formats.printable import printable
 
 # Name of a phase (events.Phase) -> what people read.

@@ -9,7 +9,7 @@ import time
 from typing import TextIO
 
 from cas import config
-from cas.cli.terminal import columns, elided
+from cas.cli.display.terminal import columns, elided
 
 _REDRAW = 0.1  # seconds between two drawings
 _SHORTEST, _LONGEST = 10, 40  # columns of the bar itself

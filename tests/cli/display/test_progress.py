@@ -15,8 +15,8 @@ import threading
 import pytest
 
 from cas import events
-from cas.cli.bar import Bar
-from cas.cli.progress import Reporter
+from cas.cli.display.bar import Bar
+from cas.cli.display.progress import Reporter
 
 MB = 1_000_000
 
