@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 READ_ELSEWHERE = {
     "cas/bucket/clouds/google.py": "refuses what the client would read beside its key",
     "cas/cli/main.py": "click's own protocol for completion",
+    "cas/cli/complete/shells.py": "the same: the line as it was typed, whose blanks count",
     "cas/ops/inspect/settings.py": "lists which variables are set",
     "cas/store/choice.py": "tells an empty name of a store from none",
     "cas/bucket/forked.py": "hands the environment on",

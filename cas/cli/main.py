@@ -120,9 +120,9 @@ def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupt_once)
     if instruction := os.environ.get("_CAS_COMPLETE"):
-        from click.shell_completion import shell_complete
+        from cas.cli.complete.answer import answer
 
-        sys.exit(shell_complete(root, {}, "cas", "_CAS_COMPLETE", instruction))
+        answer(root, instruction)
     config.clean_environment()
     settings = Settings()
     try:

@@ -48,6 +48,8 @@ class _Wrapper(click.Command):
             else:
                 reference = args[at]
                 at += 1
+        if ctx.resilient_parsing and at == len(args) and reference == _NO_REF and not locked:
+            return super().parse_args(ctx, options)  # a shell asks what REF may be
         command = args[at + 1 :] if args[at : at + 1] == ["--"] else args[at:]
         return super().parse_args(ctx, [*options, "--", reference, *command])
 
