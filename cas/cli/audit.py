@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli.display import output
+from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common
 from cas.cli.units import Duration
 
@@ -43,7 +44,7 @@ def audit(settings: Settings, reference: str | None, since: datetime.timedelta) 
     if settings.json:
         output.document(found.document())
     else:
-        _print(found, every_move=reference is not None, quiet=settings.quiet)
+        _print(settings, found, every_move=reference is not None)
     if found.problems:
         raise SignatureError(
             f"{output.count(len(found.problems), 'problem')} in {found.store}: "
@@ -54,10 +55,11 @@ def audit(settings: Settings, reference: str | None, since: datetime.timedelta) 
         print(f"{found.store}: {looked}, nothing is wrong", file=sys.stderr)
 
 
-def _print(found: Audit, *, every_move: bool, quiet: bool) -> None:
+def _print(settings: Settings, found: Audit, *, every_move: bool) -> None:
     from cas.cli.display.terminal import print_line
     from cas.formats.printable import printable
 
+    quiet = settings.quiet
     rows = []
     for ref in found.refs:
         for move in reversed(ref.moves) if every_move else (ref.last,):
@@ -74,14 +76,36 @@ def _print(found: Audit, *, every_move: bool, quiet: bool) -> None:
                 )
             )
     if rows and not quiet:
-        output.table(("REF", "ENTRY", "VERSION", "WHEN", "BY", "SIGNED BY", "REASON"), rows)
+        columns = (
+            Column("REF"),
+            Column("ENTRY"),
+            Column("VERSION", Kind.DIGEST),
+            Column("WHEN", Kind.TIME, rank=2),
+            Column("BY", Kind.TEXT, rank=1),
+            Column("SIGNED BY", Kind.TEXT),
+            Column("REASON", Kind.TEXT, rank=3),
+        )
+        output.table(settings, columns, rows)
     if found.runs and not quiet:
         if rows:
             print_line("")
         output.table(
-            ("DEPLOYMENT", "RAN", "RECEIPTS", "LAST", "RELEASED AS"),
+            settings,
+            (
+                Column("DEPLOYMENT"),
+                Column("RAN", Kind.DIGEST),
+                Column("RECEIPTS", rank=1),
+                Column("LAST", Kind.TIME, rank=2),
+                Column("RELEASED AS", Kind.TEXT),
+            ),
             [
-                (run.deployment, f"{run.model}@{_short(run.manifest)}", str(run.count), run.last, _released(found, run))
+                (
+                    run.deployment,
+                    f"{run.model}@{_digits(run.manifest)}",
+                    str(run.count),
+                    run.last,
+                    _released(found, run),
+                )
                 for run in found.runs
             ],
         )
@@ -100,11 +124,11 @@ def _print(found: Audit, *, every_move: bool, quiet: bool) -> None:
 def _version(move: AuditedMove) -> str:
     if move.manifest is None:
         return "removed" if move.created else "unreadable"
-    return _short(move.manifest)
+    return _digits(move.manifest)
 
 
-def _short(manifest: str) -> str:
-    return output.short(manifest.removeprefix("blake3:"))
+def _digits(manifest: str) -> str:
+    return manifest.removeprefix("blake3:")
 
 
 def _released(found: Audit, run: Run) -> str:

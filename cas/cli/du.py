@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli.display import output
+from cas.cli.display import output, terminal
+from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
@@ -38,13 +39,28 @@ def du(settings: Settings, model: str | None) -> None:
     if settings.json:
         output.document(_document(found))
         return
+    if settings.quiet:
+        output.ids(
+            output.short(f"{version.model}@{version.digest}", whole=settings.no_trunc) for version in found.versions
+        )
+        return
     if found.versions:
         output.table(
-            ("MODEL", "VERSION", "CREATED", "PLAIN", "STORED", "SHARED", "FREED", "TAGS"),
+            settings,
+            (
+                Column("MODEL"),
+                Column("VERSION", Kind.DIGEST),
+                Column("CREATED", Kind.TIME, rank=5),
+                Column("PLAIN", rank=2),
+                Column("STORED", rank=1),
+                Column("SHARED", rank=3),
+                Column("FREED"),
+                Column("TAGS", Kind.NAMES, rank=4),
+            ),
             [
                 (
                     version.model,
-                    output.short(version.digest),
+                    version.digest,
                     version.created,
                     *(output.size(size) for size in (version.plain, version.stored, version.shared, version.freed)),
                     version.names.shown or "-",
@@ -54,7 +70,8 @@ def du(settings: Settings, model: str | None) -> None:
         )
         print()
     for line in _totals(found):
-        print(line)
+        for text in terminal.wrapped(line, terminal.width()):
+            print(text)
 
 
 def _document(found: Usage) -> dict[str, object]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli.display import output
+from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
@@ -31,7 +32,18 @@ def history(settings: Settings, reference: str) -> None:
         verified = store.trust is not None
         output.document([_document(entry, in_force=entry is found[0], verified=verified) for entry in found])
         return
-    header = ["  ENTRY", "WHEN", "VERSION", "BY", "REASON"]
+    if settings.quiet:
+        model = past.ref_named(store, reference).model
+        versions = [f"{model}@{entry.digest}" for entry in found if entry.digest and not entry.problem]
+        output.ids(output.short(version, whole=settings.no_trunc) for version in versions)
+        return
+    columns = [
+        Column("  ENTRY"),
+        Column("WHEN", Kind.TIME),
+        Column("VERSION", Kind.DIGEST),
+        Column("BY", Kind.TEXT, rank=1),
+        Column("REASON", Kind.TEXT, rank=2),
+    ]
     rows = [
         [
             f"{'*' if entry is found[0] else ' '} {entry.number}",
@@ -43,10 +55,10 @@ def history(settings: Settings, reference: str) -> None:
         for entry in found
     ]
     if store.trust is not None or any(entry.signers for entry in found):
-        header.append("SIGNED BY" if store.trust is not None else "SIGNED BY (?)")
+        columns.append(Column("SIGNED BY" if store.trust is not None else "SIGNED BY (?)", Kind.TEXT, rank=3))
         for row, entry in zip(rows, found, strict=True):
             row.append(_signer(entry))
-    output.table(header, rows)
+    output.table(settings, columns, rows)
 
 
 def _told(past: PastMove) -> RefEntry:
@@ -98,5 +110,5 @@ def _version(past: PastMove) -> str:
         return "unreadable"
     if past.problem:
         digest = _told(past).digest
-        return f"{output.short(digest) if digest else 'removed'} (does not count)"
-    return f"{output.short(past.digest) if past.digest else 'removed'}{' (lost)' if past.lost else ''}"
+        return f"{digest if digest else 'removed'} (does not count)"
+    return f"{past.digest if past.digest else 'removed'}{' (lost)' if past.lost else ''}"

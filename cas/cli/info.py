@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cas.cli.display import output
+from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common
 from cas.errors import InputError
 
@@ -36,11 +37,17 @@ def info(settings: Settings) -> None:
             else (row.name, row.value or "-", row.source, row.decides)
             for row in rows
         ]
-        output.table(("SETTING", "VALUE", "FROM", "DECIDES"), shown)
+        output.table(
+            settings,
+            (Column("SETTING"), Column("VALUE", Kind.TEXT), Column("FROM", Kind.TEXT), Column("DECIDES", Kind.TEXT)),
+            shown,
+        )
         if variables:
             print()
             output.table(
-                ("VARIABLE", "VALUE", "DECIDES"), [(row.name, row.value or "(empty)", row.decides) for row in variables]
+                settings,
+                (Column("VARIABLE"), Column("VALUE", Kind.TEXT), Column("DECIDES", Kind.TEXT)),
+                [(row.name, row.value or "(empty)", row.decides) for row in variables],
             )
     if errors:
         raise InputError(errors[0])

@@ -7,6 +7,7 @@ import sys
 import click
 
 from cas.cli.display import output
+from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common
 
 
@@ -33,12 +34,26 @@ def ls(settings: Settings, model: str | None) -> None:
         if not settings.quiet:
             print(f"{store.url} is empty: publish a model with `cas publish`", file=sys.stderr)
         return
-    header = ["MODEL", "TAGS", "VERSION", "CREATED", "SIZE", "FILES"]
+    if settings.quiet:
+        output.ids(
+            output.short(f"{version.model}@{version.digest}", whole=settings.no_trunc)
+            for version in listed
+            if version.digest
+        )
+        return
+    columns = [
+        Column("MODEL"),
+        Column("TAGS", Kind.NAMES),
+        Column("VERSION", Kind.DIGEST),
+        Column("CREATED", Kind.TIME, rank=2),
+        Column("SIZE", rank=1),
+        Column("FILES", rank=3),
+    ]
     rows = [
         [
             version.model,
             version.names.shown or "-",
-            output.short(version.digest),
+            version.digest,
             version.created,
             output.size(version.size),
             str(version.files),
@@ -46,11 +61,11 @@ def ls(settings: Settings, model: str | None) -> None:
         for version in listed
     ]
     if any(version.variant for version in listed):
-        header.append("VARIANT")
+        columns.append(Column("VARIANT", Kind.DIGEST, rank=4))
         for row, version in zip(rows, listed, strict=True):
-            row.append(version.variant.shown(output.SHORT_DIGEST) if version.variant else "")
+            row.append(version.variant.shown if version.variant else "")
     if store.trust is not None or any(signature.key_ids for signature in signatures):
-        header.append("SIGNED BY" if store.trust is not None else "SIGNED BY (?)")
+        columns.append(Column("SIGNED BY" if store.trust is not None else "SIGNED BY (?)", Kind.TEXT, rank=5))
         for row, version in zip(rows, listed, strict=True):
             row.append(shown(version.signatures) if version.signatures else "")
-    output.table(header, rows)
+    output.table(settings, columns, rows)

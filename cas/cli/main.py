@@ -15,10 +15,12 @@ from typing import TextIO
 import click
 
 from cas import config
+from cas.cli.display import paint
+from cas.cli.display.paint import Style
 from cas.cli.display.streams import open_streams
 from cas.cli.options import Settings, common
 from cas.errors import CasError
-from cas.formats.printable import printable, printable_traceback
+from cas.formats.printable import printable_traceback
 from cas.version import __version__
 
 # Name -> (module and function, one line for the list of commands). A module has the command's name; `tag` also holds
@@ -193,4 +195,4 @@ def _flush_or_discard(stream: TextIO) -> None:
 def _print_error(text: str, error: BaseException | None = None, settings: Settings | None = None) -> None:
     if error is not None and settings is not None and settings.verbose:
         sys.stderr.write(printable_traceback("".join(traceback.format_exception(error)), "cas"))
-    print(f"cas: {printable(text)}", file=sys.stderr)
+    paint.line(sys.stderr, ("cas:", Style.RED), (f" {text}", Style.PLAIN))

@@ -30,33 +30,37 @@ class Settings:
     Attributes:
         store: URL or path of the store; None for the default.
         json: print one JSON document instead of text.
-        quiet: print no progress and no summary.
+        quiet: print no progress and no summary; of a list, one id a line.
         verbose: print notes, and tracebacks of errors.
+        no_trunc: cut no cell of a table and no digest, and give exact times.
     """
 
     store: str | None = None
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    no_trunc: bool = False
 
 
 def common(function: Callable[..., None]) -> Callable[..., Any]:
-    """Add --store, --json, -q and -v to a command, and pass it the merged Settings as its first argument."""
+    """Add --store, --json, -q, -v and --no-trunc to a command, and pass it the merged Settings first."""
 
     @click.option(
         "--store", metavar="URL", help="s3://bucket/prefix, a path, or https://… to read. Default: CAS_STORE."
     )
     @click.option("--json", is_flag=True, help="One JSON document on standard output.")
-    @click.option("-q", "--quiet", is_flag=True, help="No progress; warnings and errors only.")
+    @click.option("-q", "--quiet", is_flag=True, help="No progress; of a list, one id a line.")
     @click.option("-v", "--verbose", is_flag=True, help="More notes, and tracebacks of errors.")
+    @click.option("--no-trunc", is_flag=True, help="Whole digests and cells, and exact times.")
     @functools.wraps(function)
-    def wrapped(store: str | None, json: bool, quiet: bool, verbose: bool, **given: Any) -> None:
+    def wrapped(store: str | None, json: bool, quiet: bool, verbose: bool, no_trunc: bool, **given: Any) -> None:
         ctx = click.get_current_context()
         settings = ctx.ensure_object(Settings)
         settings.store = settings.store if store is None else store
         settings.json |= json
         settings.quiet |= quiet
         settings.verbose |= verbose
+        settings.no_trunc |= no_trunc
         if settings.quiet and settings.verbose:
             raise click.UsageError("-q and -v exclude each other", ctx)
         if settings.verbose:

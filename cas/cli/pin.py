@@ -7,6 +7,7 @@ import sys
 import click
 
 from cas.cli.display import output
+from cas.cli.display.table import Column, Kind
 from cas.cli.move_refs import point_refs, remove_refs
 from cas.cli.options import Settings, author_options, common, expect_option, sign_with_option, use_signer
 
@@ -65,11 +66,23 @@ def pins(settings: Settings, deployment: str | None) -> None:
         if not settings.quiet:
             print(f"{store.url} has no pins: pin a version with `cas pin DEPLOYMENT REF`", file=sys.stderr)
         return
+    if settings.quiet:
+        output.ids(f"pin:{pin.deployment}/{pin.model}" for pin in found)
+        return
+    columns = (
+        Column("DEPLOYMENT"),
+        Column("MODEL"),
+        Column("VERSION", Kind.DIGEST),
+        Column("TAGS", Kind.NAMES, rank=4),
+        Column("SINCE", Kind.TIME, rank=2),
+        Column("BY", Kind.TEXT, rank=1),
+        Column("REASON", Kind.TEXT, rank=3),
+    )
     rows = [
         (
             pin.deployment,
             pin.model,
-            output.short(pin.digest) or "-",
+            pin.digest or "-",
             ", ".join(pin.tags) or "-",
             pin.since,
             pin.by or "-",
@@ -77,7 +90,7 @@ def pins(settings: Settings, deployment: str | None) -> None:
         )
         for pin in found
     ]
-    output.table(("DEPLOYMENT", "MODEL", "VERSION", "TAGS", "SINCE", "BY", "REASON"), rows)
+    output.table(settings, columns, rows)
 
 
 @click.command(short_help="Remove a deployment's pin.")

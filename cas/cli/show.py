@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli.display import output
+from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ def show(settings: Settings, reference: str) -> None:
         }
         output.document(document)
         return
+    if settings.quiet:
+        output.ids([output.short(f"{found.model}@{resolved.digest}", whole=settings.no_trunc)])
+        return
     print(f"reference  {resolved.exact}")
     print(f"named by   {names.shown or '-' if names else '?'}")
     if any(each.key_ids for each in signatures):
@@ -68,16 +72,15 @@ def show(settings: Settings, reference: str) -> None:
     for repo in found.repos:
         print(f"\n{repo.repo_id} ({repo.repo_type}) at {repo.commit}, refs {', '.join(repo.refs) or '-'}")
         output.table(
-            ("SIZE", "CHUNKS", "BLOB", "PATH"),
-            [
-                (output.size(file.size), str(len(file.chunks)), output.short(file.blob), file.path)
-                for file in repo.files
-            ],
+            settings,
+            (Column("SIZE"), Column("CHUNKS", rank=1), Column("BLOB", Kind.DIGEST, rank=2), Column("PATH", Kind.TEXT)),
+            [(output.size(file.size), str(len(file.chunks)), file.blob, file.path) for file in repo.files],
         )
     if found.files:
         print("\nbelow HF_HOME")
         output.table(
-            ("SIZE", "CHUNKS", "PATH"),
+            settings,
+            (Column("SIZE"), Column("CHUNKS", rank=1), Column("PATH", Kind.TEXT)),
             [(output.size(file.size), str(len(file.chunks)), file.path) for file in found.files],
         )
 

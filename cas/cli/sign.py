@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli.display import output
+from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common, expect_option, sign_with_option, use_signer
 from cas.errors import InputError, SignatureError
 
@@ -110,6 +111,9 @@ def _show(settings: Settings, store: Store, found: Sequence[SignedEntry], *, dry
     if settings.json:
         output.document([_document(entry) for entry in found])
         return
+    if settings.quiet:
+        output.ids(str(entry.ref) for entry in found)
+        return
     done = "would sign" if dry_run else "signed"
     rows = [
         (
@@ -123,7 +127,17 @@ def _show(settings: Settings, store: Store, found: Sequence[SignedEntry], *, dry
         for entry in found
     ]
     if rows:
-        output.table(("REF", "  ENTRY", "VERSION", "BY", "CREATED", "REASON", "SIGNED BY", ""), rows)
+        columns = (
+            Column("REF"),
+            Column("  ENTRY"),
+            Column("VERSION", Kind.DIGEST),
+            Column("BY", Kind.TEXT, rank=1),
+            Column("CREATED", Kind.TIME, rank=3),
+            Column("REASON", Kind.TEXT, rank=4),
+            Column("SIGNED BY", Kind.TEXT, rank=2),
+            Column("", Kind.TEXT),
+        )
+        output.table(settings, columns, rows)
     output.print_store(settings, store)
 
 
@@ -134,7 +148,7 @@ def _said(entry: SignedEntry) -> tuple[str, str, str]:
     if entry.problem == UNREADABLE:
         return "unreadable", "-", "-"
     said = entry.move.entry
-    return output.short(said.digest) if said.digest else "removed", said.by or "-", said.created
+    return said.digest if said.digest else "removed", said.by or "-", said.created
 
 
 def _document(entry: SignedEntry) -> dict[str, object]:

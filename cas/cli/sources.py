@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli.display import output
+from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common
 from cas.errors import InputError
 
@@ -35,8 +36,12 @@ def sources(settings: Settings, name: str | None) -> None:
     elif name is not None:
         sys.stdout.write(chosen[0].text)
     else:
+        if settings.quiet:
+            output.ids(found)
+            return
         rows = [(source.name, source.description, source.command) for source in chosen]
-        output.table(("SOURCE", "WHAT", "COMMAND"), rows)
+        columns = (Column("SOURCE"), Column("WHAT", Kind.TEXT, rank=1), Column("COMMAND", Kind.TEXT))
+        output.table(settings, columns, rows)
 
 
 def _document(source: BuiltinSource) -> dict[str, object]:

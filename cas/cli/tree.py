@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli.display import output, terminal
+from cas.cli.display.times import ago
 from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
     from cas.ops.inspect.tree import TreeLine
-
-_SHORT_DIGEST = 8  # hex digits: a line of the tree has less space than a row of a table
 
 
 @click.command(short_help="Show which version came from which.")
@@ -37,11 +36,15 @@ def tree(settings: Settings, model: str | None) -> None:
         return
     if not trees and not settings.quiet:
         print(f"{store.url} is empty: publish a model with `cas publish`", file=sys.stderr)
-    limit = terminal.width()
+    if settings.quiet:
+        digests = [(name, line.version.digest) for name, lines in trees.items() for line in lines]
+        output.ids(output.short(f"{name}@{digest}", whole=settings.no_trunc) for name, digest in digests if digest)
+        return
+    limit = None if settings.no_trunc else terminal.width()
     for name, lines in trees.items():
         terminal.print_line(terminal.fitted("", name, limit=limit))
         for branch, line in zip(terminal.branches([line.depth for line in lines]), lines, strict=True):
-            terminal.print_line(terminal.fitted(branch, _shown(line, first=line is lines[0]), limit=limit))
+            terminal.print_line(_shown(branch, line, limit, first=line is lines[0], whole=settings.no_trunc))
 
 
 def _document(line: TreeLine) -> dict[str, object]:
@@ -57,16 +60,25 @@ def _document(line: TreeLine) -> dict[str, object]:
     }
 
 
-def _shown(line: TreeLine, *, first: bool) -> str:
+def _shown(branch: str, line: TreeLine, limit: int | None, *, first: bool, whole: bool) -> str:
+    """The line of a version; where the terminal is narrow, it has no size, time and origin, as far as need be."""
     version = line.version
-    pieces = [version.digest[:_SHORT_DIGEST] or "?" * _SHORT_DIGEST, version.names.shown]
-    pieces.append(version.variant.shown(_SHORT_DIGEST) if version.variant else "")
+    digest = output.short(version.digest, whole=whole) or "?" * output.SHORT_DIGEST
+    names = version.names.shown
+    dispensable = [version.variant.shown] if version.variant else []
     if version.readable:
-        pieces += [version.created, output.size(version.size)]
+        created = version.created if limit is None else ago(version.created)
+        dispensable += [created, output.size(version.size)]
     else:
-        pieces.append(version.created)
+        names += f"  {version.created}" if names else version.created
     if line.parent is None and version.parent:
-        pieces.append(f"(after {version.parent[:_SHORT_DIGEST]}…, which is not here)")
+        dispensable.append(f"(after {version.parent}, which is not here)")
     elif line.parent is None and not first and version.readable:
-        pieces.append("(without a parent)")
-    return "  ".join(piece for piece in pieces if piece)
+        dispensable.append("(without a parent)")
+    before = f"{branch}{digest}  "
+    for count in range(len(dispensable), -1, -1):
+        pieces = filter(None, [names, *dispensable[:count]])
+        shown = before + output.short("  ".join(pieces), whole=whole)
+        if limit is None or terminal.columns(shown.rstrip()) <= limit:
+            return shown.rstrip()
+    return terminal.fitted(before, names, limit=limit)

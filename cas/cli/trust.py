@@ -8,6 +8,7 @@ import sys
 import click
 
 from cas.cli.display import output
+from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common
 from cas.errors import InputError
 
@@ -77,12 +78,21 @@ def ls(settings: Settings) -> None:
                 file=sys.stderr,
             )
         return
+    if settings.quiet:
+        output.ids(found.keys)
+        return
     rows = [(key.id, found.names.get(key.id, "-"), key.line(), found.where[key.id]) for key in found.keys.values()]
-    output.table(("KEY", "NAME", "PUBLIC KEY", "FROM"), rows)
+    columns = (
+        Column("KEY"),
+        Column("NAME"),
+        Column("PUBLIC KEY", Kind.TEXT, rank=2),
+        Column("FROM", Kind.TEXT, rank=1),
+    )
+    output.table(settings, columns, rows)
     if found.floors:
         print()
         floor_rows = [(ref, str(number), found.where[ref]) for ref, number in sorted(found.floors.items())]
-        output.table(("FLOOR OF", "NUMBER", "FROM"), floor_rows)
+        output.table(settings, (Column("FLOOR OF"), Column("NUMBER"), Column("FROM", Kind.TEXT)), floor_rows)
 
 
 @trust.command("rm", short_help="Trust a key no longer.")

@@ -79,7 +79,7 @@ def history(store: Store, text: str) -> list[PastMove]:
         InputError: `text` names a version by its digest.
         NotFoundError: the ref was never set.
     """
-    return _past(store, _ref(store, text))
+    return _past(store, ref_named(store, text))
 
 
 def rollback(
@@ -109,7 +109,7 @@ def rollback(
     """
     from cas.refs import move as moving
 
-    ref = _ref(store, text)
+    ref = ref_named(store, text)
     past = _past(store, ref)
     before = None if past[-1].problem else past[-1].digest
     target = _one_step(ref, past) if to is None else _named_before(store, ref, past, to)
@@ -202,7 +202,12 @@ def _before(steps: Sequence[str | None]) -> int | None:
     return next((index for index in range(len(steps) - 2, -1, -1) if steps[index] is not None), None)
 
 
-def _ref(store: Store, text: str) -> Ref:
+def ref_named(store: Store, text: str) -> Ref:
+    """Return the tag or pin that a text names.
+
+    Raises:
+        InputError: `text` names a version by its digest.
+    """
     reference = refs.parse_reference(text)
     if reference.digest is not None:
         raise InputError(f"{text} is one version, which never changes: name a tag (model:tag) or pin:deployment/model")

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import pytest
 
@@ -45,6 +45,12 @@ def call_cas(*words: str, env: Mapping[str, str] | None = None) -> subprocess.Co
     The test fails if the command would become another program, as `cas run` does.
     """
     out, err = _stream("strict"), _stream("backslashreplace")
+    code = call_with_streams(out, err, *words, env=env)
+    return subprocess.CompletedProcess(["cas", *words], code, _text(out), _text(err))
+
+
+def call_with_streams(out: TextIO, err: TextIO, *words: str, env: Mapping[str, str] | None = None) -> int:
+    """Call the command's entry point in this process with these streams, and return the exit code."""
     with pytest.MonkeyPatch.context() as patch, state_restored():
         os.environ.update(env or {})
         patch.setattr(sys, "argv", ["cas", *words])
@@ -59,10 +65,10 @@ def call_cas(*words: str, env: Mapping[str, str] | None = None) -> subprocess.Co
         try:
             main()
         except _Ended as ended:
-            code = ended.code
+            return ended.code
         except SystemExit as ended:  # from shell completion
-            code = int(ended.code or 0)
-    return subprocess.CompletedProcess(["cas", *words], code, _text(out), _text(err))
+            return int(ended.code or 0)
+    pytest.fail("the command did not end its process")
 
 
 def cas_json(store: Store | str, *words: str) -> Any:

@@ -1,20 +1,24 @@
-"""How results reach the user: tables and lines for people, one JSON document for programs."""
+"""How results reach the user: one JSON document for programs, ids for scripts, sizes and counts in words for people.
+
+Tables are in `table.py`.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from cas.cli.display.table import SHORT_DIGEST, short
+from cas.cli.display.table import print_table as table
 from cas.formats.printable import printable_json
+
+__all__ = ["SHORT_DIGEST", "count", "document", "ids", "print_store", "short", "size", "table"]
 
 if TYPE_CHECKING:
     from cas.cli.options import Settings
     from cas.store.store import Store
-
-SHORT_DIGEST = 12
-"""Hex digits of a digest or commit that tables show."""
 
 
 def document(value: object) -> None:
@@ -29,17 +33,10 @@ def print_store(settings: Settings, store: Store) -> None:
         print(f"store: {store.where}", file=sys.stderr)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print columns that are as wide as their longest cell."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    for row in (header, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def short(digest: str) -> str:
-    """The beginning of a digest or commit, as tables show it: 12 hex digits, and `blake3:` before them if given."""
-    before, colon, digits = digest.rpartition(":")
-    return f"{before}{colon}{digits[:SHORT_DIGEST]}"
+def ids(values: Iterable[str]) -> None:
+    """Print what -q shows of a list: one id a line, which can be typed back, and nothing else."""
+    for value in values:
+        print(value)
 
 
 def size(count: float) -> str:

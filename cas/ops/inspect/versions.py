@@ -47,9 +47,10 @@ class VariantOrigin:
     transform: str
     original: str
 
-    def shown(self, digits: int) -> str:
-        """The origin as people read it: `float16 of 1f3a9c04…`. digits: how many of the digest are shown."""
-        return f"{self.transform.removeprefix('cast:')} of {self.original[:digits]}…"
+    @property
+    def shown(self) -> str:
+        """The origin as people read it, with the whole digest: `float16 of 1f3a9c04…`."""
+        return f"{self.transform.removeprefix('cast:')} of {self.original}"
 
 
 @dataclass(frozen=True, slots=True)

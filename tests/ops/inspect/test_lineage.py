@@ -56,17 +56,17 @@ def family(store: Store) -> dict[str, str]:
 
 def test_versions_stand_below_the_ones_they_came_from(directory_store: Store) -> None:
     made = family(directory_store)
-    short = {name: digest[:8] for name, digest in made.items()}
+    short = {name: digest[:12] for name, digest in made.items()}
     at = "  2026-01-{:02}T00:00:00Z  {} B"
     assert cas_lines(directory_store, "tree") == [
         "m",
         f"├── {short['one']}{at.format(1, 3)}",
         f"│   └── {short['two']}  pin:eu-prod{at.format(2, 3)}",
-        f"│       └── {short['half']}  float16 of {short['two']}…{at.format(5, 4)}",
+        f"│       └── {short['half']}  float16 of {short['two']}{at.format(5, 4)}",
         f"├── {short['branch']}{at.format(3, 6)}",
         f"├── {short['branch' + chr(39) + 's child']}{at.format(4, 14)}",
         f"├── {short['three']}  latest, pin:eu-test{at.format(6, 5)}",
-        f"├── {short['orphan']}{at.format(7, 6)}  (after ffffffff…, which is not here)",
+        f"├── {short['orphan']}{at.format(7, 6)}  (after ffffffffffff, which is not here)",
         f"└── {short['alone']}{at.format(8, 5)}  (without a parent)",
     ]
     (document,) = cas_json(directory_store, "tree", "m")
@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_marked(directory_store: Store, tmp_path: Path) -
     made = family(directory_store)
     (tmp_path / "store" / manifest_key("m", made["branch"])).write_text("{}")
     (line,) = (
-        line for line in cas_lines(directory_store, "tree") if made["branch"][:8] in line and "after" not in line
+        line for line in cas_lines(directory_store, "tree") if made["branch"][:12] in line and "after" not in line
     )
     assert "unreadable: ManifestCorrupt" in line
     (document,) = cas_json(directory_store, "tree")
@@ -129,7 +129,7 @@ def test_ls_shows_pins_and_variants(store: Store, tmp_path: Path) -> None:
     lines = cas_lines(store, "ls")
     assert lines[0].split() == ["MODEL", "TAGS", "VERSION", "CREATED", "SIZE", "FILES", "VARIANT"]
     (line,) = (line for line in lines if "half" in line)
-    assert line.endswith(f"  float16 of {original[:12]}…")
+    assert line.endswith(f"  float16 of {original[:12]}")
     assert any("latest, pin:eu-prod  " in line for line in lines)
     listed = {one["digest"]: one for one in cas_json(store, "ls")}
     assert listed[named(original)]["pins"] == ["eu-prod"]
