@@ -88,10 +88,31 @@ def test_the_readmes_python_runs(workshop: Path) -> None:
     assert Path(ran.stdout.splitlines()[-1]).is_dir()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def anchors(document: Path) -> set[str]:
+    """The anchors of a document's headings, as GitHub and the documentation site make them."""
+    prose = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)", document.read_text()):
-        assert target.startswith("http") or (document.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", document.read_text("utf-8")):
+        if not target.startswith("http"):
+            there = document.parent / target if target else document
+            assert there.exists(), target
+            assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
+
+
+def test_pages_for_operators_are_listed_and_fit_a_screen() -> None:
+    folder = ROOT / "docs/operations"
+    index = (folder / "README.md").read_text("utf-8")
+    pages = {path.name: path.read_text("utf-8") for path in folder.glob("*.md")}
+    assert {name for name in pages if f"]({name})" not in index} == {"README.md"}
+    for name, text in pages.items():
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+        long = [line for line in prose.splitlines() if len(line) > 100 and not line.startswith("|")]
+        assert long == [], name
 
 
 def test_files_and_targets_named_in_documents_exist() -> None:

@@ -4,7 +4,7 @@ Mutual exclusion by writing first and listing second, as leases have it: each wh
 of its own (a claim), and goes on only when a listing after that shows no other claim that is in force. Of two at once
 at least one sees the other. Who sees a claim with a smaller id marks the own one as waiting, and claims again when
 nobody is at work; who has the smallest one waits until the others have marked theirs. So at most one is at work at any
-moment, and it looks at the ref again before it moves it (docs/operations.md, "Versions"; docs/design.md, "The store").
+moment, and it looks at the ref again before it moves it (docs/operations/versions.md; docs/design.md, "The store").
 
     leases/<8 hex of what is contested><8 random hex>-<seq:06d>.json
 """

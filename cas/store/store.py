@@ -279,7 +279,7 @@ def open_store(store: Store | str | None = None, *, policy: RetryPolicy | None =
 
     Args:
         store: an open store, which is returned as it is; a URL; or None for the default (CAS_STORE, then what
-            docs/operations.md names after it).
+            docs/operations/set-up.md names after it).
         policy: when requests are given up and how often they are tried again.
 
     Raises:

@@ -114,7 +114,7 @@ class Shop:
         """Return somebody who got hold of a key to the bucket.
 
         Args:
-            identity: `writer`, a publisher's key as docs/operations.md gives it, which reads and writes; or
+            identity: `writer`, a publisher's key as docs/operations/permissions.md gives it, which reads and writes; or
                 `publisher`, one that deletes, too, as a publisher's key of Cloudflare R2 does.
         """
         with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The roles of docs/operations.md on a real server: CI signs, workers move no ref, a person releases, gc deletes."""
+"""The roles of docs/operations/permissions.md on a real server: CI signs, workers move no ref, a person releases, gc deletes."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_a_worker_of_signed_releases_moves_no_ref_and_does_the_rest() -> None:
 
 
 def _policies() -> dict[str, list[dict[str, Any]]]:
-    text = (ROOT / "docs/operations.md").read_text()
+    text = (ROOT / "docs/operations/permissions.md").read_text()
     blocks = [json.loads(block) for block in re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)]
     return {block["Statement"][0]["Sid"]: block["Statement"] for block in blocks if "Statement" in block}
 

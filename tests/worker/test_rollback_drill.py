@@ -1,4 +1,4 @@
-"""The rollback drill of docs/operations.md: its commands, and workers on a volume and on fresh machines."""
+"""The rollback drill of docs/operations/versions.md: its commands, and workers on a volume and on fresh machines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.worker.station import ROOT
 __all__ = ["signed"]
 
 PIN = "pin:drill/f5-tts"
-DRILL = (ROOT / "docs/operations.md").read_text().partition("**The rollback drill.**")[2].partition("\n**Who made")[0]
+DRILL = (ROOT / "docs/operations/versions.md").read_text().partition("**The rollback drill.**")[2].partition("\n**Who made")[0]
 
 
 def commands(key: Path) -> list[list[str]]:

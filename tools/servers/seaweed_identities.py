@@ -30,7 +30,7 @@ _WRITER_POLICY = {
 SIGNED_WORKER_WRITES = [f"arn:aws:s3:::*/cas/{name}/*" for name in ("chunks", "manifests", "leases", "receipts")]
 """Where the identity `signed-worker` may write, in any bucket."""
 
-# As the policy SignedWorker of docs/operations.md, for stores of the prefix `cas` in any bucket.
+# As the policy SignedWorker of docs/operations/permissions.md, for stores of the prefix `cas` in any bucket.
 _SIGNED_WORKER_POLICY = {
     "Version": "2012-10-17",
     "Statement": [

@@ -1,7 +1,7 @@
 """What the variables and the user's profile say about S3: read once, checked, each with its source.
 
 Nothing else of this program reads a variable for S3: the clients, obstore and boto3, get every option from here, and
-no variable of their own counts (docs/operations.md, "Settings").
+no variable of their own counts (docs/operations/set-up.md, "Settings").
 """
 
 from __future__ import annotations

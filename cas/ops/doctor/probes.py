@@ -130,7 +130,7 @@ class Probes:
             return ok("a write that must not replace an object did not")
         return warning(
             "the server replaces objects that a write must not replace, or refuses such writes (If-None-Match)",
-            "publishing and restoring need none; docs/operations.md says what --expect promises then",
+            "publishing and restoring need none; docs/operations/versions.md says what --expect promises then",
         )
 
     def _delete(self) -> None:

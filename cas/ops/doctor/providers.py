@@ -1,6 +1,6 @@
 """What is known of the storage behind an endpoint: how to tell which it is, its habits, and where its keys are made.
 
-Habits are those that docs/operations.md names, each measured or documented by the provider.
+Habits are those that docs/operations/permissions.md names, each measured or documented by the provider.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Provider(NamedTuple):
             return f"make a key with the capability {words}: `b2 key create`; the master key does not work with S3"
         if self.name == "Cloudflare R2":
             return f"make {words}, under R2, Manage API tokens"
-        return f"grant the key {words}; docs/operations.md, Permissions, has whole policies"
+        return f"grant the key {words}; docs/operations/permissions.md has whole policies"
 
     def key_advice(self, role: str) -> str:
         """Return how to make a key for a role that can do no more."""
@@ -69,7 +69,7 @@ class Provider(NamedTuple):
             return f"b2 key create --bucket BUCKET --name-prefix PREFIX/ cas-{role} {_B2_KEYS.get(role, '')}"
         if self.name == "Cloudflare R2":
             return f"a token {_R2_KEYS.get(role, 'Object Read & Write')}, under R2, Manage API tokens"
-        return f"docs/operations.md, Permissions, has the policy of a {role}"
+        return f"docs/operations/permissions.md has the policy of a {role}"
 
 
 _IGNORES_CONDITIONS = "--expect and two publishes of one tag at the same moment rely on the log of the ref alone"

@@ -1,4 +1,4 @@
-"""What each kind of key needs, and whether a key has that and no more (docs/operations.md, "Permissions")."""
+"""What each kind of key needs, and whether a key has that and no more (docs/operations/permissions.md)."""
 
 from __future__ import annotations
 
