@@ -18,7 +18,12 @@ from tests.worker.station import ROOT
 __all__ = ["signed"]
 
 PIN = "pin:drill/f5-tts"
-DRILL = (ROOT / "docs/operations/versions.md").read_text().partition("**The rollback drill.**")[2].partition("\n**Who made")[0]
+DRILL = (
+    (ROOT / "docs/operations/versions.md")
+    .read_text()
+    .partition("**The rollback drill.**")[2]
+    .partition("\n**Who made")[0]
+)
 
 
 def commands(key: Path) -> list[list[str]]:

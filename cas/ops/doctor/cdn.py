@@ -22,7 +22,9 @@ from cas.store.cdn import VARIABLE
 from cas.store.layout import VersionId
 from cas.store.store import Store
 
-_FOR_ITS_ORIGIN = "the cache's origin must be able to read chunks/ and manifests/ (docs/operations/set-up.md, Through a CDN)"
+_FOR_ITS_ORIGIN = (
+    "the cache's origin must be able to read chunks/ and manifests/ (docs/operations/set-up.md, Through a CDN)"
+)
 _INSTEAD = "restores read the bucket instead"
 
 
