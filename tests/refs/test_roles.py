@@ -1,4 +1,7 @@
-"""The roles of docs/operations/permissions.md on a real server: CI signs, workers move no ref, a person releases, gc deletes."""
+"""The roles of docs/operations/permissions.md on a real server.
+
+CI signs, workers move no ref, a person releases, gc deletes.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Google Cloud Storage: from the variables of Google's own tools to a bucket, over the XML API.
 
-Tried against no server of Google's: docs/operations/set-up.md says so. The client gets one credential, and none of those that
-need the metadata server of a machine in Google's cloud.
+Tried against no server of Google's: docs/operations/set-up.md says so. The client gets one credential, and none of
+those that need the metadata server of a machine in Google's cloud.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many requests a restore makes. docs/operations/a-start-is-slow.md says what they cost; a change here changes a bill."""
+"""How many requests a restore makes. A change here changes a bill: docs/operations/a-start-is-slow.md."""
 
 from __future__ import annotations
 
