@@ -7,6 +7,7 @@
 #   make fuzz    ten minutes of hostile bytes for each parser (FUZZ_SECONDS=600)
 #   make providers  what it does on every server of this machine
 #   make bench-boot  the worker's cold start   make image-test  build the worker's image, weigh it and let it speak
+#   make docs    the documentation site, in build/site
 #   make dist    the wheel and the source archive of this commit, twice, and their sums   make sbom  what the image contains
 #   make clean   remove everything made here
 # Except for the environments of the RunPod worker and of hub clients: at 7 GB they are kept in the user's cache, for all clones.
@@ -21,7 +22,7 @@ HUB_READY := $(HUBS:%=$(VENV)/hubs/%/ready)
 TESTS ?= tests
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
-.PHONY: demo test test-first test-second guides check bench bench-boot image-test providers soak mutants fuzz schema dist sbom worker-env lock clean
+.PHONY: demo test test-first test-second guides check bench bench-boot image-test providers soak mutants fuzz schema docs dist sbom worker-env lock clean
 
 demo: $(VENV)/runtime-ready
 	@$(BIN)/python -m tools.demo
@@ -88,6 +89,11 @@ fuzz: $(VENV)/fuzz-ready
 schema: $(VENV)/runtime-ready
 	$(BIN)/python -m tools.schema
 
+# The documentation site in build/site, without network; a link that leads nowhere is an error.
+docs: $(VENV)/runtime-ready $(VENV)/docs/ready
+	$(BIN)/python -m tools.site_source
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+
 # The wheel and the source archive of the last commit in dist/, with SHA256SUMS. make dist DIST="--tag v1.2.3" compares the version.
 dist: $(VENV)/runtime-ready
 	$(BIN)/python -m tools.dist $(DIST)
@@ -129,6 +135,9 @@ lock:
 	rm -rf build/lock-model-signing && $(PYTHON) -m venv build/lock-model-signing
 	build/lock-model-signing/bin/python -m pip install --quiet -r requirements/model-signing.in
 	build/lock-model-signing/bin/python -m pip freeze > requirements/model-signing.lock
+	rm -rf build/lock-docs && $(PYTHON) -m venv build/lock-docs
+	build/lock-docs/bin/python -m pip install --quiet -r requirements/docs.in
+	build/lock-docs/bin/python -m pip freeze > requirements/docs.lock
 	rm -rf build/lock-sbom && $(PYTHON) -m venv build/lock-sbom
 	build/lock-sbom/bin/python -m pip install --quiet -r requirements/sbom.in
 	build/lock-sbom/bin/python -m pip freeze > requirements/sbom.lock
@@ -200,4 +209,10 @@ $(VENV)/sbom/ready: $(VENV)/runtime-ready requirements/sbom.lock
 	@echo "adding the tool for bills of materials (about 10 s)"
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED)/sbom.lock
+	@touch $@
+
+$(VENV)/docs/ready: $(VENV)/runtime-ready requirements/docs.lock
+	@echo "adding what makes the documentation site (about 15 s)"
+	@$(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(LOCKED)/docs.lock
 	@touch $@

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 def test_every_guide_is_followed_by_a_test() -> None:
     followed = set(re.findall(r'GUIDES / "([\w-]+\.md)"', Path(__file__).read_text("utf-8")))
-    assert {path.name for path in GUIDES.glob("*.md")} == followed
+    assert {path.name for path in GUIDES.glob("*.md")} == followed | {"README.md"}
 
 
 def test_what_a_guide_shows_is_compared_with_what_is_printed() -> None:
@@ -159,6 +160,21 @@ def test_what_a_guide_shows_is_compared_with_what_is_printed() -> None:
     assert fits("took 0.1 s", ("took … s",)) and not fits("took 0.1 s\nmore\n", ("took … s",))
     assert not fits("two\n", ("one", "…"))
     assert fits("uploading 0.1 of 2.0 MB\none\n", ("one",)) and not fits("uploaded\none\n", ("one",))
+
+
+def test_tutorial(reader: Reader, tmp_path: Path) -> None:
+    shutil.copytree(model_dir(), tmp_path / "hub/sentence-transformers/all-MiniLM-L6-v2")
+    _python(tmp_path, ROOT / ".venv/hubs/2.4/bin/python")
+    reader.put["/tmp/second-machine"] = str(tmp_path / "second-machine")
+    reader.env["CAS_STORE"] = str(tmp_path / "store")
+    reader.follow(ROOT / "docs/tutorial.md")
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs/tutorial.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **reader.env}, capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.endswith("104 tensors in memory, nothing written to disk\n"), ran.stderr
 
 
 def test_vllm(reader: Reader, tmp_path: Path) -> None:
