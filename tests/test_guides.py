@@ -11,27 +11,23 @@ import os
 import re
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from cas.bucket import open_bucket
 from cas.store.store import Store
-from tests.support.guides import Reader, fits, path_with_cas, steps_of, workflow_steps
+from tests.support.guides import Reader, fits, steps_of, workflow_steps
+from tests.support.guides_reader import WEIGHTS, put_python, reader
 from tests.support.models import noise, put_model, write_tree
 from tests.support.served import nothing_outside, serving
 from tools.models.minilm import model_dir
 from tools.models.tiny_ddpm import write_tiny_ddpm
 from tools.models.tiny_llama import write_tiny_llama
-from tools.servers.hub import Hub
-from tools.servers.process import free_ports
+
+__all__ = ["reader"]
 
 ROOT = Path(__file__).parent.parent
 GUIDES = ROOT / "docs/guides"
-WEIGHTS = b"\2" + bytes(7) + b"{}"  # a safetensors file without tensors
 
 # vLLM lists the repo through HfFileSystem and downloads what its patterns choose (model_executor/model_loader/
 # weight_utils.py, download_weights_from_hf), or reads what is in the cache, or a folder.
@@ -110,7 +106,6 @@ from huggingface_hub import hf_hub_download
 assert "CAS_SIGNING_KEY" not in os.environ
 print("tried", hf_hub_download("SWivid/F5-TTS", "F5TTS_v1_Base/vocab.txt"))
 """
-F5 = "import huggingface_hub; print(open(huggingface_hub.hf_hub_download('SWivid/F5-TTS', 'vocab.txt')).read().strip())"
 
 
 def program(folder: Path, name: str, code: str, python: str | Path) -> None:
@@ -118,34 +113,6 @@ def program(folder: Path, name: str, code: str, python: str | Path) -> None:
     path = write_tree(folder, {f"{name}.code.py": code.encode()}) / name
     path.write_text(f'#!/bin/sh\nexec {python} {folder}/{name}.code.py "$@"\n')
     path.chmod(0o755)
-
-
-@pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
-    """A reader with `cas`, a store, a hub with some repos, and the files that the guides speak of."""
-    here = write_tree(tmp_path / "reader", {"app.py": b"", "serve.py": F5.encode(), "lora/pixel.safetensors": WEIGHTS})
-    ports = free_ports(4)
-    with Hub(tmp_path / "hub") as hub:
-        environment = {
-            "PATH": f"{tmp_path / 'bin'}:{path_with_cas()}",
-            "HF_HOME": str(tmp_path / "hf"),
-            "HF_ENDPOINT": hub.url,
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_VERBOSITY": "error",
-            "TRANSFORMERS_VERBOSITY": "error",
-            "XDG_CACHE_HOME": str(tmp_path / "caches"),
-        }
-        own = {
-            "s3://eu@my-models-eu/cas": str(tmp_path / "eu"),
-            "s3://my-models-eu/cas": str(tmp_path / "eu"),
-            "s3://my-models-new/cas": str(tmp_path / "new"),
-            "s3://my-models/cas": str(tmp_path / "store"),
-            "s3://inside/cas": str(tmp_path / "inside"),
-            **{str(shown): str(port) for shown, port in zip((8000, 8080, 8081, 8082), ports, strict=True)},
-        }
-        with Reader(here, environment, own) as reader:
-            yield reader
 
 
 def test_every_guide_is_followed_by_a_test() -> None:
@@ -162,21 +129,6 @@ def test_what_a_guide_shows_is_compared_with_what_is_printed() -> None:
     assert fits("uploading 0.1 of 2.0 MB\none\n", ("one",)) and not fits("uploaded\none\n", ("one",))
 
 
-def test_tutorial(reader: Reader, tmp_path: Path) -> None:
-    shutil.copytree(model_dir(), tmp_path / "hub/sentence-transformers/all-MiniLM-L6-v2")
-    _python(tmp_path, ROOT / ".venv/hubs/2.4/bin/python")
-    reader.put["/tmp/second-machine"] = str(tmp_path / "second-machine")
-    reader.env["CAS_STORE"] = str(tmp_path / "store")
-    reader.follow(ROOT / "docs/tutorial.md")
-    (code,) = re.findall(
-        r"^```python\n(.*?)^```", (ROOT / "docs/tutorial.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **reader.env}, capture_output=True, text=True, check=False
-    )
-    assert ran.stdout.endswith("104 tensors in memory, nothing written to disk\n"), ran.stderr
-
-
 def test_vllm(reader: Reader, tmp_path: Path) -> None:
     write_tree(tmp_path / "hub/Qwen/Qwen2.5-0.5B-Instruct", {"config.json": b"{}", "model.safetensors": WEIGHTS})
     program(tmp_path / "bin", "vllm", VLLM, ROOT / ".venv/hubs/1.33/bin/python")
@@ -185,7 +137,7 @@ def test_vllm(reader: Reader, tmp_path: Path) -> None:
 
 def test_transformers(reader: Reader, clients_python: Path, tmp_path: Path) -> None:
     shutil.copytree(model_dir(), tmp_path / "hub/sentence-transformers/all-MiniLM-L6-v2")
-    _python(tmp_path, clients_python)
+    put_python(tmp_path, clients_python)
     _write_programs(reader, GUIDES / "transformers.md")
     reader.env["PYTHONPATH"] = str(ROOT)
     with nothing_outside() as proxies:
@@ -196,7 +148,7 @@ def test_transformers(reader: Reader, clients_python: Path, tmp_path: Path) -> N
 
 def test_diffusers(reader: Reader, clients_python: Path, tmp_path: Path) -> None:
     write_tiny_ddpm(tmp_path / "hub/my-org/tiny-ddpm")
-    _python(tmp_path, clients_python)
+    put_python(tmp_path, clients_python)
     _write_programs(reader, GUIDES / "diffusers.md")
     with nothing_outside() as proxies:
         reader.env |= proxies
@@ -209,7 +161,7 @@ def test_comfyui(reader: Reader, tmp_path: Path) -> None:
     kinds = ("checkpoints", "loras")
     write_tree(reader.folder / "ComfyUI", {f"models/{kind}/put_{kind}_here": b"" for kind in kinds})
     write_tree(reader.folder / "ComfyUI", {"main.py": COMFYUI.encode()})
-    _python(tmp_path, ROOT / ".venv/hubs/1.33/bin/python")
+    put_python(tmp_path, ROOT / ".venv/hubs/1.33/bin/python")
     reader.follow(GUIDES / "comfyui.md")
 
 
@@ -222,7 +174,7 @@ def test_llama_cpp(reader: Reader, clients_python: Path, tmp_path: Path) -> None
 
 def test_air_gapped(reader: Reader, tmp_path: Path) -> None:
     _store_f5(tmp_path / "store")
-    _python(tmp_path, ROOT / ".venv/hubs/1.33/bin/python")
+    put_python(tmp_path, ROOT / ".venv/hubs/1.33/bin/python")
     reader.follow(GUIDES / "air-gapped.md")
 
 
@@ -239,7 +191,7 @@ def test_signing(reader: Reader, tmp_path: Path) -> None:
     write_tree(tmp_path / "hub/charactr/vocos-mel-24khz", {"config.yaml": b"a: 1\n", "pytorch_model.bin": noise(500)})
     write_tree(reader.folder, {"weights/model.safetensors": WEIGHTS, "try.py": TRY.encode()})
     reader.env["XDG_CONFIG_HOME"] = str(tmp_path / "config")
-    _python(tmp_path, ROOT / ".venv/hubs/1.33/bin/python")
+    put_python(tmp_path, ROOT / ".venv/hubs/1.33/bin/python")
     reader.follow(GUIDES / "signing.md")
     steps = workflow_steps(reader.own((GUIDES / "signing.md").read_text("utf-8")))
     _run_the_workflow(reader, steps, (reader.folder / "release-2.key").read_text())
@@ -271,11 +223,6 @@ def _run_the_workflow(reader: Reader, steps: dict[str, dict[str, Any]], secret: 
 def _store_f5(folder: Path) -> None:
     files = {"model.safetensors": noise(300_000), "vocab.txt": b"a b c\n"}
     put_model(Store(open_bucket(str(folder))), {"SWivid/F5-TTS": files}, model="f5-tts", tag="prod")
-
-
-def _python(folder: Path, python: Path) -> None:
-    path = write_tree(folder / "bin", {"python": f'#!/bin/sh\nexec {python} "$@"\n'.encode()}) / "python"
-    path.chmod(0o755)
 
 
 def _write_programs(reader: Reader, guide: Path) -> None:
