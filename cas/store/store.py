@@ -240,7 +240,7 @@ class Store(Signing):
         write_manifest(self, VersionId(new.model, digest), data)
         return digest
 
-    def versions(self, model: str) -> list[str]:
+    def digests(self, model: str) -> list[str]:
         """Return the digests (64 hex) of a model's manifests, oldest first by the server's clock."""
         listed = self.list_manifests(model)
         return [digest for _, digest in sorted((entry.modified, version.digest) for version, entry in listed.items())]
@@ -261,7 +261,7 @@ class Store(Signing):
             NotFoundError: no digest begins with it.
             InputError: several do.
         """
-        matches = [digest for digest in self.versions(model) if digest.startswith(prefix)]
+        matches = [digest for digest in self.digests(model) if digest.startswith(prefix)]
         if not matches:
             raise NotFoundError(f"model {model} has no version {prefix}… in {self.url}: see `cas ls {model}`")
         if len(matches) > 1:

@@ -57,7 +57,7 @@ def test_a_page_is_no_object(habits: HabitServer, web: Bucket) -> None:
 def test_a_page_is_no_altered_manifest(habits: HabitServer, tmp_path: Path) -> None:
     store = open_store("s3://bucket/cas", policy=HURRIED)
     publish_tree(store, write_tree(tmp_path / "source", FILES))
-    (digest,) = store.versions("m")
+    (digest,) = store.digests("m")
     url = f"{habits.url}/bucket/cas"
     restore = ("--store", url, "restore", f"m@blake3:{digest}", "--cache-dir")
     habits.habits.body = "chunked"

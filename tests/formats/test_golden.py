@@ -61,8 +61,8 @@ def test_a_golden_store_is_complete(name: str, version: int) -> None:
     assert any(not file.path.isascii() for file in found.all_files())
     assert any(file.size == 0 for file in found.all_files())
     assert len(found.repos) == 2
-    assert all(store.get_manifest(MODEL, digest).version == version for digest in store.versions(MODEL))
-    assert len(store.versions(MODEL)) == (2 if version == 1 else 3)
+    assert all(store.get_manifest(MODEL, digest).version == version for digest in store.digests(MODEL))
+    assert len(store.digests(MODEL)) == (2 if version == 1 else 3)
 
 
 @pytest.mark.parametrize("name", ["v1", "v2", "v3"])

@@ -37,7 +37,7 @@ def digests(server: HabitServer, tmp_path_factory: pytest.TempPathFactory) -> li
     store = open_store(URL, policy=HURRIED)
     for number in range(6):
         publish_tree(store, write_tree(tmp_path_factory.mktemp("model"), {"config.json": str(number).encode()}))
-    return store.versions("m")
+    return store.digests("m")
 
 
 def race(digests: list[str]) -> list[str]:

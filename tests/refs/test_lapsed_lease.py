@@ -132,7 +132,7 @@ def test_a_version_that_was_swept_meanwhile_is_not_named(
     entry = log.current()
     assert entry is not None
     assert (entry.by, entry.reason) == ("ana", f"{desk.versions[0][:12]} was swept before it was named")
-    assert desk.versions[0] not in desk.store.versions("m"), "no manifest without its chunks"
+    assert desk.versions[0] not in desk.store.digests("m"), "no manifest without its chunks"
 
 
 def test_a_version_of_which_a_chunk_was_swept_is_not_named(

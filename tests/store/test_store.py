@@ -177,4 +177,4 @@ def test_versions_are_told_in_the_order_in_which_the_server_got_them(
         Entry(manifest_key("m", digest), 1, began + datetime.timedelta(seconds=at)) for at, digest in enumerate(digests)
     ]
     monkeypatch.setattr(directory_store.bucket, "list", lambda prefix: sorted(entries))
-    assert directory_store.versions("m") == digests
+    assert directory_store.digests("m") == digests

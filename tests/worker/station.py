@@ -140,7 +140,7 @@ class Station:
             assert read_tree(Path(ran.receipt["snapshots"][repo])) == content
 
     def versions(self) -> list[str]:
-        return cas.open_store(self.store).versions("f5-tts")
+        return cas.open_store(self.store).digests("f5-tts")
 
 
 def ended(process: subprocess.Popen[str], timeout: float = 90) -> Ran:

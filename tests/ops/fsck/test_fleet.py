@@ -107,7 +107,7 @@ def damaged(directory_store: Store) -> Store:
     fill(store)
     edit(store, piece(NEW, 8), flip)
     store.bucket.delete(chunk_key(piece(OLD, 2)))
-    (other,) = store.versions("other")
+    (other,) = store.digests("other")
     store.bucket.put(manifest_key("other", other), b"{}", Kind.MANIFEST, overwrite=True)
     return store
 

@@ -118,7 +118,7 @@ def test_a_source_whose_chunk_is_damaged_too_makes_way_for_the_next(
 def test_a_manifest_of_another_model_does_not_take_the_place_of_one(directory_store: Store, tmp_path: Path) -> None:
     """The source has bytes of the right digest under the right name, and they tell of another model."""
     fill(directory_store)
-    (other,) = directory_store.versions("other")
+    (other,) = directory_store.digests("other")
     source = copy_of(directory_store, tmp_path / "copy")
     data = bytes(directory_store.bucket.get(manifest_key("other", other), 1 << 20))
     open_store(source).bucket.put(manifest_key("m", other), data, Kind.MANIFEST)

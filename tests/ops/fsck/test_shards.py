@@ -50,7 +50,7 @@ def damaged(store: Store) -> None:
     fill(store)
     edit(store, piece(NEW, 8), flip)
     store.bucket.delete(chunk_key(piece(OLD, 2)))
-    (other,) = store.versions("other")
+    (other,) = store.digests("other")
     store.bucket.put(manifest_key("other", other), b"{}", Kind.MANIFEST, overwrite=True)
     store.bucket.put(f"refs/tags/m/odd/00000001-{'0' * 16}.json", b"<html>", Kind.DOCUMENT)
 

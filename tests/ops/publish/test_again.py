@@ -80,7 +80,7 @@ def test_a_changed_publish_uploads_the_new_chunks_and_comes_after_the_first(stor
     moves = refs.log_of(store, Reference("m", tag="latest")).history()
     assert [f"m@{move.entry.manifest}" for move in moves] == [first.reference, second.reference]
     assert read_tree(snapshot(cas.restore("m", store, cache_dir=tmp_path / "hub"))) == read_tree(tree)
-    assert len(store.versions("m")) == 2
+    assert len(store.digests("m")) == 2
 
 
 def test_publishing_after_a_rollback_moves_the_tag_to_the_version_that_is_there(
@@ -95,7 +95,7 @@ def test_publishing_after_a_rollback_moves_the_tag_to_the_version_that_is_there(
     third = publish_tree(store, tree)
     assert (third.created, third.uploaded, third.moved) == (True, 0, ("latest",))
     assert third.reference == second.reference
-    assert len(store.versions("m")) == 2
+    assert len(store.digests("m")) == 2
     assert len(log.names()) == 4
 
 

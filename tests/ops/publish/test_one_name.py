@@ -173,7 +173,7 @@ def test_content_that_comes_back_gets_its_old_name_back(directory_store: Store, 
     publish_tree(store, write_tree(tree, {"a.txt": b"2"}))
     back = publish_tree(store, write_tree(tree, {"a.txt": b"1"}))
     assert (back.reference, back.created, back.moved) == (first.reference, True, ("latest",))
-    assert len(store.versions("m")) == 2
+    assert len(store.digests("m")) == 2
 
 
 def test_the_name_is_that_of_the_stored_bytes(directory_store: Store, tmp_path: Path) -> None:

@@ -87,8 +87,8 @@ def test_of_publishers_at_once_one_wins_and_all_versions_are_stored(
     won, lost = publish_at_once(store, trees, monkeypatch)
     assert lost == publishers - 1
     assert [refs.resolve(store, "m").exact] == [done.reference for done in won]
-    assert len(store.versions("m")) == publishers
-    for digest in store.versions("m"):
+    assert len(store.digests("m")) == publishers
+    for digest in store.digests("m"):
         cas.restore(f"m@{digest}", store, cache_dir=tmp_path / "hub")
 
 
@@ -101,7 +101,7 @@ def test_publishers_of_the_same_content_at_once_all_return_the_version_that_won(
     assert lost == 0
     assert len(won) == 3
     assert {done.reference for done in won} == {refs.resolve(store, "m").exact}
-    assert store.versions("m") == [won[0].reference[-64:]]
+    assert store.digests("m") == [won[0].reference[-64:]]
     told = sorted((done.created, done.moved) for done in won)
     assert told == [(False, ()), (False, ()), (True, ("latest",))]
 
@@ -117,7 +117,7 @@ def test_a_publish_that_expects_no_tag_moves_no_tag_that_exists_or_was_removed(
         write_tree(tree, {"w.bin": other})
         with pytest.raises(RefMoved, match="is not nothing any more"):
             publish_tree(store, tree, expect=UNSET)
-    assert store.versions("m") == [first.reference[-64:]]
+    assert store.digests("m") == [first.reference[-64:]]
     assert len(list(store.bucket.list("chunks"))) == 2, "content that cannot be the parent's is not even sent"
     RefLog(store, Ref("tags", "m", "latest")).append(None, "a mistake", by="anna")
     with pytest.raises(RefMoved, match=r"nothing \(removed by anna\)"):
@@ -161,7 +161,7 @@ def test_a_publish_that_expects_a_move_does_not_overtake_one_of_the_last_moment(
     real = getattr(Store, moment)
 
     def overtaken(self: Store, *words: Any) -> Any:
-        if moment == "put_manifest" or len(store.versions("m")) == 3:
+        if moment == "put_manifest" or len(store.digests("m")) == 3:
             monkeypatch.setattr(Store, moment, real)
             RefLog(self, log.ref).append(theirs, "theirs")
         return real(self, *words)
@@ -231,7 +231,7 @@ def test_the_loser_learns_which_version_it_published(directory_store: Store, tmp
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
     assert done.returncode == 6, done.stderr
     assert done.stdout == ""
-    mine = next(digest for digest in store.versions("m") if digest != first.reference[-64:])
+    mine = next(digest for digest in store.digests("m") if digest != first.reference[-64:])
     assert f"m@blake3:{mine} is in the store, but m:latest names another" in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith(f"cas: m:latest was moved to {first.reference[2:]} by somebody else at the same moment")

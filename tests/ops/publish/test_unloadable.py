@@ -65,7 +65,7 @@ def test_a_file_that_no_loader_can_load(
             publish_tree(directory_store, folder, dry_run=dry_run)
         assert str(folder / name) in str(raised.value)
         assert "nothing was published" in str(raised.value)
-    assert directory_store.versions("m") == []
+    assert directory_store.digests("m") == []
     cas.publish("m", cas.Source.from_folder(folder, REPO, ["good.bin"]), directory_store)
     assert paths(directory_store) == ["good.bin"]
 

@@ -17,7 +17,7 @@ def test_a_boot_is_given_up_before_the_platform_gives_up_the_worker(station: Sta
     store = open_store(station.store)
     put_model(store, FILES, model="f5-tts")
     with slow_store(store, 0) as server:  # it never gives the first byte
-        exact = "f5-tts@" + store.versions("f5-tts")[0]
+        exact = "f5-tts@" + store.digests("f5-tts")[0]
         ran = station.boot(CAS_STORE=server.url, CAS_MODEL=exact, RUNPOD_INIT_TIMEOUT="1")
     assert ran.code == 6
     (told,) = ran.errors

@@ -43,7 +43,7 @@ def test_a_file_is_told_of_while_others_are_on_their_way(station: Station) -> No
     store = small_chunks(station)
     # Enough for all but the largest file; then no request is answered.
     with slow_store(store, 20) as server:
-        env = {"CAS_STORE": server.url, "CAS_MODEL": "f5-tts@" + store.versions("f5-tts")[0]}
+        env = {"CAS_STORE": server.url, "CAS_MODEL": "f5-tts@" + store.digests("f5-tts")[0]}
         process = station.start("-m", "worker.model.restore_process", str(station.directories[0]), env=env)
         assert process.stdout
         lines = [process.stdout.readline() for _ in range(len(EVERY))]

@@ -181,7 +181,7 @@ def test_a_mirror_gives_bytes_and_does_not_say_which_version(way: str, station: 
     mirror = str(station.folder / "mirror")
     station.publish("v1", store=mirror, files=NEWER)
     if way == "pin":
-        (digest,) = cas.open_store(mirror).versions("f5-tts")
+        (digest,) = cas.open_store(mirror).digests("f5-tts")
         log_of(open_store(mirror), Reference("f5-tts", deployment="eu")).append(digest, "test")
     ran = station.boot(**env, CAS_STORE=AWAY, CAS_MIRRORS=mirror)
     told = "has no version" if way == "digest" else "not asked, as the store alone may say"

@@ -72,7 +72,7 @@ def children(pid: int) -> list[int]:
 def test_a_restoring_process_that_is_killed_is_started_once_more(limit: int, station: Station) -> None:
     store = small_chunks(station)
     with slow_store(store, limit) as server:
-        exact = "f5-tts@" + store.versions("f5-tts")[0]
+        exact = "f5-tts@" + store.digests("f5-tts")[0]
         process = station.start("-m", "worker.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
         until(lambda: server.stalling)
         (restoring,) = children(process.pid)
@@ -85,7 +85,7 @@ def test_a_restoring_process_that_is_killed_is_started_once_more(limit: int, sta
 
 def test_a_worker_that_is_killed_takes_the_restoring_process_with_it(station: Station) -> None:
     store = small_chunks(station)
-    exact = "f5-tts@" + store.versions("f5-tts")[0]
+    exact = "f5-tts@" + store.digests("f5-tts")[0]
     with slow_store(store, 12) as server:
         process = station.start("-m", "worker.boot", env={"CAS_STORE": server.url, "CAS_MODEL": exact})
         until(lambda: server.stalling and has_a_chunk(station.directories[0]))
