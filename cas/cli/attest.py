@@ -14,10 +14,7 @@ from cas.cli.options import Settings, common, not_empty
 from cas.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cas.ops.attest.attester import Attested
-    from cas.ops.attest.ec_key import EcKey
 
 
 @click.command(short_help="State what a version's files are, for model-signing.")
@@ -47,6 +44,7 @@ def attest(settings: Settings, reference: str, file: str | None, key: str | None
     from cas.formats.folder_paths import LAYOUTS
     from cas.local.whole_file import write_whole
     from cas.ops.attest import attester
+    from cas.ops.attest.ec_key import key_named
 
     if file is None and settings.json:
         raise InputError("the statement and --json both go to standard output: name a file with -o")
@@ -57,7 +55,7 @@ def attest(settings: Settings, reference: str, file: str | None, key: str | None
             reference,
             settings.store,
             layout=layout or LAYOUTS[0],
-            key=_key(key),
+            key=key_named(key),
             on_event=reporter.listen,
         )
     if file is None:
@@ -71,23 +69,6 @@ def attest(settings: Settings, reference: str, file: str | None, key: str | None
         print(_summary(done), file=sys.stderr)
     if file is not None:
         print(file)
-
-
-def _key(path: str | None) -> Callable[[], EcKey] | None:
-    """Return what reads the key that --sign-with or the variable names; None when neither does."""
-    from cas import config
-
-    named = path or config.read("CAS_ATTEST_KEY")
-    if not named:
-        if config.is_set("CAS_ATTEST_KEY"):  # as a CI system leaves it without its secret
-            raise InputError("CAS_ATTEST_KEY is set and empty: set it to a key or the path of one, or unset it")
-        return None
-    from cas.local.trusted_keys import passphrase
-    from cas.ops.attest.ec_key import is_key, parse_key, read_key
-
-    if path is None and is_key(named):
-        return lambda: parse_key(named.encode(), "CAS_ATTEST_KEY", lambda: passphrase("CAS_ATTEST_KEY"))
-    return lambda: read_key(named, "--sign-with" if path else "CAS_ATTEST_KEY", lambda: passphrase(named))
 
 
 def _document(done: Attested, file: str | None) -> dict[str, object]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from cas.cli.copy import print_copied
 from cas.cli.options import Settings, author_options, common, naming_options, sign_with_option, use_signer
-from cas.errors import CacheError, InputError
+from cas.errors import InputError
 
 if TYPE_CHECKING:
     from cas.ops.transfer.stream import Readable
@@ -70,19 +69,12 @@ def import_archive(
 @contextlib.contextmanager
 def _opened(file: str) -> Iterator[Readable]:
     """The archive of that name, or standard input."""
+    from cas.ops.transfer.stream import opened_archive
+
     if file == _STREAM:
         if sys.stdin is None or sys.stdin.isatty():
             raise InputError("- reads the archive from standard input, which is a terminal: pipe it in, or name a file")
         yield cast("Readable", sys.stdin.buffer)
         return
-    try:
-        # A named pipe is taken, too.
-        opened = open(file, "rb", buffering=0)  # noqa: SIM115 (closed below)
-    except FileNotFoundError:
-        raise InputError(f"{file} does not exist: name a file that `cas export` wrote, or -") from None
-    except IsADirectoryError:
-        raise InputError(f"{file} is a directory: a store is copied with `cas copy --store {Path(file)}`") from None
-    except OSError as error:
-        raise CacheError(f"{file} cannot be read: {error.strerror}") from error
-    with opened:
+    with opened_archive(file) as opened:
         yield opened

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from cas.cli.display import output
 from cas.cli.options import Settings, common, sign_with_option, use_signer
-from cas.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
-    from cas.ops.import_flat.importer import Plan, Rebuilt, Selection
-    from cas.ops.publish.publisher import Source
-
-# Repo id -> the model name under which deployments look for the model.
-_MODEL_NAMES = {"SWivid/F5-TTS": "f5-tts"}
+    from cas.ops.import_flat.importer import Plan
 
 
 @click.command("import-flat", short_help="Publish what a plain sync left in a bucket.")
@@ -67,118 +58,52 @@ def import_flat(
     SOURCE is s3://bucket/prefix or a folder, and is never written to. MODEL is f5-tts where SWivid/F5-TTS is imported,
     and must be given elsewhere.
     """
+    from cas.api import flat_import
     from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.formats.manifest import check_name
-    from cas.ops.import_flat import importer
-    from cas.ops.publish import publisher
     from cas.store.store import open_store
 
     keep_memory_together()
     leave_cores_alone()
-    if model is not None:
-        check_name(model, "model")
-    for tag in tags:
-        check_name(tag, "tag")
-    wanted = _wanted(file, repos, include, revision)
+    store = None
+    if not dry_run:
+        store = open_store(settings.store)
+        use_signer(store, sign_with)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
-        planned = importer.plan(
+        imported = flat_import.import_flat(
             source,
-            selections=_selections(wanted, repos, include),
+            model,
+            store,
+            file=file,
+            repos=repos,
+            include=include,
             revision=revision,
-            plain_patterns=() if no_torch else wanted.files if wanted else None,
+            torch=not no_torch,
             partial=partial,
+            cache_dir=cache_dir,
+            tags=tags or ("latest",),
+            by=by,
+            dry_run=dry_run,
             on_event=reporter.listen,
         )
-        model = model or _name_of(source, planned)
-        done = store = None
-        if not dry_run:
-            store = open_store(settings.store)
-            use_signer(store, sign_with)
-            with contextlib.suppress(NotFoundError):
-                store.check_format()  # fail on an unreadable store now, before gigabytes are fetched
-            with _folder(cache_dir) as folder:
-                rebuilt = importer.fetch(source, planned, folder, on_event=reporter.listen)
-                done = publisher.publish(
-                    model,
-                    _source(rebuilt, wanted),
-                    store,
-                    tags=tags or ("latest",),
-                    cache_dir=rebuilt.dirs,
-                    download=False,
-                    by=by,
-                    # A sync gains and loses repos: an import says so, and goes on.
-                    replace=True,
-                    on_event=reporter.listen,
-                )
+    planned, done = imported.plan, imported.published
     if settings.json:
         output.document(
-            {"model": model, "imported": _document(planned), "published": dataclasses.asdict(done) if done else None}
+            {
+                "model": imported.model,
+                "imported": _document(planned),
+                "published": dataclasses.asdict(done) if done else None,
+            }
         )
         return
     if not settings.quiet:
-        _summarise(model, planned, fetched=done is not None)
+        _summarise(imported.model, planned, fetched=done is not None)
         if done and store:
             if done.made_store:
                 print(f"made a new store at {store.where}", file=sys.stderr)
-            print(f"published {model} to {store.where}", file=sys.stderr)
+            print(f"published {imported.model} to {store.where}", file=sys.stderr)
     if done:
         print(done.reference)
-
-
-def _name_of(source: str, planned: Plan) -> str:
-    """The model name that follows from the repos of an import; raises InputError when none of them has a known name."""
-    for repo in planned.repos:
-        if repo.repo_type == "model" and repo.repo_id in _MODEL_NAMES:
-            return _MODEL_NAMES[repo.repo_id]
-    repos = ", ".join(repo.repo_id for repo in planned.repos) or "torch/ alone"
-    raise InputError(f"say what to call the model, as {repos} does not tell: cas import-flat {source} MODEL")
-
-
-@contextlib.contextmanager
-def _folder(cache_dir: str | None) -> Iterator[Path]:
-    if cache_dir:
-        yield Path(cache_dir)
-        return
-    with tempfile.TemporaryDirectory(prefix="cas-import-") as made:
-        yield Path(made)
-
-
-def _wanted(file: str | None, repos: tuple[str, ...], include: tuple[str, ...], revision: str | None) -> Source | None:
-    """The repos and files that --source FILE names; None without it. Raises InputError when options contradict."""
-    from cas.hub.builtin_sources import source_path
-    from cas.ops.publish.publisher import Source
-
-    if file and (repos or include or revision):
-        raise InputError("--repo, --include and --revision go without --source: a source file has its own")
-    if include and not repos:
-        raise InputError("--include goes with --repo: say which repo's files the patterns are to match")
-    source = Source.from_file(source_path(file)) if file else None
-    if source and source.layout:
-        raise InputError(f"source {file} is for `cas publish --dir`: it names no repo of a sync")
-    return source
-
-
-def _selections(wanted: Source | None, repos: tuple[str, ...], include: tuple[str, ...]) -> list[Selection] | None:
-    from cas.ops.import_flat.importer import Selection
-
-    if wanted:
-        return [
-            Selection(repo.repo_id, repo.repo_type, repo.revision, repo.include, repo.exclude) for repo in wanted.repos
-        ]
-    return [Selection(repo, include=include) for repo in repos] or None
-
-
-def _source(rebuilt: Rebuilt, wanted: Source | None) -> Source:
-    from cas.hub.source import RepoSource
-    from cas.ops.publish.publisher import Source
-
-    refs = {(repo.repo_type, repo.repo_id): repo.refs for repo in wanted.repos} if wanted else {}
-    repos = tuple(
-        RepoSource(repo.repo_id, repo.repo_type, repo.revision, refs=refs.get((repo.repo_type, repo.repo_id)))
-        for repo in rebuilt.repos
-    )
-    return Source(repos, ("torch/*",) if rebuilt.has_plain_files else ())
 
 
 def _document(planned: Plan) -> dict[str, object]:

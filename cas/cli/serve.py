@@ -9,8 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -24,12 +22,8 @@ from cas.parallel import INTERRUPTIBLE_WAIT
 if TYPE_CHECKING:
     from cas import events
     from cas.cli.display.progress import Reporter
-    from cas.ops.serve.pull_through import Publish, PulledRepo
-    from cas.ops.serve.server import HubServer, Serving
-    from cas.store.store import Store
+    from cas.ops.serve.server import HubServer
 
-_LIBRARIES = ("starlette", "uvicorn", "httptools", "httpx2", "prometheus_client")
-_PORT = 8000
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
 
@@ -74,63 +68,42 @@ def serve(
     Without --tag and --pin, all that the store's tags and pins name is served. With COMMAND, run it with HF_ENDPOINT
     set to this server, and end with it.
     """
-    _require_libraries()
     from cas import config
+    from cas.api import serving
     from cas.cli.display.progress import Reporter
-    from cas.ops.serve.server import HubServer, Serving
     from cas.store.store import open_store
 
+    serving.require_libraries()
     program = shutil.which(command[0]) if command else None
     if command and program is None:
         raise InputError(f"command {command[0]} is not found: check its name and PATH")
     # Copied before the server and its libraries set variables of their own.
     inherited = config.inherited()
-    serving = Serving(
-        cache=_cache_folder(cache),
-        cache_size=cache_size,
-        host=host,
-        port=port if port is not None else 0 if command else _PORT,
-        tags=tags,
-        pins=pins,
-        token=_checked(config.read("CAS_SERVE_TOKEN") or None if token is None else token),
-        upstream=upstream,
-    )
+    token = config.read("CAS_SERVE_TOKEN") or None if token is None else token
     store = open_store(settings.store)
     use_signer(store, sign_with)
     with (
         Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter,
-        HubServer(store, serving, publisher_for(store), _listener(reporter)) as server,
+        serving.serve(
+            store,
+            host=host,
+            port=port if port is not None else 0 if command else serving.PORT,
+            tags=tags,
+            pins=pins,
+            token=token,
+            upstream=upstream,
+            cache=cache,
+            cache_size=cache_size,
+            on_event=_listener(reporter),
+        ) as server,
     ):
-        _tell_start(settings, server, store.where, serving, is_alone=not command)
+        _tell_start(settings, server, store.where, token, upstream, is_alone=not command)
         if program:
-            code = _run_command([program, *command[1:]], _variables(inherited, server, serving.token))
+            code = _run_command([program, *command[1:]], _variables(inherited, server, token))
         else:
             code = 0
             _wait_for_signal()
     click.get_current_context().exit(code)
-
-
-def _checked(token: str | None) -> str | None:
-    """Refuse a token that no client can send: an empty one would let in everybody."""
-    if token is not None and (not token.isascii() or not token.isprintable() or " " in token or not token):
-        why = "is empty" if not token else "holds other characters than a client can send"
-        raise InputError(f"the token for clients {why}: choose letters and digits (--token, CAS_SERVE_TOKEN)")
-    return token
-
-
-def _require_libraries() -> None:
-    if missing := [name for name in _LIBRARIES if find_spec(name) is None]:
-        raise InputError(f"`cas serve` takes {missing[0]}, which is not installed: pip install 'model-cas[serve]'")
-
-
-def _cache_folder(given: str | None) -> Path:
-    from cas import config
-
-    if given is not None:
-        return config.expand_user(given)
-    if (folder := config.user_directory("XDG_CACHE_HOME", ".cache")) is None:
-        raise InputError("this user has no cache folder: name one for the server with --cache")
-    return folder / "model-cas" / "serve"
 
 
 def _listener(reporter: Reporter) -> events.Listener:
@@ -144,45 +117,23 @@ def _listener(reporter: Reporter) -> events.Listener:
     return listen
 
 
-def publisher_for(store: Store) -> Publish:
-    """The function that publishes what comes from the upstream hub, as `cas publish` does what is in a hub cache."""
-
-    def publish(pulled: PulledRepo) -> str:
-        from cas.config import CacheDirs
-        from cas.hub.source import RepoSource
-        from cas.ops.publish import publisher
-        from cas.ops.serve.pulled_version import TAG
-
-        repo = pulled.repo
-        return publisher.publish(
-            pulled.model,
-            publisher.Source(repos=(RepoSource(repo.repo_id, repo.repo_type, repo.commit, refs=repo.refs),)),
-            store,
-            tags=(TAG,),
-            cache_dir=CacheDirs(pulled.hub, pulled.hub),
-            download=False,
-            extend=True,
-            annotations=pulled.annotations,
-        ).reference
-
-    return publish
-
-
-def _tell_start(settings: Settings, server: HubServer, store: str, serving: Serving, *, is_alone: bool) -> None:
+def _tell_start(
+    settings: Settings, server: HubServer, store: str, token: str | None, upstream: str | None, *, is_alone: bool
+) -> None:
     """Say what is served and where: one JSON document with --json, unless standard output is the command's."""
     try:
         hosted = server.repos()
     except NotFoundError:
-        if serving.upstream is None:
+        if upstream is None:
             raise
         hosted = []
-    if not hosted and serving.upstream is None:
+    if not hosted and upstream is None:
         raise NotFoundError(f"{store} has no tags and no pins, so there is nothing to serve: publish, or tag a version")
     if not settings.quiet:
         print(f"serving {output.count(len(hosted), 'repo')} of {store} at {server.endpoint}", file=sys.stderr)
         if is_alone:
             print(f"export HF_ENDPOINT={server.endpoint}", file=sys.stderr, flush=True)
-    if server.address not in _LOCAL and serving.token is None:
+    if server.address not in _LOCAL and token is None:
         print(f"warning: whoever reaches {server.address} can read it: set a token with --token", file=sys.stderr)
     if settings.json and is_alone:
         from cas.formats.digest import named

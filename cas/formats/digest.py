@@ -19,6 +19,7 @@ Hex: TypeAlias = Annotated[str, Meta(pattern=HEX_PATTERN)]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _HEX = re.compile(r"[0-9a-f]{64}")
+_WHOLE = re.compile(r"(?:blake3:)?([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def hex_of(data: Buffer) -> str:
@@ -37,3 +38,8 @@ def parse(text: str) -> str:
     if digest == text or not _HEX.fullmatch(digest):
         raise InputError(f"{text!r} is not a digest: write blake3: and 64 lower-case hex digits")
     return digest
+
+
+def short(text: str) -> str:
+    """The same text with 12 hex digits for each whole digest in it: `minilm@1f3a9c04b2d7`, which can be typed back."""
+    return _WHOLE.sub(r"\1", text)

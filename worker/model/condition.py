@@ -31,6 +31,7 @@ from worker.model.records import RefPath
 
 if TYPE_CHECKING:
     from cas.local.trusted_keys import Trust
+    from cas.store.store import Store
 
 _WHOLE_DIGEST = 64  # hex digits
 
@@ -62,7 +63,7 @@ class Condition:
         """What names the version, in words."""
         return str(self.choice) if self.choice else f"pin:{self._settings.deployment}/{self._settings.model}"
 
-    def choose(self, environ: Mapping[str, str], store: cas.Store | None, hubs: Sequence[Path] = ()) -> cas.Choice:
+    def choose(self, environ: Mapping[str, str], store: Store | None, hubs: Sequence[Path] = ()) -> cas.Choice:
         """Return the version to run, and keep to it from then on.
 
         Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cas
 from cas.errors import CacheError
@@ -14,6 +15,9 @@ from worker.boot.directories import RankedDirectory
 from worker.boot.settings import Settings
 from worker.model.recorder import Recorder
 from worker.speech.file_roles import Choose, files_of
+
+if TYPE_CHECKING:
+    from cas.store.store import Store
 
 
 class DirectoryChain:
@@ -31,7 +35,7 @@ class DirectoryChain:
         self._settings, self._paths, self._recorder, self._choose = settings, paths, recorder, choose
 
     def restore(
-        self, version: Resolved, store: cas.Store, listen: Listener, seeds: Iterable[Path] = ()
+        self, version: Resolved, store: Store, listen: Listener, seeds: Iterable[Path] = ()
     ) -> tuple[RankedDirectory, cas.Restored]:
         """Restore a version; return where, and what the restore did.
 

@@ -29,6 +29,7 @@ from worker.boot.environment import hub_of
 if TYPE_CHECKING:
     from cas.local.trusted_keys import Trust
     from cas.refs.reference import Resolved
+    from cas.store.store import Store
 
 RefPath = tuple[str, str, str]
 """The path of a ref below `refs/` in a store: `tags`, model and tag, or `pins`, deployment and model."""
@@ -66,7 +67,7 @@ def last_version(directory: Path, model: str, ref: RefPath | None = None) -> Res
 def write_last_version(
     directory: Path,
     version: Resolved,
-    store: cas.Store,
+    store: Store,
     ref: RefPath | None = None,
     signed: SignedEntry | None = None,
 ) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cas
 from cas.events import SignedEntry
 from cas.refs.reference import Reference, last_move, log_of, signed_entry
 from cas.refs.reflog import Move, Ref
@@ -26,6 +25,7 @@ from worker.model.condition import Condition
 
 if TYPE_CHECKING:
     from cas.local.trusted_keys import Trust
+    from cas.store.store import Store
 
 
 class RefReader:
@@ -54,14 +54,14 @@ class RefReader:
         self.paths: Sequence[Path] = ()
         self.store_name = ""
         self.signed: SignedEntry | None = None
-        self._seen: list[tuple[cas.Store, Ref, Move]] = []
+        self._seen: list[tuple[Store, Ref, Move]] = []
 
-    def opened(self, store: cas.Store) -> None:
+    def opened(self, store: Store) -> None:
         """Note the name of the first store that could be opened: it is the one whose refs count."""
         if self.trust:
             self.store_name = self.store_name or store.name
 
-    def wanted(self, store: cas.Store, condition: Condition) -> Reference:
+    def wanted(self, store: Store, condition: Condition) -> Reference:
         """Return the reference by which a store says which version is wanted: a digest, where keys are trusted.
 
         Args:
@@ -93,7 +93,7 @@ class RefReader:
             for path in self.paths:
                 keep_seen(hub_of(path), store, str(ref), move)
 
-    def _note(self, store: cas.Store, ref: Ref, move: Move | None) -> str | None:
+    def _note(self, store: Store, ref: Ref, move: Move | None) -> str | None:
         """Note an entry that was verified; return the version (64 hex) that it names, None for none."""
         if move is None:
             return None

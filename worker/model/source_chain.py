@@ -19,13 +19,13 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cas
 from cas.bucket import RetryPolicy
 from cas.config import hub_endpoint, read
 from cas.errors import CacheError, CasError, InputError, IntegrityError, NotFoundError, StoreError
 from cas.events import SignedEntry
 from cas.ops.restore.receipts import PhaseTime, ReceiptWriter
 from cas.refs.reference import Resolved, resolve
+from cas.store.store import Store, open_store
 from worker.boot import directories
 from worker.boot.messages import Ended, Restored, Source
 from worker.boot.ownership import without_others
@@ -77,7 +77,7 @@ class SourceChain:
         self._resolved: Resolved | None = None
         self._signed: SignedEntry | None = None  # what named it, where keys are trusted
         self._recalled = False  # whether this machine's own records, and no store, say which version is wanted
-        self._answered: list[tuple[Source, cas.Store]] = []  # those that lack something, or hold it damaged
+        self._answered: list[tuple[Source, Store]] = []  # those that lack something, or hold it damaged
 
     def walk(self, report: Report) -> None:
         """Bring the model to this machine, and then do what can wait until the worker speaks.
@@ -107,7 +107,7 @@ class SourceChain:
                 self._failed.skip(kind, url, str(self.condition))
                 continue
             try:
-                store = cas.open_store(url, policy=_POLICY)
+                store = open_store(url, policy=_POLICY)
             except (StoreError, CacheError) as error:
                 self._failed.add(kind, url, error, self.condition.choice, resolved=self._resolved is not None)
                 continue
@@ -148,7 +148,7 @@ class SourceChain:
     def _from_store(
         self,
         kind: Source,
-        store: cas.Store,
+        store: Store,
         report: Report,
         downloaded: contextlib.ExitStack | None = None,
         seed: Path | None = None,
@@ -213,7 +213,7 @@ class SourceChain:
             unknown = f"Hugging Face: not asked, as nothing but a store says which version {self.condition} is"
             raise NoSource([*self._failed.causes, f"{unknown} (CAS_FALLBACK=hub runs what it has as main)"])
         assert self._resolved
-        exact, nothing = self._resolved.exact, cas.open_store("memory:")
+        exact, nothing = self._resolved.exact, open_store("memory:")
         try:
             directory, done = self._chain.restore(self._resolved, nothing, self._recorder.listen)
         except (NotFoundError, *DAMAGE):
@@ -264,7 +264,7 @@ class SourceChain:
             self._choose(files_of(version.manifest.repos), version.exact)
             try:
                 # Nothing is missing, so the empty store is never read.
-                directory, done = self._chain.restore(version, cas.open_store("memory:"), self._recorder.listen)
+                directory, done = self._chain.restore(version, open_store("memory:"), self._recorder.listen)
             except CasError:
                 continue
             self._recalled = self._resolved is None

@@ -128,3 +128,24 @@ def _loaded(load: Callable[[bytes, bytes | None], object], data: bytes, passphra
         return load(data, None)
     except TypeError:  # by this the library says that the key is encrypted
         return load(data, passphrase().encode())
+
+
+def key_named(path: str | None) -> Callable[[], EcKey] | None:
+    """Return what reads the key that a caller or CAS_ATTEST_KEY names; None when neither does.
+
+    Args:
+        path: the key's file, as a caller names it; None for that of CAS_ATTEST_KEY, which may hold the key itself.
+
+    Raises:
+        InputError: CAS_ATTEST_KEY is set and empty, as a CI system leaves it without its secret.
+    """
+    named = path or config.read("CAS_ATTEST_KEY")
+    if not named:
+        if config.is_set("CAS_ATTEST_KEY"):
+            raise InputError("CAS_ATTEST_KEY is set and empty: set it to a key or the path of one, or unset it")
+        return None
+    from cas.local.trusted_keys import passphrase
+
+    if path is None and is_key(named):
+        return lambda: parse_key(named.encode(), "CAS_ATTEST_KEY", lambda: passphrase("CAS_ATTEST_KEY"))
+    return lambda: read_key(named, "--sign-with" if path else "CAS_ATTEST_KEY", lambda: passphrase(named))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol, cast
 
-from cas.errors import IntegrityError, StoreError
+from cas.errors import CacheError, InputError, IntegrityError, StoreError
 from cas.formats.archive import Member
 
 _PADDING = 16 << 20  # bytes behind the end mark that are read
@@ -55,3 +58,23 @@ class ArchiveStream:
             raise StoreError(f"{self._name} cannot be read ({error.strerror})") from error
         self._at += done
         return done
+
+
+@contextlib.contextmanager
+def opened_archive(file: str | Path) -> Iterator[Readable]:
+    """Open an archive's file, which may be a named pipe, to be read once.
+
+    Raises:
+        InputError: there is no such file, or it is a directory.
+        CacheError: it cannot be read.
+    """
+    try:
+        opened = open(file, "rb", buffering=0)  # noqa: SIM115 (closed below)
+    except FileNotFoundError:
+        raise InputError(f"{file} does not exist: name a file that `cas export` wrote, or -") from None
+    except IsADirectoryError:
+        raise InputError(f"{file} is a directory: a store is copied with `cas copy --store {Path(file)}`") from None
+    except OSError as error:
+        raise CacheError(f"{file} cannot be read: {error.strerror}") from error
+    with opened:
+        yield cast("Readable", opened)

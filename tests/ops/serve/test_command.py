@@ -123,7 +123,7 @@ def test_a_wrong_call_is_one_clear_line(store: Store, cache: Path, monkeypatch: 
         code, line = refused("--port", "0", "--upstream", url)
         assert code == 2 and "geheim" not in line
     assert refused("--port", "0", "--tag", "absent")[0] == 3
-    monkeypatch.setattr("cas.cli.serve._LIBRARIES", ("json", "absent_library"))
+    monkeypatch.setattr("cas.api.serving._LIBRARIES", ("json", "absent_library"))
     code, line = refused("--port", "0")
     assert code == 2 and line.endswith("pip install 'model-cas[serve]'\n")
 

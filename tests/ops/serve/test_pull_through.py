@@ -14,7 +14,7 @@ from huggingface_hub import snapshot_download
 
 import cas
 from cas import events
-from cas.cli.serve import publisher_for
+from cas.api.serving import publisher_for
 from cas.errors import AccessDenied
 from cas.ops.serve.server import HubServer, Serving
 from cas.store.store import Store

@@ -95,9 +95,9 @@ def test_no_revision_changes_the_request_to_the_hub(
 def test_a_publish_is_tried_again_when_the_store_was_away(
     directory_store: Store, cache: Path, hub: RenamingHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cas.cli import serve
+    from cas.api.serving import publisher_for
 
-    publish, tries = serve.publisher_for(directory_store), list[PulledRepo]()
+    publish, tries = publisher_for(directory_store), list[PulledRepo]()
 
     def away_at_first(pulled: PulledRepo) -> str:
         tries.append(pulled)
