@@ -7,6 +7,7 @@ refs/tags/<model>/<tag>/<seq:08d>-<id>.json              entries of a ref's log
 refs/pins/<deployment>/<model>/<seq:08d>-<id>.json
 refs/<kind>/<first>/<second>/<seq:08d>-<id>-<key id>-<16 hex>.minisig   the signature of the entry beside it, by a key
 receipts/<deployment>/<yyyy-mm-dd>/<hhmmss>-<64 hex>-<id>.json
+receipts/<deployment>/<yyyy-mm-dd>/<hhmmss>-<64 hex>-<id>.phases-<id>-<seq:04d>.json   later phases of the same start
 leases/<id>-<seq:06d>.json                               who relies on chunks that are stored, so that none is swept
 gc/<run>-<page:04d>.json                                 what a run of the collector has condemned
 gc/<run>-sweep-<seq:06d>.json                            a sweep under way, of the same form as a lease
@@ -49,7 +50,10 @@ _REF = re.compile(rf"refs/(tags|pins)/({_NAME})/({_NAME})/([0-9]{{8,20}}-[0-9a-f
 _SIGNATURE = re.compile(
     rf"refs/(tags|pins)/({_NAME})/({_NAME})/([0-9]{{8,20}}-[0-9a-f]{{16}})-([0-9a-f]{{16}})-([0-9a-f]{{16}})\.minisig"
 )
-_RECEIPT = re.compile(r"receipts/([^/]+)/[^/]+/[^/]*-([0-9a-f]{64})-[0-9a-f]+\.json")
+_RECEIPT = re.compile(r"receipts/([^/]+)/[^/]+/[^/]*-([0-9a-f]{64})-([0-9a-f]+)\.json")
+_LATER_PHASES = re.compile(
+    r"(receipts/[^/]+/[^/]+/[^/]*-[0-9a-f]{64}-[0-9a-f]+)\.phases-([0-9a-f]{16})-([0-9]{4})\.json"
+)
 _LEASE = re.compile(r"(leases/[0-9a-f]{16}|gc/[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}-sweep)-([0-9]{6,20})\.json")
 _CONDEMNED = re.compile(r"gc/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{8})-[0-9]{4}\.json")
 
@@ -213,14 +217,28 @@ def receipt_key(deployment: str, when: str, digest: str, identity: str) -> str:
 
 def receipt_digest(key: str) -> str | None:
     """Return the digest (64 hex) of the version that the receipt at `key` names, or None if that is no receipt."""
-    match = _RECEIPT.fullmatch(key)
-    return match[2] if match else None
+    return match[2] if (match := _RECEIPT.fullmatch(key)) else None
 
 
 def receipt_deployment(key: str) -> str:
     """Return the deployment of the receipt at `key`; empty if that is no receipt."""
-    match = _RECEIPT.fullmatch(key)
-    return match[1] if match else ""
+    return match[1] if (match := _RECEIPT.fullmatch(key)) else ""
+
+
+def receipt_identity(key: str) -> str:
+    """Return the random hex digits of the receipt at `key`; empty if that is no receipt."""
+    return match[3] if (match := _RECEIPT.fullmatch(key)) else ""
+
+
+def later_phases_key(receipt: str, identity: str, number: int) -> str:
+    """Return the key of the document `number` (0 to 9999) of later phases, by a program (16 random hex digits)."""
+    return f"{receipt.removesuffix('.json')}.phases-{identity}-{number:04d}.json"
+
+
+def later_phases(key: str) -> tuple[str, str] | None:
+    """Return the key of the receipt, and the program, that the later phases at `key` are of; None if there are none."""
+    match = _LATER_PHASES.fullmatch(key)
+    return (f"{match[1]}.json", match[2]) if match else None
 
 
 def lease_id(identity: str) -> str:
@@ -272,10 +290,11 @@ def examination_folder(identity: str) -> str:
 
 def is_ours(key: str) -> bool:
     """Return whether a store writes objects under such a key; all others are left alone."""
-    parsed = (chunk_digest, version_id, ref_entry, ref_signature, receipt_digest, lease_entry, condemned_run)
+    of_versions = (chunk_digest, version_id, ref_entry, ref_signature, receipt_digest, later_phases)
+    of_runs = (lease_entry, condemned_run)
     return (
         key in (FORMAT_KEY, CONDITIONAL_WRITES)
         or is_probe(key)
         or key.startswith(f"{EXAMINATIONS}/")
-        or any(parse(key) is not None for parse in parsed)
+        or any(parse(key) is not None for parse in (*of_versions, *of_runs))
     )

@@ -26,6 +26,11 @@ READERS: dict[str, tuple[Callable[[str], object], str, object]] = {
         RefEntryId("pins", "prod", "m", f"123456789-{ID}.json"),
     ),
     "receipt": (layout.receipt_digest, layout.receipt_key("prod", "2026-01-01T00:00:00Z", A, ID), A),
+    "later phases": (
+        layout.later_phases,
+        layout.later_phases_key(layout.receipt_key("prod", "2026-01-01T00:00:00Z", A, ID), ID, 7),
+        (layout.receipt_key("prod", "2026-01-01T00:00:00Z", A, ID), ID),
+    ),
     "lease": (
         layout.lease_entry,
         layout.lease_entry_key(LeaseEntry(layout.lease_id(ID), 12)),

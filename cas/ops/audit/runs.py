@@ -13,15 +13,14 @@ from typing import TypeAlias
 import msgspec
 
 from cas.bucket import Entry
-from cas.errors import FormatError, ObjectMissing
 from cas.formats.digest import named, parse
 from cas.formats.manifest import DigestName, Name, timestamp
 from cas.formats.typed_json import JsonFormat
 from cas.ops.audit.result import AuditedMove, Run, Unsigned
-from cas.parallel import for_each
 from cas.refs.reflog import Ref
 from cas.store import layout
 from cas.store.layout import VersionId
+from cas.store.receipts import list_receipts, read_each
 from cas.store.store import Store
 
 MOST = 1000
@@ -30,7 +29,6 @@ MOST = 1000
 Released: TypeAlias = tuple[Ref, AuditedMove]
 """A move by which a version was released, and the tag or pin that was moved."""
 
-_MAX_RECEIPT = 1 << 20  # bytes
 _SHOWN = 3  # reasons and hosts of a finding
 
 
@@ -40,7 +38,7 @@ class _Host(msgspec.Struct, frozen=True):
 
 
 class _Receipt(msgspec.Struct, frozen=True):
-    """The fields of a receipt (`cas.ops.restore.receipt`) that an audit looks at."""
+    """The fields of a receipt (`cas.store.receipt`) that an audit looks at."""
 
     manifest: DigestName
     model: Name
@@ -68,13 +66,8 @@ class Receipts:
             deployment: whose receipts; empty for all.
             since: when the oldest was written that counts, by the store's clock.
         """
-        folder = f"{layout.RECEIPTS}/{deployment}" if deployment else layout.RECEIPTS
         self._store = store
-        self._entries = [
-            entry
-            for entry in store.bucket.list(folder)
-            if entry.modified >= since and layout.receipt_digest(entry.key) is not None
-        ]
+        self._entries = list_receipts(store, deployment, since).receipts
         self.unread: list[str] = []
         self.left_out = 0
 
@@ -114,29 +107,14 @@ class Receipts:
         self.left_out = len(others[MOST:])
         found: dict[tuple[str, VersionId], list[tuple[Entry, _Receipt]]] = {}
 
-        def read(entry: Entry) -> None:
-            try:
-                receipt = self._store.get_document(entry.key, _MAX_RECEIPT, _decoded)
-            except ObjectMissing:
-                return  # a collector erased it
-            except FormatError:
-                self.unread.append(entry.key)
-                return
-            if receipt.ok and models(receipt.model):
+        read, self.unread = read_each(self._store, others[:MOST], _RECEIPTS.decode, requests)
+        for entry in others[:MOST]:
+            receipt = read.get(entry.key)
+            if receipt and receipt.ok and models(receipt.model):
                 version = VersionId(receipt.model, parse(receipt.manifest))
                 if version not in signed:
                     found.setdefault((layout.receipt_deployment(entry.key), version), []).append((entry, receipt))
-
-        if others:
-            for_each(read, others[:MOST], threads=min(requests, len(others)))
         return [_told(*where, told, trimmed(where[1].model)) for where, told in sorted(found.items())]
-
-
-def _decoded(data: bytes) -> _Receipt:
-    try:
-        return _RECEIPTS.decode(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise FormatError(f"receipt is malformed: {error}") from None
 
 
 def _run(deployment: str, version: VersionId, times: Sequence[str], moves: Sequence[Released]) -> Run:

@@ -24,8 +24,8 @@ from cas.bucket import Kind
 from cas.errors import CasError
 from cas.formats.manifest import timestamp
 from cas.formats.printable import printable
-from cas.ops.restore.receipt import Bytes, Failure, PhaseTime, Receipt
 from cas.parallel import BackgroundCall
+from cas.store.receipt import Bytes, Failure, PhaseTime, Receipt
 from cas.store.store import Store
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from cas.formats.minisign import SecretKey, new_key
 from cas.local.trusted_keys import Trust
 from cas.ops.audit.auditor import audit
 from cas.ops.audit.result import Audit
-from cas.ops.restore.receipt import Bytes, Receipt
 from cas.refs.reflog import Ref, RefLog
+from cas.store.receipt import Bytes, Receipt
 from cas.store.store import Store
 from tests.refs.logs import published
 
