@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,20 @@ class Warned(Event):
     """Something failed and the work goes on; the text says what, and the cause."""
 
     text: str
+
+
+class Span(NamedTuple):
+    """A phase that is over.
+
+    Attributes:
+        name: of the phase.
+        begun: seconds of the machine's monotonic clock, which is the same in every process.
+        seconds: wall time.
+    """
+
+    name: str
+    begun: float
+    seconds: float
 
 
 Listener = Callable[[Event], None]

@@ -72,7 +72,8 @@ def _ready(boot: Boot) -> Callable[[], None]:
             speaker = early.finish(model_files.of_version(restored.files))
         with boot.phases.measure("warm-up"):
             speaker.warm_up(briefly=early.is_warm)
-        handler = _handler(speaker, restored, runpod)
+        with boot.phases.measure("handler"):
+            handler = _handler(speaker, restored, runpod)
     except Exception as error:
         boot.failed(error)
         raise

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -27,6 +28,7 @@ from cas.errors import InputError
 
 if TYPE_CHECKING:
     from cas.ops.restore.folder import Folder
+    from cas.ops.restore.receipts import ReceiptWriter
     from cas.ops.restore.restorer import Restored
     from cas.refs.selection import Choice
 
@@ -73,23 +75,28 @@ def restore(
     Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names. Chunks that several versions
     share are fetched once.
     """
+    from cas.config import receipt_wanted
+
+    begun = time.monotonic()
     chosen = chosen_version(
         settings, references[0] if references else None, lock, cache_dir, keep=not dry_run and to is None
     )
-    done = restore_chosen(
-        settings,
-        chosen,
-        cache_dir,
-        seeds,
-        verify=verify,
-        receipt=receipt,
-        refuse_pickle=refuse_pickle,
-        dry_run=dry_run,
-        others=references[1:],
-        to=_folder(to, layout, link, delete=delete),
-        include=include,
-        exclude=exclude,
-    )
+    folder = _folder(to, layout, link, delete=delete)
+    with receipt_writer(settings, chosen, begun, wanted=(receipt or receipt_wanted()) and not dry_run) as writer:
+        done = restore_chosen(
+            settings,
+            chosen,
+            cache_dir,
+            seeds,
+            verify=verify,
+            receipt=writer,
+            refuse_pickle=refuse_pickle,
+            dry_run=dry_run,
+            others=references[1:],
+            to=folder,
+            include=include,
+            exclude=exclude,
+        )
     if settings.json:
         output.document(dataclasses.asdict(done))
     elif done.folder is not None:
@@ -118,7 +125,7 @@ def restore_chosen(
     seeds: tuple[str, ...],
     *,
     verify: bool,
-    receipt: bool,
+    receipt: ReceiptWriter | None,
     refuse_pickle: bool = False,
     dry_run: bool = False,
     others: Sequence[str] = (),
@@ -126,35 +133,29 @@ def restore_chosen(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> Restored:
-    """Restore versions as `cas restore` and `cas run` do: with progress, a receipt if wanted, and a summary line.
+    """Restore versions as `cas restore` and `cas run` do: with progress, and a summary line.
 
     Args:
         settings: the global options.
         chosen: the first version.
         cache_dir: the hub cache; None for the user's.
         seeds: as for `cas.restore`; so are `verify`, `refuse_pickle`, `dry_run`, `to`, `include` and `exclude`.
-        receipt: whether to keep a receipt.
+        receipt: writes a receipt of it later; None for none.
         others: references to further versions.
     """
     from cas.cli.display.progress import Reporter
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.config import receipt_wanted
     from cas.ops.restore import restorer
     from cas.store.store import open_store
 
     keep_memory_together()
     leave_cores_alone()
-    store = open_store(settings.store)
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter, contextlib.ExitStack() as stack:
+    store = receipt.store if receipt else open_store(settings.store)
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
         listen = reporter.listen
-        receipt_writer = None
-        if (receipt or receipt_wanted()) and not dry_run:
-            from cas.ops.restore.receipts import ReceiptWriter
-            from cas.refs.reference import signed_entry
-
-            signed = signed_entry(chosen.pin, chosen.move, store)
-            receipt_writer = stack.enter_context(ReceiptWriter(store, listen, reason=chosen.reason, signed=signed))
-            listen = receipt_writer.listen
+        if receipt:
+            receipt.listener = listen
+            listen = receipt.listen
         done = restorer.restore(
             [chosen.version(), *others] if others else chosen.version(),
             store,
@@ -168,11 +169,38 @@ def restore_chosen(
             dry_run=dry_run,
             on_event=listen,
         )
-        if receipt_writer:
-            receipt_writer.finished(done)
+        if receipt:
+            receipt.finished(done)
     if not settings.quiet:
         print(_summary(done), file=sys.stderr)
     return done
+
+
+@contextlib.contextmanager
+def receipt_writer(settings: Settings, chosen: Choice, begun: float, *, wanted: bool) -> Iterator[ReceiptWriter | None]:
+    """Write a receipt of what this process does until a `with` block ends.
+
+    Args:
+        settings: the global options.
+        chosen: the version that is restored.
+        begun: when the command began, by the machine's monotonic clock.
+        wanted: whether a receipt is kept at all.
+    """
+    if not wanted:
+        yield None
+        return
+    from cas import events
+    from cas.local.process_start import spans_before
+    from cas.ops.restore.receipts import ReceiptWriter
+    from cas.refs.reference import signed_entry
+    from cas.store.store import open_store
+
+    store = open_store(settings.store)
+    signed = signed_entry(chosen.pin, chosen.move, store)
+    before = (*spans_before(begun), events.Span("choose", begun, time.monotonic() - begun))
+    with ReceiptWriter(store, reason=chosen.reason, signed=signed, before=before) as writer:
+        writer.listen(events.Phase("imports"))
+        yield writer
 
 
 def _summary(done: Restored) -> str:

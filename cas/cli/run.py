@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import sys
+import time
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,6 +22,9 @@ from cas.cli.options import (
     verify_option,
 )
 from cas.errors import InputError
+
+if TYPE_CHECKING:
+    from cas.ops.restore.restorer import Restored
 
 _NO_REF = "\0"  # stands for an absent REF: no word of a command line can be this
 
@@ -80,10 +85,10 @@ def run(
 
     `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
-    from cas import config
+    from cas import config, events
     from cas.cli.display.progress import Reporter
-    from cas.cli.restore import restore_chosen
-    from cas.config import cache_dirs
+    from cas.cli.restore import receipt_writer, restore_chosen
+    from cas.config import cache_dirs, receipt_wanted
     from cas.ops.restore.in_use import restore_for_use
 
     program = shutil.which(command[0])
@@ -91,12 +96,18 @@ def run(
         raise InputError(f"command {command[0]} is not found: check its name and PATH")
     # Copied before the restore sets variables of its own, which the command must not inherit.
     inherited = config.inherited()
+    begun = time.monotonic()
     chosen = chosen_version(settings, None if reference == _NO_REF else reference, lock, cache_dir, keep=True)
-    in_use = restore_for_use(
-        lambda: restore_chosen(settings, chosen, cache_dir, seeds, verify=verify, receipt=receipt),
-        cache_dirs(cache_dir),
-        Reporter(quiet=settings.quiet, verbose=settings.verbose).listen,
-    )
+    with receipt_writer(settings, chosen, begun, wanted=receipt or receipt_wanted()) as writer:
+
+        def restore_once() -> Restored:
+            done = restore_chosen(settings, chosen, cache_dir, seeds, verify=verify, receipt=writer)
+            if writer:
+                writer.listen(events.Phase("view"))
+            return done
+
+        reporter = Reporter(quiet=settings.quiet, verbose=settings.verbose)
+        in_use = restore_for_use(restore_once, cache_dirs(cache_dir), reporter.listen)
     variables = {**in_use.variables, "CAS_MODEL": in_use.restored.reference}
     in_use.hold.inherit()
     sys.stdout.flush()

@@ -7,10 +7,13 @@ import os
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from cas.store.receipt import Interval, covered
+from cas.store.receipts import read_receipts
 from cas.store.store import Store
 from tools.deployment import ENDPOINT, JOB, Deployment, write_tiny_models
 from tools.servers.process import free_ports
@@ -19,6 +22,12 @@ from tools.story import chapters
 
 GUARDED = Path(__file__).with_name("guarded")
 """In PYTHONPATH it writes down each connection of a process."""
+
+
+def named_share(line: dict[str, Any]) -> float:
+    """Return which share of a boot's wall time some phase of its cold-start line covers."""
+    phases = [Interval(each["name"], each["at"], each["at"] + each["seconds"]) for each in line["phases"]]
+    return covered(phases) / (line["seconds_ready"] - min(phase.begun for phase in phases))
 
 
 @pytest.mark.timeout(600)
@@ -58,7 +67,13 @@ def test_from_an_empty_bucket_to_a_pinned_version_and_without_bucket_or_hub(
     moved_back = next(story)
     assert moved_back.answer and moved_back.answer["model"] == f"blake3:{first.version}"
     assert moved_back.answer["audio"] == first.answer["audio"]
-    assert len(shop.bucket.list(f"receipts/{ENDPOINT}")) == 3
+    kept = [stored.receipt for stored in read_receipts(shop, ENDPOINT).receipts]
+    assert len(kept) == 3
+    for receipt in kept:
+        assert receipt.ok and receipt.named / receipt.wall >= 0.98, receipt.phases
+        assert {"imports", "wait", "load", "warm-up", "handler", "fitness"} <= {each.name for each in receipt.phases}
+    for line in (first.receipt, offline.receipt, pinned.receipt, moved_back.receipt):
+        assert named_share(line) >= 0.98, line["phases"]
 
     from_hub = next(story)
     assert from_hub.answer and from_hub.answer["audio"] == first.answer["audio"]

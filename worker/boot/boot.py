@@ -87,7 +87,7 @@ class Boot:
             InputError: a variable has a bad value.
             BootFailed: no directory can be used.
         """
-        phases = Phases()
+        phases = Phases.of_process()
         # What this process and its children make, no other user may write to: the next boot would leave it out.
         os.umask(os.umask(0o022) | 0o022)
         with phases.measure("settings"):
@@ -111,8 +111,9 @@ class Boot:
             failed = Failed(exit_code=7, causes=("no directory of CAS_CACHE_DIRS can be used", *problems))
             self._finish(failed)
             raise BootFailed(failed.causes, failed.exit_code)
-        environment.apply(self._usable[0].path)
-        self._spawn()
+        with self.phases.measure("spawn"):
+            environment.apply(self._usable[0].path)
+            self._spawn()
 
     def _spawn(self) -> None:
         words = (str(finding.path) for finding in self._usable)
@@ -290,8 +291,7 @@ def _summary(result: Restored) -> Iterator[str]:
 def main() -> int:
     """Restore the model as a worker would, without the worker's imports; the exit code."""
     try:
-        boot = Boot.start()
-        boot.wait()
+        (boot := Boot.start()).wait()
     except CasError as error:
         logger.error(str(error))
         return error.exit_code

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from cas.formats.printable import printable_json
+from cas.local.process_start import spans_before
 from worker.boot.messages import Failed, Restored, Step
 from worker.log import logger
 
@@ -38,6 +39,13 @@ class Phases:
         self.begun = time.monotonic()
         self._lock = threading.Lock()
         self._steps: list[Step] = []
+
+    @classmethod
+    def of_process(cls) -> Phases:
+        """Begin the boot now, with the starts of the container and of this process as phases before it."""
+        phases = cls()
+        phases.add(Step(*span) for span in spans_before(phases.begun))
+        return phases
 
     @contextlib.contextmanager
     def measure(self, name: str) -> Iterator[None]:
@@ -114,6 +122,7 @@ def as_document(phases: Phases, result: Restored | Failed, *, model: str, deploy
         **fields,
         **metrics,
         "phases": [
+            # Negative for what came before the boot: the start of the container and of this process.
             {"name": step.name, "at": round(step.begun - phases.begun, 3), "seconds": round(step.seconds, 3)}
             for step in steps
         ],

@@ -22,8 +22,8 @@ from pathlib import Path
 from cas.bucket import RetryPolicy
 from cas.config import hub_endpoint, read
 from cas.errors import CacheError, CasError, InputError, IntegrityError, NotFoundError, StoreError
-from cas.events import SignedEntry
-from cas.ops.restore.receipts import PhaseTime, ReceiptWriter
+from cas.events import SignedEntry, Span
+from cas.ops.restore.receipts import ReceiptWriter
 from cas.refs.reference import Resolved, resolve
 from cas.store.store import Store, open_store
 from worker.boot import directories
@@ -187,9 +187,9 @@ class SourceChain:
                     records.write_last_version(directory.path, self._resolved, store, ref, self._signed)
             if writer:
                 boot = self._ended() or Ended(())
-                phases = (PhaseTime(step.name, round(step.seconds, 6)) for step in boot.steps)
+                spans = (Span(step.name, step.begun, step.seconds) for step in boot.steps)
                 fallback = self.condition.fallback
-                writer.boot(phases, str(directory.path), directory.reason, boot.failure, fallback=fallback)
+                writer.boot(spans, str(directory.path), directory.reason, boot.failure, fallback=fallback)
 
     def _reason(self) -> str:
         """Why this version, in words."""

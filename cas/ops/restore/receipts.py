@@ -25,13 +25,11 @@ from cas.errors import CasError
 from cas.formats.manifest import timestamp
 from cas.formats.printable import printable
 from cas.parallel import BackgroundCall
-from cas.store.receipt import Bytes, Failure, PhaseTime, Receipt
+from cas.store.receipt import RECEIPTS, Bytes, Failure, PhaseTime, Receipt
 from cas.store.store import Store
 
 if TYPE_CHECKING:
     from cas.ops.restore.restorer import Restored
-
-__all__ = ["PhaseTime", "Receipt", "ReceiptWriter"]
 
 _TIMEOUT = 10.0  # seconds to write a receipt
 _TRANSFER_PHASES = ("fetch", "copy")
@@ -40,14 +38,17 @@ _SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "
 _QUERY = re.compile(r"(\w+://[^\s?'\"]*)\?[^\s'\"]*")
 _USER = re.compile(r"(\w+://)[^\s/@]+@")
 
-_encode = msgspec.json.Encoder().encode
-
 
 class ReceiptWriter:
     """Listens to one restore and writes its receipt at the end of a `with` block, whether the restore failed or not.
 
     with ReceiptWriter(store, reason="nightly") as writer:
         writer.finished(cas.restore("f5-tts", store, on_event=writer.listen))
+
+    Attributes:
+        store: where the receipt is written to.
+        listener: hears every event that the writer hears, and a warning when no receipt can be written.
+        written: keys of the receipts that were written.
     """
 
     def __init__(
@@ -57,40 +58,45 @@ class ReceiptWriter:
         *,
         reason: str = "",
         signed: events.SignedEntry | None = None,
+        before: Iterable[events.Span] = (),
         timeout: float = _TIMEOUT,
     ) -> None:
         """Begin to measure the restore.
 
         Args:
-            store: where the receipt is written to.
-            listen: hears every event that the writer hears, and a warning when no receipt can be written.
+            store: as the attribute.
+            listen: the attribute `listener`.
             reason: why this version, in words.
             signed: the verified entry that named it, where the restore itself reads no ref.
+            before: phases that came before the restore, and belong to it.
             timeout: seconds that writing may take.
         """
+        self.written: list[str] = []
         self._signed = signed
-        self._store, self._listen, self._reason, self._timeout = store, listen, reason, timeout
+        self.store, self.listener, self._reason, self._timeout = store, listen, reason, timeout
         self._when, self._begun = datetime.datetime.now(datetime.UTC), time.monotonic()
-        self._phases: list[tuple[str, float]] = []
+        self._phases: list[tuple[str, float]] = []  # each ends where the next begins; "" is none
+        self._before = tuple(before)
         self._resolved: list[events.Resolved] = []
         self._is_resolved = False
         self._plain = {"store": 0, "local": 0}
         self._wire = 0
         self._lock = threading.Lock()
         self._restored: Restored | None = None
-        self._finished: float | None = None
-        self._boot_phases: tuple[PhaseTime, ...] = ()
+        self._boot_spans: tuple[events.Span, ...] = ()
         self._directory = ("", "")
         self._fallback = ""
         self._failure: Failure | None = None
 
     def finished(self, restored: Restored) -> None:
-        """Note the result of a restore that succeeded."""
-        self._restored, self._finished = restored, time.monotonic()
+        """Note the result of a restore that succeeded, which ends its last phase."""
+        self._restored = restored
+        with self._lock:
+            self._phases.append(("", time.monotonic()))
 
     def boot(
         self,
-        phases: Iterable[PhaseTime],
+        spans: Iterable[events.Span],
         directory: str,
         directory_reason: str,
         failure: tuple[str, str] | None = None,
@@ -100,13 +106,13 @@ class ReceiptWriter:
         """Make this the receipt of a boot, which ends now.
 
         Args:
-            phases: those of the boot around the restore.
+            spans: the phases of the boot around the restore.
             directory: where the version was restored to.
             directory_reason: why there, in words.
             failure: class and message of the error that kept the model from being used.
             fallback: what might have stood in for this store.
         """
-        self._boot_phases = tuple(phases)
+        self._boot_spans = tuple(spans)
         self._directory = (_without_secrets(directory), _without_secrets(directory_reason))
         self._fallback = fallback
         self._failure = failure and Failure(failure[0], _without_secrets(failure[1]))
@@ -129,7 +135,7 @@ class ReceiptWriter:
                     if self._phases and self._phases[-1][0] in _TRANSFER_PHASES and source in self._plain:
                         self._plain[source] += plain
                         self._wire += wire
-        self._listen(event)
+        self.listener(event)
 
     def __enter__(self) -> ReceiptWriter:
         return self
@@ -147,25 +153,31 @@ class ReceiptWriter:
             if writing.ends_within(self._timeout):
                 writing.result()
             else:
-                self._listen(events.Warned(f"no receipt was written: the store did not take it in {self._timeout:g} s"))
+                self.listener(
+                    events.Warned(f"no receipt was written: the store did not take it in {self._timeout:g} s")
+                )
         except KeyboardInterrupt:
             raise
         except BaseException as failure:  # a panic inside obstore is a BaseException
-            self._listen(events.Warned(f"no receipt was written: {_describe_error(failure)}"))
+            self.listener(events.Warned(f"no receipt was written: {_describe_error(failure)}"))
 
     def _put(self, error: Exception | None, end: float) -> None:
         for resolved in self._resolved:
             receipt = self._receipt(resolved, error, end)
-            self._store.bucket.put(receipt.key(), _encode(receipt), Kind.DOCUMENT)
+            key = receipt.key()
+            self.store.bucket.put(key, RECEIPTS.encode(receipt), Kind.DOCUMENT)
+            self.written.append(key)
 
     def _receipt(self, resolved: events.Resolved, error: Exception | None, end: float) -> Receipt:
         model, _, manifest = resolved.reference.partition("@")
         restored = self._restored
-        ends = [*(begun for _, begun in self._phases), self._finished or end][1:]
-        phases = [
-            PhaseTime(name, round(ended - begun, 6)) for (name, begun), ended in zip(self._phases, ends, strict=True)
-        ]
-        fetching = sum(phase.seconds for phase in phases if phase.name == "fetch")
+        ends = [*(begun for _, begun in self._phases), end][1:]
+        own = [events.Span(name, at, ended - at) for (name, at), ended in zip(self._phases, ends, strict=True) if name]
+        spans = (*self._before, *own, *self._boot_spans)
+        phases = tuple(
+            PhaseTime(span.name, round(span.seconds, 6), round(span.begun - self._begun, 6)) for span in spans
+        )
+        fetching = sum(span.seconds for span in own if span.name == "fetch")
         return Receipt(
             manifest=manifest,
             model=model,
@@ -180,7 +192,7 @@ class ReceiptWriter:
             ok=error is None and self._failure is None,
             error=Failure(type(error).__name__, _describe_error(error)) if error else self._failure,
             changed=restored.changed if restored else None,
-            phases=(*phases, *self._boot_phases),
+            phases=phases,
             bytes=self._bytes(sum(each.total for each in self._resolved)),
             second_requests=restored.second_requests if restored else None,
             rate=round(self._wire / fetching, 1) if fetching > 0 else 0.0,
