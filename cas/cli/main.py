@@ -5,7 +5,6 @@ The module of a command is imported when that command is called: so `cas` starts
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import TextIO
 import click
 
 from cas import config
+from cas.cli.commands import Commands
 from cas.cli.display import paint
 from cas.cli.display.paint import Style
 from cas.cli.display.streams import open_streams
@@ -22,49 +22,6 @@ from cas.cli.options import Settings, common
 from cas.errors import CasError
 from cas.formats.printable import printable_traceback
 from cas.version import __version__
-
-# Name -> (module and function, one line for the list of commands). A module has the command's name; `tag` also holds
-# untag, and `pin` also holds pins and unpin.
-_COMMANDS = {
-    "init": ("cas.cli.init:init", "Make a store, or find that it is there."),
-    "publish": ("cas.cli.publish:publish", "Publish a model from Hugging Face or a folder."),
-    "sources": ("cas.cli.sources:sources", "List the sources that --source takes by name."),
-    "import-flat": ("cas.cli.import_flat:import_flat", "Publish what a plain sync left in a bucket."),
-    "restore": ("cas.cli.restore:restore", "Put versions into the Hugging Face cache, or a folder."),
-    "run": ("cas.cli.run:run", "Restore, then run a command that finds the model."),
-    "env": ("cas.cli.env:env", "Print the export lines under which clients find a model."),
-    "serve": ("cas.cli.serve:serve", "Serve the store as a hub, for HF_ENDPOINT."),
-    "copy": ("cas.cli.copy:copy", "Copy versions to another store."),
-    "mirror": ("cas.cli.mirror:mirror", "Keep models in another store equal to those here."),
-    "export": ("cas.cli.export:export", "Write versions to one file, an archive."),
-    "import": ("cas.cli.import_archive:import_archive", "Bring the versions in an archive into the store."),
-    "prune": ("cas.cli.prune:prune", "Free what restores put on this machine."),
-    "derive": ("cas.cli.derive:derive", "Publish a variant: the same model, cast to float16."),
-    "ls": ("cas.cli.ls:ls", "List models, or the versions of one."),
-    "tree": ("cas.cli.tree:tree", "Show which version came from which."),
-    "show": ("cas.cli.show:show", "Show what a version consists of."),
-    "diff": ("cas.cli.diff:diff", "Show what differs between two versions."),
-    "du": ("cas.cli.du:du", "Show what versions take up, share and would free."),
-    "tag": ("cas.cli.tag:tag", "Give a version tags."),
-    "untag": ("cas.cli.tag:untag", "Remove tags."),
-    "pin": ("cas.cli.pin:pin", "Fix the version that a deployment restores."),
-    "pins": ("cas.cli.pin:pins", "List what deployments have pinned."),
-    "unpin": ("cas.cli.pin:unpin", "Remove a deployment's pin."),
-    "history": ("cas.cli.history:history", "Show what a tag or pin named, and who moved it."),
-    "rollback": ("cas.cli.rollback:rollback", "Move a tag or pin back to an earlier version."),
-    "sign": ("cas.cli.sign:sign", "Sign what tags and pins name now."),
-    "keygen": ("cas.cli.keygen:keygen", "Make a key that signs what tags and pins name."),
-    "trust": ("cas.cli.trust:trust", "Choose whose signatures count here."),
-    "lock": ("cas.cli.lock:lock", "Write a version's manifest to a file to restore by."),
-    "attest": ("cas.cli.attest:attest", "State what a version's files are, for model-signing."),
-    "audit": ("cas.cli.audit:audit", "Say who released what, and what is not signed."),
-    "verify": ("cas.cli.verify:verify", "Re-hash a model on this machine."),
-    "fsck": ("cas.cli.fsck:fsck", "Re-hash what the store holds, and repair it."),
-    "gc": ("cas.cli.gc:gc", "Free what nothing uses."),
-    "info": ("cas.cli.info:info", "Show each setting, where it comes from and what it decides."),
-    "doctor": ("cas.cli.doctor:doctor", "Check the store, your key and this machine."),
-    "completion": ("cas.cli.completion:completion", "Print a shell's completion script."),
-}
 
 _EPILOG = """\b
 References:  model, model:tag, model@<8+ hex>, model@blake3:<64 hex>,
@@ -75,38 +32,9 @@ Exit codes:  2 wrong call, 3 not found, 4 corrupt, 5 unknown format, 6 store,
 """
 
 
-class _Commands(click.Group):
-    """The group of all commands: it lists them from the table, and imports the module of the one that is called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in _COMMANDS:
-            return None
-        module, _, function = _COMMANDS[name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), function)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        name = args[0]
-        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            from difflib import get_close_matches
-
-            close = " or ".join(f"'{known}'" for known in get_close_matches(name, _COMMANDS))
-            ctx.fail(f"No such command '{name}'. Did you mean {close}?" if close else f"No such command '{name}'")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
-
-
 @click.group(
     "cas",
-    cls=_Commands,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EPILOG,
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.cli.main import _COMMANDS
+from cas.cli.commands import COMMANDS, GROUPS
 from tests.cli.conftest import Shop
 from tests.support.in_process import call_cas
 from tests.support.models import write_tree
@@ -35,7 +35,7 @@ def test_the_command_starts_without_heavy_imports(words: list[str]) -> None:
     assert time.monotonic() - begun < 2
 
 
-@pytest.mark.parametrize("command", [*_COMMANDS, ""])
+@pytest.mark.parametrize("command", [*COMMANDS, ""])
 def test_help_fits_the_screen_and_names_every_option(command: str) -> None:
     for word in ("--help", "-h"):
         done = call_cas(*filter(None, [command, word]), env={"COLUMNS": "200"})
@@ -49,7 +49,8 @@ def test_help_fits_the_screen_and_names_every_option(command: str) -> None:
 def test_without_a_command_the_help_is_shown_and_the_call_is_wrong() -> None:
     done = call_cas()
     assert (done.returncode, done.stdout) == (2, "")
-    assert "Commands:" in done.stderr
+    assert all(f"\n{group}:\n" in done.stderr for group in GROUPS)
+    assert all(f"\n  {name} " in done.stderr for name in COMMANDS)
 
 
 def test_global_options_stand_before_or_after_the_command(shop: Shop) -> None:
