@@ -50,6 +50,7 @@ def copy(
 
     keep_memory_together()
     leave_cores_alone()
+    settings.destination = destination
     target = open_store(destination)
     use_signer(target, sign_with)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cas.cli import hints
 from cas.cli.display import output
 from cas.cli.options import Settings, cache_dir_option, common
 
@@ -72,7 +73,7 @@ class _Shown:
             print_line(self._group)
         print_line(f"  {finding.status:<8} {finding.name:<{_NAME_WIDTH}} {printable(finding.found)}")
         if finding.advice:
-            print_line(f"  {'':<8} {'':<{_NAME_WIDTH}} -> {printable(finding.advice)}")
+            print_line(f"  {'':<8} {'':<{_NAME_WIDTH}} -> {printable(hints.carry(finding.advice))}")
 
 
 def _summary(diagnosis: Diagnosis) -> str:

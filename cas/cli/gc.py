@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cas.cli import hints
 from cas.cli.display import output
 from cas.cli.options import Settings, common
 from cas.cli.units import Duration
+from cas.errors import InputError
 
 if TYPE_CHECKING:
     from cas.ops.gc.explain import Explained
     from cas.ops.gc.result import Collected
+
+_SHORTEST_GRACE = datetime.timedelta(hours=1)
 
 
 @click.command(short_help="Free what nothing uses.")
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--wait", type=Duration(), default="60s", show_default=True, metavar="TIME", help="Wait for those who publish."
 )
+@click.option("--force", is_flag=True, help="Take a grace period below an hour.")
 @click.option("--explain", metavar="DIGEST", help="Say what keeps a chunk or a version, and do nothing.")
 @common
 def gc(
@@ -37,6 +42,7 @@ def gc(
     grace: datetime.timedelta,
     keep: int,
     wait: datetime.timedelta,
+    force: bool,
     explain: str | None,
 ) -> None:
     """Free what no tag, pin or recent receipt needs, in two steps.
@@ -54,6 +60,12 @@ def gc(
 
         _explain(settings, explained(open_store(settings.store), explain, grace=grace, keep=keep))
         return
+    if grace < _SHORTEST_GRACE and not force and not dry_run:
+        raise InputError(
+            f"--grace {grace.total_seconds():g}s is below an hour: a publish, restore or copy that is going on, or one "
+            "whose clock differs, may need what this run deletes. Leave it out for a day, or add --force if you know "
+            "that nothing else uses the store now"
+        )
     store = open_store(settings.store)
     keep_memory_together()
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
@@ -74,7 +86,7 @@ def gc(
         output.document({**dataclasses.asdict(done), "store": store.url})
     elif not settings.quiet:
         for line in _summary(done):
-            print(line)
+            print(hints.carry(line))
         output.print_store(settings, store)
 
 

@@ -14,12 +14,12 @@ from typing import TextIO
 import click
 
 from cas import config
+from cas.cli import failures, hints
 from cas.cli.commands import Commands
 from cas.cli.display import paint
 from cas.cli.display.paint import Style
 from cas.cli.display.streams import open_streams
 from cas.cli.options import Settings, common
-from cas.errors import CasError
 from cas.formats.printable import printable_traceback
 from cas.version import __version__
 
@@ -55,38 +55,13 @@ def main() -> None:
         answer(root, instruction)
     config.clean_environment()
     settings = Settings()
+    hints.remember(settings)
     try:
         code = _run(settings)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        code = 2
-    except click.ClickException as error:
-        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "cas"
-        text = error.format_message().rstrip(".")
-        _print_error(f"{text} See `{command} --help`" if text.endswith("?") else f"{text}: see `{command} --help`")
-        code = 2
-    except (KeyboardInterrupt, click.Abort):
-        _print_error("interrupted; nothing half-done is visible. Run the same command again to go on where it stopped")
-        code = 130
-    except CasError as error:
-        _print_error(str(error), error, settings)
-        code = error.exit_code
     except BrokenPipeError:
         code = 141  # the reader of our output has left: 128 + SIGPIPE, as a shell reports a process that SIGPIPE ended
-    except OSError as error:
-        path = f"{error.filename}: " if error.filename else ""
-        _print_error(f"{path}{error.strerror or error}", error, settings)
-        code = 7
-    except Exception as error:
-        _print_error(f"unexpected {type(error).__name__}: {error}: run again with -v and report it", error, settings)
-        code = 1
     except BaseException as error:
-        from cas.bucket.errors.clients import is_panic
-
-        if not is_panic(error):
-            raise
-        _print_error(f"a library failed ({error}): report it, with what it printed above", error, settings)
-        code = 1
+        code = _fail(error, settings)
     _flush_or_discard(sys.stdout)
     _flush_or_discard(sys.stderr)
     # Not sys.exit(): after an interrupt, worker threads may still wait for a request. When a thread of the S3 client
@@ -120,7 +95,19 @@ def _flush_or_discard(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _print_error(text: str, error: BaseException | None = None, settings: Settings | None = None) -> None:
-    if error is not None and settings is not None and settings.verbose:
-        sys.stderr.write(printable_traceback("".join(traceback.format_exception(error)), "cas"))
-    paint.line(sys.stderr, ("cas:", Style.RED), (f" {text}", Style.PLAIN))
+def _fail(error: BaseException, settings: Settings) -> int:
+    """Print why the call failed, and return its exit code; raise the error again if it is none of a call."""
+    failure = failures.failure_of(error)
+    if failure is None:
+        raise error
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+    else:
+        if settings.verbose and not failure.is_expected:
+            sys.stderr.write(printable_traceback("".join(traceback.format_exception(error)), "cas"))
+        paint.line(sys.stderr, ("cas:", Style.RED), (f" {failure.line()}", Style.PLAIN))
+    try:
+        failures.print_document(failure, settings)
+    except OSError as unwritable:
+        print(f"cas: {unwritable.strerror or unwritable}", file=sys.stderr)
+    return failure.exit_code

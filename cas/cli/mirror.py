@@ -40,6 +40,7 @@ def mirror(
 
     keep_memory_together()
     leave_cores_alone()
+    settings.destination = destination
     target = open_store(destination)
     use_signer(target, sign_with)
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:

@@ -33,6 +33,8 @@ class Settings:
         quiet: print no progress and no summary; of a list, one id a line.
         verbose: print notes, and tracebacks of errors.
         no_trunc: cut no cell of a table and no digest, and give exact times.
+        cache_dir: the value of --cache-dir, for the commands that messages propose.
+        destination: the store that the command writes to where that is another one, for the same.
     """
 
     store: str | None = None
@@ -40,6 +42,8 @@ class Settings:
     quiet: bool = False
     verbose: bool = False
     no_trunc: bool = False
+    cache_dir: str | None = None
+    destination: str | None = None
 
 
 def common(function: Callable[..., None]) -> Callable[..., Any]:
@@ -84,7 +88,19 @@ def _show_notes() -> None:
 lock_option = click.option(
     "--lock", metavar="FILE", help="The version in a file that `cas lock` wrote, instead of REF."
 )
-cache_dir_option = click.option("--cache-dir", metavar="DIR", help="The hub cache. Default: HF_HUB_CACHE.")
+
+
+def _remember_cache_dir(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    ctx.ensure_object(Settings).cache_dir = value
+    return value
+
+
+cache_dir_option = click.option(
+    "--cache-dir",
+    metavar="DIR",
+    callback=_remember_cache_dir,
+    help="The hub cache. Default: HF_HUB_CACHE.",
+)
 seed_option = click.option(
     "--seed",
     "seeds",

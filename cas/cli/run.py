@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import time
@@ -21,7 +20,7 @@ from cas.cli.options import (
     seed_option,
     verify_option,
 )
-from cas.errors import InputError
+from cas.cli.program import CommandNotExecutable, find_program, inherited_variables
 
 if TYPE_CHECKING:
     from cas.ops.restore.restorer import Restored
@@ -83,19 +82,20 @@ def run(
     COMMAND finds REF in a view of the hub cache of its own: what other restores do to the cache does not change it,
     and `cas prune` leaves REF alone while COMMAND runs.
 
+    Exit codes 127 and 126, as in a shell: COMMAND is not found, or cannot be executed. COMMAND gets all variables but
+    the keys that sign (CAS_SIGNING_KEY, CAS_SIGNING_PASSPHRASE, CAS_ATTEST_KEY).
+
     `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
-    from cas import config, events
+    from cas import events
     from cas.cli.display.progress import Reporter
     from cas.cli.restore import receipt_writer, restore_chosen
     from cas.config import cache_dirs, receipt_wanted
     from cas.ops.restore.in_use import restore_for_use
 
-    program = shutil.which(command[0])
-    if program is None:
-        raise InputError(f"command {command[0]} is not found: check its name and PATH")
+    program = find_program(command[0])
     # Copied before the restore sets variables of its own, which the command must not inherit.
-    inherited = config.inherited()
+    inherited = inherited_variables()
     begun = time.monotonic()
     chosen = chosen_version(settings, None if reference == _NO_REF else reference, lock, cache_dir, keep=True)
     with receipt_writer(settings, chosen, begun, wanted=receipt or receipt_wanted()) as writer:
@@ -116,4 +116,4 @@ def run(
     try:
         os.execve(program, command, {**inherited, **variables})  # noqa: S606 (the user's own command)
     except OSError as error:
-        raise InputError(f"{program} cannot be run: {error.strerror}") from error
+        raise CommandNotExecutable.because(program, error) from error

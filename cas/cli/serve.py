@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +14,9 @@ import click
 
 from cas.cli.display import output
 from cas.cli.options import Settings, common, sign_with_option, use_signer
+from cas.cli.program import CommandNotExecutable, find_program, inherited_variables
 from cas.cli.units import Size
-from cas.errors import InputError, NotFoundError
+from cas.errors import NotFoundError
 from cas.parallel import INTERRUPTIBLE_WAIT
 
 if TYPE_CHECKING:
@@ -74,11 +74,9 @@ def serve(
     from cas.store.store import open_store
 
     serving.require_libraries()
-    program = shutil.which(command[0]) if command else None
-    if command and program is None:
-        raise InputError(f"command {command[0]} is not found: check its name and PATH")
+    program = find_program(command[0]) if command else None
     # Copied before the server and its libraries set variables of their own.
-    inherited = config.inherited()
+    inherited = inherited_variables()
     token = config.read("CAS_SERVE_TOKEN") or None if token is None else token
     store = open_store(settings.store)
     use_signer(store, sign_with)
@@ -195,7 +193,7 @@ def _run_command(command: list[str], variables: dict[str, str]) -> int:
     try:
         child = subprocess.Popen(command, env=variables)  # noqa: S603 (the user's own command)
     except OSError as error:
-        raise InputError(f"{command[0]} cannot be run: {error.strerror}") from error
+        raise CommandNotExecutable.because(command[0], error) from error
     for sent in early:
         pass_on(sent, None)
     code = child.wait()

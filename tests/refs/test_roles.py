@@ -84,8 +84,8 @@ def test_a_release_by_four_roles(seaweed: SeaweedFS, tmp_path: Path, monkeypatch
     assert stored not in worker.does("--json", "restore")
 
     collector = Role(seaweed, bucket, "admin", tmp_path)
-    collector.does("gc", "--grace", "0s")
-    collector.does("gc", "--grace", "0s", "--keep", "1")
+    collector.does("gc", "--grace", "0s", "--force")
+    collector.does("gc", "--grace", "0s", "--force", "--keep", "1")
     signatures = {key for key in objects(seaweed, bucket, "refs/", monkeypatch) if key.endswith(".minisig")}
     assert len(signatures) == len(objects(seaweed, bucket, "refs/", monkeypatch)) / 2, "each entry has its own"
     worker.does("restore", "--verify")

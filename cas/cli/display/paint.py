@@ -10,6 +10,7 @@ import enum
 import os
 from typing import TextIO
 
+from cas.cli import hints
 from cas.formats.printable import printable
 
 
@@ -54,5 +55,5 @@ def line(out: TextIO, *pieces: tuple[str, Style]) -> None:
 
 def warn(out: TextIO, text: str) -> None:
     """Write a warning, one line. out: the stream; text: what to say, after `warning: `."""
-    line(out, ("warning:", Style.YELLOW), (f" {text}", Style.PLAIN))
+    line(out, ("warning:", Style.YELLOW), (f" {hints.carry(text)}", Style.PLAIN))
     out.flush()

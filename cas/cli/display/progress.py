@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TextIO
 
 from cas import events
+from cas.cli import hints
 from cas.cli.display.bar import Bar, draws_on
 from cas.formats.printable import printable
 
@@ -140,7 +141,7 @@ class Reporter:
         return _DESCRIPTIONS.get(self._phase.name, self._phase.name)
 
     def _line(self, text: str) -> None:
-        text = printable(text)
+        text = printable(hints.carry(text))
         if self._bar is not None:
             self._bar.line(text)
         else:

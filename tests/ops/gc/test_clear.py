@@ -82,7 +82,7 @@ def test_a_deletion_that_fails_leaves_a_removed_ref_removed(
 def test_a_run_that_dies_between_two_deletions(models: Models, number: int) -> None:
     log = removed(models, PIN)
     models.settle()
-    words = ("--store", models.store.url, "gc", "--grace", "0s")
+    words = ("--store", models.store.url, "gc", "--grace", "0s", "--force")
     process = start_cas(log.ref.prefix, str(number), *words, before=DIE)
     process.communicate(timeout=60)
     assert process.returncode == -9

@@ -202,14 +202,14 @@ def test_the_command(local: Models) -> None:
     url = local.store.url
     old = local.publish("old")
     local.publish("new")
-    condemned = call_cas("--store", url, "gc", "--grace", "0s", "--keep", "1")
+    condemned = call_cas("--store", url, "gc", "--grace", "0s", "--force", "--keep", "1")
     assert condemned.returncode == 0, condemned.stderr
     assert "condemned  1 chunk and 1 version," in condemned.stdout
     asked = call_cas("--store", url, "gc", "--keep", "1", "--grace", "0s", "--explain", old[:12])
     assert "nothing keeps it" in asked.stdout
     assert "condemned at" in asked.stdout
     time.sleep(0.01)
-    swept = call_cas("--store", url, "--json", "gc", "--grace", "0s", "--keep", "1")
+    swept = call_cas("--store", url, "--json", "gc", "--grace", "0s", "--force", "--keep", "1")
     document = json.loads(swept.stdout)
     assert (document["swept_versions"], document["swept_chunks"]) == (1, 1)
     for wrong in (["--grace", "soon"], ["--keep", "0"], ["--explain", "x"]):

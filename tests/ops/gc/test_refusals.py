@@ -156,7 +156,7 @@ def test_a_key_that_may_not_delete_is_told_at_once(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
     with pytest.raises(AccessDenied, match=permission):
         collector.gc(Store(open_bucket(s3_url, HURRIED)), grace=AT_ONCE, keep=1)
-    done = call_cas("--store", s3_url, "gc", "--grace", "0s", "--keep", "1")
+    done = call_cas("--store", s3_url, "gc", "--grace", "0s", "--force", "--keep", "1")
     assert done.returncode == 6
     assert permission in done.stderr
     assert models.objects() == before

@@ -95,7 +95,7 @@ class _Soak:
             return ["publish", "m", "--dir", str(tree), "--as", "org/model", "--tag", tag]
         if role == "operator":
             return chance.choice([["rollback", f"m:{tag}"], ["pin", "eu", f"m:{tag}"], ["tag", f"m:{tag}", "v3"]])
-        return ["gc", "--grace", "1s", "--keep", str(_KEEP), "--wait", "5s"]
+        return ["gc", "--grace", "1s", "--force", "--keep", str(_KEEP), "--wait", "5s"]
 
     def _watch(self) -> None:
         """What refs name now can be read whole, chunk for chunk, while all this goes on."""

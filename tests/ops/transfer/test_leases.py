@@ -35,7 +35,9 @@ def test_leases_on_both_sides_keep_collectors_away(directory_store: Store, tmp_p
     copy(["m"], target, directory_store, on_event=listen)
     assert live == {(before + 1, 1)}
     for store in (directory_store, target):
-        assert cas_json(store, "gc", "--grace", "0s", "--wait", "0s")["put_off"] == "", "and end with the copy"
+        assert cas_json(store, "gc", "--grace", "0s", "--force", "--wait", "0s")["put_off"] == "", (
+            "and end with the copy"
+        )
 
 
 def test_a_collector_that_runs_meanwhile_puts_its_sweep_off(directory_store: Store, tmp_path: Path) -> None:

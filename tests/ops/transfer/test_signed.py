@@ -258,7 +258,7 @@ def test_the_commands(directory_store: Store, tmp_path: Path) -> None:
     trusted, signs = {"CAS_TRUSTED_KEYS": variables["CAS_TRUSTED_KEYS"]}, ("--sign-with", variables["CAS_SIGNING_KEY"])
     here, there = ("--store", directory_store.url), str(tmp_path / "copy")
     refused = call_cas(*here, "copy", "m", there, *signs, env=trusted)
-    assert (refused.returncode, "m:latest" in refused.stderr, "cas sign" in refused.stderr) == (8, True, True)
+    assert (refused.returncode, "m:latest" in refused.stderr, " sign " in refused.stderr) == (8, True, True)
     move(trusting(directory_store), digest)
     left = call_cas(*here, "copy", "m", there, env=trusted)
     assert (left.returncode, f"cas sign {VersionId('m', digest)} --tag latest" in left.stderr) == (8, True)

@@ -62,7 +62,7 @@ def test_a_publish_that_was_frozen_goes_on(swept: bool, fresh: Station, seaweed:
     if swept:
         time.sleep(LEASE + 1.5)  # the lease is over by the server's clock
         for _ in range(2):  # the first one condemns
-            done = run_cas("gc", "--grace", "0", "--store", fresh.store, env=dict(os.environ))
+            done = run_cas("gc", "--grace", "0", "--force", "--store", fresh.store, env=dict(os.environ))
             assert done.returncode == 0, done.stderr
             time.sleep(1.1)
         assert not list(open_bucket(fresh.store).list("chunks")), "nothing named what it had sent"
