@@ -29,7 +29,7 @@ NO_FUNCTION = {
     "version": "`cas.__version__`",
 }
 
-OF_THE_COMMAND_LINE = {"store", "json", "quiet", "verbose"}
+OF_THE_COMMAND_LINE = {"store", "json", "quiet", "verbose", "no_trunc"}
 """Options of every command: a function takes `store`, and shows nothing unless `cas.progress_bar()` listens."""
 
 ELSEWHERE = {
@@ -38,6 +38,7 @@ ELSEWHERE = {
     ("fsck", "shards"): "`cas.fsck_by_fleet`",
     ("fsck", "merge"): "`cas.merge_fsck`",
     ("gc", "explain"): "`cas.explain`",
+    ("gc", "force"): "asks a person once more: a program has decided",
     ("publish", "source"): "`cas.Source.from_file`",
     ("publish", "repos"): "`cas.Source.from_repos`",
     ("publish", "folder"): "`cas.Source.from_folder`",
