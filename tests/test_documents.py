@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,80 +10,9 @@ from pathlib import Path
 import pytest
 
 from cas.cli.main import root as command_line
-from tests.support.models import write_tree
-from tools.models.minilm import model_dir
-from tools.servers.hub import Hub
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-SOME_DIGEST = "1f3a9c04"
-
-_SERVE = """
-import huggingface_hub, os
-assert os.environ["HF_HUB_OFFLINE"] == "1"
-print("serving", huggingface_hub.hf_hub_download("SWivid/F5-TTS", "F5TTS_v1_Base/vocab.txt"))
-"""
-
-
-def shell_lines(document: Path, command: str) -> list[str]:
-    """Lines of the document's sh blocks that call `command`, without their comments."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
-    lines = (line.split("  #")[0].strip() for block in blocks for line in block.splitlines())
-    return [line for line in lines if re.search(rf"(^|\(|^[A-Z_]+=\S+ ){command}\b", line)]
-
-
-@pytest.fixture
-def workshop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder like the reader's: the repository's manifests, some weights, a script; and `cas` on the path."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
-    write_tree(tmp_path / "weights", {"model.safetensors": b"\2" + bytes(7) + b"{}", "config.json": b"{}"})
-    (tmp_path / "serve.py").write_text(_SERVE)
-    hub = tmp_path / "hub"
-    write_tree(hub / "SWivid/F5-TTS/F5TTS_v1_Base", {"model_1250000.safetensors": b"w" * 5000, "vocab.txt": b"a\n"})
-    write_tree(hub / "charactr/vocos-mel-24khz", {"config.yaml": b"a: 1\n", "pytorch_model.bin": b"v" * 5000})
-    shutil.copytree(model_dir(), hub / "sentence-transformers/all-MiniLM-L6-v2")
-    return tmp_path
-
-
-def in_the_workshop(line: str, workshop: Path) -> str:
-    """A line with folders of the workshop in place of the reader's folder and second bucket."""
-    for there, here in (("/tmp/models", "models"), ("s3://second@models-eu", "second")):
-        line = line.replace(there, str(workshop / here))
-    return line
-
-
-def test_the_readme_can_be_followed_line_by_line(workshop: Path) -> None:
-    digest = ""
-    lines = shell_lines(ROOT / "README.md", "cas")
-    assert len(lines) >= 11, "the README shows every common task"
-    with Hub(workshop / "hub") as hub:
-        for line in lines:
-            ran = subprocess.run(
-                ["sh", "-ec", in_the_workshop(line.replace(SOME_DIGEST, digest), workshop)],
-                env={**os.environ, "HF_ENDPOINT": hub.url},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert ran.returncode == 0, f"{line}\n{ran.stderr}"
-            if line.startswith("cas publish f5-tts"):
-                digest = ran.stdout.split("blake3:")[1][:8]
-            if "serve.py" in line:
-                assert ran.stdout.startswith("serving ")
-
-
-def test_the_readmes_python_runs(workshop: Path) -> None:
-    (block,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    ran = subprocess.run(
-        [sys.executable, "-c", block.replace("s3://my-models/cas", str(workshop / "store"))],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    assert Path(ran.stdout.splitlines()[-1]).is_dir()
 
 
 def anchors(document: Path) -> set[str]:
