@@ -51,6 +51,7 @@ GROUPS = {
         "tree": Entry("cas.cli.tree:tree", "Show which version came from which."),
         "diff": Entry("cas.cli.diff:diff", "Show what differs between two versions."),
         "du": Entry("cas.cli.du:du", "Show what versions take up, share and would free."),
+        "report": Entry("cas.cli.report:report", "Write one page about every start, and what to fix."),
     },
     "Name versions": {
         "tag": Entry("cas.cli.tag:tag", "Give a version tags."),

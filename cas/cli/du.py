@@ -82,7 +82,9 @@ def _document(found: Usage) -> dict[str, object]:
         given = asdict(version)
         del given["names"]
         versions.append({**given, "digest": named(version.digest), **version.names._asdict()})
-    return {**asdict(found), "versions": versions, "ratio": found.ratio}
+    document = {**asdict(found), "versions": versions, "ratio": found.ratio}
+    del document["written"]  # for `cas report`
+    return document
 
 
 def _totals(found: Usage) -> list[str]:

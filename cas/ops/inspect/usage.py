@@ -13,9 +13,11 @@ The order of `usage`:
 
 from __future__ import annotations
 
+import datetime
 import threading
 from array import array
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
 from cas import events, host
 from cas.bucket import Entry
@@ -83,6 +85,7 @@ class Usage:
         superseded_versions: stored versions of overwritten and deleted objects, which a bucket that keeps versions
             still has; None where this key may not list them.
         superseded: their bytes; None likewise.
+        written: bytes of all chunks of the store by the day (UTC) on which they were written.
     """
 
     versions: tuple[VersionUsage, ...]
@@ -97,6 +100,7 @@ class Usage:
     unreadable: int
     superseded_versions: int | None = 0
     superseded: int | None = 0
+    written: dict[datetime.date, int] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -190,6 +194,7 @@ class _ChunkCount:
         self._indexes: dict[bytes, int] = {}
         self._sizes, self._owners = array("q"), array("q")
         self._missing: set[bytes] = set()
+        self._written: Counter[datetime.date] = Counter()
         self._distinct = 0
         self._counting = threading.Lock()
 
@@ -203,6 +208,7 @@ class _ChunkCount:
         self._indexes[bytes.fromhex(digest)] = len(self._sizes)
         self._sizes.append(entry.size)
         self._owners.append(_NOBODY)
+        self._written[entry.modified.astimezone(datetime.UTC).date()] += entry.size
 
     def add_version(self, number: int, version: VersionUsage, manifest: Manifest) -> None:
         """Count the chunks that a version needs.
@@ -254,4 +260,5 @@ class _ChunkCount:
             unneeded_chunks=len(unneeded),
             unneeded=sum(unneeded),
             unreadable=len(versions) - len(readable),
+            written=dict(self._written),
         )

@@ -1,0 +1,107 @@
+"""`cas report`."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cas.cli.display import output
+from cas.cli.options import Settings, common
+from cas.cli.units import Duration
+
+if TYPE_CHECKING:
+    from cas.ops.report.figures import Report
+
+_ADVICE = 3  # shown in the terminal; the page has all
+
+
+@click.command(short_help="Write one page about every start, and what to fix.")
+@click.argument("about", metavar="[MODEL|DEPLOYMENT]", required=False)
+@click.option(
+    "-o", "--output", "path", metavar="FILE", help="Where to write the page. Default: report.html; -: stdout."
+)
+@click.option(
+    "--since", type=Duration(), default="30d", show_default=True, metavar="TIME", help="How far back to look."
+)
+@click.option("--price", type=float, metavar="DOLLARS", help="What a GB in the store costs a month.")
+@click.option("--no-store", is_flag=True, help="Leave out what the store holds, which takes long where it is large.")
+@click.option("--benchmark", metavar="FILE", help="Show the results of `make bench` in this file, too.")
+@common
+def report(
+    settings: Settings,
+    about: str | None,
+    path: str | None,
+    since: datetime.timedelta,
+    price: float | None,
+    no_store: bool,
+    benchmark: str | None,
+) -> None:
+    """Write one page (HTML) about the starts that left receipts: how long they took by version, deployment, datacenter,
+    host and GPU, in which phases, where bytes came from, what failed, what to fix first, and what the store costs.
+
+    The page is one file, which needs no network. With --json, print the same figures; then a page is written only
+    where -o says so.
+    """
+    from cas.cli.display.progress import Reporter
+    from cas.ops.report import reporter
+
+    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as progress:
+        found = reporter.report(
+            about,
+            settings.store,
+            since=since,
+            price=price,
+            with_store=not no_store,
+            benchmark=benchmark,
+            on_event=progress.listen,
+        )
+    if found.unread:
+        print(f"warning: {output.count(found.unread, 'receipt')} cannot be read, and count nowhere", file=sys.stderr)
+    if settings.json:
+        import msgspec
+
+        if path:
+            _write(found, path)
+        output.document(msgspec.to_builtins(found))
+        return
+    _write(found, path or "report.html")
+    if path != "-" and not settings.quiet:
+        for line in _summary(found):
+            print(line)
+        print(f"page      {path or 'report.html'}")
+
+
+def _write(found: Report, path: str) -> None:
+    """Write the page to a file, which appears whole, or to standard output."""
+    from cas.local.whole_file import write_whole
+    from cas.ops.report.page import page
+
+    if path == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(page(found))
+    else:
+        write_whole(Path(path), page(found), "name another file with -o")
+
+
+def _summary(found: Report) -> list[str]:
+    everything = found.all
+    if not everything.starts:
+        hint = "`cas restore --receipt`, CAS_RECEIPT=1 and the RunPod worker write receipts"
+        return [f"starts    none since {found.since[:10]}: {hint}"]
+    lines = [f"starts    {everything.starts:,}, of which {everything.failed:,} failed"]
+    if everything.p50 is not None and everything.p95 is not None and everything.max is not None:
+        lines.append(f"seconds   {everything.p50:.1f} median, {everything.p95:.1f} p95, {everything.max:.1f} longest")
+    for advice in found.advice[:_ADVICE]:
+        saves = f" ({_saves(advice.seconds, at_most=advice.at_most)})" if advice.seconds else ""
+        lines.append(f"fix       {advice.title}{saves}")
+    if found.stored:
+        lines.append(f"store     {output.size(found.stored.stored)} in {output.count(found.stored.count, 'version')}")
+    return lines
+
+
+def _saves(seconds: float, *, at_most: bool) -> str:
+    return f"{'at most ' if at_most else ''}{seconds:,.0f} s"
