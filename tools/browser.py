@@ -163,8 +163,7 @@ class Page:
     def problems(self) -> list[str]:
         """What went wrong in the page so far: exceptions, messages in its console, and requests beside its own file."""
         found = [message for message in self._browser.events(self._session) if message["method"] in _ERRORS]
-        texts = [json.dumps(message["params"]) for message in found]
-        return [text for text in texts if '"url": "file://' not in text or "exceptionDetails" in text]
+        return [json.dumps(message["params"]) for message in found if message["params"].get("type") != "Document"]
 
     def picture(self) -> bytes:
         """Return a PNG of the whole page."""

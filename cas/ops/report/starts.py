@@ -128,7 +128,8 @@ def start_of(identity: str, receipt: Receipt) -> Start:
         host=receipt.host.pod or receipt.host.hostname,
         gpu=_gpus(receipt.host.gpus),
         reason=receipt.reason,
-        seconds=receipt.wall,
+        # Without beginnings (version 0.1.0) phases that overlapped are laid end to end, longer than the start was.
+        seconds=receipt.wall if any(phase.begun is not None for phase in receipt.phases) else receipt.seconds,
         error="" if receipt.ok else (receipt.error.kind if receipt.error else "Error"),
         message=receipt.error.message if receipt.error and not receipt.ok else "",
         spans=tuple(Span(each.name, each.begun - began, each.ended - each.begun) for each in receipt.intervals()),

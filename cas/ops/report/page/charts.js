@@ -140,3 +140,6 @@ function redraw() {
 
 dark.addEventListener("change", redraw);
 printed.addEventListener("change", redraw);
+for (const [event, paper] of [["beforeprint", true], ["afterprint", false]]) {
+  addEventListener(event, () => { isOnPaper = paper; redraw(); });
+}

@@ -3,10 +3,11 @@
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const printed = matchMedia("print");
+let isOnPaper = false;
 
 /** The colours of charts, on paper always those for light. */
 function colours() {
-  const isDark = dark.matches && !printed.matches;
+  const isDark = dark.matches && !printed.matches && !isOnPaper;
   return {
     ink: isDark ? "#e6eaf0" : "#1b2330",
     soft: isDark ? "#9aa6b5" : "#5b6675",
