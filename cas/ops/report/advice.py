@@ -144,25 +144,28 @@ def _fetched_again(starts: Sequence[Start]) -> Iterator[Advice]:
 
 
 def _slow_machines(starts: Sequence[Start]) -> Iterator[Advice]:
-    """Machines that are slower than the others of their deployment with the same version."""
+    """Machines that are slower than the others of their deployment and datacenter with the same version."""
     ready = [start for start in starts if start.temperature == "cold"]
+    slow: dict[str, list[tuple[Start, float]]] = defaultdict(list)
     for alike in _grouped(ready, lambda start: (start.deployment, start.version, start.datacenter)).values():
-        machines = _grouped(alike, lambda start: start.host)
         usual = statistics.median(start.seconds for start in alike)
-        for machine, some in machines.items():
-            saved = sum(max(0.0, start.seconds - usual) for start in some)
-            slow = statistics.median(start.seconds for start in some) > _SLOWER_MACHINE * usual
-            if slow and len(some) >= FEWEST and saved >= _WORTH * len(some):
-                first = some[0]
-                yield Advice(
-                    rule="slow machine",
-                    title=f"{machine} takes {statistics.median(start.seconds for start in some):.1f} s for "
-                    f"{first.version}, its neighbours in {first.deployment} {usual:.1f} s",
-                    text="Look at its disk and connection (`cas doctor` there), or leave it out.",
-                    basis="seconds beyond the median of the cold starts of the same version, deployment and datacenter",
-                    starts=len(some),
-                    seconds=round(saved, 1),
-                )
+        for machine, some in _grouped(alike, lambda start: start.host).items():
+            median = statistics.median(start.seconds for start in some)
+            if len(some) >= FEWEST and median > _SLOWER_MACHINE * usual:
+                slow[machine] += [(start, usual) for start in some]
+    for machine, found in slow.items():
+        saved = sum(max(0.0, start.seconds - usual) for start, usual in found)
+        if saved >= _WORTH * len(found):
+            mine = statistics.median(start.seconds for start, _ in found)
+            theirs = statistics.median(usual for _, usual in found)
+            yield Advice(
+                rule="slow machine",
+                title=f"{machine} starts in {mine:.1f} s, its neighbours in {found[0][0].deployment} in {theirs:.1f} s",
+                text="Look at its disk and connection (`cas doctor` there), or leave it out.",
+                basis="seconds beyond the median of the cold starts of the same version, deployment and datacenter",
+                starts=len(found),
+                seconds=round(saved, 1),
+            )
 
 
 def _slower_versions(starts: Sequence[Start]) -> Iterator[Advice]:

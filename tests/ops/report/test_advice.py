@@ -47,7 +47,7 @@ def test_a_slow_machine_is_told_beside_its_neighbours() -> None:
     usual = [start(n, host=f"pod-{n}") for n in range(20)]
     slow = [start(30 + n, host="old-disk", seconds=9.0) for n in range(FEWEST)]
     found = rules([*usual, *slow])["slow machine"]
-    assert found.title.startswith("old-disk takes 9.0 s")
+    assert found.title.startswith("old-disk starts in 9.0 s")
     assert found.seconds == pytest.approx(5.0 * FEWEST)
 
 

@@ -59,7 +59,9 @@ function fixFirst() {
     one.seconds === null ? null
       : element("div", { class: "saves" }, seconds(one.seconds), element("small", {}, one.at_most ? "at most" : "would be saved")),
   ));
-  card(made, element("ol", { class: "advice" }, ...items));
+  const rest = items.splice(5);
+  card(made, element("ol", { class: "advice" }, ...items), rest.length
+    ? element("details", {}, element("summary", {}, `${rest.length} more`), element("ol", { class: "advice", start: 6 }, ...rest)) : null);
 }
 
 function howLong() {
