@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from cas.ops.prune.result import Pruned
     from cas.ops.publish.publisher import Published, Source, publish
     from cas.ops.read.opened_file import open_file
+    from cas.ops.report.figures import Report
+    from cas.ops.report.reporter import report
     from cas.ops.restore.folder import Folder
     from cas.ops.restore.in_use import view
     from cas.ops.restore.restorer import Restored, restore
@@ -90,6 +92,7 @@ _PLACES = {
     "Proven": "cas.ops.derive.check",
     "Pruned": "cas.ops.prune.result",
     "Published": "cas.ops.publish.publisher",
+    "Report": "cas.ops.report.figures",
     "Resolved": "cas.refs.reference",
     "Restored": "cas.ops.restore.restorer",
     "RolledBack": "cas.refs.history",
@@ -133,6 +136,7 @@ _PLACES = {
     "prune": "cas.ops.prune.pruner",
     "publish": "cas.ops.publish.publisher",
     "read_lock": "cas.refs.lock_file",
+    "report": "cas.ops.report.reporter",
     "resolve": "cas.api.look",
     "restore": "cas.ops.restore.restorer",
     "rollback": "cas.api.names",
@@ -173,6 +177,7 @@ __all__ = [
     "Proven",
     "Pruned",
     "Published",
+    "Report",
     "Resolved",
     "Restored",
     "RolledBack",
@@ -217,6 +222,7 @@ __all__ = [
     "prune",
     "publish",
     "read_lock",
+    "report",
     "resolve",
     "restore",
     "rollback",

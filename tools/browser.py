@@ -2,7 +2,7 @@
 
     with Browser() as browser:
         page = browser.open(Path("report.html"), width=390, is_dark=True)
-        page.evaluate("document.title"), page.picture(), page.problems
+        page.evaluate("document.title"), page.picture(390, 800), page.problems
 
 The protocol (chromedevtools.github.io/devtools-protocol) is JSON, each message ended by a NUL byte.
 """
@@ -165,9 +165,10 @@ class Page:
         found = [message for message in self._browser.events(self._session) if message["method"] in _ERRORS]
         return [json.dumps(message["params"]) for message in found if message["params"].get("type") != "Document"]
 
-    def picture(self) -> bytes:
-        """Return a PNG of the whole page."""
-        found = self.call("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True})
+    def picture(self, width: int, height: int) -> bytes:
+        """Return a PNG of the upper part of the page, this many pixels wide and high."""
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        found = self.call("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True, "clip": clip})
         return base64.b64decode(found["data"])
 
     def printed(self) -> bytes:

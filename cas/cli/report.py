@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli.display import output
+from cas.cli.display import output, paint
 from cas.cli.options import Settings, common
 from cas.cli.units import Duration
 
@@ -48,7 +47,10 @@ def report(
     """
     from cas.cli.display.progress import Reporter
     from cas.ops.report import reporter
+    from cas.ops.report.page import page
 
+    if path is None and not settings.json:
+        path = "report.html"
     with Reporter(quiet=settings.quiet, verbose=settings.verbose) as progress:
         found = reporter.report(
             about,
@@ -57,34 +59,21 @@ def report(
             price=price,
             with_store=not no_store,
             benchmark=benchmark,
+            path=None if path == "-" else path,
             on_event=progress.listen,
         )
     if found.unread:
-        print(f"warning: {output.count(found.unread, 'receipt')} cannot be read, and count nowhere", file=sys.stderr)
+        paint.warn(sys.stderr, f"{output.count(found.unread, 'receipt')} cannot be read, and count nowhere")
     if settings.json:
         import msgspec
 
-        if path:
-            _write(found, path)
         output.document(msgspec.to_builtins(found))
-        return
-    _write(found, path or "report.html")
-    if path != "-" and not settings.quiet:
+    elif path == "-":
+        sys.stdout.buffer.write(page(found))
+    elif not settings.quiet:
         for line in _summary(found):
             print(line)
-        print(f"page      {path or 'report.html'}")
-
-
-def _write(found: Report, path: str) -> None:
-    """Write the page to a file, which appears whole, or to standard output."""
-    from cas.local.whole_file import write_whole
-    from cas.ops.report.page import page
-
-    if path == "-":
-        sys.stdout.flush()
-        sys.stdout.buffer.write(page(found))
-    else:
-        write_whole(Path(path), page(found), "name another file with -o")
+        print(f"page      {path}")
 
 
 def _summary(found: Report) -> list[str]:

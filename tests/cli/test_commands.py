@@ -228,7 +228,7 @@ def test_completion_scripts(shell: str) -> None:
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
-        ("cas re", "restore"),
+        ("cas res", "restore"),
         ("cas publish --no-d", "--no-download"),
         ("cas completion z", "zsh"),
         ("cas --st", "--store"),

@@ -23,6 +23,7 @@ _BY_METAVAR: dict[str, Values] = {
     "MODEL:TAG": values.tags_of_models,
     "[MODEL:]TAG": values.tags_of_models,
     "TAG": values.tags,
+    "MODEL|DEPLOYMENT": values.models_and_deployments,
     "DEPLOYMENT": values.deployments,
     "DIGEST": values.digests,
     "NAME|FILE": values.sources,

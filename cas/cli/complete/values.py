@@ -60,6 +60,11 @@ def deployments(ctx: click.Context, typed: str) -> list[CompletionItem]:
     return _fitting(((deployment, "") for deployment, _, _ in _names(ctx).refs("pins")), typed)
 
 
+def models_and_deployments(ctx: click.Context, typed: str) -> list[CompletionItem]:
+    """Return the store's models, and the deployments that have pins."""
+    return models(ctx, typed) + deployments(ctx, typed)
+
+
 def digests(ctx: click.Context, typed: str) -> list[CompletionItem]:
     """Return the digests of versions, whole if they are typed with `blake3:`."""
     return _fitting(_digests(_names(ctx), None, prefix="", typed=typed), typed)

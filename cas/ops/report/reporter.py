@@ -4,7 +4,7 @@ Order of steps:
     1. read the results of a benchmark, if given, so that a wrong file ends the report before it reads the store
     2. list and read the receipts (`cas.store.receipts`), and keep a `Start` of each
     3. count what the store holds, as `cas du` and `cas gc -n` do, unless asked not to
-    4. compute all figures, a value (`figures.py`); `page.py` makes the page of it
+    4. compute all figures, a value (`figures.py`), and write the page of it (`page.py`) if asked to
 
 Nothing is written to the store.
 """
@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import datetime
 import os
+from pathlib import Path
 
 from cas import events, host
 from cas.errors import AccessDenied, InputError
+from cas.local.whole_file import write_whole
 from cas.ops.report.benchmark import read_benchmark
 from cas.ops.report.figures import Report, figures
+from cas.ops.report.page import page
 from cas.ops.report.starts import Start, start_of
 from cas.ops.report.stored import Stored, read_stored
 from cas.store.receipts import read_receipts
@@ -38,6 +41,7 @@ def report(
     price: float | None = None,
     with_store: bool = True,
     benchmark: str | os.PathLike[str] | None = None,
+    path: str | os.PathLike[str] | None = None,
     limits: host.Limits | None = None,
     on_event: events.Listener = events.ignore,
 ) -> Report:
@@ -50,6 +54,7 @@ def report(
         price: what a GB in the store costs a month, in dollars; None where only known price lists count.
         with_store: whether to count what the store holds, which lists all its chunks.
         benchmark: a results file of `make bench`, whose figures the report shows.
+        path: where the page is written, one HTML file; None to write none.
         limits: how many requests are made at once.
         on_event: is told of phases, and of what cannot be told.
 
@@ -57,6 +62,7 @@ def report(
         InputError: the price is negative.
         NotFoundError: there is no such results file.
         FormatError: it is none.
+        CacheError: the page cannot be written.
         Unsupported: the store is read over plain https, which cannot list.
     """
     if price is not None and not 0 <= price < float("inf"):
@@ -76,7 +82,7 @@ def report(
     if read.left_out:
         on_event(events.Warned(f"{read.left_out} older receipts were not read: they are too many"))
     stored = _stored(store, starts, now - since, price, limits, on_event) if with_store else None
-    return figures(
+    made = figures(
         starts,
         store=store.where,
         made=now,
@@ -86,6 +92,9 @@ def report(
         stored=stored,
         benchmark=cases,
     )
+    if path is not None:
+        write_whole(Path(path), page(made), "name another file")
+    return made
 
 
 def _is_about(model: str, deployment: str, about: str | None) -> bool:
