@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from cas.ops.gc.result import Collected
     from cas.ops.inspect.comparison import Comparison
     from cas.ops.inspect.comparison import compare as diff
+    from cas.ops.inspect.receipts import FoundReceipts, receipt, receipts
     from cas.ops.inspect.tree import TreeLine
     from cas.ops.inspect.usage import Usage
     from cas.ops.inspect.versions import ListedVersion as Version
@@ -83,6 +84,7 @@ _PLACES = {
     "Explained": "cas.ops.gc.explain",
     "Exported": "cas.ops.transfer.result",
     "Folder": "cas.ops.restore.folder",
+    "FoundReceipts": "cas.ops.inspect.receipts",
     "Imported": "cas.api.flat_import",
     "Listener": "cas.events",
     "Locked": "cas.refs.lock_file",
@@ -136,6 +138,8 @@ _PLACES = {
     "prune": "cas.ops.prune.pruner",
     "publish": "cas.ops.publish.publisher",
     "read_lock": "cas.refs.lock_file",
+    "receipt": "cas.ops.inspect.receipts",
+    "receipts": "cas.ops.inspect.receipts",
     "report": "cas.ops.report.reporter",
     "resolve": "cas.api.look",
     "restore": "cas.ops.restore.restorer",
@@ -168,6 +172,7 @@ __all__ = [
     "Explained",
     "Exported",
     "Folder",
+    "FoundReceipts",
     "Imported",
     "Listener",
     "Locked",
@@ -222,6 +227,8 @@ __all__ = [
     "prune",
     "publish",
     "read_lock",
+    "receipt",
+    "receipts",
     "report",
     "resolve",
     "restore",

@@ -51,6 +51,7 @@ GROUPS = {
         "tree": Entry("cas.cli.tree:tree", "Show which version came from which."),
         "diff": Entry("cas.cli.diff:diff", "Show what differs between two versions."),
         "du": Entry("cas.cli.du:du", "Show what versions take up, share and would free."),
+        "receipts": Entry("cas.cli.receipts:receipts", "List what started where and how fast, or draw one start."),
         "report": Entry("cas.cli.report:report", "Write one page about every start, and what to fix."),
     },
     "Name versions": {

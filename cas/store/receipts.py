@@ -154,6 +154,7 @@ def read_receipts(
     *,
     since: datetime.datetime | None = None,
     until: datetime.datetime | None = None,
+    listed: Listed | None = None,
     wanted: Callable[[Entry], bool] = lambda entry: True,
     newest: int = MOST,
     requests: int = 14,
@@ -166,6 +167,7 @@ def read_receipts(
         deployment: whose receipts; empty for all.
         since: when the oldest was written that counts, by the store's clock.
         until: when the newest was.
+        listed: what a listing showed, in place of a new one of these arguments.
         wanted: says by a receipt's entry in the listing whether to read it.
         newest: how many to read at most.
         requests: how many are read at once.
@@ -175,7 +177,7 @@ def read_receipts(
         StoreError: the store cannot be read.
     """
     cache = cache or ReceiptCache.of_user(store.where)
-    listed = list_receipts(store, deployment, since, until)
+    listed = listed or list_receipts(store, deployment, since, until)
     entries = [entry for entry in listed.receipts if wanted(entry)]
     chosen = entries[-newest:] if newest else []
     found: list[Stored] = []

@@ -45,6 +45,7 @@ ELSEWHERE = {
     ("publish", "repo_id"): "`cas.Source.from_folder`",
     ("publish", "include"): "of `cas.Source`",
     ("publish", "exclude"): "of `cas.Source`",
+    ("receipts", "words"): "`reference`; `cas.receipt` returns one",
     ("restore", "receipt"): "",
     ("restore", "layout"): "`cas.Folder`",
     ("restore", "link"): "`cas.Folder`",
