@@ -1,4 +1,4 @@
-"""`cas receipts`: which starts are listed, whose ids can be typed back, and what one of them looks like in a terminal."""
+"""`cas receipts`: which starts are listed, whose ids can be typed back, and what one looks like in a terminal."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_a_tag_means_the_version_that_it_names(filled: Filled, tmp_path: Path) -
     published = tmp_path / "weights"
     published.mkdir()
     (published / "a.bin").write_bytes(b"x" * 100)
-    exact = cas.publish("m", cas.Source.from_folder(published), filled.store).reference
+    exact = cas.publish("m", cas.Source.from_folder(published, "acme/m"), filled.store).reference
     assert call_cas("receipts", "m:latest").returncode == 3  # none of that version
     key = put(filled.store, msgspec.structs.replace(small(), manifest=exact.partition("@")[2]))
     assert [one["key"] for one in filled.call("m:latest")] == [key]
@@ -111,7 +111,7 @@ def test_a_store_without_receipts_says_how_to_get_some(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "empty"))
     store.create()
     done = call_cas("--store", store.url, "receipts", "show", "latest")
-    assert done.returncode == 3 and "cas restore --receipt" in done.stderr
+    assert done.returncode == 3 and "restore --receipt`" in done.stderr
     done = call_cas("--store", store.url, "receipts")
     assert (done.returncode, done.stdout) == (0, "")
     assert "--since 90d" in done.stderr
