@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import click
 
+from cas.cli.examples import epilog
+from cas.errors import InputError
+
 
 class Entry(NamedTuple):
     """A command in the table.
@@ -23,13 +26,15 @@ class Entry(NamedTuple):
     line: str
 
 
-# A module has the command's name; `tag` also holds untag, and `pin` also holds pins and unpin.
+# A module has the command's name; `tag` also holds untag, `pin` also holds pins and unpin, and `help` version.
 GROUPS = {
     "Start": {
         "init": Entry("cas.cli.init:init", "Make a store, or find that it is there."),
         "doctor": Entry("cas.cli.doctor:doctor", "Check the store, your key and this machine."),
         "info": Entry("cas.cli.info:info", "Show each setting, where it comes from and what it decides."),
         "completion": Entry("cas.cli.completion:completion", "Print a shell's completion script."),
+        "help": Entry("cas.cli.help:help_", "Show the help of a command."),
+        "version": Entry("cas.cli.help:version", "Show the version of this program."),
     },
     "Publish": {
         "publish": Entry("cas.cli.publish:publish", "Publish a model from Hugging Face or a folder."),
@@ -97,6 +102,7 @@ class Commands(click.Group):
             return None
         module, _, function = COMMANDS[name].where.partition(":")
         command: click.Command = getattr(importlib.import_module(module), function)
+        command.epilog = epilog(name)
         return command
 
     def resolve_command(
@@ -104,10 +110,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
-            from difflib import get_close_matches
-
-            close = " or ".join(f"'{known}'" for known in get_close_matches(name, COMMANDS))
-            ctx.fail(f"No such command '{name}'. Did you mean {close}?" if close else f"No such command '{name}'")
+            args = [_meant(ctx, name), *args[1:]]
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -115,3 +118,18 @@ class Commands(click.Group):
         for title, group in GROUPS.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), entry.line) for name, entry in group.items()])
+
+
+def _meant(ctx: click.Context, word: str) -> str:
+    """Return the command that another tool's word stands for; end the call with what was likely meant instead."""
+    from difflib import get_close_matches
+
+    from cas.cli.synonyms import ADVICE, SYNONYMS
+
+    if word in SYNONYMS:
+        return SYNONYMS[word]
+    if word in ADVICE:
+        raise InputError(f"no such command {word!a}: {ADVICE[word]}")
+    close = " or ".join(f"'{known}'" for known in get_close_matches(word, COMMANDS))
+    text = f"No such command '{word}'"
+    raise click.UsageError(f"{text}. Did you mean {close}?" if close else text, ctx)
