@@ -27,7 +27,7 @@ class Bar:
     Args:
         out: the terminal.
         description: what is done.
-        total: bytes to do.
+        total: bytes to do; 0 when that is not known, and the line tells what is done and how fast.
     """
 
     def __init__(self, out: TextIO, description: str, total: int) -> None:
@@ -47,12 +47,16 @@ class Bar:
             rate: the speed, in words; empty for none.
         """
         self._done, self._rate = done, rate
-        if done >= self._total or time.monotonic() - self._drawn >= _REDRAW:
+        if (self._total and done >= self._total) or time.monotonic() - self._drawn >= _REDRAW:
             self._draw()
 
-    def line(self, text: str) -> None:
-        """Print a line above the bar."""
-        self._out.write(f"{_TO_START}{_CLEAR_LINE}{text}\n")
+    def hide(self) -> None:
+        """Clear the bar's line, for a line that is printed above it; `show` draws the bar again."""
+        self._out.write(f"{_TO_START}{_CLEAR_LINE}")
+        self._out.flush()
+
+    def show(self) -> None:
+        """Draw the bar."""
         self._draw()
 
     def clear(self) -> None:
@@ -66,12 +70,21 @@ class Bar:
         self._drawn, self._shown = time.monotonic(), self._done
         # The last column stays free: some terminals begin a new line when it is written.
         limit = max(1, _columns_of(self._out) - 1)
-        after = f"{self._done / 1e6:,.1f}/{self._total / 1e6:,.1f} MB"
-        after = "  ".join(filter(None, [after, self._rate, self._time_left()]))
-        length = min(_LONGEST, limit - columns(self._description) - len(after) - 3)
-        pieces = [self._description, after] if length < _SHORTEST else [self._description, self._bar(length), after]
-        self._out.write(f"{_TO_START}{_CLEAR_LINE}{elided(' '.join(pieces), limit)}")
+        self._out.write(f"{_TO_START}{_CLEAR_LINE}{elided(' '.join(self._pieces(limit)), limit)}")
         self._out.flush()
+
+    def _pieces(self, limit: int) -> list[str]:
+        """What the line consists of: with less and less beside the bar, the narrower the terminal is."""
+        if not self._total:
+            return [self._description, "  ".join(filter(None, [f"{self._done / 1e6:,.1f} MB", self._rate]))]
+        done = f"{self._done / 1e6:,.1f}/{self._total / 1e6:,.1f} MB"
+        short_rate = self._rate.removesuffix(" on the wire")
+        for rate in dict.fromkeys((self._rate, short_rate)):
+            after = "  ".join(filter(None, [done, rate, self._time_left()]))
+            length = min(_LONGEST, limit - columns(self._description) - len(after) - 3)
+            if length >= _SHORTEST:
+                return [self._description, self._bar(length), after]
+        return [self._description, after]
 
     def _bar(self, length: int) -> str:
         full = min(length, length * self._done // max(1, self._total))

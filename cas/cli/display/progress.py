@@ -1,53 +1,29 @@
 """Show an operation's events on standard error: a bar on a terminal, a line every ten seconds elsewhere.
 
-Warnings are always shown.
+With `--progress json`, each is a JSON object on a line. Warnings are always shown.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-import time
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from cas import events
-from cas.cli import hints
+from cas.cli.display import paint
 from cas.cli.display.bar import Bar, draws_on
-from cas.formats.printable import printable
+from cas.cli.display.paint import Style
+from cas.cli.display.phases import Phases
 
-# Name of a phase (events.Phase) -> what people read.
-_DESCRIPTIONS = {
-    "audit": "reading who released what",
-    "cast": "casting",
-    "check": "checking local files",
-    "clear": "clearing away old entries",
-    "compare": "comparing what differs",
-    "condemn": "looking for what nothing needs",
-    "commit": "writing the manifest",
-    "copy": "copying local bytes",
-    "count": "counting what versions need",
-    "download": "downloading from the hub",
-    "export": "writing the archive",
-    "fetch": "fetching",
-    "fsck": "checking what the store holds",
-    "hash": "hashing",
-    "import": "copying from where the sync left it",
-    "link": "linking",
-    "lookup": "asking the store what it has",
-    "mark": "reading the versions that are kept",
-    "plan": "planning",
-    "prove": "proving",
-    "prune": "removing what is not in use",
-    "repair": "repairing",
-    "resolve": "reading the manifest",
-    "search": "looking for bytes that are here already",
-    "sweep": "deleting",
-    "transfer": "copying between the stores",
-    "unpack": "reading the archive",
-    "upload": "uploading",
-    "wait": "waiting for those who publish or collect",
-}
+if TYPE_CHECKING:
+    from cas.cli.display.json_lines import JsonLines
+    from cas.cli.options import Settings
+
+
+def reporter(settings: Settings) -> Reporter:
+    """Return the reporter that the global options want. settings: -q, -v and --progress."""
+    return Reporter(quiet=settings.quiet, verbose=settings.verbose, form=settings.progress)
 
 
 class Reporter:
@@ -55,26 +31,41 @@ class Reporter:
 
     Args:
         quiet: write warnings only.
-        verbose: write notes, too.
+        verbose: write notes, too, and at the end what each phase moved, how fast it was and how long it took.
         out: the stream; None for standard error.
         every: seconds between two lines of progress where the stream is no terminal.
+        form: how progress is shown: `auto`, `plain` (lines on a terminal, too), `json` or `none`.
+
+    Attributes:
+        phases: the phases that the operation went through.
     """
 
     def __init__(
-        self, *, quiet: bool = False, verbose: bool = False, out: TextIO | None = None, every: float = 10.0
+        self,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        out: TextIO | None = None,
+        every: float = 10.0,
+        form: str = "auto",
     ) -> None:
+        self.phases = Phases()
         self._out = out or sys.stderr
         self._quiet, self._verbose, self._every = quiet, verbose, every
-        self._terminal = draws_on(self._out) and not quiet
+        shows = not quiet and form != "none"
+        self._terminal = shows and form == "auto" and draws_on(self._out)
+        self._lines = shows and form != "json" and not self._terminal
+        self._json: JsonLines | None = None
+        if form == "json":
+            from cas.cli.display.json_lines import JsonLines
+
+            self._json = JsonLines(self._out, self.phases)
         self._lock = threading.Lock()
         self._ended = threading.Event()
-        self._phase = events.Phase("")
-        self._plain = self._wire = 0
-        self._begun = time.monotonic()
         self._bar: Bar | None = None
 
     def __enter__(self) -> Reporter:
-        if not self._quiet and not self._terminal:
+        if self._lines:
             threading.Thread(target=self._tick, daemon=True).start()
         return self
 
@@ -83,7 +74,10 @@ class Reporter:
     ) -> None:
         self._ended.set()
         with self._lock:
-            self._end_bar()
+            self._end_phase()
+            if self._verbose and error is None:
+                for line in self.phases.lines():
+                    self._line(line, Style.DIM)
 
     def listen(self, event: events.Event) -> None:
         """Show one event. Any thread may call this."""
@@ -91,58 +85,78 @@ class Reporter:
             match event:
                 case events.Phase():
                     self._begin(event)
-                case events.Moved(plain, wire):
-                    self._plain += plain
-                    self._wire += wire
+                case events.Moved():
+                    self.phases.moved(event)
                     self._update()
                 case events.Warned(text):
-                    self._line(f"warning: {text}")
+                    self._warn(text)
                 case events.Ended(text) if not self._quiet:
                     self._line(text)
                 case events.Noted(text, important) if self._verbose or (important and not self._quiet):
                     self._line(text)
 
     def _begin(self, phase: events.Phase) -> None:
-        self._end_bar()
-        self._phase, self._plain, self._wire, self._begun = phase, 0, 0, time.monotonic()
+        self._end_phase()
+        self.phases.begin(phase)
+        if self._json:
+            self._json.phase()
         if self._terminal and phase.total:
-            self._bar = Bar(getattr(self._out, "unfiltered", self._out), self._description(), phase.total)
+            self._draw_bar()
+
+    def _draw_bar(self) -> None:
+        phase = self.phases.now
+        self._bar = Bar(getattr(self._out, "unfiltered", self._out), phase.description, phase.total)
 
     def _update(self) -> None:
+        if self._json:
+            self._json.moved()
+        if self._terminal and self._bar is None and self.phases.now.plain:
+            self._draw_bar()
         if self._bar is not None:
-            self._bar.update(self._plain, self._rate())
+            self._bar.update(self.phases.now.plain, self.phases.now.rate)
 
-    def _end_bar(self) -> None:
+    def _end_phase(self) -> None:
         if self._bar is not None:
             self._bar.clear()
             self._bar = None
+        if self._json and self.phases.now.name:
+            self._json.phase()
+        self.phases.end()
 
     def _tick(self) -> None:
         while not self._ended.wait(self._every):
             with self._lock:
-                if self._phase.name and not self._ended.is_set():
+                if self.phases.now.name and not self._ended.is_set():
                     self._line(self._summary())
 
     def _summary(self) -> str:
-        seconds = time.monotonic() - self._begun
-        if not self._phase.total:
-            return f"{self._description()}, {seconds:.0f} s so far"
-        left = (self._phase.total - self._plain) * seconds / self._plain if self._plain else 0
-        pieces = [f"{self._description()} {self._plain / 1e6:,.1f} of {self._phase.total / 1e6:,.1f} MB", self._rate()]
+        phase = self.phases.now
+        if not phase.total:
+            moved = f" {phase.plain / 1e6:,.1f} MB" if phase.plain else ""
+            return f"{phase.description}{moved}, {phase.lasted:.0f} s so far"
+        left = (phase.total - phase.plain) * phase.lasted / phase.plain if phase.plain else 0
+        pieces = [f"{phase.description} {phase.plain / 1e6:,.1f} of {phase.total / 1e6:,.1f} MB", phase.rate]
         if left:
             pieces.append(f"{left:.0f} s left")
         return ", ".join(filter(None, pieces))
 
-    def _rate(self) -> str:
-        seconds = time.monotonic() - self._begun
-        return f"{self._wire / seconds / 1e6:.1f} MB/s on the wire" if self._wire and seconds > 0 else ""
-
-    def _description(self) -> str:
-        return _DESCRIPTIONS.get(self._phase.name, self._phase.name)
-
-    def _line(self, text: str) -> None:
-        text = printable(hints.carry(text))
+    def _warn(self, text: str) -> None:
+        if self._json:
+            self._json.text("warning", text)
+            return
         if self._bar is not None:
-            self._bar.line(text)
-        else:
-            print(text, file=self._out, flush=True)
+            self._bar.hide()
+        paint.warn(self._out, text)
+        if self._bar is not None:
+            self._bar.show()
+
+    def _line(self, text: str, style: Style = Style.PLAIN) -> None:
+        if self._json:
+            self._json.text("note", text)
+            return
+        if self._bar is not None:
+            self._bar.hide()
+        paint.line(self._out, (text, style))
+        self._out.flush()
+        if self._bar is not None:
+            self._bar.show()
