@@ -267,11 +267,9 @@ class RefMoved(StoreError):
     """Somebody else moved the same ref, before us or at the same moment, and their entry won."""
 
     def __init__(self, ref: str, winner: str, expected: str | None = None) -> None:
-        what = (
-            f"{ref} was moved to {winner} by somebody else at the same moment"
-            if expected is None
-            else f"{ref} was moved to {winner} and is not {expected} any more"
-        )
+        wanted = "nothing" if expected == "none" else expected
+        how = f"(expected: {wanted})" if expected is not None else "by somebody else at the same moment"
+        what = f"{ref} was moved to {winner} {how}"
         super().__init__(f"{what}: look at it with `cas history {ref}`, and move it again if yours should win")
         self.ref, self.winner, self.expected = ref, winner, expected
 

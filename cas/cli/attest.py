@@ -39,7 +39,7 @@ def attest(settings: Settings, reference: str, file: str | None, key: str | None
     With a key, it is a bundle that OpenSSF model-signing verifies without any service: `model_signing verify key DIR
     --signature FILE --public_key PUB`, in a folder that `cas restore --to DIR` filled.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.formats.folder_paths import LAYOUTS
     from cas.local.whole_file import write_whole
@@ -50,7 +50,7 @@ def attest(settings: Settings, reference: str, file: str | None, key: str | None
         raise InputError("the statement and --json both go to standard output: name a file with -o")
     keep_memory_together()
     leave_cores_alone()
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         done = attester.attest(
             reference,
             settings.store,

@@ -35,11 +35,11 @@ def audit(settings: Settings, reference: str | None, since: datetime.timedelta) 
     the floor; a log or a manifest is gone; a receipt tells of a version that no signed entry names; or no keys are
     trusted here, so that nothing was checked.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.errors import SignatureError
     from cas.ops.audit import auditor
 
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         found = auditor.audit(reference, settings.store, since=since, on_event=reporter.listen)
     if settings.json:
         output.document(found.document())

@@ -62,7 +62,7 @@ GROUPS = {
     "Name versions": {
         "tag": Entry("cas.cli.tag:tag", "Give a version tags."),
         "untag": Entry("cas.cli.tag:untag", "Remove tags."),
-        "pin": Entry("cas.cli.pin:pin", "Fix the version that a deployment restores."),
+        "pin": Entry("cas.cli.pin:pin", "Pin the version that a deployment restores."),
         "pins": Entry("cas.cli.pin:pins", "List what deployments have pinned."),
         "unpin": Entry("cas.cli.pin:unpin", "Remove a deployment's pin."),
         "history": Entry("cas.cli.history:history", "Show what a tag or pin named, and who moved it."),

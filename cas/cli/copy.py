@@ -41,7 +41,7 @@ def copy(
 
     A REF that is a tag or a pin is set there, too, last. Versions keep their ids.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.ops.transfer import copier
     from cas.ops.transfer.receiver import Author
@@ -53,7 +53,7 @@ def copy(
     settings.destination = destination
     target = open_store(destination)
     use_signer(target, sign_with)
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         done = copier.copy(
             references,
             target,
@@ -96,8 +96,8 @@ def _summary(done: Copied) -> str:
             f"would copy {output.size(done.copied)} in {done.copied_chunks} of {done.chunks} chunks of {what} from "
             f"{done.source} to {done.store}{removal}; nothing was written"
         )
-    bytes_ = f"{output.size(done.copied)} as {output.size(done.wire)} in {done.copied_chunks} of {done.chunks} chunks"
-    pieces = [f"copied {what} from {done.source} to {done.store}: {bytes_}"]
+    sent = f"{output.size(done.wire)} sent in {done.copied_chunks} of {done.chunks} chunks"
+    pieces = [f"copied {what} from {done.source} to {done.store}: {sent}"]
     if done.moved:
         pieces.append(f"moved {', '.join(done.moved)}")
     if done.removed:

@@ -54,13 +54,13 @@ def derive(
 def _derive(
     settings: Settings, reference: str, cast: str, tags: tuple[str, ...], sign_with: str | None, *, dry_run: bool
 ) -> None:
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.ops.derive import deriver
     from cas.store.store import open_store
 
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         done = deriver.derive(reference, store, cast=cast, tags=tags, dry_run=dry_run, on_event=reporter.listen)
     if settings.json:
         document = {**dataclasses.asdict(done), "reference": done.reference or None, "proof": done.proof or None}
@@ -74,10 +74,10 @@ def _derive(
 
 
 def _check(settings: Settings, reference: str) -> None:
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.ops.derive.check import check
 
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         done = check(reference, settings.store, on_event=reporter.listen)
     if settings.json:
         output.document(dataclasses.asdict(done))
@@ -96,8 +96,7 @@ def _summary(done: Variant) -> str:
         pieces.append("the store had the variant")
     elif not done.dry_run:
         pieces.append(
-            f"each proven; uploaded {output.size(done.uploaded)} as {output.size(done.wire)} in "
-            f"{done.uploaded_chunks} of {done.chunks} chunks"
+            f"each proven; {output.size(done.wire)} uploaded in {done.uploaded_chunks} of {done.chunks} chunks"
         )
     if len(done.pickles) == 1:
         pieces.append(f"{done.pickles[0]} is a pickle and stays as it is")

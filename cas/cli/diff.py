@@ -46,10 +46,10 @@ def diff(settings: Settings, a: str, b: str) -> None:
 
     A and B may be of different models. -v shows every tensor, however many differ.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.ops.inspect.comparison import compare
 
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         found = compare(a, b, settings.store, on_event=reporter.listen)
     if found.download.missing:
         print(

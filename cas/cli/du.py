@@ -24,10 +24,10 @@ def du(settings: Settings, model: str | None) -> None:
 
     STORED is what its chunks take; SHARED, what other versions need, too; FREED, what removing it would free.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.ops.inspect.usage import usage
 
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         found = usage(settings.store, model, on_event=reporter.listen)
     if found.unreadable:
         print(

@@ -26,7 +26,7 @@ def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: 
     Without REF, the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
     from cas import refs
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.config import cache_dirs
     from cas.local.environment import client_variables
     from cas.ops.restore.in_use import view_variables
@@ -40,7 +40,7 @@ def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: 
         if isinstance(version, refs.Resolved)
         else refs.resolve(open_store(settings.store), version, (dirs.hub,))
     )
-    found = view_variables(resolved, dirs, Reporter(quiet=settings.quiet, verbose=settings.verbose).listen)
+    found = view_variables(resolved, dirs, reporter_for(settings).listen)
     variables = {**(found or client_variables(dirs)), "CAS_MODEL": resolved.exact}
     if settings.json:
         output.document(variables)

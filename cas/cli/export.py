@@ -26,7 +26,7 @@ def export(settings: Settings, references: tuple[str, ...], file: str, no_refs: 
 
     `cas import` brings it into a store; `--store FILE` reads it where it lies.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.ops.transfer import exporter
 
@@ -37,7 +37,7 @@ def export(settings: Settings, references: tuple[str, ...], file: str, no_refs: 
         raise InputError("-o - and --json both write to standard output: name a file")
     keep_memory_together()
     leave_cores_alone()
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         done = exporter.export(
             references,
             sys.stdout.buffer if to_stream else file,

@@ -106,7 +106,7 @@ def _check(
     shard: str | None,
     sign_with: str | None,
 ) -> Checked:
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.ops.fsck import checker
     from cas.ops.fsck.shard import parse_shard
@@ -116,7 +116,7 @@ def _check(
     leave_cores_alone()
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         return checker.fsck(
             scope,
             store,
@@ -131,10 +131,10 @@ def _check(
 def _check_by_fleet(
     settings: Settings, scope: str | None, sample: float, state: str | None, fleet: str, shards: int | None
 ) -> FleetChecked:
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.ops.fsck.fleet import MOST_SHARDS, fsck_by_fleet
 
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         return fsck_by_fleet(
             fleet,
             scope,

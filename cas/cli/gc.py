@@ -23,7 +23,7 @@ _SHORTEST_GRACE = datetime.timedelta(hours=1)
 
 
 @click.command(short_help="Free what nothing uses.")
-@click.option("-n", "--dry-run", is_flag=True, help="Say what would be condemned and deleted; change nothing.")
+@click.option("-n", "--dry-run", is_flag=True, help="Say what would be marked and deleted; change nothing.")
 @click.option(
     "--grace", type=Duration(), default="24h", show_default=True, metavar="TIME", help="Leave alone what is younger."
 )
@@ -47,10 +47,10 @@ def gc(
 ) -> None:
     """Free what no tag, pin or recent receipt needs, in two steps.
 
-    A run condemns what nothing needs; a later one, at least the grace period on, deletes what still is not needed. Run
-    it once a day, from one place.
+    A run marks for deletion what nothing needs; a later one, at least the grace period on, deletes what still is not
+    needed. Run it once a day, from one place.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together
     from cas.ops.gc import collector
     from cas.store.store import open_store
@@ -68,7 +68,7 @@ def gc(
         )
     store = open_store(settings.store)
     keep_memory_together()
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         done = collector.gc(
             store,
             grace=grace,
@@ -95,19 +95,19 @@ def _summary(done: Collected) -> list[str]:
     lines = [f"kept       {_chunks_and_versions(done.kept_chunks, done.kept_versions)}"]
     if done.swept_chunks or done.swept_versions:
         what = _chunks_and_versions(done.swept_chunks, done.swept_versions)
-        lines.append(f"{would}deleted    {what}, {output.size(done.freed)}, condemned before and still unused")
+        lines.append(f"{would}deleted    {what}, {output.size(done.freed)}, marked before and still unused")
     if done.condemned_chunks or done.condemned_versions:
         what = _chunks_and_versions(done.condemned_chunks, done.condemned_versions)
-        lines.append(f"{would}condemned  {what}, {output.size(done.condemned)}")
+        lines.append(f"{would}marked     {what}, {output.size(done.condemned)}, for deletion")
     if done.waiting:
-        lines.append(f"waiting    {output.count(done.waiting, 'chunk')} condemned before")
+        lines.append(f"waiting    {output.count(done.waiting, 'chunk')} marked for deletion before")
     if done.superseded_versions:
         what = output.count(done.superseded_versions, "superseded version")
         lines.append(f"{would}erased     {what}, {output.size(done.superseded)}, which the bucket still kept")
     if done.cleared:
         lines.append(f"cleared    {done.cleared} old entries, leases and uploads")
     if done.due:
-        lines.append(f"next       `cas gc` after {done.due} deletes what is condemned and still unused")
+        lines.append(f"next       `cas gc` after {done.due} deletes what is marked and still unused")
     if len(lines) == 1:
         lines.append("nothing to free")
     return lines

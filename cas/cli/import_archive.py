@@ -41,7 +41,7 @@ def import_archive(
 
     The tags and pins in the archive are set last.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.ops.transfer import importer
     from cas.ops.transfer.receiver import Author
@@ -53,7 +53,7 @@ def import_archive(
     leave_cores_alone()
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    with _opened(file) as archive, Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with _opened(file) as archive, reporter_for(settings) as reporter:
         done = importer.import_archive(
             archive,
             "standard input" if file == _STREAM else file,

@@ -59,7 +59,7 @@ def import_flat(
     and must be given elsewhere.
     """
     from cas.api import flat_import
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.store.store import open_store
 
@@ -69,7 +69,7 @@ def import_flat(
     if not dry_run:
         store = open_store(settings.store)
         use_signer(store, sign_with)
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         imported = flat_import.import_flat(
             source,
             model,

@@ -32,7 +32,7 @@ def mirror(
 
     The versions that they name are copied before them; what was removed here is removed there.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.ops.transfer import mirror as mirroring
     from cas.ops.transfer.receiver import Author
@@ -43,7 +43,7 @@ def mirror(
     settings.destination = destination
     target = open_store(destination)
     use_signer(target, sign_with)
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         done = mirroring.mirror(
             prefixes,
             target,

@@ -33,21 +33,21 @@ def point_refs(
         reason: why, as the log records it.
         expected: the value of --expect, which each ref must name now; None to move it whatever it names.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.refs import move
 
     before = {ref: move.expected_move(store, ref, expected) if expected else None for ref in refs}
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         return move.move(store, before, resolved.digest, reason, by, reporter.listen)
 
 
 def remove_refs(settings: Settings, store: Store, refs: Sequence[Ref], by: str | None, reason: str) -> None:
     """Remove refs, and print which were removed and how each comes back."""
     from cas.cli.display import output
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.refs import move
 
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         removed = move.move(store, dict.fromkeys(refs), None, reason, by, reporter.listen)
     if settings.json:
         output.document({"removed": [str(ref) for ref in removed], "store": store.url})

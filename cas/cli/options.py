@@ -35,6 +35,7 @@ class Settings:
         no_trunc: cut no cell of a table and no digest, and give exact times.
         cache_dir: the value of --cache-dir, for the commands that messages propose.
         destination: the store that the command writes to where that is another one, for the same.
+        progress: how progress is shown: `auto`, `plain`, `json` or `none`.
     """
 
     store: str | None = None
@@ -44,10 +45,11 @@ class Settings:
     no_trunc: bool = False
     cache_dir: str | None = None
     destination: str | None = None
+    progress: str = "auto"
 
 
 def common(function: Callable[..., None]) -> Callable[..., Any]:
-    """Add --store, --json, -q, -v and --no-trunc to a command, and pass it the merged Settings first."""
+    """Add the global options to a command, and pass it the merged Settings as its first argument."""
 
     @click.option(
         "--store", metavar="URL", help="s3://bucket/prefix, a path, or https://… to read. Default: CAS_STORE."
@@ -56,8 +58,15 @@ def common(function: Callable[..., None]) -> Callable[..., Any]:
     @click.option("-q", "--quiet", is_flag=True, help="No progress; of a list, one id a line.")
     @click.option("-v", "--verbose", is_flag=True, help="More notes, and tracebacks of errors.")
     @click.option("--no-trunc", is_flag=True, help="Whole digests and cells, and exact times.")
+    @click.option(
+        "--progress",
+        type=click.Choice(["auto", "plain", "json", "none"]),
+        help="A bar, lines (also where no terminal is), or a JSON object a line, on standard error.",
+    )
     @functools.wraps(function)
-    def wrapped(store: str | None, json: bool, quiet: bool, verbose: bool, no_trunc: bool, **given: Any) -> None:
+    def wrapped(
+        store: str | None, json: bool, quiet: bool, verbose: bool, no_trunc: bool, progress: str | None, **given: Any
+    ) -> None:
         ctx = click.get_current_context()
         settings = ctx.ensure_object(Settings)
         settings.store = settings.store if store is None else store
@@ -65,6 +74,7 @@ def common(function: Callable[..., None]) -> Callable[..., Any]:
         settings.quiet |= quiet
         settings.verbose |= verbose
         settings.no_trunc |= no_trunc
+        settings.progress = progress or settings.progress
         if settings.quiet and settings.verbose:
             raise click.UsageError("-q and -v exclude each other", ctx)
         if settings.verbose:
@@ -207,7 +217,7 @@ def chosen_version(
     from pathlib import Path
 
     from cas import events
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.refs import selection
 
     if reference is not None and lock is not None:
@@ -217,7 +227,7 @@ def chosen_version(
     if reference is not None:
         return selection.Choice("named by the caller", reference)
     chosen = selection.choose(os.environ, store=settings.store, hubs=_hubs(cache_dir), keep=keep)
-    reporter = Reporter(quiet=settings.quiet, verbose=settings.verbose, out=sys.stderr)
+    reporter = reporter_for(settings)
     reporter.listen(events.Noted(f"the version is {chosen}: {chosen.reason}"))
     if chosen.caution:
         reporter.listen(events.Warned(chosen.caution))

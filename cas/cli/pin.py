@@ -12,7 +12,7 @@ from cas.cli.move_refs import point_refs, remove_refs
 from cas.cli.options import Settings, author_options, common, expect_option, sign_with_option, use_signer
 
 
-@click.command(short_help="Fix the version that a deployment restores.")
+@click.command(short_help="Pin the version that a deployment restores.")
 @click.argument("deployment")
 @click.argument("reference", metavar="REF")
 @author_options("pin")

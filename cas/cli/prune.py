@@ -39,10 +39,10 @@ def prune(
     Without options, every version goes that nothing uses; each can be restored again. What a `cas run` or a worker
     uses stays, and so does every file that no restore made.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.ops.prune import pruner
 
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         done = pruner.prune(
             cache_dir=cache_dir,
             keep_free=keep_free,

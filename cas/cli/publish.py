@@ -52,7 +52,7 @@ def publish(
     sign_with: str | None,
 ) -> None:
     """Publish MODEL: download what is missing, upload what is new, move the tags, print the reference."""
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.ops.publish import publisher
     from cas.store.store import open_store
@@ -63,7 +63,7 @@ def publish(
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         done = publisher.publish(
             model,
             _source(source, repos, (include, exclude), folder, repo_id),
@@ -131,7 +131,6 @@ def _summary(done: publisher.Published, store: Store) -> str:
         )
     name = done.reference.partition("@")[0]
     return (
-        f"published {name} to {store.where}: uploaded {output.size(done.uploaded)} as {output.size(done.wire)} in "
-        f"{done.uploaded_chunks} of {done.chunks} chunks ({output.size(done.total)} in all){moved} "
-        f"({done.seconds:.1f} s)"
+        f"published {name} to {store.where}: {output.size(done.total)} ({output.size(done.wire)} uploaded in "
+        f"{done.uploaded_chunks} of {done.chunks} chunks){moved} in {done.seconds:.1f} s"
     )

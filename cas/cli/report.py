@@ -45,13 +45,13 @@ def report(
     The page is one file, which needs no network. With --json, print the same figures; then a page is written only
     where -o says so.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.ops.report import reporter
     from cas.ops.report.page import page
 
     if path is None and not settings.json:
         path = "report.html"
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as progress:
+    with reporter_for(settings) as progress:
         found = reporter.report(
             about,
             settings.store,

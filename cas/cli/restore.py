@@ -143,7 +143,7 @@ def restore_chosen(
         receipt: writes a receipt of it later; None for none.
         others: references to further versions.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
     from cas.ops.restore import restorer
     from cas.store.store import open_store
@@ -151,7 +151,7 @@ def restore_chosen(
     keep_memory_together()
     leave_cores_alone()
     store = receipt.store if receipt else open_store(settings.store)
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         listen = reporter.listen
         if receipt:
             receipt.listener = listen
@@ -172,7 +172,8 @@ def restore_chosen(
         if receipt:
             receipt.finished(done)
     if not settings.quiet:
-        print(_summary(done), file=sys.stderr)
+        name = str(chosen.parsed) if chosen.parsed and not others else done.reference
+        print(_planned(done) if dry_run else _summary(name, done, reporter.phases.wire_rate()), file=sys.stderr)
     return done
 
 
@@ -203,23 +204,30 @@ def receipt_writer(settings: Settings, chosen: Choice, begun: float, *, wanted: 
         yield writer
 
 
-def _summary(done: Restored) -> str:
-    total, fetched = output.size(done.total), output.size(done.fetched)
+def _planned(done: Restored) -> str:
     where = done.hub if done.folder is None else done.folder
-    removed = f", {output.count(len(done.removed), 'file')} removed" if done.removed else ""
-    if done.dry_run:
-        pieces = [f"would fetch {fetched} of {total} into {where if not done.linked else done.hub}"]
-        pieces += [f"take {output.size(size)} from {seed}" for seed, size in done.reused_from.items()]
-        if done.linked:
-            pieces.append(f"link {output.size(done.linked)} from there into {where}")
-        if done.removed:
-            pieces.append(f"remove {output.count(len(done.removed), 'file')}: {', '.join(done.removed[:3])}")
-        return f"{', '.join(pieces)}; nothing was changed"
+    fetched = f"would fetch {output.size(done.fetched)} of {output.size(done.total)}"
+    pieces = [f"{fetched} into {where if not done.linked else done.hub}"]
+    pieces += [f"take {output.size(size)} from {seed}" for seed, size in done.reused_from.items()]
+    if done.linked:
+        pieces.append(f"link {output.size(done.linked)} from there into {where}")
+    if done.removed:
+        pieces.append(f"remove {output.count(len(done.removed), 'file')}: {', '.join(done.removed[:3])}")
+    return f"{', '.join(pieces)}; nothing was changed"
+
+
+def _summary(name: str, done: Restored, rate: float) -> str:
+    """What was restored, and where its bytes came from. rate: of the download, in bytes a second."""
+    name, total = output.short(name), output.size(done.total)
     if not done.changed:
-        return f"{done.reference} is in {where}: {total}, verified before ({done.seconds:.2f} s)"
-    reused = f", {output.size(done.reused)} reused" if done.reused else ""
-    linked = f", {output.size(done.linked)} linked" if done.linked else ""
-    return (
-        f"restored {done.reference} to {where}: {total}, of which {fetched} fetched "
-        f"as {output.size(done.wire)}{reused}{linked}{removed} ({done.seconds:.1f} s)"
-    )
+        return f"{name}  {total}, all of it was here, verified before ({done.seconds:.2f} s)"
+    here = done.total - done.fetched - done.reused - done.linked
+    pieces = [f"{output.size(done.wire)} downloaded", f"{output.size(rate)}/s" if rate else ""] if done.fetched else []
+    pieces += [
+        f"{output.size(size)} {what}"
+        for size, what in ((done.reused, "copied on this machine"), (done.linked, "linked"), (here, "in place"))
+        if size > 0
+    ]
+    if done.removed:
+        pieces.append(f"{output.count(len(done.removed), 'file')} removed")
+    return f"{name}  {total} ({', '.join(filter(None, pieces))}) in {done.seconds:.1f} s"

@@ -21,14 +21,14 @@ def rollback(
 
     Called again it goes one step further back: what was rolled back is no longer on the way.
     """
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.formats.digest import named
     from cas.refs import history
     from cas.store.store import open_store
 
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         done = history.rollback(store, reference, to, reason=reason, by=by, listen=reporter.listen)
     exact = f"{done.ref.model}@{named(done.after)}"
     if settings.json:

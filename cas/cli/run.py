@@ -88,7 +88,7 @@ def run(
     `cas run -- COMMAND` takes the version that CAS_MODEL, CAS_LOCK or the pin of CAS_DEPLOYMENT names.
     """
     from cas import events
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.cli.restore import receipt_writer, restore_chosen
     from cas.config import cache_dirs, receipt_wanted
     from cas.ops.restore.in_use import restore_for_use
@@ -106,7 +106,7 @@ def run(
                 writer.listen(events.Phase("view"))
             return done
 
-        reporter = Reporter(quiet=settings.quiet, verbose=settings.verbose)
+        reporter = reporter_for(settings)
         in_use = restore_for_use(restore_once, cache_dirs(cache_dir), reporter.listen)
     variables = {**in_use.variables, "CAS_MODEL": in_use.restored.reference}
     in_use.hold.inherit()

@@ -70,7 +70,7 @@ def serve(
     """
     from cas import config
     from cas.api import serving
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.store.store import open_store
 
     serving.require_libraries()
@@ -81,7 +81,7 @@ def serve(
     store = open_store(settings.store)
     use_signer(store, sign_with)
     with (
-        Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter,
+        reporter_for(settings) as reporter,
         serving.serve(
             store,
             host=host,

@@ -85,7 +85,7 @@ def _tag(
     dry_run: bool,
 ) -> list[SignedEntry]:
     """Move tags to a version, signed, and sign those that name it already; return their entries in force."""
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.formats.manifest import check_name
     from cas.refs import move
     from cas.refs import sign as signing
@@ -101,7 +101,7 @@ def _tag(
         return []
     signing.signer_needed(store)
     before = {ref: move.expected_move(store, ref, expect) if expect else None for ref in refs}
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         moved = move.move(store, before, resolved.digest, SIGN, by, reporter.listen)
     found = signing.sign_refs(store, refs, expect=resolved.digest)
     return [dataclasses.replace(entry, added=entry.added or entry.ref in moved) for entry in found]

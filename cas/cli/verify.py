@@ -19,13 +19,13 @@ from cas.errors import InputError, IntegrityError
 @common
 def verify(settings: Settings, reference: str | None, lock: str | None, cache_dir: str | None) -> None:
     """Re-hash every file of REF on this machine; exit code 4 when one is missing or damaged."""
-    from cas.cli.display.progress import Reporter
+    from cas.cli.display.progress import reporter_for
     from cas.ops import verify as operation
 
     if reference is None and lock is None:
         raise InputError("say which version to verify: give a REF, or --lock FILE")
     chosen = chosen_version(settings, reference, lock)
-    with Reporter(quiet=settings.quiet, verbose=settings.verbose) as reporter:
+    with reporter_for(settings) as reporter:
         report = operation.verify(chosen.version(), settings.store, cache_dir=cache_dir, on_event=reporter.listen)
     if settings.json:
         output.document({**dataclasses.asdict(report), "sound": report.sound})

@@ -55,7 +55,7 @@ def pins(store: Store, deployment: str | None = None) -> list[Pin]:
         deployment: only the pins of this deployment; None for all.
 
     Raises:
-        NotFoundError: the deployment has pinned nothing.
+        NotFoundError: the deployment has no pins.
     """
     store.check_format()
     if deployment is not None:
@@ -119,4 +119,4 @@ def _unknown(store: Store, deployment: str) -> NotFoundError:
         if known
         else f"no deployment has; pin a version with `cas pin {deployment} MODEL`"
     )
-    return NotFoundError(f"{deployment} has pinned nothing in {store.url}: {hint}")
+    return NotFoundError(f"{deployment} has no pins in {store.url}: {hint}")

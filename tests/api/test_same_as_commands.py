@@ -29,7 +29,7 @@ NO_FUNCTION = {
     "version": "`cas.__version__`",
 }
 
-OF_THE_COMMAND_LINE = {"store", "json", "quiet", "verbose", "no_trunc"}
+OF_THE_COMMAND_LINE = {"store", "json", "quiet", "verbose", "no_trunc", "progress"}
 """Options of every command: a function takes `store`, and shows nothing unless `cas.progress_bar()` listens."""
 
 ELSEWHERE = {

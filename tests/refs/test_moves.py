@@ -42,11 +42,12 @@ def test_what_is_expected_must_be_so(desk: Desk) -> None:
     first, _, third = desk.versions
     for expect in (first, first[:8], named(first), "none"):
         line = desk.refused(6, "tag", desk.exact(1), "latest", "--expect", expect)
-        assert f"m:latest was moved to {named(third)} and is not {expect} any more" in line
+        expected = expect.replace("none", "nothing")
+        assert f"m:latest was moved to {named(third)} (expected: {expected})" in line
     desk.done("tag", desk.exact(1), "latest", "--expect", named(third))
     desk.done("tag", desk.exact(0), "latest", "--expect", desk.versions[1][:8])
     desk.done("tag", desk.exact(0), "new", "--expect", "none")
-    assert "and is not none any more" in desk.refused(6, "tag", desk.exact(1), "new", "--expect", "none")
+    assert "(expected: nothing)" in desk.refused(6, "tag", desk.exact(1), "new", "--expect", "none")
     assert "moved to nothing" in desk.refused(6, "pin", "eu", "m", "--expect", first)
     desk.done("pin", "eu", "m", "--expect", "none")
     desk.done("unpin", "eu")

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from cas import events
+from cas.cli import hints
 from cas.cli.display import paint
 from cas.cli.display.bar import Bar, draws_on
 from cas.cli.display.paint import Style
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from cas.cli.options import Settings
 
 
-def reporter(settings: Settings) -> Reporter:
+def reporter_for(settings: Settings) -> Reporter:
     """Return the reporter that the global options want. settings: -q, -v and --progress."""
     return Reporter(quiet=settings.quiet, verbose=settings.verbose, form=settings.progress)
 
@@ -142,7 +143,7 @@ class Reporter:
 
     def _warn(self, text: str) -> None:
         if self._json:
-            self._json.text("warning", text)
+            self._json.text("warning", hints.carry(text))
             return
         if self._bar is not None:
             self._bar.hide()
@@ -151,6 +152,7 @@ class Reporter:
             self._bar.show()
 
     def _line(self, text: str, style: Style = Style.PLAIN) -> None:
+        text = hints.carry(text)
         if self._json:
             self._json.text("note", text)
             return

@@ -25,6 +25,8 @@ SUFFIX = ".safetensors"
 CAST = "cast:"
 """What the name of a cast's transform begins with; the type follows."""
 
+_F5_TTS = "SWivid/F5-TTS"
+
 # The annotations of a variant's manifest.
 TENSORS = "cast.tensors"
 PROOF = "cast.proof"
@@ -129,7 +131,9 @@ def variant_record(manifest: Manifest) -> VariantRecord | None:
     return VariantRecord(
         f"{manifest.model}@{derived.parent}",
         derived.transform,
-        derived.equivalent if isinstance(derived, Derived1) else _equivalence(derived.transform, NANS in known),
+        derived.equivalent
+        if isinstance(derived, Derived1)
+        else _equivalence(derived.transform, NANS in known, _F5_TTS in {repo.repo_id for repo in manifest.repos}),
         _count(known.get(TENSORS)),
         _count(known.get(OVERFLOWED)),
         known.get(PROOF, ""),
@@ -168,12 +172,12 @@ def pickles(original: Manifest) -> tuple[str, ...]:
     return tuple(file.path for file in original.all_files() if file.path.lower().endswith(PICKLE_SUFFIXES))
 
 
-def _equivalence(transform: str, has_nans: bool) -> str:
+def _equivalence(transform: str, has_nans: bool, is_f5_tts: bool) -> str:
     """In words, what a variant is equivalent to, and when; empty for a transform that this program does not know."""
     cast = transform.removeprefix(CAST)
     if cast not in TARGETS:
         return ""
-    example = ", as F5-TTS does on CUDA" if cast == "float16" else ""
+    example = ", as F5-TTS does on CUDA" if cast == "float16" and is_f5_tts else ""
     nans = "; NaNs stay NaNs, whose bits differ from machine to machine" if has_nans else ""
     return f"bit-equal weights wherever the loader casts to {cast} before use{example}{nans}"
 

@@ -113,7 +113,7 @@ def _all_condemned(store: Store) -> list[CondemnedSet]:
 
 def _when_condemned(sets: Iterable[CondemnedSet], grace: datetime.timedelta) -> tuple[str, ...]:
     return tuple(
-        f"condemned at {timestamp(condemned.at)}, to be deleted after {timestamp(condemned.at + grace)} "
+        f"marked for deletion at {timestamp(condemned.at)}: deleted after {timestamp(condemned.at + grace)} "
         "unless it is needed again"
         for condemned in sets
     )

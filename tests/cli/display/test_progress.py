@@ -142,7 +142,8 @@ def test_the_bar_is_drawn_with_what_the_terminal_can_show(encoding: str, bar: st
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     drawn = Bar(out, "uploading", 3 * MB)
     drawn.update(2 * MB, "")
-    drawn.line("note")
+    drawn.hide()
+    drawn.show()
     drawn.clear()
     assert bar in out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined]
 

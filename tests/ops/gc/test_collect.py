@@ -191,7 +191,7 @@ def test_it_is_explained_what_keeps_a_digest(local: Models) -> None:
     assert (unkept.kept_by, unkept.needed_by, unkept.condemned) == ((), (f"m@{named(old)}",), ())
     local.collect(keep=1)
     (when,) = explain(local.store, own, grace=AT_ONCE, keep=1).condemned
-    assert when.startswith("condemned at 20")
+    assert when.startswith("marked for deletion at 20")
     with pytest.raises(NotFoundError, match="no chunk and no version"):
         explain(local.store, "0" * 64)
     with pytest.raises(InputError, match="8 or more"):
@@ -204,10 +204,10 @@ def test_the_command(local: Models) -> None:
     local.publish("new")
     condemned = call_cas("--store", url, "gc", "--grace", "0s", "--force", "--keep", "1")
     assert condemned.returncode == 0, condemned.stderr
-    assert "condemned  1 chunk and 1 version," in condemned.stdout
+    assert "marked     1 chunk and 1 version," in condemned.stdout
     asked = call_cas("--store", url, "gc", "--keep", "1", "--grace", "0s", "--explain", old[:12])
     assert "nothing keeps it" in asked.stdout
-    assert "condemned at" in asked.stdout
+    assert "marked for deletion at" in asked.stdout
     time.sleep(0.01)
     swept = call_cas("--store", url, "--json", "gc", "--grace", "0s", "--force", "--keep", "1")
     document = json.loads(swept.stdout)
