@@ -12,7 +12,7 @@ import pytest
 from cas.cli.main import root as command_line
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")])
 
 
 def anchors(document: Path) -> set[str]:
@@ -44,7 +44,7 @@ def test_pages_for_operators_are_listed_and_fit_a_screen() -> None:
 
 def test_files_and_targets_named_in_documents_exist() -> None:
     text = "".join(document.read_text() for document in DOCUMENTS)
-    for path in set(re.findall(r"`((?:cas|tools|tests|manifests|docs|worker)/[\w./-]+\w/?)`", text)):
+    for path in set(re.findall(r"`((?:cas|tools|tests|manifests|docs|worker|examples)/[\w./-]+\w/?)`", text)):
         assert (ROOT / path).exists(), path
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"`make ([\w-]+)", text)):

@@ -22,6 +22,7 @@ OUT = ROOT / "build" / "site-source"
 _ELSEWHERE = {
     "README.md": "index.md",
     "worker/README.md": "worker.md",
+    "examples/README.md": "examples.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "reporting.md",
     "CHANGELOG.md": "changelog.md",
