@@ -44,9 +44,6 @@ class Store(stores.Store):
     What brings bytes to it or away from it are functions that take it: `cas.publish`, `cas.restore`, `cas.copy`, ….
     """
 
-    def __repr__(self) -> str:
-        return f"Store({self.url!r})"
-
     def versions(self, model: str | None = None) -> list[ListedVersion]:
         """Return the versions of a model, or what tags and pins of all models name: see `cas.versions`."""
         from cas.api.look import versions

@@ -39,7 +39,7 @@ class Report:
     """
 
     reference: str
-    hub: str
+    hub: Path
     files: int
     total: int
     missing: tuple[str, ...]
@@ -101,7 +101,7 @@ def verify(
                 damaged.append(str(path))
     return Report(
         resolved.exact,
-        str(dirs.hub),
+        dirs.hub,
         files,
         resolved.manifest.plain_size,
         tuple(sorted(missing)),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cas import events, refs
 from cas.bucket import Entry
 from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing, SignatureError
-from cas.formats.digest import named
+from cas.formats.digest import named, short
 from cas.formats.manifest import timestamp
 from cas.parallel import for_each
 from cas.refs.entry import DERIVE, PUBLISH, SIGN, RefEntry
@@ -42,6 +42,10 @@ class PastMove(NamedTuple):
     claimed: RefEntry | None = None
     signers: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        named = self.problem or (short(self.digest) if self.digest else "removed")
+        return f"<PastMove {self.number}: {named} at {timestamp(self.move.at)}>"
+
     @property
     def number(self) -> int:
         """The move's number in the log, from 1."""
@@ -65,6 +69,9 @@ class RolledBack(NamedTuple):
     ref: Ref
     before: str | None
     after: str
+
+    def __repr__(self) -> str:
+        return f"<RolledBack {self.ref}: {short(self.before or 'nothing')} -> {short(self.after)}>"
 
     @property
     def moved(self) -> bool:

@@ -59,9 +59,9 @@ class Locked:
     """
 
     reference: str
-    lock: str
-    digest_file: str
-    signature_file: str | None = None
+    lock: Path
+    digest_file: Path
+    signature_file: Path | None = None
     key_id: str | None = None
 
 
@@ -108,9 +108,9 @@ def write_lock(reference: str, store: Store | str | None, path: str | Path) -> L
     write_whole(file, data, _ADVICE)
     write_whole(beside, f"{resolved.digest}  {file.name}\n".encode(errors="surrogateescape"), _ADVICE)
     if signer is None or signature is None:
-        return Locked(resolved.exact, str(file), str(beside))
+        return Locked(resolved.exact, file, beside)
     write_whole(signed, signature.encode(), _ADVICE)
-    return Locked(resolved.exact, str(file), str(beside), str(signed), signer.public.id)
+    return Locked(resolved.exact, file, beside, signed, signer.public.id)
 
 
 def read_lock(path: str | Path) -> Resolved:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from cas.errors import FormatError, InputError, NotFoundError, SignatureError
-from cas.formats.digest import named
+from cas.formats.digest import named, short
 from cas.formats.manifest import check_name, timestamp
 from cas.parallel import for_each
 from cas.refs import reflog
@@ -36,6 +36,9 @@ class Pin:
     since: str
     by: str
     reason: str
+
+    def __repr__(self) -> str:
+        return f"<Pin {self.ref} -> {short(self.digest) or self.reason}>"
 
     @property
     def ref(self) -> Ref:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cas import events
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError, RefUnset, SignatureError
-from cas.formats.digest import PREFIX, named, parse
+from cas.formats.digest import PREFIX, named, parse, short
 from cas.formats.manifest import Manifest, check_name
 from cas.parallel import BackgroundCall
 from cas.refs import reflog
@@ -61,6 +61,9 @@ class Resolved:
     digest: str
     manifest: Manifest
     move: Move | None = field(default=None, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Resolved {self.reference}: {short(self.exact)}>"
 
     @property
     def exact(self) -> str:

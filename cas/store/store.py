@@ -57,6 +57,9 @@ class Store(Signing):
         self._format_checked = False
         self._lock = threading.Lock()
 
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
     @property
     def url(self) -> str:
         """The URL of the store, or the path of a directory."""

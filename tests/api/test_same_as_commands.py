@@ -29,9 +29,6 @@ NO_FUNCTION = {
     "version": "`cas.__version__`",
 }
 
-OF_THE_COMMAND_LINE = {"store", "json", "quiet", "verbose", "no_trunc", "progress"}
-"""Options of every command: a function takes `store`, and shows nothing unless `cas.progress_bar()` listens."""
-
 ELSEWHERE = {
     ("derive", "check"): "`cas.prove`",
     ("fsck", "fleet"): "`cas.fsck_by_fleet`",
@@ -67,6 +64,11 @@ def commands() -> Iterator[tuple[str, click.Command]]:
         yield name, command
 
 
+def of_every_command() -> set[str | None]:
+    """Options of the command line itself: a function takes `store`, and shows nothing unless it is told who listens."""
+    return set.intersection(*({param.name for param in command.params} for _, command in commands()))
+
+
 def function_of(name: str) -> Callable[..., Any]:
     found: Callable[..., Any] = getattr(cas, OTHER_NAMES.get(name, name))
     return found
@@ -89,7 +91,7 @@ def test_each_command_is_a_function() -> None:
 def test_each_option_is_a_keyword(name: str) -> None:
     command = dict(commands())[name]
     taken = set(inspect.signature(function_of(name)).parameters)
-    options = [param.name for param in command.params if param.name and param.name not in OF_THE_COMMAND_LINE]
+    options = [param.name for param in command.params if param.name and param.name not in of_every_command()]
     missing = [
         option
         for option in options

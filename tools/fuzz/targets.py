@@ -164,7 +164,7 @@ def _receipt(data: bytes) -> None:
         receipts.ReceiptWriter(Store(bucket), warnings.append, reason=reason) as writer,
     ):
         writer.listen(events.Resolved(f"m@blake3:{_HEX}", 1))
-        writer.finished(Restored("m", "", "", {}, 1, 1, 1, 1.0, True, reused_from={seed: 1}))
+        writer.finished(Restored("m", None, None, {}, 1, 1, 1, 1.0, True, reused_from={seed: 1}))
         writer.boot([events.Span("import", 0.0, 1.0)], directory, why, ("CasError", failure) if failure else None)
     assert not [event for event in warnings if isinstance(event, events.Warned)], warnings
     ((key, document),) = bucket.objects

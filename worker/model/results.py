@@ -52,7 +52,8 @@ class Results:
             signed: the signed entry that named the version; None if none did.
             seed: the seed with files from Hugging Face; None if there is none.
         """
-        self._holds.append(Register(Path(done.hub)).hold(done.reference))
+        assert done.hub is not None, "a worker restores into a cache"
+        self._holds.append(Register(done.hub).hold(done.reference))
         downloaded = done.reused_from.get(str(seed), 0)
         return Restored(
             source=source,
@@ -61,7 +62,7 @@ class Results:
             directory_reason=directory.reason,
             version=done.reference,
             version_reason=reason,
-            snapshots=done.snapshots,
+            snapshots={repo: str(path) for repo, path in done.snapshots.items()},
             complete=True,
             publish=False,
             bytes=Bytes(
@@ -74,7 +75,7 @@ class Results:
             ),
             fallback=self._condition.fallback,
             signed=signed,
-            holds=((done.hub, done.reference),),
+            holds=((str(done.hub), done.reference),),
             steps=self._recorder.steps(),
             warnings=tuple(self._recorder.warnings),
             errors=tuple(self._recorder.errors),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cas.cli.display.table import SHORT_DIGEST, short
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 def document(value: object) -> None:
     """Print the one JSON document of this call, in ASCII where the output's encoding is none of Unicode."""
     is_unicode = (sys.stdout.encoding or "utf-8").lower().startswith("utf")
-    sys.stdout.write(printable_json(json.dumps(value, indent=2, ensure_ascii=not is_unicode)) + "\n")
+    sys.stdout.write(printable_json(json.dumps(value, indent=2, ensure_ascii=not is_unicode, default=_text)) + "\n")
+
+
+def _text(value: object) -> str:
+    """The text of a path; no other value of a document is written by its text."""
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no form in a document")
 
 
 def print_store(settings: Settings, store: Store) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from cas.bucket import Entry
 from cas.errors import FormatError, IntegrityError, NotFoundError
-from cas.formats.digest import named, parse
+from cas.formats.digest import named, parse, short
 from cas.formats.manifest import check_name, timestamp
 from cas.formats.outline import Outline, outline
 from cas.host import Limits
@@ -86,6 +86,10 @@ class ListedVersion:
     by: str = ""
     stored: datetime.datetime | None = None
     signatures: tuple[Signature, ...] = ()
+
+    def __repr__(self) -> str:
+        named = f": {self.names.shown}" if self.names.shown else ""
+        return f"<Version {self.model}@{short(self.digest) or '?'}{named}, {self.size:,} bytes>"
 
     @property
     def readable(self) -> bool:

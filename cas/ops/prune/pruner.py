@@ -117,7 +117,7 @@ class _Prune:
             elif reason := self._remove(registered):
                 self._keeps(registered, reason)
         return Pruned(
-            hub=str(self._dirs.hub),
+            hub=self._dirs.hub,
             dry_run=self._dry_run,
             removed=tuple(self._removed),
             kept=tuple(self._kept),

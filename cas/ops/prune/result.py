@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Pruned:
         free: bytes that ordinary users have free on the cache's file system afterwards.
     """
 
-    hub: str
+    hub: Path
     dry_run: bool
     removed: tuple[PrunedVersion, ...]
     kept: tuple[KeptVersion, ...]

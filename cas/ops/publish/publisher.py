@@ -27,7 +27,7 @@ from typing import NamedTuple
 from cas import config, events, host
 from cas.errors import FormatError, InputError, NotFoundError, RefMoved
 from cas.formats import manifest
-from cas.formats.digest import named
+from cas.formats.digest import named, short
 from cas.formats.manifest import Manifest, Manifest1, PlainFile, Repo, check_name
 from cas.hub.gather import Gathered, gather
 from cas.hub.source import Source
@@ -82,6 +82,11 @@ class Published:
     dry_run: bool = False
     store: str = ""
     made_store: bool = False
+
+    def __repr__(self) -> str:
+        done = f"would upload {self.uploaded:,}" if self.dry_run else f"uploaded {self.uploaded:,}"
+        moved = f", moved {', '.join(self.moved)}" if self.moved else ""
+        return f"<Published {short(self.reference) or 'nothing'}: {self.total:,} bytes, {done}{moved}>"
 
 
 def publish(

@@ -138,8 +138,8 @@ def restore(
     snapshots = [_snapshots(manifest, dirs) for manifest in manifests]
     return Restored(
         reference=", ".join(version.exact for version in versions),
-        hub=str(dirs.hub) if dirs else "",
-        home=str(dirs.home) if dirs else "",
+        hub=dirs.hub if dirs else None,
+        home=dirs.home if dirs else None,
         snapshots={repo_id: path for of_version in snapshots for repo_id, path in of_version.items()},
         total=sum(manifest.plain_size for manifest in manifests),
         fetched=job.fetcher.fetched,
@@ -154,19 +154,19 @@ def restore(
             RestoredVersion(version.exact, of_version, version.manifest.plain_size)
             for version, of_version in zip(versions, snapshots, strict=True)
         ),
-        folder=str(folder.path) if folder else None,
+        folder=Path(folder.path) if folder else None,
         files=filled.files if filled else {},
         linked=filled.linked if filled else 0,
         removed=filled.removed if filled else (),
     )
 
 
-def _snapshots(manifest: Manifest, dirs: config.CacheDirs | None) -> dict[str, str]:
+def _snapshots(manifest: Manifest, dirs: config.CacheDirs | None) -> dict[str, Path]:
     """Return the snapshot directory of each repo in a cache; none without a cache."""
     if dirs is None:
         return {}
     return {
-        repo.repo_id: str(RepoCache(dirs.hub, repo.repo_type, repo.repo_id).root / "snapshots" / repo.commit)
+        repo.repo_id: RepoCache(dirs.hub, repo.repo_type, repo.repo_id).root / "snapshots" / repo.commit
         for repo in manifest.repos
     }
 

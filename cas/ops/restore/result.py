@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from cas.formats.digest import short
 from cas.store.fetch import Second
 
 
@@ -18,8 +20,11 @@ class RestoredVersion:
     """
 
     reference: str
-    snapshots: dict[str, str]
+    snapshots: dict[str, Path]
     total: int
+
+    def __repr__(self) -> str:
+        return f"<RestoredVersion {short(self.reference)}, {self.total:,} bytes>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,8 @@ class Restored:
 
     Attributes:
         reference: names the version for ever: `model@blake3:<64 hex>`; of several versions all names, after commas.
-        hub: the hub cache (HF_HUB_CACHE); empty for a restore into a folder that uses none.
-        home: HF_HOME; empty where `hub` is.
+        hub: the hub cache (HF_HUB_CACHE); None for a restore into a folder that uses none.
+        home: HF_HOME; None where `hub` is.
         snapshots: the snapshot directory of each repo, by repo id; none in a folder of real files. Where versions have
             a repo in common, that of the last one.
         total: plain bytes of the chosen files.
@@ -50,9 +55,9 @@ class Restored:
     """
 
     reference: str
-    hub: str
-    home: str
-    snapshots: dict[str, str]
+    hub: Path | None
+    home: Path | None
+    snapshots: dict[str, Path]
     total: int
     fetched: int
     wire: int
@@ -63,7 +68,12 @@ class Restored:
     reused_from: dict[str, int] = field(default_factory=dict)
     second_requests: Second = field(default_factory=Second)
     versions: tuple[RestoredVersion, ...] = ()
-    folder: str | None = None
+    folder: Path | None = None
     files: dict[str, int] = field(default_factory=dict)
     linked: int = 0
     removed: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        where = self.folder or self.hub
+        done = "would fetch" if self.dry_run else "fetched"
+        return f"<Restored {short(self.reference)} in {where}: {self.total:,} bytes, {self.fetched:,} {done}>"

@@ -27,7 +27,7 @@ def test_the_files_are_there_as_they_are_and_nothing_is_done_twice(folder: Path,
     assert files_in(folder) == FILES
     assert not any(path.is_symlink() for path in folder.rglob("*"))
     assert done.files == {path: len(data) for path, data in FILES.items()}
-    assert (done.folder, done.hub, done.snapshots) == (str(folder), "", {})
+    assert (done.folder, done.hub, done.snapshots) == (folder, None, {})
     assert done.fetched == 502 * KIB - 2 * KIB + 2, "the bytes of two equal files once"
     again = restore(directory_store, folder)
     assert (again.changed, again.fetched, again.reused) == (False, 0, 0)
