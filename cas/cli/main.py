@@ -16,6 +16,7 @@ import click
 from cas import config
 from cas.cli import failures, hints
 from cas.cli.commands import Commands
+from cas.cli.defaults import FileDefaults
 from cas.cli.display import paint
 from cas.cli.display.paint import Style
 from cas.cli.display.streams import open_streams
@@ -72,7 +73,7 @@ def main() -> None:
 def _run(settings: Settings) -> int:
     # Not root.main(): click has other exit codes for interrupts and closed pipes.
     try:
-        with root.make_context("cas", sys.argv[1:], obj=settings) as ctx:
+        with root.make_context("cas", sys.argv[1:], obj=settings, default_map=FileDefaults()) as ctx:
             root.invoke(ctx)
     except click.exceptions.Exit as ended:
         sys.stdout.flush()

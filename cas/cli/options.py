@@ -52,7 +52,7 @@ def common(function: Callable[..., None]) -> Callable[..., Any]:
     """Add the global options to a command, and pass it the merged Settings as its first argument."""
 
     @click.option(
-        "--store", metavar="URL", help="s3://bucket/prefix, a path, or https://… to read. Default: CAS_STORE."
+        "--store", metavar="URL", help="s3://bucket/prefix, a path, a name. Default: CAS_STORE, the configuration file."
     )
     @click.option("--json", is_flag=True, help="One JSON document on standard output.")
     @click.option("-q", "--quiet", is_flag=True, help="No progress; of a list, one id a line.")
@@ -101,7 +101,8 @@ lock_option = click.option(
 
 
 def _remember_cache_dir(ctx: click.Context, _: click.Parameter, value: str | None) -> str | None:
-    ctx.ensure_object(Settings).cache_dir = value
+    if ctx.get_parameter_source("cache_dir") == click.core.ParameterSource.COMMANDLINE:
+        ctx.ensure_object(Settings).cache_dir = value
     return value
 
 

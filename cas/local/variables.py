@@ -44,6 +44,7 @@ VARIABLES = tuple(
     Variable(name, decides, name in _SECRET)
     for name, decides in {
         "CAS_STORE": "the store, where --store does not name it",
+        "CAS_CONFIG": "the configuration file, where it is not ~/.config/model-cas/config.toml",
         "S3_BUCKET": "the bucket of the store s3://$S3_BUCKET/cas, where neither --store nor CAS_STORE names one",
         "CAS_MODEL": "the version, where a command gets no REF",
         "CAS_LOCK": "the lock file to take instead",
@@ -132,7 +133,7 @@ VARIABLES = tuple(
         "HF_TOKEN": "the key to it",
         "HF_HUB_OFFLINE": "1: the hub is not asked",
         "XDG_CACHE_HOME": "where ~/.cache is",
-        "XDG_CONFIG_HOME": "where ~/.config is, which holds the keys that `cas trust` adds",
+        "XDG_CONFIG_HOME": "where ~/.config is, which holds the configuration file and the keys that `cas trust` adds",
         "XDG_DATA_HOME": "where ~/.local/share is, which holds the store that nothing names",
     }.items()
 )  # fmt: skip

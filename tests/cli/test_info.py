@@ -61,7 +61,7 @@ def test_a_table_for_people(tmp_path: Path) -> None:
     done = call_cas("info", "--store", str(tmp_path), env=SECRETS)
     assert done.returncode == 0, done.stderr
     assert "geheim" not in done.stdout
-    assert f"store       {tmp_path}" in done.stdout
+    assert f"store        {tmp_path}" in done.stdout
     assert "HF_TOKEN" in done.stdout
 
 

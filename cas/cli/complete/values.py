@@ -103,8 +103,12 @@ def links(_: click.Context, typed: str) -> list[CompletionItem]:
 
 
 def stores(ctx: click.Context, typed: str) -> list[CompletionItem]:
-    """Return stores: folders."""
-    return folders(ctx, typed)
+    """Return stores: those that the configuration file names, and folders."""
+    from cas.local.config_file import read_config
+
+    found = read_config()
+    named = _fitting(((name, url) for name, url in found.stores.items()), typed) if found else []
+    return [*named, *folders(ctx, typed)]
 
 
 def nothing(_: click.Context, typed: str) -> list[CompletionItem]:

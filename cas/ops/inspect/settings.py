@@ -17,6 +17,7 @@ from cas.bucket.s3.settings import read_settings
 from cas.bucket.urls import StoreUrl, parse
 from cas.config import Setting
 from cas.errors import CasError
+from cas.local import config_file
 from cas.local.variables import VARIABLES
 from cas.store import cdn, signing
 from cas.store.choice import source_of_store, store_url
@@ -49,8 +50,9 @@ def settings(store: str | None) -> list[Shown]:
     Args:
         store: URL of the store; None for the one that the variables name.
     """
-    rows = [*_attempt("store", "where versions are", lambda: [_store(store)])]
-    if rows[0].value and not rows[0].error:
+    rows = [*_attempt("config file", _OF_FILE, lambda: [_config_file()])]
+    rows += [*_attempt("store", "where versions are", lambda: [_store(store)])]
+    if rows[-1].value and not rows[-1].error:
         url = store_url(store)
         name = "S3" if url.lower().startswith("s3:") else "server"
         rows += _attempt(name, "how the store's server is asked", lambda: _of_the_server(url))
@@ -80,6 +82,14 @@ def _attempt(name: str, decides: str, rows: Callable[[], list[Shown]]) -> Iterat
         yield from rows()
     except CasError as error:
         yield Shown(name, "", "", decides, str(error))
+
+
+def _config_file() -> Shown:
+    path, found = config_file.config_path(), config_file.read_config()
+    if found is None:
+        return Shown("config file", "", f"{path.source}: {path.value} does not exist" if path.value else "", _OF_FILE)
+    stores = f"; its stores are {', '.join(sorted(found.stores))}" if found.stores else ""
+    return Shown("config file", str(found.path), path.source, _OF_FILE + stores)
 
 
 def _store(given: str | None) -> Shown:
@@ -151,6 +161,7 @@ def _of_the_web(where: StoreUrl) -> list[Shown]:
 
 _AUTHORITY = "a private certificate authority"
 _SERVERS = {"s3": _of_s3, "az": _of_azure, "gs": _of_google, "https": _of_the_web, "http": _of_the_web}
+_OF_FILE = "stores by name, and defaults"
 _OF_CDN = "the cache through which restores read chunks and manifests"
 _OF_NAME = "what signatures call the store"
 _OF_TRUST = "the keys whose signatures count; none: nothing is asked to be signed"
@@ -186,14 +197,17 @@ def _trust() -> Shown:
 
 
 def _of_the_cache() -> list[Shown]:
-    dirs = config.cache_dirs()
-    hub = config.first("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME").source or "default"
+    of_file = config_file.default_cache_dir()
+    dirs = config.cache_dirs(of_file.value or None)
+    hub = config.first("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME").source or of_file.source
+    hub = hub or config.first("XDG_CACHE_HOME").source or "default"
     home = config.first("HF_HOME", "XDG_CACHE_HOME").source or "default"
-    seeds = os.pathsep.join(map(str, config.seed_dirs()))
+    seeds = os.pathsep.join(map(str, config.seed_dirs(config_file.default_seeds())))
+    of_seeds = config.first("CAS_SEEDS").source or config_file.config_path().value
     return [
         Shown("hub cache", str(dirs.hub), hub, "where models are restored to"),
         Shown("HF_HOME", str(dirs.home), home, "where Hugging Face's clients keep what they have"),
-        Shown("seeds", seeds, "CAS_SEEDS" if seeds else "", "folders to take bytes from instead of fetching them"),
+        Shown("seeds", seeds, of_seeds if seeds else "", "folders to take bytes from instead of fetching them"),
     ]
 
 
