@@ -64,8 +64,9 @@ if TYPE_CHECKING:
     from cas.ops.transfer.result import Copied, Exported
     from cas.ops.verify import Report as Verified
     from cas.ops.verify import verify
-    from cas.refs.history import PastMove, RolledBack
+    from cas.refs.history import RolledBack
     from cas.refs.lock_file import Locked, read_lock, write_lock
+    from cas.refs.past_moves import PastMove
     from cas.refs.pins import Pin
     from cas.refs.reference import Resolved
     from cas.refs.selection import Choice, choose
@@ -89,7 +90,7 @@ _PLACES = {
     "Listener": "cas.events",
     "Locked": "cas.refs.lock_file",
     "Moved": "cas.api.names",
-    "PastMove": "cas.refs.history",
+    "PastMove": "cas.refs.past_moves",
     "Pin": "cas.refs.pins",
     "Proven": "cas.ops.derive.check",
     "Pruned": "cas.ops.prune.result",

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from cas.ops.inspect.tree import TreeLine
     from cas.ops.inspect.usage import Usage
     from cas.ops.inspect.versions import ListedVersion
-    from cas.refs.history import PastMove
     from cas.refs.lineage import Lineage
     from cas.refs.names import Names
+    from cas.refs.past_moves import PastMove
     from cas.refs.pins import Pin
     from cas.refs.reference import Resolved
 
@@ -51,7 +51,7 @@ def versions(model: str | None = None, store: Store | str | None = None) -> list
     """Return the versions of a model, or of all models those that tags and pins name; the newest first.
 
     Args:
-        model: the model's name; None for all models.
+        model: the model's name; or a pattern (`f5*`, `f5*:v*`, `pin:eu-*`), or a reference. None for all models.
         store: an open store, a URL, or None for the default.
 
     Raises:
@@ -88,7 +88,7 @@ def pins(deployment: str | None = None, store: Store | str | None = None) -> lis
     """Return the pins of a deployment, or of all, ordered by deployment and model.
 
     Args:
-        deployment: its name; None for all deployments.
+        deployment: its name, a pattern (`eu-*`), or a pin; None for all deployments.
         store: an open store, a URL, or None for the default.
 
     Raises:
@@ -119,7 +119,7 @@ def tree(model: str | None = None, store: Store | str | None = None) -> dict[str
     """Return every version of a model, or of all models, below the version that it came from.
 
     Args:
-        model: the model's name; None for all models.
+        model: the model's name, a pattern, or a reference to a version in it; None for all models.
         store: an open store, a URL, or None for the default.
 
     Returns:
@@ -132,7 +132,7 @@ def tree(model: str | None = None, store: Store | str | None = None) -> dict[str
     from cas.ops.inspect.tree import tree as tree_of
 
     opened = open_store(store)
-    listed = listing.with_lineage(opened, listing.versions(opened, model, every=True))
+    listed = listing.with_lineage(opened, listing.versions(opened, model, every=model is None, whole=True))
     return {name: tree_of(list(found)) for name, found in groupby(listed, key=lambda version: version.model)}
 
 
@@ -140,7 +140,9 @@ def resolve(reference: str, store: Store | str | None = None) -> Resolved:
     """Return the version that a reference names now, with its manifest.
 
     Args:
-        reference: `model`, `model:tag`, `model@<8+ hex>`, `model@blake3:<64 hex>` or `pin:deployment/model`.
+        reference: `model`, `model:tag`, `model@digest` (8 to 64 hex digits), `model:tag@digest`, which must agree,
+            `pin:deployment/model`; or what means one version: the digits alone, `pin:deployment` with one pin, or the
+            id of a repo that one model holds.
         store: an open store, a URL, or None for the default.
 
     Raises:
@@ -189,7 +191,7 @@ def du(
     """Return what each version of a model, or of all models, takes up in the store, and the store's totals.
 
     Args:
-        model: the model's name; None for all models.
+        model: the model's name, a pattern, or a reference; None for all models.
         store: an open store, a URL, or None for the default.
         on_event: hears what happens.
 

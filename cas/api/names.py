@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cas import events
-from cas.errors import FormatError, InputError, SignatureError
 from cas.store.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def tag(
 
     Args:
         reference: names the version.
-        tags: one tag or several: names alone, such as `prod`.
+        tags: one tag or several: `prod`, or with the model as in `minilm:prod`.
         store: an open store, a URL, or None for the default.
         by: who moves them, by default user@host.
         reason: why, for the record.
@@ -65,15 +64,13 @@ def tag(
         RefMoved: a tag names something else than `expect` says, or somebody else moved it meanwhile.
         SignatureError: keys are trusted, and none of them signs here.
     """
-    from cas.formats.manifest import check_name
+    from cas.refs.given_names import tag_to_set
     from cas.refs.reference import resolve
-    from cas.refs.reflog import Ref
 
     opened = open_store(store)
-    resolved = resolve(opened, reference)
-    model = resolved.reference.model
+    resolved = resolve(opened, reference, listen=on_event)
     names = [tags] if isinstance(tags, str) else tags
-    refs = [Ref("tags", model, check_name(name, "tag")) for name in dict.fromkeys(names)]
+    refs = list(dict.fromkeys(tag_to_set(resolved.manifest.model, name) for name in names))
     return _point(opened, resolved, refs, by, reason, expect, on_event)
 
 
@@ -99,9 +96,11 @@ def untag(
         NotFoundError: a tag is not set.
         SignatureError: keys are trusted, and none of them signs here.
     """
+    from cas.refs.given_names import tag_to_remove
+
     opened = open_store(store)
     texts = [tags] if isinstance(tags, str) else tags
-    refs = [_tag_to_remove(opened, text) for text in dict.fromkeys(texts)]
+    refs = [tag_to_remove(opened, text) for text in dict.fromkeys(texts)]
     return _remove(opened, refs, by, reason, on_event)
 
 
@@ -118,7 +117,7 @@ def pin(
     """Pin a version for a deployment, which restores it as `pin:deployment/model` until it is pinned anew.
 
     Args:
-        deployment: its name, such as `eu-prod`.
+        deployment: its name, such as `eu-prod`, also written as its pin, `pin:eu-prod/minilm`.
         reference: names the version.
         store: an open store, a URL, or None for the default.
         by: who pins it, by default user@host.
@@ -129,14 +128,12 @@ def pin(
     Raises:
         CasError: as for `tag`.
     """
-    from cas.formats.manifest import check_name
+    from cas.refs.given_names import pin_to_set
     from cas.refs.reference import resolve
-    from cas.refs.reflog import Ref
 
-    check_name(deployment, "deployment")
     opened = open_store(store)
-    resolved = resolve(opened, reference)
-    refs = [Ref("pins", deployment, resolved.reference.model)]
+    resolved = resolve(opened, reference, listen=on_event)
+    refs = [pin_to_set(deployment, reference, resolved.manifest.model)]
     return _point(opened, resolved, refs, by, reason, expect, on_event)
 
 
@@ -152,7 +149,7 @@ def unpin(
     """Remove a deployment's pin.
 
     Args:
-        deployment: its name.
+        deployment: its name, also written as its pin, `pin:eu-prod/minilm`.
         model: the pinned model; None for the only one.
         store: an open store, a URL, or None for the default.
         by: who removes it, by default user@host.
@@ -164,10 +161,10 @@ def unpin(
         InputError: `model` is None, and the deployment has several pins.
         SignatureError: keys are trusted, and none of them signs here.
     """
-    from cas.refs.pins import pinned
+    from cas.refs.given_names import pin_to_remove
 
     opened = open_store(store)
-    return _remove(opened, [pinned(opened, deployment, model)], by, reason, on_event)
+    return _remove(opened, [pin_to_remove(opened, deployment, model)], by, reason, on_event)
 
 
 def rollback(
@@ -198,26 +195,6 @@ def rollback(
     from cas.refs import history
 
     return history.rollback(open_store(store), reference, to, reason=reason, by=by, listen=on_event)
-
-
-def _tag_to_remove(store: Store, text: str) -> Ref:
-    from cas.refs.reference import absent, log_of, parse_reference
-
-    reference = parse_reference(text)
-    if reference.deployment is not None:
-        raise InputError(f"{text} is a pin: remove it with `cas unpin {reference.deployment} {reference.model}`")
-    if reference.digest is not None:
-        raise InputError(f"{text} is a version, not a tag: write MODEL:TAG")
-    if ":" not in text:
-        raise InputError(f"{text} is a model: name the tag to remove, as in {reference}")
-    store.check_format()
-    log = log_of(store, reference)
-    try:
-        if log.current_digest() is None:
-            raise absent(store, log.ref)
-    except (FormatError, SignatureError):
-        pass  # a tag whose last entry cannot be read, or does not count, can still be removed
-    return log.ref
 
 
 def _point(

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from cas.ops.inspect.tree import TreeLine
     from cas.ops.inspect.usage import Usage
     from cas.ops.inspect.versions import ListedVersion
-    from cas.refs.history import PastMove, RolledBack
+    from cas.refs.history import RolledBack
     from cas.refs.lock_file import Locked
+    from cas.refs.past_moves import PastMove
     from cas.refs.pins import Pin
     from cas.refs.reference import Resolved
     from cas.refs.sign import SignedEntry

@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Show what versions take up, share and would free.")
-@click.argument("model", required=False)
+@click.argument("model", metavar="[MODEL|PATTERN|REF]", required=False)
 @common
 def du(settings: Settings, model: str | None) -> None:
     """Show what each version of MODEL, or of all models, takes up in the store, newest first, and the store's totals.
+
+    A PATTERN asks for several models (f5*), tags (f5*:v*) or pins (pin:eu-*).
 
     STORED is what its chunks take; SHARED, what other versions need, too; FREED, what removing it would free.
     """

@@ -12,7 +12,7 @@ from cas.cli.options import Settings, common
 
 if TYPE_CHECKING:
     from cas.refs.entry import RefEntry
-    from cas.refs.history import PastMove
+    from cas.refs.past_moves import PastMove
 
 
 @click.command(short_help="Show what a tag or pin named, and who moved it.")
@@ -33,7 +33,9 @@ def history(settings: Settings, reference: str) -> None:
         output.document([_document(entry, in_force=entry is found[0], verified=verified) for entry in found])
         return
     if settings.quiet:
-        model = past.ref_named(store, reference).model
+        from cas.refs.ref_named import ref_named
+
+        model = ref_named(store, reference).model
         versions = [f"{model}@{entry.digest}" for entry in found if entry.digest and not entry.problem]
         output.ids(output.short(version, whole=settings.no_trunc) for version in versions)
         return

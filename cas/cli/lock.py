@@ -8,7 +8,7 @@ import sys
 import click
 
 from cas.cli.display import output
-from cas.cli.options import Settings, common, sign_with_option, use_signer
+from cas.cli.options import Settings, common, noted, sign_with_option, use_signer
 
 
 @click.command(short_help="Write a version's manifest to a file to restore by.")
@@ -27,7 +27,7 @@ def lock(settings: Settings, reference: str, path: str, sign_with: str | None) -
 
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    locked = write_lock(reference, store, path)
+    locked = write_lock(reference, store, path, noted(settings))
     if settings.json:
         output.document({name: value for name, value in dataclasses.asdict(locked).items() if value is not None})
         return

@@ -8,14 +8,16 @@ import click
 
 from cas.cli.display import output
 from cas.cli.display.table import Column, Kind
-from cas.cli.options import Settings, common
+from cas.cli.options import Settings, common, noted
 
 
 @click.command(short_help="List models, or the versions of one.")
-@click.argument("model", required=False)
+@click.argument("model", metavar="[MODEL|PATTERN|REF]", required=False)
 @common
 def ls(settings: Settings, model: str | None) -> None:
     """List all models by tag and pin, or every version of MODEL, newest first.
+
+    A PATTERN asks for several models (f5*), tags (f5*:v*) or pins (pin:eu-*).
 
     Where tags or pins are signed, the last column says by which keys; with (?) that is not verified, as no key is
     trusted here.
@@ -25,7 +27,7 @@ def ls(settings: Settings, model: str | None) -> None:
     from cas.store.store import open_store
 
     store = open_store(settings.store)
-    listed = versions.versions(store, model)
+    listed = versions.versions(store, model, listen=noted(settings))
     signatures = [signature for version in listed for signature in version.signatures]
     if settings.json:
         output.document([version.document() for version in listed])

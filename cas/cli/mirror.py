@@ -9,7 +9,7 @@ from cas.cli.options import Settings, author_options, common, sign_with_option, 
 
 
 @click.command(short_help="Keep models in another store equal to those here.")
-@click.argument("prefixes", metavar="[PREFIX]...", nargs=-1)
+@click.argument("prefixes", metavar="[PREFIX|PATTERN]...", nargs=-1)
 @click.argument("destination", metavar="DEST")
 @click.option("--delete", is_flag=True, help="Remove tags and pins of these models that only DEST has.")
 @click.option("--verify", is_flag=True, help="Decode and hash every chunk on its way, not only where it is restored.")
@@ -28,9 +28,10 @@ def mirror(
     dry_run: bool,
     sign_with: str | None,
 ) -> None:
-    """Keep the tags and pins of all models, or of those whose names begin with a PREFIX, equal in the store DEST.
+    """Keep the tags and pins of all models, or of some, equal in the store DEST.
 
-    The versions that they name are copied before them; what was removed here is removed there.
+    A PREFIX is what the names of models begin with, a PATTERN (f5*) what they match. The versions that tags and pins
+    name are copied before them; what was removed here is removed there.
     """
     from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone

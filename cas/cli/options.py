@@ -19,6 +19,7 @@ from cas.errors import InputError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from cas.events import Listener
     from cas.refs.selection import Choice
     from cas.store.store import Store
 
@@ -200,6 +201,13 @@ def naming_options(where: str) -> Callable[[Callable[..., Any]], Callable[..., A
     return add
 
 
+def noted(settings: Settings) -> Listener:
+    """Return what shows the notes and warnings of a command that has no bar, such as what a word was taken for."""
+    from cas.cli.display.progress import reporter_for
+
+    return reporter_for(settings).listen
+
+
 def chosen_version(
     settings: Settings, reference: str | None, lock: str | None, cache_dir: str | None = None, *, keep: bool = False
 ) -> Choice:
@@ -217,22 +225,38 @@ def chosen_version(
     """
     from pathlib import Path
 
-    from cas import events
-    from cas.cli.display.progress import reporter_for
+    from cas import config, events
     from cas.refs import selection
 
     if reference is not None and lock is not None:
         raise InputError("REF and --lock name a version each: give one of them")
     if lock is not None:
         return selection.Choice(f"lock file {lock}", lock=Path(lock))
+    listen = noted(settings)
     if reference is not None:
-        return selection.Choice("named by the caller", reference)
-    chosen = selection.choose(os.environ, store=settings.store, hubs=_hubs(cache_dir), keep=keep)
-    reporter = reporter_for(settings)
-    reporter.listen(events.Noted(f"the version is {chosen}: {chosen.reason}"))
+        return selection.Choice("named by the caller", _definite(settings, reference, listen))
+    environ = dict(os.environ)
+    if model := config.read("CAS_MODEL", environ):
+        environ["CAS_MODEL"] = _definite(settings, model, listen)
+    chosen = selection.choose(environ, store=settings.store, hubs=_hubs(cache_dir), keep=keep)
+    listen(events.Noted(f"the version is {chosen}: {chosen.reason}"))
     if chosen.caution:
-        reporter.listen(events.Warned(chosen.caution))
+        listen(events.Warned(chosen.caution))
     return chosen
+
+
+def _definite(settings: Settings, text: str, listen: Listener) -> str:
+    """Return a reference as it was given or, where that needs a store to be understood, as it is written in full."""
+    from cas.refs.grammar import parse_reference
+
+    try:
+        parse_reference(text)
+    except InputError:
+        from cas.refs.meaning import definite
+        from cas.store.store import open_store
+
+        return str(definite(open_store(settings.store), text, listen))
+    return text
 
 
 def _hubs(cache_dir: str | None) -> tuple[Path, ...]:

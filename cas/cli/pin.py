@@ -9,7 +9,7 @@ import click
 from cas.cli.display import output
 from cas.cli.display.table import Column, Kind
 from cas.cli.move_refs import point_refs, remove_refs
-from cas.cli.options import Settings, author_options, common, expect_option, sign_with_option, use_signer
+from cas.cli.options import Settings, author_options, common, expect_option, noted, sign_with_option, use_signer
 
 
 @click.command(short_help="Pin the version that a deployment restores.")
@@ -29,16 +29,14 @@ def pin(
     sign_with: str | None,
 ) -> None:
     """Pin the version REF for DEPLOYMENT, which restores it as pin:DEPLOYMENT/MODEL until it is pinned anew."""
-    from cas.formats.manifest import check_name
+    from cas.refs.given_names import pin_to_set
     from cas.refs.reference import resolve
-    from cas.refs.reflog import Ref
     from cas.store.store import open_store
 
-    check_name(deployment, "deployment")
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    resolved = resolve(store, reference)
-    ref = Ref("pins", deployment, resolved.reference.model)
+    resolved = resolve(store, reference, listen=noted(settings))
+    ref = pin_to_set(deployment, reference, resolved.manifest.model)
     moved = point_refs(settings, store, resolved, [ref], by, reason, expect)
     if settings.json:
         output.document(
@@ -50,10 +48,13 @@ def pin(
 
 
 @click.command(short_help="List what deployments have pinned.")
-@click.argument("deployment", required=False)
+@click.argument("deployment", metavar="[DEPLOYMENT|PATTERN]", required=False)
 @common
 def pins(settings: Settings, deployment: str | None) -> None:
-    """List what every deployment, or DEPLOYMENT, has pinned, and which tags name the same version."""
+    """List what every deployment, or DEPLOYMENT, has pinned, and which tags name the same version.
+
+    A PATTERN asks for several: eu-* for all their pins, eu-*/minilm for those of one model.
+    """
     from cas.refs import pins as pinning
     from cas.store.store import open_store
 
@@ -103,9 +104,9 @@ def unpin(
     settings: Settings, deployment: str, model: str | None, by: str | None, reason: str, sign_with: str | None
 ) -> None:
     """Remove the pin of MODEL, which may be left out when DEPLOYMENT has pinned one model only."""
-    from cas.refs.pins import pinned
+    from cas.refs.given_names import pin_to_remove
     from cas.store.store import open_store
 
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    remove_refs(settings, store, [pinned(store, deployment, model)], by, reason)
+    remove_refs(settings, store, [pin_to_remove(store, deployment, model)], by, reason)

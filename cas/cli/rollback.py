@@ -37,6 +37,5 @@ def rollback(
             {"ref": str(done.ref), "before": before, "reference": exact, "moved": done.moved, "store": store.url}
         )
         return
-    was = output.short(done.before) if done.before else "nothing"
-    print(f"{done.ref} -> {exact}{f' (was {was})' if done.moved else ' (as before)'}")
+    print(f"{done.ref} -> {exact}{f' (was {done.left})' if done.moved else ' (as before)'}")
     output.print_store(settings, store)

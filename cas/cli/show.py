@@ -12,7 +12,7 @@ import click
 
 from cas.cli.display import output
 from cas.cli.display.table import Column, Kind
-from cas.cli.options import Settings, common
+from cas.cli.options import Settings, common, noted
 
 if TYPE_CHECKING:
     from cas.formats.manifest import Manifest
@@ -37,7 +37,7 @@ def show(settings: Settings, reference: str) -> None:
     from cas.store.store import open_store
 
     store = open_store(settings.store)
-    resolved = refs.resolve(store, reference)
+    resolved = refs.resolve(store, reference, listen=noted(settings))
     found = resolved.manifest
     names, signatures = _names(store, found.model, resolved.digest)
     lineage = _lineage(store, resolved.digest, found, names)

@@ -9,7 +9,7 @@ import click
 
 from cas.cli.display import output
 from cas.cli.display.table import Column, Kind
-from cas.cli.options import Settings, common, expect_option, sign_with_option, use_signer
+from cas.cli.options import Settings, common, expect_option, noted, sign_with_option, use_signer
 from cas.errors import InputError, SignatureError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _tag(
     from cas.refs.reference import resolve
     from cas.refs.reflog import Ref
 
-    resolved = resolve(store, reference)
+    resolved = resolve(store, reference, listen=noted(settings))
     refs = [Ref("tags", resolved.manifest.model, check_name(tag, "tag")) for tag in dict.fromkeys(tags)]
     if dry_run:
         if not settings.json:

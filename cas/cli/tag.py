@@ -6,13 +6,12 @@ import click
 
 from cas.cli.display import output
 from cas.cli.move_refs import point_refs, remove_refs
-from cas.cli.options import Settings, author_options, common, expect_option, sign_with_option, use_signer
-from cas.errors import InputError
+from cas.cli.options import Settings, author_options, common, expect_option, noted, sign_with_option, use_signer
 
 
 @click.command(short_help="Give a version tags.")
 @click.argument("reference", metavar="REF")
-@click.argument("tags", metavar="TAG...", nargs=-1, required=True)
+@click.argument("tags", metavar="TAG|MODEL:TAG...", nargs=-1, required=True)
 @author_options("tag")
 @expect_option
 @sign_with_option
@@ -26,17 +25,15 @@ def tag(
     expect: str | None,
     sign_with: str | None,
 ) -> None:
-    """Point each TAG of REF's model at the version REF; a TAG is a name alone, such as `prod`."""
-    from cas.formats.manifest import check_name
+    """Point each TAG of REF's model at the version REF; a TAG is a name, with its model before it or without."""
+    from cas.refs.given_names import tag_to_set
     from cas.refs.reference import resolve
-    from cas.refs.reflog import Ref
     from cas.store.store import open_store
 
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    resolved = resolve(store, reference)
-    model = resolved.reference.model
-    refs = [Ref("tags", model, check_name(name, "tag")) for name in dict.fromkeys(tags)]
+    resolved = resolve(store, reference, listen=noted(settings))
+    refs = list(dict.fromkeys(tag_to_set(resolved.manifest.model, name) for name in tags))
     moved = point_refs(settings, store, resolved, refs, by, reason, expect)
     if settings.json:
         output.document({"reference": resolved.exact, "moved": [ref.second for ref in moved], "store": store.url})
@@ -53,27 +50,10 @@ def tag(
 @common
 def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str, sign_with: str | None) -> None:
     """Remove each MODEL:TAG; versions stay until `cas gc` finds that nothing needs them."""
-    from cas.errors import FormatError, SignatureError
-    from cas.refs.reference import absent, log_of, parse_reference
+    from cas.refs.given_names import tag_to_remove
     from cas.store.store import open_store
 
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    logs = []
-    for text in dict.fromkeys(tags):
-        reference = parse_reference(text)
-        if reference.deployment is not None:
-            raise InputError(f"{text} is a pin: remove it with `cas unpin {reference.deployment} {reference.model}`")
-        if reference.digest is not None:
-            raise InputError(f"{text} is a version, not a tag: write MODEL:TAG")
-        if ":" not in text:
-            raise InputError(f"{text} is a model: name the tag to remove, as in {reference}")
-        logs.append(log_of(store, reference))
-    store.check_format()
-    for log in logs:
-        try:
-            if log.current_digest() is None:
-                raise absent(store, log.ref)
-        except (FormatError, SignatureError):
-            continue  # a tag whose last entry cannot be read, or does not count, can still be removed
-    remove_refs(settings, store, [log.ref for log in logs], by, reason)
+    refs = [tag_to_remove(store, text) for text in dict.fromkeys(tags)]
+    remove_refs(settings, store, refs, by, reason)

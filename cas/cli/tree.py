@@ -10,17 +10,19 @@ import click
 
 from cas.cli.display import output, terminal
 from cas.cli.display.times import ago
-from cas.cli.options import Settings, common
+from cas.cli.options import Settings, common, noted
 
 if TYPE_CHECKING:
     from cas.ops.inspect.tree import TreeLine
 
 
 @click.command(short_help="Show which version came from which.")
-@click.argument("model", required=False)
+@click.argument("model", metavar="[MODEL|PATTERN|REF]", required=False)
 @common
 def tree(settings: Settings, model: str | None) -> None:
     """Show every version of MODEL, or of all models, below the one that it came from, the newest last.
+
+    A PATTERN (f5*) asks for several models, a REF for the model of a version.
 
     A version goes on where its parent stands; variants and other branches are indented.
     """
@@ -29,7 +31,9 @@ def tree(settings: Settings, model: str | None) -> None:
     from cas.store.store import open_store
 
     store = open_store(settings.store)
-    listed = versions.with_lineage(store, versions.versions(store, model, every=True))
+    listed = versions.with_lineage(
+        store, versions.versions(store, model, every=model is None, whole=True, listen=noted(settings))
+    )
     trees = {name: tree_of(list(found)) for name, found in groupby(listed, key=lambda version: version.model)}
     if settings.json:
         output.document([{"model": name, "versions": list(map(_document, lines))} for name, lines in trees.items()])

@@ -159,8 +159,8 @@ def check_name(name: str, what: str) -> str:
             f"{what} {name!a} is not a name: use letters, digits, '.', '_' and '-', at most 96, "
             "beginning with a letter or digit"
         )
-    if what == "model" and name == "pin":
-        raise InputError("a model cannot be named 'pin', as references to pins begin so: choose another name")
+    if what == "model" and name in ("pin", "blake3"):
+        raise InputError(f"a model cannot be named {name!r}, as pins and digests are written so: choose another name")
     return name
 
 

@@ -18,6 +18,7 @@ from cas.formats.manifest import (
     VERSION,
     DigestName,
     Name,
+    RepoId,
     Size,
     Text,
     Time,
@@ -65,6 +66,18 @@ class ChunkNames(Struct, frozen=True):
     digests: bytes
 
 
+class RepoIds(Struct, frozen=True):
+    """The repos of a version.
+
+    Attributes:
+        model: the version's model.
+        repo_ids: of the repos, such as `org/name`.
+    """
+
+    model: str
+    repo_ids: tuple[str, ...]
+
+
 # The types below have every field of a manifest, and refuse others as `Manifest` does: a field that this program does
 # not know may name chunks. What is not looked at is `Raw`: its bytes are passed over.
 
@@ -89,7 +102,7 @@ class _ChunkedFile(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 class _Repo(Struct, Generic[_File], frozen=True, forbid_unknown_fields=True):
-    repo_id: Raw
+    repo_id: RepoId
     repo_type: Raw
     commit: Raw
     refs: Raw
@@ -139,6 +152,12 @@ def outline(data: bytes) -> Outline:
         derived.transform if derived else None,
         derived.parent if derived else None,
     )
+
+
+def repo_ids(data: bytes) -> RepoIds:
+    """Return which repos the version has whose manifest `data` encodes; raise FormatError as `outline`."""
+    found = _decode(_SIZES, data)
+    return RepoIds(found.model, tuple(repo.repo_id for repo in found.repos))
 
 
 def chunk_names(data: bytes) -> ChunkNames:

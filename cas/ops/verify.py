@@ -74,7 +74,11 @@ def verify(
         CasError: the reference cannot be resolved; see `cas.refs.resolve`.
     """
     dirs = config.cache_dirs(cache_dir)
-    resolved = reference if isinstance(reference, Resolved) else refs.resolve(open_store(store), reference, (dirs.hub,))
+    resolved = (
+        reference
+        if isinstance(reference, Resolved)
+        else refs.resolve(open_store(store), reference, (dirs.hub,), listen=on_event)
+    )
     wanted = targets_of(resolved.manifest, dirs)
     local = scan(wanted, limits or host.Limits(), on_event, rehash=True)
     missing: list[str] = []

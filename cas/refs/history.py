@@ -2,59 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple
 
 from cas import events, refs
-from cas.bucket import Entry
-from cas.errors import FormatError, InputError, NotFoundError, ObjectMissing, SignatureError
+from cas.errors import InputError, NotFoundError, SignatureError
 from cas.formats.digest import named, short
-from cas.formats.manifest import timestamp
-from cas.parallel import for_each
-from cas.refs.entry import DERIVE, PUBLISH, SIGN, RefEntry
-from cas.refs.reflog import Move, Ref, RefLog, entry_name
-from cas.store import layout
+from cas.refs.entry import DERIVE, PUBLISH, SIGN
+from cas.refs.grammar import Reference, digits_in
+from cas.refs.meaning import definite
+from cas.refs.past_moves import PastMove, past_moves
+from cas.refs.ref_named import ref_named
+from cas.refs.reflog import Ref, RefLog
 from cas.store.layout import VersionId
 from cas.store.store import Store
-
-_REQUESTS = 16
-
-
-class PastMove(NamedTuple):
-    """One move in the history of a ref.
-
-    Attributes:
-        move: the move; one whose entry cannot be read, or is not signed by a trusted key, counts as a removal.
-        lost: whether somebody else's move with the same number won, so that this one never came into force. Where keys
-            are trusted, only a signed move wins.
-        error: why the entry cannot be read, or does not count; empty when it does. `history` says so, too, of an entry
-            in force that is below the floor of its ref.
-        problem: the same in a word or two: `unreadable`, or a word of `SignatureError.problem`.
-        claimed: what an entry says that does not count: to be shown, and for nothing else.
-        signers: ids of the keys whose signatures lie beside the entry; only `move.key_id` is verified.
-    """
-
-    move: Move
-    lost: bool
-    error: str = ""
-    problem: str = ""
-    claimed: RefEntry | None = None
-    signers: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        named = self.problem or (short(self.digest) if self.digest else "removed")
-        return f"<PastMove {self.number}: {named} at {timestamp(self.move.at)}>"
-
-    @property
-    def number(self) -> int:
-        """The move's number in the log, from 1."""
-        return self.move.number
-
-    @property
-    def digest(self) -> str | None:
-        """The version (64 hex) that the ref was moved to; None for none."""
-        return self.move.entry.digest
 
 
 class RolledBack(NamedTuple):
@@ -64,11 +25,13 @@ class RolledBack(NamedTuple):
         ref: the tag or pin that was rolled back.
         before: the version (64 hex) that the ref named; None for none.
         after: the version (64 hex) that it names now.
+        left: what the ref was at, in words: the first digits of a version, an entry that does not count, or `nothing`.
     """
 
     ref: Ref
     before: str | None
     after: str
+    left: str
 
     def __repr__(self) -> str:
         return f"<RolledBack {self.ref}: {short(self.before or 'nothing')} -> {short(self.after)}>"
@@ -120,60 +83,14 @@ def rollback(
     past = _past(store, ref)
     before = None if past[-1].problem else past[-1].digest
     target = _one_step(ref, past) if to is None else _named_before(store, ref, past, to)
+    left = _left(past[-1])
     if target != before:
-        reason = reason or f"rollback from {_left(past[-1])}"
+        reason = reason or f"rollback from {left}"
         try:
             moving.move(store, {ref: past[-1].move}, target, reason, by, listen)
         except NotFoundError:
             raise _swept(store, ref, target) from None
-    return RolledBack(ref, before, target)
-
-
-def past_moves(logs: Sequence[RefLog]) -> dict[Ref, list[PastMove]]:
-    """Return every move of some refs, oldest first, without those that a collector trims meanwhile.
-
-    The entries of all logs are read side by side, sixteen at a time.
-    """
-    found: dict[Ref, dict[str, PastMove]] = {log.ref: {} for log in logs}
-    listed = [(log, log.listed()) for log in logs]
-    # The names are in order: the last one of a number wins.
-    winners = {(log.ref, _number(entry_name(entry))): entry_name(entry) for log, entries in listed for entry in entries}
-
-    def read(one: tuple[RefLog, Entry]) -> None:
-        log, entry = one
-        name, at, moves = entry_name(entry), entry.modified, found[log.ref]
-        lost = winners[log.ref, _number(name)] != name
-        signers = tuple(sorted({signature.key_id for signature in log.signatures(name)}))
-        nothing = Move(name, at, RefEntry(None, timestamp(at), "", ""))
-        try:
-            moves[name] = PastMove(log.move(entry), lost, signers=signers)
-        except ObjectMissing:
-            return  # a collector trimmed it meanwhile
-        except FormatError as error:
-            moves[name] = PastMove(nothing, lost, str(error), "unreadable", None, signers)
-        except SignatureError as error:
-            claimed = None
-            with contextlib.suppress(FormatError, ObjectMissing):
-                claimed = log.claimed(name)
-            moves[name] = PastMove(nothing, lost, str(error), error.problem, claimed, signers)
-
-    entries = [(log, entry) for log, entries in listed for entry in entries]
-    if entries:
-        for_each(read, entries, threads=min(_REQUESTS, len(entries)))
-    return {
-        log.ref: _of_signed(moves) if log.store.trust is not None else moves
-        for log in logs
-        for moves in [sorted(found[log.ref].values(), key=_order)]
-    }
-
-
-def _of_signed(moves: Sequence[PastMove]) -> list[PastMove]:
-    """Return moves, oldest first, of which one is lost only to a signed move of its number.
-
-    Otherwise whoever writes an unsigned entry beside a signed one would take that off the way back.
-    """
-    winners = {move.number: move.move.name for move in moves if move.move.key_id}
-    return [move._replace(lost=move.move.name < winners.get(move.number, "")) for move in moves]
+    return RolledBack(ref, before, target, left)
 
 
 def way_back(values: Iterable[str | None], published: Container[int] = ()) -> list[str | None]:
@@ -209,18 +126,6 @@ def _before(steps: Sequence[str | None]) -> int | None:
     return next((index for index in range(len(steps) - 2, -1, -1) if steps[index] is not None), None)
 
 
-def ref_named(store: Store, text: str) -> Ref:
-    """Return the tag or pin that a text names.
-
-    Raises:
-        InputError: `text` names a version by its digest.
-    """
-    reference = refs.parse_reference(text)
-    if reference.digest is not None:
-        raise InputError(f"{text} is one version, which never changes: name a tag (model:tag) or pin:deployment/model")
-    return refs.log_of(store, reference).ref
-
-
 def _past(store: Store, ref: Ref) -> list[PastMove]:
     store.check_format()
     found = past_moves([RefLog(store, ref)])[ref]
@@ -250,7 +155,8 @@ def _one_step(ref: Ref, past: Sequence[PastMove]) -> str:
 
 
 def _named_before(store: Store, ref: Ref, past: Sequence[PastMove], to: str) -> str:
-    reference = refs.parse_reference(to)
+    digits = digits_in(to)
+    reference = Reference(ref.model, digest=digits) if digits else definite(store, to)
     by_hand = f"cas tag {to} {ref.second}" if ref.kind == "tags" else f"cas pin {ref.first} {to}"
     if reference.model != ref.model:
         raise InputError(f"{to} is of another model than {ref}: name a version of {ref.model}")
@@ -279,11 +185,3 @@ def _left(past: PastMove) -> str:
     if past.problem:
         return f"entry {past.number} ({past.problem})"
     return past.digest[:12] if past.digest else "nothing"
-
-
-def _order(past: PastMove) -> tuple[int, str]:
-    return layout.ref_entry_order(past.move.name)
-
-
-def _number(name: str) -> int:
-    return layout.ref_entry_order(name)[0]

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from cas.formats.digest import parse
 from cas.formats.manifest import Manifest, Manifest1, timestamp
-from cas.refs.history import PastMove, past_moves
+from cas.refs.past_moves import PastMove, past_moves
 from cas.refs.reflog import Ref, logs
 from cas.store.layout import VersionId
 from cas.store.store import Store

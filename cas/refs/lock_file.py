@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cas import refs
+from cas import events, refs
 from cas.errors import (
     CacheError,
     FormatError,
@@ -65,7 +65,9 @@ class Locked:
     key_id: str | None = None
 
 
-def write_lock(reference: str, store: Store | str | None, path: str | Path) -> Locked:
+def write_lock(
+    reference: str, store: Store | str | None, path: str | Path, listen: events.Listener = events.ignore
+) -> Locked:
     """Write the manifest that a reference names now to a lock file, byte by byte as stored, and its digest beside it.
 
     A store with a signer gets a signature beside it, too.
@@ -74,6 +76,7 @@ def write_lock(reference: str, store: Store | str | None, path: str | Path) -> L
         reference: names the version to lock.
         store: an open store, its URL, or None for the default.
         path: the lock file.
+        listen: is told what the reference was taken for.
 
     Raises:
         InputError: a digest file cannot hold the lock file's name.
@@ -85,7 +88,7 @@ def write_lock(reference: str, store: Store | str | None, path: str | Path) -> L
     if not file.name or _UNFIT.search(file.name):
         raise InputError(f"lock file {str(path)!a}: name a file, without control characters and backslashes")
     store = open_store(store)
-    resolved = refs.resolve(store, reference)
+    resolved = refs.resolve(store, reference, listen=listen)
 
     def read(data: bytes) -> bytes:
         if (got := hex_of(data)) != resolved.digest:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cas import events
 from cas.errors import FormatError, InputError, RefMoved, SignatureError, SignerMissing, StoreError
-from cas.formats.digest import PREFIX, named, parse
+from cas.formats.digest import named
 from cas.formats.manifest import timestamp
 from cas.refs.confirm import confirm
+from cas.refs.grammar import digits_in
 from cas.refs.reflog import UNSET, Move, Ref, RefLog, shown
 from cas.store import leases
 from cas.store.layout import VersionId
@@ -251,8 +251,6 @@ def _digits(expect: str) -> str | None:
     """The first digits of a digest; None for `none`."""
     if expect == NOTHING:
         return None
-    if expect.startswith(PREFIX):
-        return parse(expect)
-    if not re.fullmatch(r"[0-9a-f]{8,64}", expect):
-        raise InputError(f"{expect!r} is no version to expect: write 8 or more lower-case hex digits, or `{NOTHING}`")
-    return expect
+    if digits := digits_in(expect.rpartition("@")[2]):
+        return digits
+    raise InputError(f"{expect!r} is no version to expect: write 8 or more hex digits of its digest, or `{NOTHING}`")

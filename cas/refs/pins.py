@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 
 from cas.errors import FormatError, InputError, NotFoundError, SignatureError
 from cas.formats.digest import named, short
 from cas.formats.manifest import check_name, timestamp
 from cas.parallel import for_each
 from cas.refs import reflog
+from cas.refs.grammar import trimmed
+from cas.refs.likely import shown, unknown_deployment
+from cas.refs.other_words import is_pattern
 from cas.refs.reflog import Ref, RefLog
 from cas.store.store import Store
 
@@ -55,14 +59,15 @@ def pins(store: Store, deployment: str | None = None) -> list[Pin]:
 
     Args:
         store: where the pins are.
-        deployment: only the pins of this deployment; None for all.
+        deployment: only the pins of this deployment, also written `pin:deployment` or `pin:deployment/model`; or of
+            those that a pattern matches (`eu-*`, `eu-*/m`). None for all.
 
     Raises:
-        NotFoundError: the deployment has no pins.
+        InputError: it is no name and no pattern.
+        NotFoundError: there is no such pin.
     """
     store.check_format()
-    if deployment is not None:
-        check_name(deployment, "deployment")
+    owner, only = ("*", "*") if deployment is None else _asked(deployment)
     found: dict[Ref, Pin] = {}
     tags = reflog.tags(store)
 
@@ -83,11 +88,35 @@ def pins(store: Store, deployment: str | None = None) -> list[Pin]:
             same = tuple(tag for tag, digest in tags.get(model, {}).items() if digest == entry.digest)
             found[log.ref] = Pin(owner, model, entry.digest, same, since, entry.by, entry.reason)
 
-    if logs := reflog.logs(store, "pins", deployment or ""):
+    listed = reflog.logs(store, "pins", "" if is_pattern(owner) else owner)
+    if logs := [log for log in listed if fnmatchcase(log.ref.first, owner) and fnmatchcase(log.ref.second, only)]:
         for_each(read, logs, threads=min(_REQUESTS, len(logs)))
     if deployment is not None and not found:
         raise _unknown(store, deployment)
     return [pin for _, pin in sorted(found.items())]
+
+
+def pin_words(text: str) -> tuple[str, str | None]:
+    """Return the deployment, and the model if it is named, of `deployment`, `pin:deployment` or either with `/model`.
+
+    Raises:
+        InputError: a word is no name; a pattern is none, as what is moved or removed is named.
+    """
+    if is_pattern(text):
+        raise InputError(
+            f"{text!r} is a pattern, and one deployment is asked for: `cas pins '{text}'` lists its matches"
+        )
+    deployment, slash, model = trimmed(text).removeprefix("pin:").partition("/")
+    return check_name(deployment, "deployment"), check_name(model, "model") if slash else None
+
+
+def _asked(text: str) -> tuple[str, str]:
+    """The patterns of deployments and of models that a list of pins is asked for."""
+    if is_pattern(text):
+        deployment, _, model = trimmed(text).removeprefix("pin:").partition("/")
+        return deployment, model or "*"
+    owner, only = pin_words(text)
+    return owner, only or "*"
 
 
 def pinned(store: Store, deployment: str, model: str | None = None) -> Ref:
@@ -104,22 +133,42 @@ def pinned(store: Store, deployment: str, model: str | None = None) -> Ref:
     """
     if model is not None:
         check_name(model, "model")
-    models = {pin.model: pin.ref for pin in pins(store, deployment)}
-    names = ", ".join(models)
+    check_name(deployment, "deployment")
+    store.check_format()
+    models = sorted(models_pinned(store, deployment))
+    if not models:
+        raise _unknown(store, deployment)
+    refs = ", ".join(str(Ref("pins", deployment, each)) for each in models)
     if model is None and len(models) > 1:
-        raise InputError(f"{deployment} has pins of {names}: say which, as in `cas unpin {deployment} {min(models)}`")
+        raise InputError(f"{deployment} has pins of {', '.join(models)}: say which, as in {refs}")
     if model is None:
-        return next(iter(models.values()))
+        return Ref("pins", deployment, models[0])
     if model not in models:
-        raise NotFoundError(f"pin:{deployment}/{model} is not set in {store.url}: {deployment} has pins of {names}")
-    return models[model]
+        raise NotFoundError(
+            f"pin:{deployment}/{model} is not set in {store.url}: {deployment} has pins of {shown(model, models)}"
+        )
+    return Ref("pins", deployment, model)
+
+
+def models_pinned(store: Store, deployment: str) -> dict[str, str]:
+    """Return the models that a deployment has pinned, each with what is wrong with the pin; empty if nothing is.
+
+    A pin that cannot be read, or does not count, is one, too: the version that it names must not be passed over. So is
+    one that has a floor and no entries, as somebody deleted it.
+    """
+    found = {ref.model: now.problem for ref, now in reflog.in_force(store, "pins", deployment).items()}
+    if store.trust is None:
+        return found
+    beginning = f"pin:{deployment}/"
+    floors = [text[len(beginning) :] for text in store.trust.floors if text.startswith(beginning)]
+    deleted = [model for model in floors if not RefLog(store, Ref("pins", deployment, model)).names()]
+    return found | dict.fromkeys(deleted, "deleted")
 
 
 def _unknown(store: Store, deployment: str) -> NotFoundError:
-    known = sorted({ref.first for ref in reflog.current(store, "pins")})
-    hint = (
-        f"deployments with pins are {', '.join(known[:8])}"
-        if known
-        else f"no deployment has; pin a version with `cas pin {deployment} MODEL`"
+    if is_pattern(deployment):
+        return NotFoundError(f"no pin in {store.url} matches {deployment!r}: see `cas pins`")
+    hint = unknown_deployment(store, deployment) or (
+        f"no deployment has; pin a version with `cas pin {deployment} MODEL`"
     )
     return NotFoundError(f"{deployment} has no pins in {store.url}: {hint}")

@@ -1,49 +1,34 @@
-"""References: how people name a version, and which version a name stands for now."""
+"""Which version a reference stands for now."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cas import events
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError, RefUnset, SignatureError
-from cas.formats.digest import PREFIX, named, parse, short
-from cas.formats.manifest import Manifest, check_name
+from cas.formats.digest import short
+from cas.formats.manifest import Manifest
 from cas.parallel import BackgroundCall
-from cas.refs import reflog
+from cas.refs.grammar import DEFAULT_TAG, Reference, parse_reference
+from cas.refs.likely import absent
 from cas.refs.reflog import Move, Ref, RefLog
 from cas.store.layout import VersionId
 from cas.store.store import Store
 
-DEFAULT_TAG = "latest"
-
-_SHORTEST_PREFIX = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """A parsed reference. Of `tag`, `digest` and `deployment` exactly one is set.
-
-    Attributes:
-        model: the model.
-        tag: the model's tag.
-        digest: the version, 64 hex, or its first 8 digits or more.
-        deployment: the deployment whose pin of the model is meant.
-    """
-
-    model: str
-    tag: str | None = None
-    digest: str | None = None
-    deployment: str | None = None
-
-    def __str__(self) -> str:
-        if self.deployment is not None:
-            return f"pin:{self.deployment}/{self.model}"
-        if self.digest is not None:
-            return f"{self.model}@{named(self.digest) if len(self.digest) == 64 else self.digest}"
-        return f"{self.model}:{self.tag}"
+__all__ = [
+    "DEFAULT_TAG",
+    "Reference",
+    "Resolved",
+    "absent",
+    "last_move",
+    "log_of",
+    "parse_reference",
+    "resolve",
+    "signed_entry",
+    "version_to_build_on",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,43 +56,27 @@ class Resolved:
         return str(VersionId(self.manifest.model, self.digest))
 
 
-def parse_reference(text: str) -> Reference:
-    """Return the parsed form of a reference; raise InputError for other text.
-
-    Args:
-        text: `model`, which means `model:latest`, `model:tag`, `model@<8 to 64 hex>`, `model@blake3:<64 hex>` or
-            `pin:deployment/model`.
-    """
-    if text.startswith("pin:"):
-        deployment, slash, model = text.removeprefix("pin:").partition("/")
-        if not slash:
-            raise InputError(f"{text!r} is not a pin: write pin:deployment/model")
-        return Reference(check_name(model, "model"), deployment=check_name(deployment, "deployment"))
-    model, at, digest = text.partition("@")
-    if at:
-        check_name(model, "model")
-        if digest.startswith(PREFIX):
-            return Reference(model, digest=parse(digest))
-        if not re.fullmatch(r"[0-9a-f]{1,64}", digest):
-            raise InputError(f"{text!r}: after @ write 8 or more lower-case hex digits, or blake3: and 64")
-        if len(digest) < _SHORTEST_PREFIX:
-            raise InputError(f"{text!r}: {digest} is too short: give at least {_SHORTEST_PREFIX} digits")
-        return Reference(model, digest=digest)
-    model, colon, tag = text.partition(":")
-    return Reference(check_name(model, "model"), tag=check_name(tag, "tag") if colon else DEFAULT_TAG)
-
-
-def resolve(store: Store, reference: Reference | str, hubs: Sequence[Path] = (), *, keep: bool = False) -> Resolved:
+def resolve(
+    store: Store,
+    reference: Reference | str,
+    hubs: Sequence[Path] = (),
+    *,
+    keep: bool = False,
+    listen: events.Listener = events.ignore,
+) -> Resolved:
     """Return the version that a reference names now, with its manifest.
+
+    A text that names nothing as it is written may mean something all the same (`cas/refs/meaning.py`).
 
     Args:
         store: where the version is.
-        reference: a parsed reference, or its text.
+        reference: a parsed reference, which means what it says; or its text.
         hubs: hub caches. Where keys are trusted, a tag or pin must not be older than what any of them has seen.
         keep: keep in these caches what was seen.
+        listen: is told what a text was taken for.
 
     Raises:
-        InputError: the text is no reference, or the first digits of a digest stand for several versions.
+        InputError: the text is no reference, or several things fit it.
         StoreMissing: there is no store.
         RefUnset: the tag or pin was never set.
         ManifestMissing: the store does not hold the version (any more).
@@ -117,19 +86,23 @@ def resolve(store: Store, reference: Reference | str, hubs: Sequence[Path] = (),
         IntegrityError: the manifest is damaged.
         FormatError: a newer program wrote the store or the manifest, or something in them is malformed.
     """
-    reference = parse_reference(reference) if isinstance(reference, str) else reference
-    # A second thread checks meanwhile that there is a store and that we may read it. One after the other, both requests
-    # would cost a round trip more, which may take 100 ms.
-    checked = BackgroundCall(store.check_format)
+    if isinstance(reference, Reference):
+        return _resolve(store, reference, hubs, keep=keep)
     try:
-        digest, move = reference.digest, None
-        if digest is None:
-            digest, move = _current(store, log_of(store, reference), hubs, keep=keep)
-        elif len(digest) < 64:
-            digest = _find_version(store, reference, digest)
-        return Resolved(reference, digest, store.get_manifest(reference.model, digest), move)
-    finally:
-        checked.result()  # raises when there is no store: that error replaces the one about the version
+        parsed = parse_reference(reference)
+    except InputError:
+        from cas.refs.meaning import definite
+
+        return _resolve(store, definite(store, reference, listen), hubs, keep=keep)
+    try:
+        return _resolve(store, parsed, hubs, keep=keep)
+    except RefUnset:
+        from cas.refs.meaning import other_meaning
+
+        meant = other_meaning(store, reference, listen)
+        if meant is None:
+            raise
+    return _resolve(store, meant, hubs, keep=keep)
 
 
 def log_of(store: Store, reference: Reference) -> RefLog:
@@ -157,22 +130,6 @@ def version_to_build_on(store: Store, ref: Ref, listen: events.Listener) -> tupl
     except (NotFoundError, IntegrityError) as error:
         listen(events.Warned(f"the version that {ref} names cannot be read and is not built upon: {error}"))
         return digest, None
-
-
-def absent(store: Store, ref: Ref) -> RefUnset:
-    """Return the error for a tag or pin that was never set; it names tags or pins of the same model that are set."""
-    kind, first, second = ref
-    others = sorted(other for other in reflog.current(store, kind, first) if other != ref)
-    if others:
-        names = ", ".join(other.second for other in others[:8])
-        hint = f"its tags are {names}" if kind == "tags" else f"{first} has pins of {names}"
-    elif kind == "pins":
-        hint = f"set it with `cas pin {first} {second}`"
-    elif models := store.models():
-        hint = f"the store's models are {', '.join(models[:8])}"
-    else:
-        hint = "the store is empty: publish a model with `cas publish`"
-    return RefUnset(f"{ref} is not in {store.url}: {hint}")
 
 
 def last_move(log: RefLog, hubs: Sequence[Path], *, keep: bool) -> Move | None:
@@ -207,31 +164,34 @@ def last_move(log: RefLog, hubs: Sequence[Path], *, keep: bool) -> Move | None:
     return move
 
 
-def _find_version(store: Store, reference: Reference, digits: str) -> str:
-    """Return the digest (64 hex) that begins with some digits: where keys are trusted, of what was released.
+def _resolve(store: Store, reference: Reference, hubs: Sequence[Path], *, keep: bool) -> Resolved:
+    # A second thread checks meanwhile that there is a store and that we may read it. One after the other, both requests
+    # would cost a round trip more, which may take 100 ms.
+    checked = BackgroundCall(store.check_format)
+    try:
+        digest, move = reference.digest, None
+        if reference.deployment is not None or reference.tag is not None:
+            digest, move = _current(store, log_of(store, reference), hubs, keep=keep)
+            _must_agree(store, reference, digest)
+        elif digest is not None and len(digest) < 64:
+            from cas.refs.digits import find_version
 
-    A few digits are no proof of content: whoever can write manifests can make one that shares 8 of them (32 bits). So
-    there they mean a version that a signed entry names, or named before, and no other is looked for. The whole digest
-    proves itself.
-    """
-    if store.trust is None:
-        return store.find_version(reference.model, digits)
-    from cas.refs.history import past_moves
+            digest = find_version(store, digest, reference.model).digest
+        assert digest is not None, "a reference has a tag, a deployment or a digest"
+        return Resolved(reference, digest, store.get_manifest(reference.model, digest), move)
+    finally:
+        checked.result()  # raises when there is no store: that error replaces the one about the version
 
-    logs = [log for log in reflog.logs(store) if log.ref.model == reference.model]
-    digests = {move.digest for moves in past_moves(logs).values() for move in moves if move.digest is not None}
-    fitting = sorted(digest for digest in digests if digest.startswith(digits))
-    if len(fitting) > 1:
-        shown = ", ".join(digest[:16] for digest in fitting[:4])
-        raise InputError(f"{reference} is ambiguous ({shown}): give more digits")
-    if not fitting:
-        raise SignatureError(
-            f"{reference} in {store.url}: no signed entry of a tag or pin names a version that begins so, and another "
-            "version can be made to share these digits: if you know which is right, write all 64 of them "
-            f"(`cas --json ls {reference.model}`)",
-            "unsigned",
-        )
-    return fitting[0]
+
+def _must_agree(store: Store, reference: Reference, now: str) -> None:
+    """Raise NotFoundError where a tag does not name the version that stands beside it."""
+    if reference.digest is None or now.startswith(reference.digest):
+        return
+    model, tag = reference.model, reference.tag
+    raise NotFoundError(
+        f"{reference} is not in {store.url}: {model}:{tag} names {VersionId(model, now)} now; write {model}:{tag} for "
+        f"that, or {Reference(model, digest=reference.digest)} for the version of that digest"
+    )
 
 
 def signed_entry(ref: Reference | Ref | None, move: Move | None, store: Store) -> events.SignedEntry | None:

@@ -11,7 +11,7 @@ from cas.errors import InputError
 from cas.formats.digest import named
 from cas.formats.manifest import check_name
 from cas.local.fs import may_be_there
-from cas.refs import reflog
+from cas.refs.grammar import digits_in
 from cas.refs.lock_file import read_lock
 from cas.refs.reference import DEFAULT_TAG, Reference, Resolved, last_move, parse_reference
 from cas.refs.reflog import Move, Ref, RefLog
@@ -60,7 +60,7 @@ class Choice:
         A few digits of a digest are no proof of content: it takes minutes to make another manifest that shares 8 of
         them, which are 32 bits.
         """
-        digest = self.parsed.digest if self.parsed is not None else None
+        digest = (self.parsed.digest if self.parsed is not None else None) or digits_in(self.reference)
         if digest is None or len(digest) == 64:
             return ""
         return (
@@ -134,9 +134,10 @@ def _pinned(store: Store, deployment: str, model: str | None, hubs: Sequence[Pat
 
 
 def _only_model(store: Store, deployment: str) -> str:
-    # A pin that cannot be read counts, too: the version that it names must not be passed over.
-    found = reflog.in_force(store, "pins", deployment)
-    problems = {ref.model: now.problem for ref, now in found.items()} | _deleted(store, deployment)
+    from cas.refs.likely import unknown_deployment
+    from cas.refs.pins import models_pinned
+
+    problems = models_pinned(store, deployment)
     models = sorted(problems)
     if len(models) == 1:
         return models[0]
@@ -144,15 +145,6 @@ def _only_model(store: Store, deployment: str) -> str:
         shown = ", ".join(f"{model} ({problems[model]})" if problems[model] else model for model in models[:8])
         raise InputError(f"deployment {deployment} has pins of {shown}: give a REF, or set CAS_MODEL")
     store.check_format()  # a wrong URL has no pins either: then this raises the error that says so
-    raise InputError(f"deployment {deployment} has no pin in {store.url}, and nothing names a model: {_WAYS}")
-
-
-def _deleted(store: Store, deployment: str) -> dict[str, str]:
-    """The models of pins that have a floor and no entries: no other pin may stand in for one that was deleted."""
-    if store.trust is None:
-        return {}
-    beginning = f"pin:{deployment}/"
-    pins = [
-        Ref("pins", deployment, text[len(beginning) :]) for text in store.trust.floors if text.startswith(beginning)
-    ]
-    return {pin.model: "deleted" for pin in pins if not RefLog(store, pin).names()}
+    others = unknown_deployment(store, deployment)
+    there = f" ({others})" if others else ""
+    raise InputError(f"deployment {deployment} has no pin in {store.url}{there}, and nothing names a model: {_WAYS}")

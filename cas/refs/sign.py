@@ -23,7 +23,8 @@ from cas.parallel import for_each
 from cas.refs.floors import BELOW, check_floor
 from cas.refs.log_reader import UNSET, Move, Ref, entry_name
 from cas.refs.move import check_expected
-from cas.refs.reference import absent, log_of, parse_reference
+from cas.refs.ref_named import ref_named
+from cas.refs.reference import absent
 from cas.refs.reflog import RefLog, logs
 from cas.refs.signatures import MAX_ENTRY, check_entry, read_signature, refuse_foreign_signer, sign_entry
 from cas.store import layout
@@ -63,13 +64,8 @@ def refs_named(store: Store, texts: Sequence[str]) -> list[Ref]:
     Raises:
         InputError: a text is no reference, or names a version by its digest.
     """
-    found = []
-    for text in dict.fromkeys(texts):
-        reference = parse_reference(text)
-        if reference.digest is not None:
-            raise InputError(f"{text} is a version, and what is signed is a tag or pin that names it: add --tag TAG")
-        found.append(log_of(store, reference).ref)
-    return found
+    what = "what is signed is a tag or pin that names it: add --tag TAG"
+    return [ref_named(store, text, what, must_exist=False) for text in dict.fromkeys(texts)]
 
 
 def all_refs(store: Store) -> list[Ref]:

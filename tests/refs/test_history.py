@@ -187,7 +187,7 @@ def test_a_version_that_a_collector_swept_is_not_gone_back_to(desk: Desk) -> Non
         ("history pin:eu/m", 3, "set it with `cas pin eu m`"),
         ("rollback pin:eu/m", 3, "set it with `cas pin eu m`"),
         ("rollback other", 2, "the first version in its history"),
-        ("rollback m --to m@xyz", 2, "lower-case hex digits"),
+        ("rollback m --to m@xyz", 2, "8 to 64 hex digits"),
         ("history m --store /nowhere/at/all", 3, "there is no store at /nowhere/at/all"),
     ],
 )

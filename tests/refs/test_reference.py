@@ -41,18 +41,22 @@ from tests.support.in_process import call_cas
         ("m:a:b", None),
         ("m/n", None),
         ("../m", None),
-        ("m\n", None),
-        ("m:v1\n", None),
+        (" m\n", Reference("m", tag="latest")),
+        ("m:v1/", Reference("m", tag="v1")),
+        ("m :v1", None),
         ("m@", None),
         (f"m@{A[:7]}", None),
         (f"m@{A}0", None),
-        (f"m@{A[:8].upper()}", None),
+        (f"m@{A[:8].upper()}", Reference("m", digest=A[:8])),
         ("m@٠١٢٣٤٥٦٧", None),
         ("m@blake3:", None),
-        (f"m@blake3:{A[:8]}", None),
+        (f"m@blake3:{A[:8]}", Reference("m", digest=A[:8])),
+        (f"blake3:{A}", None),
+        ("blake3:v1", None),
         (f"m@sha256:{A}", None),
-        (f"m@{A}\n", None),
-        (f"m:v1@{A}", None),
+        (f"m@{A}\n", Reference("m", digest=A)),
+        (f"m:v1@{A}", Reference("m", "v1", A)),
+        (f"pin:eu/m@{A}", None),
         (f"@{A}", None),
         ("pin:", None),
         ("pin:/m", None),
@@ -164,7 +168,7 @@ def test_the_catalogue_shows_what_cannot_be_read(store: Store) -> None:
     states = {found.digest: found.created for found in versions.versions(store, "m")}
     written = timestamp(store.bucket.head(manifest_key("m", digest)).modified)
     assert states == {digest: written, A: "unreadable: ManifestCorrupt"}
-    with pytest.raises(NotFoundError, match="its models are: m"):
+    with pytest.raises(NotFoundError, match="the store's models are m"):
         versions.versions(store, "nobody")
     with pytest.raises(InputError):
         versions.versions(store, "../m")

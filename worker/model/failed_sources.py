@@ -127,4 +127,5 @@ class FailedSources:
 
 def is_latest(choice: cas.Choice) -> bool:
     """Whether a choice is the tag latest, and so no version that somebody named."""
-    return choice.parsed is not None and choice.parsed.tag == DEFAULT_TAG
+    parsed = choice.parsed
+    return parsed is not None and parsed.tag == DEFAULT_TAG and parsed.digest is None

@@ -85,7 +85,7 @@ def attest(
     begun = time.monotonic()
     store = open_store(store)
     on_event(events.Phase("resolve"))
-    resolved = refs.resolve(store, reference)
+    resolved = refs.resolve(store, reference, listen=on_event)
     release = release_of(resolved)
     on_event(events.Resolved(resolved.exact, resolved.manifest.plain_size))
     contents = _arranged(resolved.manifest, layout)

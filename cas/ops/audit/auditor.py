@@ -17,7 +17,7 @@ import datetime
 from collections.abc import Iterator, Sequence
 
 from cas import events, host, refs
-from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
+from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.digest import parse
 from cas.formats.manifest import timestamp
 from cas.formats.outline import outline
@@ -26,6 +26,7 @@ from cas.ops.audit.result import LOST, MANIFEST, NOT_CHECKED, RAN, Audit, Audite
 from cas.ops.audit.runs import MOST, Receipts, Released
 from cas.parallel import for_each
 from cas.refs import reflog
+from cas.refs.ref_named import ref_named
 from cas.refs.reflog import Ref, RefLog
 from cas.store.layout import VersionId
 from cas.store.manifests import read_manifest
@@ -59,7 +60,7 @@ def audit(
     """
     store = open_store(store)
     requests = (limits or host.Limits()).requests
-    only = _ref(store, reference) if reference is not None else None
+    only = ref_named(store, reference, must_exist=False) if reference is not None else None
     on_event(events.Phase("audit"))
     store.check_format()
     begun = datetime.datetime.now(datetime.UTC)
@@ -106,15 +107,6 @@ def audit(
         problems=tuple(problems),
         notes=tuple(notes),
     )
-
-
-def _ref(store: Store, text: str) -> Ref:
-    reference = refs.parse_reference(text)
-    if reference.digest is not None:
-        raise InputError(
-            f"{text} is one version, and an audit is about refs: name a tag (model:tag) or pin:deployment/model"
-        )
-    return refs.log_of(store, reference).ref
 
 
 def _logs(store: Store, only: Ref | None) -> list[RefLog]:

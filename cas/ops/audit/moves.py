@@ -8,7 +8,7 @@ from dataclasses import replace
 from cas.errors import SignatureError
 from cas.formats.manifest import timestamp
 from cas.ops.audit.result import AuditedMove, AuditedRef
-from cas.refs.history import PastMove, past_moves
+from cas.refs.past_moves import PastMove, past_moves
 from cas.refs.reflog import RefLog
 from cas.store.store import Store
 

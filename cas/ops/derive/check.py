@@ -64,7 +64,7 @@ def check(
     """
     begun = time.monotonic()
     store = open_store(store)
-    resolved = refs.resolve(store, reference)
+    resolved = refs.resolve(store, reference, listen=on_event)
     new, derived = resolved.manifest, resolved.manifest.derived
     target = variant.target_of(derived, reference)
     assert derived is not None, "it has a target"

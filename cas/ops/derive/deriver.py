@@ -88,7 +88,7 @@ def derive(
         raise InputError("name at least one tag for the variant, such as fp16: it must not become `latest` unasked")
     store = open_store(store)
     refuse_signer(store)
-    original = refs.resolve(store, reference)
+    original = refs.resolve(store, reference, listen=on_event)
     variant.check_original(original)
     # A version 1 has its repos in its publisher's order.
     original = replace(original, manifest=manifest.ordered(original.manifest))

@@ -17,6 +17,9 @@ from cas.ops.fsck.damage import DamagedObject, Defect, document_defect
 from cas.ops.fsck.shard import Shard
 from cas.parallel import for_each
 from cas.refs import reflog
+from cas.refs.grammar import Reference
+from cas.refs.likely import unknown_model
+from cas.refs.meaning import definite, other_meaning
 from cas.refs.reflog import Ref, RefLog
 from cas.store import layout, lookup
 from cas.store.layout import VersionId
@@ -160,19 +163,19 @@ class Inventory:
             self._read_refs(logs())
             self._count_signatures()
             return self._store.list_manifests().keys() | self.named.keys()
-        if ":" in self._scope or "@" in self._scope:
-            return self._version_of(self._scope, of_refs)
+        if set(self._scope) & set(":@/"):
+            return self._version_of(self._scope, definite(of_refs, self._scope), of_refs)
         model = check_name(self._scope, "model")
         pins = [log for log in logs("pins") if log.ref.model == model]
         self._read_refs([*logs("tags", model), *pins])
         found = self._store.list_manifests(model).keys() | self.named.keys()
         if not found and not self.damaged_refs:
-            known = ", ".join(of_refs.models()[:8]) or "none"
-            raise NotFoundError(f"model {model} is not in {of_refs.url}; its models are: {known}")
+            if (meant := other_meaning(of_refs, model)) is None:
+                raise NotFoundError(f"model {model} is not in {of_refs.url}: {unknown_model(of_refs, model)}")
+            return self._version_of(model, meant, of_refs)
         return found
 
-    def _version_of(self, text: str, of_refs: Store) -> set[VersionId]:
-        reference = refs.parse_reference(text)
+    def _version_of(self, text: str, reference: Reference, of_refs: Store) -> set[VersionId]:
         if reference.digest is None:
             ref = refs.log_of(of_refs, reference).ref
             self._read_refs([RefLog(of_refs, ref, is_verified=self._lender is not None)])
@@ -180,6 +183,8 @@ class Inventory:
                 self._name(text, VersionId(reference.model, refs.resolve(of_refs, reference).digest))
             return set(self.named)
         digest = reference.digest
+        if reference.tag is not None:
+            refs.resolve(of_refs, reference)  # which raises where the tag names another version
         if len(digest) < 64:
             digest = of_refs.find_version(reference.model, digest)
         # Damage is reported later. A manifest that is missing is a wrong argument, and ends the check here.

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
-from cas.formats.digest import PREFIX, named
+from cas.formats.digest import named
 from cas.formats.manifest import timestamp
 from cas.host import Limits
 from cas.ops.gc.collector import GRACE
 from cas.ops.gc.live import LiveSet
+from cas.refs.grammar import SHORTEST, digits_in
 from cas.refs.reflog import KEPT
 from cas.store import layout
 from cas.store.condemned import CondemnedSet, condemned_chunks, condemned_sets, condemned_versions
 from cas.store.layout import VersionId
 from cas.store.store import Store
-
-_SHORTEST = 8  # hex digits
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +56,9 @@ def explain(
         NotFoundError: none does.
         CasError: what `gc` raises for refs that cannot be read.
     """
-    prefix = digest.rpartition("@")[2].removeprefix(PREFIX)
-    if not re.fullmatch(r"[0-9a-f]{8,64}", prefix):
-        raise InputError(f"{digest!a}: give {_SHORTEST} or more lower-case hex digits of a chunk or a version")
+    prefix = digits_in(digest.strip().rpartition("@")[2])
+    if prefix is None:
+        raise InputError(f"{digest!a}: give {SHORTEST} or more hex digits of a chunk or a version")
     store.check_format()
     live = LiveSet(store, grace=grace, keep=keep, limits=limits or Limits())
     live.find_roots(datetime.datetime.now(datetime.UTC))

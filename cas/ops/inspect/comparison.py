@@ -126,8 +126,8 @@ def compare(
     """
     store = open_store(store)
     limits = limits or host.Limits()
-    before = refs.resolve(store, a)
-    after = refs.resolve(store, b)
+    before = refs.resolve(store, a, listen=on_event)
+    after = refs.resolve(store, b, listen=on_event)
     pairs = pair(before.manifest, after.manifest)
     files = _compared(store, [file for repo in pairs for file in repo.files], limits, on_event)
     repos = []

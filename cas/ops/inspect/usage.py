@@ -22,10 +22,11 @@ from dataclasses import dataclass, field, replace
 from cas import events, host
 from cas.bucket import Entry
 from cas.errors import AccessDenied, FormatError, IntegrityError, NotFoundError
-from cas.formats.manifest import Manifest, Manifest1, check_name, timestamp
+from cas.formats.manifest import Manifest, Manifest1, timestamp
 from cas.parallel import for_each
 from cas.refs.names import Names, named_versions
-from cas.store.layout import FORMAT_KEY
+from cas.refs.patterns import asked, asked_otherwise
+from cas.store.layout import FORMAT_KEY, VersionId
 from cas.store.lookup import list_chunks
 from cas.store.store import Store, open_store
 from cas.store.superseded import list_superseded
@@ -121,24 +122,22 @@ def usage(
 
     Args:
         store: an open store, its URL, or None for the default.
-        model: the model; None for all.
+        model: the model, or what a pattern or a reference asks for (`cas/refs/patterns.py`); None for all.
         limits: how many requests are made at a time.
         on_event: is told of phases.
 
     Raises:
-        NotFoundError: the store has no such model.
+        NotFoundError: nothing in the store is so named.
         Unsupported: the store is read over plain https, which cannot list.
     """
     store = open_store(store)
     limits = limits or host.Limits()
     store.check_format()
-    if model is not None:
-        check_name(model, "model")
+    chosen = None if model is None else asked(store, model, on_event)
     names = named_versions(store)
     listed = store.list_manifests()
-    models = sorted({version.model for version in listed})
-    if model is not None and model not in models:
-        raise NotFoundError(f"model {model} is not in {store.url}; its models are: {', '.join(models[:8]) or 'none'}")
+    if model is not None and chosen is not None and not any(map(chosen.has, listed)):
+        chosen = asked_otherwise(store, model, on_event)
     ordered = sorted(listed.items(), key=lambda item: (item[0].model, item[1].modified, item[0].digest))
     found = [VersionUsage(*version, names.of(*version), timestamp(entry.modified)) for version, entry in ordered]
     on_event(events.Phase("count"))
@@ -160,7 +159,7 @@ def usage(
     for_each(read, range(len(found)), threads=min(limits.requests, _MANIFESTS))
     count.settle(found)
     remaining = [version for number, version in enumerate(found) if number not in gone]
-    shown = [version for version in remaining if model in (None, version.model)]
+    shown = [version for version in remaining if chosen is None or chosen.has(VersionId(version.model, version.digest))]
     shown.sort(key=lambda version: (version.created, version.digest), reverse=True)
     total = count.total(remaining, sorted(shown, key=lambda version: version.model))
     versions, size = _superseded(store, total.chunks + total.unneeded_chunks, limits)

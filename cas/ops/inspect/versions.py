@@ -19,16 +19,18 @@ import datetime
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+from cas import events
 from cas.bucket import Entry
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.digest import named, parse, short
-from cas.formats.manifest import check_name, timestamp
+from cas.formats.manifest import timestamp
 from cas.formats.outline import Outline, outline
 from cas.host import Limits
 from cas.local.outlines import Outlines, Stamp
 from cas.ops.inspect.signatures import Signature, signature_of
 from cas.parallel import for_each
 from cas.refs.names import NamedVersions, Names, named_versions
+from cas.refs.patterns import Asked, asked, asked_otherwise
 from cas.refs.reflog import Ref
 from cas.store.layout import VersionId
 from cas.store.manifests import read_manifest
@@ -121,7 +123,13 @@ _UNREADABLE, _REFUSED = "unreadable", "refused"
 
 
 def versions(
-    store: Store, model: str | None = None, limits: Limits | None = None, *, every: bool = False
+    store: Store,
+    model: str | None = None,
+    limits: Limits | None = None,
+    *,
+    every: bool = False,
+    whole: bool = False,
+    listen: events.Listener = events.ignore,
 ) -> list[ListedVersion]:
     """Return versions in a store, ordered by model, the newest first.
 
@@ -129,27 +137,40 @@ def versions(
 
     Args:
         store: the store.
-        model: return all versions of this model; None returns those versions of all models that a tag or pin names.
+        model: return all versions of this model; or what a pattern or a reference asks for (`cas/refs/patterns.py`).
+            None returns those versions of all models that a tag or pin names.
         limits: how many requests are made at a time.
         every: return all versions of all models.
+        whole: return every version of the models of which some are asked for.
+        listen: is told what a text was taken for.
 
     Raises:
-        NotFoundError: the store has no such model.
+        InputError: several things fit the text.
+        NotFoundError: nothing in the store does.
     """
     store.check_format()
-    if model is not None:
-        check_name(model, "model")
+    if model is None:
+        return _versions(store, None, limits, every=every)
+    found = _versions(store, _widened(asked(store, model, listen), whole=whole), limits)
+    return found or _versions(store, _widened(asked_otherwise(store, model, listen), whole=whole), limits)
+
+
+def _widened(given: Asked, *, whole: bool) -> Asked:
+    return Asked(given.models) if whole else given
+
+
+def _versions(store: Store, chosen: Asked | None, limits: Limits | None, *, every: bool = False) -> list[ListedVersion]:
+    model = chosen.model if chosen else None
     names = named_versions(store, model)
-    found = [_unreadable_ref(store, ref, names) for ref in names.unreadable]
+    found = [_unreadable_ref(store, ref, names) for ref in names.unreadable if chosen is None or chosen.has_ref(ref)]
     wanted = dict.fromkeys(names.versions())
     limits = limits or Limits()
-    models = {model} if model is not None else None if every else {version.model for version in wanted}
+    models = chosen.models if chosen else None if every else {version.model for version in wanted}
     listed = _manifests(store, models, limits)
-    if model is not None or every:
+    if chosen or every:
         wanted |= dict.fromkeys(listed)
-    if model is not None and not wanted and not found:
-        known = ", ".join(store.models()[:8]) or "none"
-        raise NotFoundError(f"model {model} is not in {store.url}; its models are: {known}")
+    if chosen:
+        wanted = dict.fromkeys(filter(chosen.has, wanted))
     remembered, fetched = Outlines(store.url), list[VersionId]()
     began = datetime.datetime.now(datetime.UTC)
 

@@ -64,9 +64,9 @@ def restore(
     next call.
 
     Args:
-        reference: `model`, `model:tag`, `model@<8+ hex>`, `model@blake3:<64 hex>` or `pin:deployment/model`; or an
-            already resolved version, such as `read_lock` returns: then only chunks are read from the store. Or several
-            of these.
+        reference: `model`, `model:tag`, `model@digest`, `pin:deployment/model`, or another text that
+            `cas.refs.resolve` takes; or an already resolved version, such as `read_lock` returns: then only chunks are
+            read from the store. Or several of these.
         store: an open store, a URL, or None for the default.
         cache_dir: the hub cache; by default HF_HUB_CACHE.
         to: a folder that gets the files instead of the cache; see `cas.Folder`.
@@ -103,7 +103,8 @@ def restore(
     references = [reference] if isinstance(reference, str | Resolved) else list(reference)
     hubs = (dirs.hub,) if dirs else ()
     found = (
-        each if isinstance(each, Resolved) else refs.resolve(store, each, hubs, keep=not dry_run) for each in references
+        each if isinstance(each, Resolved) else refs.resolve(store, each, hubs, keep=not dry_run, listen=on_event)
+        for each in references
     )
     versions = list({each.exact: each for each in found}.values())
     if not versions:

@@ -70,7 +70,7 @@ def load_tensors(
     limits = limits or Limits()
     store = open_to_read(store, on_event)
     on_event(events.Phase("resolve"))
-    resolved = reference if isinstance(reference, Resolved) else refs.resolve(store, reference)
+    resolved = reference if isinstance(reference, Resolved) else refs.resolve(store, reference, listen=on_event)
     on_event(events.Resolved(resolved.exact, resolved.manifest.plain_size))
     on_event(events.Phase("plan"))
     choice = FileChoice(store, resolved.exact, tree_of(resolved.manifest), limits)

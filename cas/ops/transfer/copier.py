@@ -72,7 +72,7 @@ def copy(
     source, target = open_pair(store, destination)
     limits = limits or host.Limits()
     on_event(events.Phase("resolve"))
-    wanted = wanted_versions(source, references, rule)
+    wanted = wanted_versions(source, references, rule, on_event)
     with Copying(source, target, author, limits, on_event, verify=verify, write=not dry_run) as copying:
         for one in wanted:
             copying.bring(one)

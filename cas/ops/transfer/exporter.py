@@ -91,7 +91,7 @@ def export(
     begun = time.monotonic()
     limits, store = limits or host.Limits(), open_store(store)
     on_event(events.Phase("resolve"))
-    wanted = sorted(wanted_versions(store, references, Naming(keep=named_too)), key=lambda one: one.version)
+    wanted = sorted(wanted_versions(store, references, Naming(keep=named_too), on_event), key=lambda one: one.version)
     chunks = distinct_chunks(wanted)
     path = Path(target) if isinstance(target, str | Path) else None
     with source_lease(store, f"export {wanted[0].version}", on_event):

@@ -27,6 +27,7 @@ from cas.ops.transfer.wanted import Wanted
 from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.entry import RefEntry
+from cas.refs.patterns import model_matches
 from cas.refs.reflog import Ref, RefLog
 from cas.store.layout import VersionId
 from cas.store.manifests import read_manifest, whole_manifest
@@ -48,7 +49,7 @@ def mirror(
     """Make the refs of some models in another store equal to those of this one.
 
     Args:
-        prefixes: what the names of the models begin with; none for all models.
+        prefixes: what the names of the models begin with, or patterns that they match; none for all models.
         destination: an open store or a URL; a store is made if nothing is there.
         store: where the models are: an open store, a URL, or None for the default.
         delete: remove refs of these models that only the destination has.
@@ -70,7 +71,7 @@ def mirror(
     refused: list[SignatureError] = []
     here = _entries(source, prefixes, limits, on_event, refused)
     if not here:
-        models = f"model whose name begins with {' or '.join(prefixes)}" if prefixes else "model"
+        models = f"model whose name begins with, or matches, {' or '.join(prefixes)}" if prefixes else "model"
         raise NotFoundError(f"{source.url} has no tag and no pin of a {models}: see `cas ls`")
     with Copying(source, target, author, limits, on_event, verify=verify, write=not dry_run) as copying:
         there = _entries(target, prefixes, limits, on_event) if copying.receiver.exists else {}
@@ -111,7 +112,9 @@ def _entries(
     Where keys are trusted, one that no trusted key signed is None, too. In the source that is an error in the end:
     `refused` takes it. In the destination the ref is moved anew.
     """
-    logs = [log for log in reflog.logs(store) if not prefixes or log.ref.model.startswith(prefixes)]
+    logs = reflog.logs(store)
+    if prefixes:
+        logs = [log for log in logs if any(model_matches(log.ref.model, prefix) for prefix in prefixes)]
     found: dict[Ref, RefEntry | None] = {}
     guard = threading.Lock()
 

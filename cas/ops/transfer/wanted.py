@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from cas import refs
+from cas import events, refs
 from cas.errors import FormatError, InputError
 from cas.formats.digest import parse
 from cas.formats.manifest import check_name
 from cas.refs.entry import RefEntry
+from cas.refs.patterns import expanded
 from cas.refs.reference import Reference, Resolved
 from cas.refs.reflog import Ref
 from cas.store.layout import RefEntryId, RefSignature, VersionId, manifest_key
@@ -87,8 +88,12 @@ def naming(tags: Sequence[str] = (), pins: Sequence[str] = (), *, keep: bool = T
     return Naming(keep and not tags and not pins, tuple(dict.fromkeys(tags)), tuple(dict.fromkeys(pins)))
 
 
-def wanted_versions(store: Store, references: Iterable[str], rule: Naming) -> list[Wanted]:
+def wanted_versions(
+    store: Store, references: Iterable[str], rule: Naming, listen: events.Listener = events.ignore
+) -> list[Wanted]:
     """Return the versions that references name in a store now, each once, in their order.
+
+    A pattern of tags (`f5*`, `f5*:v*`) or pins (`pin:eu-*`) stands for all that match it.
 
     Raises:
         InputError: a text is no reference, or two versions would get one name.
@@ -98,9 +103,9 @@ def wanted_versions(store: Store, references: Iterable[str], rule: Naming) -> li
     references = tuple(references)
     if not references:
         raise InputError("name at least one version, as in model:tag")
-    for text in references:
-        reference = refs.parse_reference(text)
-        resolved, entry, signed = _resolve(store, reference)
+    for text in expanded(store, references):
+        resolved, entry, signed = _resolve(store, text, listen)
+        reference = resolved.reference
         version = VersionId(resolved.manifest.model, resolved.digest)
         if version not in found:
             found[version] = Wanted(version, read_manifest(store, version, whole_manifest))
@@ -137,14 +142,17 @@ def distinct_chunks(wanted: Iterable[Wanted]) -> Mapping[str, int]:
     return found
 
 
-def _resolve(store: Store, reference: Reference) -> tuple[Resolved, RefEntry | None, dict[Ref, EntryObjects]]:
+def _resolve(
+    store: Store, text: str, listen: events.Listener
+) -> tuple[Resolved, RefEntry | None, dict[Ref, EntryObjects]]:
     """What a reference names, with the entry of its tag or pin that says so; None for a digest.
 
     The third is where that entry lies, by its ref, if it is signed.
     """
     entry = None
     for _ in range(_LOOKS):
-        resolved = refs.resolve(store, reference)
+        resolved = refs.resolve(store, text, listen=listen)
+        reference = resolved.reference
         if reference.digest is not None:
             break
         log, last = refs.log_of(store, reference), None

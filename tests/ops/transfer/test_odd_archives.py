@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cas import refs
+from cas import events, refs
 from cas.errors import CacheError
 from cas.ops.transfer.exporter import export
 from cas.store.store import Store, open_store
@@ -62,9 +62,9 @@ def test_a_tag_that_is_moved_meanwhile_is_in_the_archive(
     filled(directory_store)
     resolve = refs.resolve
 
-    def resolve_and_move(store: Store, reference: refs.Reference) -> refs.Resolved:
+    def resolve_and_move(store: Store, reference: str, listen: events.Listener) -> refs.Resolved:
         monkeypatch.undo()
-        found = resolve(store, reference)
+        found = resolve(store, reference, listen=listen)
         filled(directory_store, NEXT)
         return found
 
