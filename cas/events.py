@@ -69,7 +69,7 @@ class Moved(Event):
         plain: plain bytes.
         wire: bytes that crossed the connection to the store.
         source: `store` for fetched or uploaded bytes, `local` for reused ones, `present` for those that the store
-            already has.
+            already has, `hub` for those that a hub sent.
     """
 
     plain: int

@@ -41,7 +41,7 @@ def test_one_module_reads_the_environment() -> None:
 def test_every_variable_is_listed() -> None:
     named = re.compile(r'"((?:AWS|AZURE|CAS|GOOGLE|HF|HUGGINGFACE|REQUESTS|RUNPOD|S3|SSL|XDG)_[A-Z0-9_]+)"')
     found = {name for path in (ROOT / "cas").rglob("*.py") for name in named.findall(path.read_text())}
-    written = {"HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_SHARED_BLOBS"}  # for a library or a command; not read
+    written = {"HF_HUB_DISABLE_SHARED_BLOBS"}  # for a library or a command; not read
     unset = {"HF_DATASETS_OFFLINE"}  # for the command of `cas serve`
     assert found - {variable.name for variable in VARIABLES} - written - unset == set()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -59,8 +58,6 @@ def publish(
 
     keep_memory_together()
     leave_cores_alone()
-    if settings.quiet:
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     store = open_store(settings.store)
     use_signer(store, sign_with)
     with reporter_for(settings) as reporter:

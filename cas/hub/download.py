@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from cas.config import hub_endpoint, without_secrets
 from cas.errors import NO_SPACE, AccessDenied, CacheError, CasError, DiskFull, NotFoundError, StoreError
 from cas.formats.paths import match_patterns
 from cas.hub import library, names
+from cas.hub.silent_bar import counter, without_bars
 from cas.hub.source import RepoSource, matching
 from cas.parallel import for_each
 
@@ -56,10 +56,13 @@ class HubRevision(NamedTuple):
     Attributes:
         commit: the commit that it names now, 40 hex digits.
         paths: all files of that commit; None if the hub does not list all of them.
+        blobs: the size in bytes of each file that matches the repo's patterns, by the name of its blob in a hub cache,
+            as far as the hub says.
     """
 
     commit: str
     paths: frozenset[str] | None
+    blobs: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,12 +101,14 @@ def check_access(repo: RepoSource, wording: ErrorWording) -> HubRevision:
         NotFoundError: the hub has no such repo or revision.
         StoreError: the hub cannot be reached, or fails.
     """
-    info = _revision_info(repo, wording, sizes=False)
-    paths = [file.rfilename for file in getattr(info, "siblings", None) or ()]
-    taken = match_patterns(paths, repo.include)[0] if repo.include else paths
-    for path in set(taken) - match_patterns(paths, repo.exclude)[0] if repo.exclude else taken:
+    info = _revision_info(repo, wording)
+    files = {file.rfilename: file for file in getattr(info, "siblings", None) or ()}
+    taken = set(match_patterns(files, repo.include)[0] if repo.include else files)
+    taken -= set(match_patterns(files, repo.exclude)[0] if repo.exclude else ())
+    for path in taken:
         names.check_file_path(path)
-    return HubRevision(info.sha, frozenset(paths) if 0 < len(paths) < _WHOLE_LISTING else None)
+    blobs = {_blob_name(files[path]): files[path].size for path in taken if isinstance(files[path].size, int)}
+    return HubRevision(info.sha, frozenset(files) if 0 < len(files) < _WHOLE_LISTING else None, blobs)
 
 
 def list_files(repo: RepoSource) -> list[HubFile]:
@@ -117,12 +122,10 @@ def list_files(repo: RepoSource) -> list[HubFile]:
         StoreError: the hub cannot be reached, or fails.
     """
     wording = ErrorWording(subject=f"{repo.repo_id}@{repo.revision}")
-    info = _revision_info(repo, wording, sizes=True)
+    info = _revision_info(repo, wording)
     with _hub_errors(repo, wording):
         files = {
-            file.rfilename: HubFile(
-                repo, str(info.sha), file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else file.blob_id
-            )
+            file.rfilename: HubFile(repo, str(info.sha), file.rfilename, file.size or 0, _blob_name(file))
             for file in getattr(info, "siblings", None) or ()
         }
     chosen = [files[path] for path in matching(files, repo.include, repo.repo_id, repo.exclude)]
@@ -133,10 +136,16 @@ def list_files(repo: RepoSource) -> list[HubFile]:
     return chosen
 
 
-def download_snapshot(repo: RepoSource, hub: Path, wording: ErrorWording) -> None:
+def download_snapshot(repo: RepoSource, hub: Path, wording: ErrorWording, moved: Callable[[int], None]) -> None:
     """Download into a hub cache what it lacks of the files of a revision that match the repo's patterns.
 
     If the hub cannot be reached, a hub cache that has all the files that it last heard of is enough.
+
+    Args:
+        repo: which files.
+        hub: the hub cache.
+        wording: of errors.
+        moved: called with a number of bytes when these have come, from any thread; never by huggingface_hub before 1.0.
 
     Raises:
         FormatError: the hub names a commit, etag or path that must not become a path here.
@@ -157,6 +166,7 @@ def download_snapshot(repo: RepoSource, hub: Path, wording: ErrorWording) -> Non
             allow_patterns=list(repo.include) or None,
             ignore_patterns=list(repo.exclude) or None,
             cache_dir=hub,
+            tqdm_class=counter(moved),
         )
 
     _run_download(download, repo, wording)
@@ -215,8 +225,8 @@ class _SecretsFilter(logging.Filter):
 _SECRETS_FILTER = _SecretsFilter()
 
 
-def _revision_info(repo: RepoSource, wording: ErrorWording, *, sizes: bool) -> Any:
-    """What the hub says of a revision: its commit and its files. sizes: with sizes and etags of the files."""
+def _revision_info(repo: RepoSource, wording: ErrorWording) -> Any:
+    """What the hub says of a revision: its commit, and its files with their sizes and etags."""
     library.require()
     from huggingface_hub import HfApi
 
@@ -227,31 +237,21 @@ def _revision_info(repo: RepoSource, wording: ErrorWording, *, sizes: bool) -> A
             repo_type=repo.repo_type,
             revision=repo.revision,
             timeout=_INFO_TIMEOUT,
-            files_metadata=sizes,
+            files_metadata=True,
         )
+
+
+def _blob_name(file: Any) -> Any:
+    """The name of a listed file's blob in a hub cache (a sha256 or a git sha1); None if the hub does not say."""
+    return file.lfs.sha256 if file.lfs else file.blob_id
 
 
 def _run_download(download: Callable[[], None], repo: RepoSource, wording: ErrorWording) -> None:
     hide_secrets_in_log()
-    with _hub_errors(repo, wording), _bars_on_terminals_only():
+    with _hub_errors(repo, wording), without_bars():
         # The download runs in a thread of for_each, which Ctrl-C can leave. In the main thread, Ctrl-C would wait until
         # the threads of huggingface_hub have downloaded the files that they are working on.
         for_each(lambda run: run(), [download], threads=1)
-
-
-@contextlib.contextmanager
-def _bars_on_terminals_only() -> Iterator[None]:
-    """Silence the progress bars of huggingface_hub, unless stderr is a terminal; bars that are off already stay off."""
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    if sys.stderr.isatty() or are_progress_bars_disabled():
-        yield
-        return
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        enable_progress_bars()
 
 
 @contextlib.contextmanager

@@ -87,7 +87,6 @@ def gather(
         revision = None
         if download:
             check_before_download(RepoCache(dirs.hub, repo.repo_type, repo.repo_id), repo.revision)
-            listen(events.Phase("download"))
             revision = _download(repo, dirs.hub, listen)
         repos.append(_cached_repo(repo, dirs.hub, listen, revision))
     if source.folder:
@@ -287,5 +286,9 @@ def _download(repo: RepoSource, hub: Path, listen: events.Listener) -> HubRevisi
         raise
     except CasError as error:
         listen(events.Warned(f"{error}; looking for it in {hub}"))
-    download_snapshot(repo, hub, wording)
+    blobs = RepoCache(hub, repo.repo_type, repo.repo_id).root / "blobs"
+    present = {path.name for path in blobs.iterdir()} if blobs.is_dir() else set()
+    lacking = sum(size for name, size in revision.blobs.items() if name not in present) if revision else 0
+    listen(events.Phase("download", max(0, lacking)))
+    download_snapshot(repo, hub, wording, lambda size: listen(events.Moved(size, source="hub")))
     return revision

@@ -7,9 +7,9 @@ the terminal.
 from __future__ import annotations
 
 import enum
-import os
 from typing import TextIO
 
+from cas import config
 from cas.cli import hints
 from cas.formats.printable import printable
 
@@ -31,11 +31,11 @@ def is_painted(out: TextIO) -> bool:
     NO_COLOR, if it is not empty, forbids them (no-color.org). FORCE_COLOR and CLICOLOR_FORCE, if they are neither empty
     nor 0, want them also where no terminal is. Else a terminal gets them, unless it only prints (TERM=dumb).
     """
-    if os.environ.get("NO_COLOR"):
+    if config.read("NO_COLOR"):
         return False
-    if any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
+    if any(config.read(name) not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):
         return True
-    return out.isatty() and os.environ.get("TERM") != "dumb"
+    return out.isatty() and config.read("TERM") != "dumb"
 
 
 def line(out: TextIO, *pieces: tuple[str, Style]) -> None:

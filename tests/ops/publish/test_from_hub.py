@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -38,10 +39,15 @@ def commit_of(site: Site) -> str:
 
 def test_a_repo_is_downloaded_published_and_restored_byte_for_byte(site: Site, tmp_path: Path) -> None:
     site.env["HF_TOKEN"] = "hf_secret_of_mine"
-    done = site.cas("publish", "m", "--repo", REPO)
+    done = site.cas("--progress", "json", "publish", "m", "--repo", REPO)
     assert done.returncode == 0, done.stderr
     repo = published(site).repos[0]
     assert (repo.repo_id, repo.commit, repo.refs) == (REPO, commit_of(site), ("main",))
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    download = [line for line in lines if line.get("phase") == "download"]
+    assert (
+        [download[0]["done"], download[-1]["done"]] == [0, download[-1]["total"]] == [0, sum(map(len, FILES.values()))]
+    )
     assert done.stdout.strip() == refs.resolve(open_store(str(site.store)), "m").exact
     restored = cas.restore("m", str(site.store), cache_dir=tmp_path / "other/hub")
     assert read_tree(snapshot(restored)) == FILES
@@ -191,7 +197,7 @@ def test_texts_that_are_no_repo(word: str) -> None:
 
 
 @pytest.mark.parametrize("quiet", [True, False])
-def test_the_clients_own_bars_show_on_a_terminal_unless_quiet(site: Site, quiet: bool) -> None:
+def test_one_bar_shows_a_download_on_a_terminal_unless_quiet(site: Site, quiet: bool) -> None:
     leader, follower = pty.openpty()
     words = [sys.executable, "-m", "cas", *["-q"] * quiet, "publish", "m", "--repo", REPO]
     env = {**os.environ, **site.variables(), "TERM": "xterm"}
@@ -205,6 +211,12 @@ def test_the_clients_own_bars_show_on_a_terminal_unless_quiet(site: Site, quiet:
     os.close(leader)
     assert done.returncode == 0
     assert bool(shown) != quiet
+    lines = [line for line in re.split(r"\r\x1b\[2K|\r\n", shown.decode()) if line]
+    ours = ("downloading from the hub ", "hashing ", "asking ", "uploading ", "made a new store", "published m ")
+    assert all(line.startswith(ours) for line in lines), "no bar of huggingface_hub's"
+    if not quiet:
+        total = sum(map(len, FILES.values())) / 1e6
+        assert any(re.match(rf"downloading from the hub .*{total:.1f}/{total:.1f} MB", line) for line in lines), lines
 
 
 def test_a_cache_that_cannot_be_written_is_named(site: Site) -> None:
