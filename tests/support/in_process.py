@@ -25,6 +25,7 @@ from cas import config
 from cas.cli import process
 from cas.cli.main import main
 from cas.store.store import Store
+from tests.support.output_schemas import documents_checked
 
 
 class _Ended(BaseException):
@@ -42,7 +43,8 @@ def call_cas(*words: str, env: Mapping[str, str] | None = None) -> subprocess.Co
         words: the command's arguments.
         env: variables to add or replace during the call.
 
-    The test fails if the command would become another program, as `cas run` does.
+    The test fails if the command would become another program, as `cas run` does, or prints a document that its JSON
+    Schema (docs/schemas) does not describe.
     """
     out, err = _stream("strict"), _stream("backslashreplace")
     code = call_with_streams(out, err, *words, env=env)
@@ -51,7 +53,7 @@ def call_cas(*words: str, env: Mapping[str, str] | None = None) -> subprocess.Co
 
 def call_with_streams(out: TextIO, err: TextIO, *words: str, env: Mapping[str, str] | None = None) -> int:
     """Call the command's entry point in this process with these streams, and return the exit code."""
-    with pytest.MonkeyPatch.context() as patch, state_restored():
+    with documents_checked(), pytest.MonkeyPatch.context() as patch, state_restored():
         os.environ.update(env or {})
         patch.setattr(sys, "argv", ["cas", *words])
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))

@@ -38,7 +38,10 @@ class Finding:
     Attributes:
         group: what was examined.
         name: of the check.
-        status: as for `Result`, like the rest.
+        status: of the check.
+        found: what was seen, or the error.
+        advice: what to do about it; empty where there is nothing to do, or where `found` says it.
+        code: the exit code that a failed check stands for, as in cas/errors.py; 0 for every other status.
     """
 
     group: Group

@@ -1,0 +1,65 @@
+"""docs/schemas: a schema for every command that prints a document, strict, with a word for every key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import jsonschema
+import pytest
+
+from cas.cli.main import root
+from tests.support.output_schemas import FOLDER, faults
+from tools.output_schemas.table import OUTPUTS
+
+WITHOUT = {"run"}
+"""Commands that take --json as all do, and print no document of their own."""
+
+
+def commands() -> Iterator[str]:
+    ctx = click.Context(root)
+    for name in root.list_commands(ctx):
+        command = root.get_command(ctx, name)
+        if isinstance(command, click.Group):
+            yield from (f"{name}-{below}" for below in command.commands)
+        else:
+            yield name
+
+
+def objects(part: Any) -> Iterator[dict[str, Any]]:
+    """All objects with keys that a schema describes."""
+    if isinstance(part, dict):
+        if part.get("type") == "object" and "properties" in part:
+            yield part
+        for each in part.values():
+            yield from objects(each)
+    elif isinstance(part, list):
+        for each in part:
+            yield from objects(each)
+
+
+def test_every_command_has_one_and_no_other_is_there() -> None:
+    wanted = {*commands(), "error"} - WITHOUT
+    assert set(OUTPUTS) == wanted
+    assert {path.stem for path in FOLDER.glob("*.json")} == wanted
+
+
+@pytest.mark.parametrize("name", sorted(OUTPUTS))
+def test_it_is_strict_and_says_what_every_key_is(name: str) -> None:
+    schema = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for each in objects(schema):
+        assert each["additionalProperties"] is False
+        assert [key for key, value in each["properties"].items() if not value.get("description")] == [], each["title"]
+
+
+def test_a_wrong_document_is_noticed() -> None:
+    right = {"store": "/store", "made": True}
+    assert faults("init", right) == []
+    for wrong in ({**right, "more": 1}, {"store": "/store"}, {**right, "made": "yes"}, [right]):
+        assert faults("init", wrong)
+    assert faults("unknown", right) == [
+        "docs/schemas/unknown.json is missing: add the command to tools/output_schemas/table.py"
+    ]
