@@ -51,6 +51,7 @@ check: $(VENV)/dev-ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tools.schema --check
+	$(BIN)/python -m tools.man --check
 
 # make bench BENCH="--links 1gbit --only 'cas*' --rounds 1" runs a part, without the worker.
 bench: $(VENV)/bench-ready worker-env
@@ -88,6 +89,7 @@ fuzz: $(VENV)/fuzz-ready
 
 schema: $(VENV)/runtime-ready
 	$(BIN)/python -m tools.schema
+	$(BIN)/python -m tools.man
 
 # The documentation site in build/site, without network; a link that leads nowhere is an error.
 docs: $(VENV)/runtime-ready $(VENV)/docs/ready

@@ -32,9 +32,10 @@ GROUPS = {
         "init": Entry("cas.cli.init:init", "Make a store, or find that it is there."),
         "doctor": Entry("cas.cli.doctor:doctor", "Check the store, your key and this machine."),
         "info": Entry("cas.cli.info:info", "Show each setting, where it comes from and what it decides."),
-        "completion": Entry("cas.cli.completion:completion", "Print a shell's completion script."),
         "help": Entry("cas.cli.help:help_", "Show the help of a command."),
         "version": Entry("cas.cli.help:version", "Show the version of this program."),
+        "completion": Entry("cas.cli.completion:completion", "Complete commands, models and tags in your shell."),
+        "man": Entry("cas.cli.man:man", "Show the manual page of a command."),
     },
     "Publish": {
         "publish": Entry("cas.cli.publish:publish", "Publish a model from Hugging Face or a folder."),

@@ -18,7 +18,7 @@ from tools import dist
 from tools.dist import DistError
 
 EPOCH = 1_700_000_000
-FILES = ("cas", "manifests", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", ".gitignore")
+FILES = ("cas", "docs/man", "manifests", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", ".gitignore")
 
 
 def copied(folder: Path) -> Path:
@@ -92,6 +92,7 @@ def test_they_hold_the_commit_and_no_file_beside_it(files: dict[str, bytes]) -> 
     assert sorted(files) == [f"model_cas-{__version__}-py3-none-any.whl", f"model_cas-{__version__}.tar.gz"]
     with zipfile.ZipFile(BytesIO(files[f"model_cas-{__version__}-py3-none-any.whl"])) as wheel:
         assert "cas/errors.py" in wheel.namelist() and "cas/notes.py" not in wheel.namelist()
+        assert f"model_cas-{__version__}.data/data/share/man/man1/cas-restore.1" in wheel.namelist()
         # Zip files count seconds by two, in a time without a zone: it is UTC here.
         assert {info.date_time for info in wheel.infolist()} == {(2023, 11, 14, 22, 13, 20)}
 

@@ -232,3 +232,25 @@ class Failed(TypedDict):
     """
 
     error: Failure
+
+
+class ManualPage(TypedDict):
+    """A manual page.
+
+    Attributes:
+        name: of the page.
+        page: its text in roff.
+    """
+
+    name: str
+    page: str
+
+
+class ManualPages(TypedDict):
+    """The manual pages that were written.
+
+    Attributes:
+        files: their paths.
+    """
+
+    files: list[str]

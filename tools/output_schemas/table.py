@@ -94,6 +94,7 @@ _PRINTED: list[tuple[str, list[Any], dict[type, Patch]]] = [
     ("info", [others.Info], {}),
     ("doctor", [Diagnosis], {}),
     ("completion", [others.Script, others.InstalledScript], {}),
+    ("man", [others.ManualPage, others.ManualPages], {}),
     ("error", [others.Failed], {others.Failure: Patch({"class": described(str, "the name of the error.")})}),
 ]
 

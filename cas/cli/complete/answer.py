@@ -16,6 +16,7 @@ from typing import NoReturn
 import click
 from click.shell_completion import CompletionItem
 
+from cas.cli.commands import COMMANDS
 from cas.cli.complete.positions import with_completion
 from cas.cli.complete.shells import SHELLS
 
@@ -38,9 +39,10 @@ class _Completing(click.Group):
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        # The names alone: click's own way imports every command for its help.
-        names = [CompletionItem(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
-        return names + click.Command.shell_complete(self, ctx, incomplete)
+        # From the table: click's own way imports every command for its help.
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=COMMANDS[name].line) for name in names]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
 
 def answer(root: click.Group, instruction: str) -> NoReturn:

@@ -46,6 +46,7 @@ _BY_NAME: dict[tuple[str, str], Values] = {
     ("fsck", "scope"): values.references,
     ("fsck", "repair_from"): values.stores,
     ("keygen", "name"): values.files,
+    ("man", "commands"): values.commands,
     ("add", "name"): values.nothing,
     ("", "layout"): values.layouts,
     ("", "link"): values.links,

@@ -90,6 +90,13 @@ def trusted_keys(_: click.Context, typed: str) -> list[CompletionItem]:
     return _fitting(((key_id, trust.names.get(key_id, "")) for key_id in trust.keys), typed)
 
 
+def commands(_: click.Context, typed: str) -> list[CompletionItem]:
+    """Return the commands."""
+    from cas.cli.commands import COMMANDS
+
+    return _fitting(((name, entry.line) for name, entry in COMMANDS.items()), typed)
+
+
 def layouts(_: click.Context, typed: str) -> list[CompletionItem]:
     """Return the layouts of a folder."""
     from cas.formats.folder_paths import LAYOUTS

@@ -26,7 +26,7 @@ _EXIT_CODES = {
 _FILES = {
     "~/.local/share/model-cas": "The store where nothing names one (below XDG_DATA_HOME).",
     "~/.config/model-cas": "Trusted keys, and other settings of the user (below XDG_CONFIG_HOME).",
-    "~/.cache/model-cas": "What was read of stores, to be faster; it can be removed at any time (below XDG_CACHE_HOME).",
+    "~/.cache/model-cas": "What was read of stores, and may be removed at any time (below XDG_CACHE_HOME).",
     "~/.cache/huggingface/hub": "The hub cache, which models are restored to (HF_HUB_CACHE, HF_HOME).",
 }
 
@@ -58,7 +58,7 @@ def page(ctx: click.Context) -> str:
     if command.params:
         written.section("OPTIONS")
         for parameter in command.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
                 written.term(bold(record[0]), record[1])
     if isinstance(command, click.Group):
         written.section("COMMANDS")
