@@ -25,18 +25,16 @@ class _Completing(click.Group):
     """The group of all commands, each of which knows what its parameters may be."""
 
     def __init__(self, root: click.Group) -> None:
-        super().__init__(root.name, params=root.params, context_settings=root.context_settings)
+        completed = with_completion(root, "")
+        super().__init__(root.name, params=completed.params, context_settings=root.context_settings)
         self._root = root
-        with_completion(root, "")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return self._root.list_commands(ctx)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         command = self._root.get_command(ctx, name)
-        if command is not None:
-            with_completion(command, name)
-        return command
+        return None if command is None else with_completion(command, name)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         # From the table: click's own way imports every command for its help.

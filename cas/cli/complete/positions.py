@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from typing import TypeAlias
@@ -77,19 +78,27 @@ def values_of(command: str, parameter: click.Parameter) -> Values | None:
     return _BY_NAME.get((command, name)) or _BY_METAVAR.get(metavar) or _BY_NAME.get(("", name))
 
 
-def with_completion(command: click.Command, name: str) -> None:
-    """Let the parameters of a command, and of those below it, say what a word may be, in this process alone.
+def with_completion(command: click.Command, name: str) -> click.Command:
+    """Return a copy of a command whose parameters, and those of the commands below it, can say what a word may be.
 
     Args:
-        command: the command; its parameters are changed.
+        command: the command.
         name: the command's own name.
     """
-    for parameter in command.params:
-        if find := values_of(name, parameter):
-            parameter.type = _Completed(find)
-    if isinstance(command, click.Group):
-        for below in command.commands:
-            with_completion(command.commands[below], below)
+    copied = copy.copy(command)
+    copied.params = [_completed(name, parameter) for parameter in command.params]
+    if isinstance(copied, click.Group):
+        copied.commands = {below: with_completion(each, below) for below, each in copied.commands.items()}
+    return copied
+
+
+def _completed(command: str, parameter: click.Parameter) -> click.Parameter:
+    find = values_of(command, parameter)
+    if find is None:
+        return parameter
+    copied = copy.copy(parameter)
+    copied.type = _Completed(find)
+    return copied
 
 
 class _Completed(click.types.StringParamType):
