@@ -32,6 +32,7 @@ EXAMPLES = {
     "completion": Examples(
         "set-up.md#completion-in-your-shell", ("cas completion --install", "cas completion zsh > ~/.zfunc/_cas")
     ),
+    "man": Examples("set-up.md#manual-pages", ("cas man", "cas man restore", "cas man -o ~/.local/share/man/man1")),
     "help": Examples("../tutorial.md", ("cas help", "cas help restore", "cas help trust add")),
     "version": Examples("../tutorial.md", ("cas version", "cas version --json")),
     "publish": Examples(

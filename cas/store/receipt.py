@@ -73,7 +73,12 @@ class Bytes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failure(msgspec.Struct, frozen=True, rename={"kind": "class"}):
-    """Why a restore failed: the class of the error (`class` in JSON), and its message."""
+    """Why a restore failed.
+
+    Attributes:
+        kind: the class of the error (`class` in JSON).
+        message: of the error.
+    """
 
     kind: str
     message: str

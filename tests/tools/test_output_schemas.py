@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,8 +12,13 @@ import jsonschema
 import pytest
 
 from cas.cli.main import root
+from tests.support.in_process import call_cas
+from tests.support.models import write_tree
 from tests.support.output_schemas import FOLDER, faults
 from tools.output_schemas.table import OUTPUTS
+
+OTHERS = {"error", "progress", "receipt"}
+"""What is described, too: what a failed call prints, a line of --progress json, and a receipt in the store."""
 
 WITHOUT = {"run"}
 """Commands that take --json as all do, and print no document of their own."""
@@ -41,7 +47,7 @@ def objects(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def test_every_command_has_one_and_no_other_is_there() -> None:
-    wanted = {*commands(), "error"} - WITHOUT
+    wanted = {*commands(), *OTHERS} - WITHOUT
     assert set(OUTPUTS) == wanted
     assert {path.stem for path in FOLDER.glob("*.json")} == wanted
 
@@ -53,6 +59,16 @@ def test_it_is_strict_and_says_what_every_key_is(name: str) -> None:
     for each in objects(schema):
         assert each["additionalProperties"] is False
         assert [key for key, value in each["properties"].items() if not value.get("description")] == [], each["title"]
+
+
+def test_lines_of_progress_and_errors_are_as_described(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", {"config.json": b"{}", "weights.bin": b"w" * 100_000})
+    words = ("--store", str(tmp_path / "store"), "--progress", "json", "--json")
+    done = call_cas(*words, "publish", "minilm", "--dir", str(tree), "--as", "org/minilm")
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert lines and [fault for line in lines for fault in faults("progress", line)] == []
+    failed = json.loads(call_cas(*words, "show", "none").stdout)
+    assert failed["error"]["exit_code"] == 3  # `call_cas` has checked it
 
 
 def test_a_wrong_document_is_noticed() -> None:

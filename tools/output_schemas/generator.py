@@ -106,13 +106,18 @@ def _used(part: object, definitions: Mapping[str, Any]) -> set[str]:
 
 def _documented(made_of: type | None) -> tuple[str, dict[str, str]]:
     """The first paragraph of a type's docstring, and what it says of each attribute."""
-    text = inspect.getdoc(made_of) if made_of else None
-    if not text:
-        return "", {}
-    purpose, _, attributes = text.partition("Attributes:")
-    found = re.findall(r"^ +([\w, ]+): (.*(?:\n {6,}.*)*)", attributes, re.MULTILINE)
-    texts = {name.strip(): _of_json(each) for names, each in found for name in names.split(",")}
-    return " ".join(purpose.split("\n\n")[0].split()), texts
+    texts: dict[str, str] = {}
+    purpose = ""
+    for each in reversed([] if made_of is None else made_of.__mro__):
+        purpose, _, attributes = inspect.cleandoc(each.__doc__ or "").partition("Attributes:")
+        found = re.findall(r"^ +([\w, ]+): (.*(?:\n {6,}.*)*)", attributes, re.MULTILINE)
+        texts |= {name.strip(): _of_json(said) for names, said in found for name in names.split(",")}
+    keys: dict[str, str] = {}
+    if made_of is not None and issubclass(made_of, msgspec.Struct):
+        keys = dict(zip(made_of.__struct_fields__, made_of.__struct_encode_fields__, strict=True))
+        if made_of.__struct_config__.tag_field:
+            texts[made_of.__struct_config__.tag_field] = "which kind of document it is."
+    return " ".join(purpose.split("\n\n")[0].split()), {keys.get(name, name): said for name, said in texts.items()}
 
 
 def _of_json(text: str) -> str:

@@ -254,3 +254,25 @@ class ManualPages(TypedDict):
     """
 
     files: list[str]
+
+
+class HelpText(TypedDict):
+    """The help of a command.
+
+    Attributes:
+        command: the command.
+        help: what --help prints.
+    """
+
+    command: str
+    help: str
+
+
+class ProgramVersion(TypedDict):
+    """The version of this program.
+
+    Attributes:
+        version: such as `1.2.3`.
+    """
+
+    version: str

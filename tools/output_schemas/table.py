@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cas.cli.display.json_lines import ProgressLine, TextLine
+from cas.ops import verify
 from cas.ops.attest.attester import Attested
 from cas.ops.attest.release import Release
 from cas.ops.audit.result import AuditedMove
@@ -16,10 +18,11 @@ from cas.ops.gc.result import Collected
 from cas.ops.inspect.usage import Usage, VersionUsage
 from cas.ops.prune.result import Pruned
 from cas.ops.publish.publisher import Published
+from cas.ops.report.figures import Report
 from cas.ops.restore.result import Restored
 from cas.ops.transfer.result import Copied, Exported
-from cas.ops.verify import Report
 from cas.refs.lock_file import Locked
+from cas.store.receipt import Receipt
 from tools.output_schemas import keys, moves, others, versions
 from tools.output_schemas.generator import Output, Patch, described
 
@@ -30,6 +33,16 @@ _NAMES = {
     "tags": described(list[str], "tags of the model that name it now."),
     "pins": described(list[str], "deployments whose pins name it now."),
 }
+_RECEIPT = Patch(
+    {
+        "id": described(str, "of the receipt: what `cas receipts show` takes, whole or its first digits."),
+        "key": described(str, "where it lies in the store."),
+        "written": described(str, "when it was written, by the server's clock (RFC 3339)."),
+        "wall": described(float, "seconds from the beginning of the start to its end."),
+        "named": described(float, "seconds of these that some phase covers."),
+    },
+    optional=["signed"],
+)
 _ORIGIN: dict[type, Patch] = {versions.Origin: Patch({"from": described(str, "the original's digest.")})}
 
 _PRINTED: list[tuple[str, list[Any], dict[type, Patch]]] = [
@@ -88,13 +101,20 @@ _PRINTED: list[tuple[str, list[Any], dict[type, Patch]]] = [
         [keys.Audited],
         {AuditedMove: Patch({"below_floor": described(bool, "whether the entry is below the ref's floor.")})},
     ),
-    ("verify", [Report], {Report: Patch(_SOUND)}),
+    ("verify", [verify.Report], {verify.Report: Patch(_SOUND)}),
     ("fsck", [Checked], {Checked: Patch(_SOUND | _UNCHECKED, optional=["unchecked"])}),
     ("gc", [Collected, Explained], {Collected: Patch(_STORE)}),
     ("info", [others.Info], {}),
     ("doctor", [Diagnosis], {}),
     ("completion", [others.Script, others.InstalledScript], {}),
+    ("help", [others.HelpText], {}),
+    ("version", [others.ProgramVersion], {}),
+    ("report", [Report], {}),
+    ("receipts", [list[Receipt], Receipt], {Receipt: _RECEIPT}),
     ("man", [others.ManualPage, others.ManualPages], {}),
+    # What is no command's document.
+    ("receipt", [Receipt], {Receipt: Patch(optional=["signed"])}),
+    ("progress", [ProgressLine, TextLine], {}),
     ("error", [others.Failed], {others.Failure: Patch({"class": described(str, "the name of the error.")})}),
 ]
 

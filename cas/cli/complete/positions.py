@@ -47,6 +47,8 @@ _BY_NAME: dict[tuple[str, str], Values] = {
     ("fsck", "scope"): values.references,
     ("fsck", "repair_from"): values.stores,
     ("keygen", "name"): values.files,
+    ("receipts", "words"): values.receipts,
+    ("help", "command"): values.commands,
     ("man", "commands"): values.commands,
     ("add", "name"): values.nothing,
     ("", "layout"): values.layouts,

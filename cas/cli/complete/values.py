@@ -35,6 +35,11 @@ def references(ctx: click.Context, typed: str) -> list[CompletionItem]:
     return found
 
 
+def receipts(ctx: click.Context, typed: str) -> list[CompletionItem]:
+    """Return what `cas receipts` takes: models and what follows them, deployments, and `show`."""
+    return _fitting([("show", "draw one start")], typed) + references(ctx, typed) + deployments(ctx, typed)
+
+
 def models(ctx: click.Context, typed: str) -> list[CompletionItem]:
     """Return the store's models."""
     return _fitting(((name, "") for name in _names(ctx).models()), typed)

@@ -67,7 +67,7 @@ def page(ctx: click.Context) -> str:
     if epilog:
         is_examples = epilog.replace("\b", "").strip().lower().startswith("example")
         written.section("EXAMPLES" if is_examples else "NOTES")
-        _prose(written, epilog)
+        _prose(written, epilog.replace("Examples:\n", "", 1))
     if ctx.parent is None:
         _of_all(written)
     written.section("SEE ALSO")
@@ -78,7 +78,7 @@ def page(ctx: click.Context) -> str:
 
 def _contexts(root: click.Group) -> Iterator[click.Context]:
     """A context for the group of all commands, for each of these, and for each below them."""
-    top = click.Context(root, info_name="cas")
+    top = click.Context(root, info_name="cas", **root.context_settings)
     yield top
     for name in root.list_commands(top):
         command = root.get_command(top, name)
@@ -101,7 +101,7 @@ def _prose(written: Page, text: str) -> None:
     for each in textwrap.dedent(text).strip("\n").split("\n\n"):
         lines = each.strip("\n").splitlines()
         if lines and lines[0].strip() == "\b":
-            written.literal(lines[1:])
+            written.literal(textwrap.dedent("\n".join(lines[1:])).splitlines())
         elif each.strip():
             written.paragraph(each)
 

@@ -14,7 +14,13 @@ _LARGEST = 64 << 20  # bytes of a file
 
 
 class Wall(msgspec.Struct, frozen=True):
-    """Seconds of wall time over several runs."""
+    """Seconds of wall time over several runs.
+
+    Attributes:
+        median: of all runs.
+        min: the shortest.
+        max: the longest.
+    """
 
     median: float
     min: float

@@ -21,7 +21,13 @@ SHOWN = 60
 
 
 class Phase(msgspec.Struct, frozen=True):
-    """One phase of a start that is shown: its name, when it began in seconds after the start, and its seconds."""
+    """One phase of a start that is shown.
+
+    Attributes:
+        name: of the phase.
+        begun: seconds from the beginning of the start until the phase began.
+        seconds: wall time.
+    """
 
     name: str
     begun: float
