@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from cas.refs.pins import Pin
     from cas.refs.reference import Resolved
     from cas.refs.selection import Choice, choose
+    from cas.store.later_phases import phase
 
 # Name -> the module that has it; with the name there, where that is another one.
 _PLACES = {
@@ -132,6 +133,7 @@ _PLACES = {
     "mirror": "cas.api.transfer",
     "open_file": "cas.ops.read.opened_file",
     "open_store": "cas.api.store",
+    "phase": "cas.store.later_phases",
     "pin": "cas.api.names",
     "pins": "cas.api.look",
     "progress_bar": "cas.cli.display.progress_bar",
@@ -221,6 +223,7 @@ __all__ = [
     "mirror",
     "open_file",
     "open_store",
+    "phase",
     "pin",
     "pins",
     "progress_bar",

@@ -92,6 +92,7 @@ def run(
     from cas.cli.restore import receipt_writer, restore_chosen
     from cas.config import cache_dirs, receipt_wanted
     from cas.ops.restore.in_use import restore_for_use
+    from cas.store.later_phases import VARIABLE
 
     program = find_program(command[0])
     # Copied before the restore sets variables of its own, which the command must not inherit.
@@ -109,6 +110,8 @@ def run(
         reporter = reporter_for(settings)
         in_use = restore_for_use(restore_once, cache_dirs(cache_dir), reporter.listen)
     variables = {**in_use.variables, "CAS_MODEL": in_use.restored.reference}
+    if writer and writer.target:
+        variables[VARIABLE] = writer.target.text()
     in_use.hold.inherit()
     sys.stdout.flush()
     # Python ignores SIGPIPE, and the command would inherit that.

@@ -54,6 +54,7 @@ VARIABLES = tuple(
         "RUNPOD_DC_ID": "the data center that a receipt names",
         "CAS_SEEDS": "folders to take bytes from instead of fetching them",
         "CAS_RECEIPT": "whether every restore keeps a receipt in the store",
+        "CAS_PHASES": "the receipt that `cas.phase` adds to; `cas run --receipt` sets it for its command",
         "CAS_ATTEST_KEY": "the key, or the path of one, that signs what `cas attest` states",
         "CAS_LEASE_SECONDS": "seconds that others wait for somebody who stopped without a word",
         "CAS_HTTP_HEADER": "a header for a private https store",

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from cas.events import SignedEntry
+from cas.events import SignedEntry, Span
 from cas.formats.digest import parse
 from cas.formats.manifest import DigestName, Name, Time
 from cas.formats.typed_json import JsonFormat
@@ -183,6 +183,11 @@ class LaterPhases(msgspec.Struct, frozen=True, kw_only=True):
 
 RECEIPTS = JsonFormat[Receipt](Receipt)
 LATER_PHASES = JsonFormat[LaterPhases](LaterPhases)
+
+
+def phase_time(span: Span, when: float) -> PhaseTime:
+    """Return a phase as a receipt says it. when: the receipt's beginning, by the machine's monotonic clock."""
+    return PhaseTime(span.name, round(span.seconds, 6), round(span.begun - when, 6))
 
 
 def covered(intervals: Iterable[Interval]) -> float:

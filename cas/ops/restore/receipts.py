@@ -10,6 +10,7 @@ figures of the whole. Writing a receipt never fails a restore, and takes a bound
 from __future__ import annotations
 
 import datetime
+import os
 import re
 import threading
 import time
@@ -25,7 +26,8 @@ from cas.errors import CasError
 from cas.formats.manifest import timestamp
 from cas.formats.printable import printable
 from cas.parallel import BackgroundCall
-from cas.store.receipt import RECEIPTS, Bytes, Failure, PhaseTime, Receipt
+from cas.store import later_phases
+from cas.store.receipt import RECEIPTS, Bytes, Failure, Receipt, phase_time
 from cas.store.store import Store
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ class ReceiptWriter:
     Attributes:
         store: where the receipt is written to.
         listener: hears every event that the writer hears, and a warning when no receipt can be written.
-        written: keys of the receipts that were written.
+        target: the receipts that were written, to which `cas.phase` adds; None before, and where none could be.
     """
 
     def __init__(
@@ -71,12 +73,14 @@ class ReceiptWriter:
             before: phases that came before the restore, and belong to it.
             timeout: seconds that writing may take.
         """
-        self.written: list[str] = []
+        self.target: later_phases.Target | None = None
+        self._written: list[str] = []
         self._signed = signed
         self.store, self.listener, self._reason, self._timeout = store, listen, reason, timeout
         self._when, self._begun = datetime.datetime.now(datetime.UTC), time.monotonic()
         self._phases: list[tuple[str, float]] = []  # each ends where the next begins; "" is none
         self._before = tuple(before)
+        self._named: list[events.Span] = []  # by the program itself, with `cas.phase`
         self._resolved: list[events.Resolved] = []
         self._is_resolved = False
         self._plain = {"store": 0, "local": 0}
@@ -148,10 +152,13 @@ class ReceiptWriter:
             self._write(error, time.monotonic())
 
     def _write(self, error: Exception | None, end: float) -> None:
+        self._named = later_phases.take()
         try:
             writing = BackgroundCall(lambda: self._put(error, end))
             if writing.ends_within(self._timeout):
                 writing.result()
+                self.target = later_phases.Target(self.store, tuple(self._written), self._begun, end, os.getpid())
+                later_phases.use(self.target)
             else:
                 self.listener(
                     events.Warned(f"no receipt was written: the store did not take it in {self._timeout:g} s")
@@ -166,17 +173,15 @@ class ReceiptWriter:
             receipt = self._receipt(resolved, error, end)
             key = receipt.key()
             self.store.bucket.put(key, RECEIPTS.encode(receipt), Kind.DOCUMENT)
-            self.written.append(key)
+            self._written.append(key)
 
     def _receipt(self, resolved: events.Resolved, error: Exception | None, end: float) -> Receipt:
         model, _, manifest = resolved.reference.partition("@")
         restored = self._restored
         ends = [*(begun for _, begun in self._phases), end][1:]
         own = [events.Span(name, at, ended - at) for (name, at), ended in zip(self._phases, ends, strict=True) if name]
-        spans = (*self._before, *own, *self._boot_spans)
-        phases = tuple(
-            PhaseTime(span.name, round(span.seconds, 6), round(span.begun - self._begun, 6)) for span in spans
-        )
+        spans = (*self._before, *self._named, *own, *self._boot_spans)
+        phases = tuple(phase_time(span, self._begun) for span in spans)
         fetching = sum(span.seconds for span in own if span.name == "fetch")
         return Receipt(
             manifest=manifest,
