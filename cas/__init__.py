@@ -1,14 +1,15 @@
 """A content-addressed store for model artifacts: publish once, restore anywhere, verify every byte.
 
     import cas
-    store = cas.open_store("s3://bucket/cas")
-    source = cas.Source.from_repos(["sentence-transformers/all-MiniLM-L6-v2"])
+
+    store = cas.open_store("s3://my-models/cas")
+    source = cas.Source.from_folder("weights", "sentence-transformers/all-MiniLM-L6-v2")
     with cas.progress_bar() as bar:
         cas.publish("minilm", source, store, on_event=bar)
-        cas.restore("minilm", store, on_event=bar)
+        restored = cas.restore("minilm", store, on_event=bar)
     store.tag("minilm", "prod")
     print(store.versions("minilm"), store.history("minilm:prod"))
-    weights = cas.load_tensors("minilm:prod", store)
+    weights = cas.load_tensors("minilm:prod", store, framework="numpy")
 
 Each command of the command line is a function here; those that concern a store alone are methods of `Store`, too.
 A name is imported when it is first used, so `import cas` costs a cold start nothing.
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from cas.ops.report.reporter import report
     from cas.ops.restore.folder import Folder
     from cas.ops.restore.in_use import view
+    from cas.ops.restore.receipts import ReceiptWriter
     from cas.ops.restore.restorer import Restored, restore
     from cas.ops.tensors.loader import load_tensors
     from cas.ops.transfer.result import Copied, Exported
@@ -99,6 +101,7 @@ _PLACES = {
     "Report": "cas.ops.report.figures",
     "Resolved": "cas.refs.reference",
     "Restored": "cas.ops.restore.restorer",
+    "ReceiptWriter": "cas.ops.restore.receipts",
     "RolledBack": "cas.refs.history",
     "Source": "cas.ops.publish.publisher",
     "Store": "cas.api.store",
@@ -185,6 +188,7 @@ __all__ = [
     "Proven",
     "Pruned",
     "Published",
+    "ReceiptWriter",
     "Report",
     "Resolved",
     "Restored",

@@ -142,3 +142,23 @@ Listener = Callable[[Event], None]
 
 def ignore(event: Event) -> None:
     """A listener that does nothing, for callers who want no events."""
+
+
+def log(event: Event) -> None:
+    """Log an event to the logger `cas`: the listener of who names none.
+
+    Warnings are WARNING, notes and results INFO, phases DEBUG; bytes that moved are not logged. No handler is added:
+    what is shown is the program's choice, by `logging`.
+    """
+    if isinstance(event, Moved | Completed):
+        return
+    import logging
+
+    logger = logging.getLogger("cas")
+    match event:
+        case Warned(text):
+            logger.warning(text)
+        case Noted(text) | Ended(text):
+            logger.info(text)
+        case Phase(name):
+            logger.debug("phase %s", name)

@@ -51,7 +51,7 @@ def import_flat(
     tags: Sequence[str] = ("latest",),
     by: str | None = None,
     dry_run: bool = False,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Imported:
     """Publish, as a model, the hub/ and torch/ trees that a sync left as plain files.
 

@@ -185,9 +185,7 @@ def show(reference: str, store: Store | str | None = None) -> VersionDetails:
     )
 
 
-def du(
-    model: str | None = None, store: Store | str | None = None, *, on_event: events.Listener = events.ignore
-) -> Usage:
+def du(model: str | None = None, store: Store | str | None = None, *, on_event: events.Listener = events.log) -> Usage:
     """Return what each version of a model, or of all models, takes up in the store, and the store's totals.
 
     Args:

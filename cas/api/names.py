@@ -45,7 +45,7 @@ def tag(
     by: str | None = None,
     reason: str = "tag",
     expect: str | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Moved:
     """Point tags of a model at a version of it.
 
@@ -80,7 +80,7 @@ def untag(
     *,
     by: str | None = None,
     reason: str = "untag",
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Moved:
     """Remove tags; the versions stay until `gc` finds that nothing needs them.
 
@@ -112,7 +112,7 @@ def pin(
     by: str | None = None,
     reason: str = "pin",
     expect: str | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Moved:
     """Pin a version for a deployment, which restores it as `pin:deployment/model` until it is pinned anew.
 
@@ -144,7 +144,7 @@ def unpin(
     *,
     by: str | None = None,
     reason: str = "unpin",
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Moved:
     """Remove a deployment's pin.
 
@@ -174,7 +174,7 @@ def rollback(
     to: str | None = None,
     by: str | None = None,
     reason: str | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> RolledBack:
     """Move a tag or pin one step back, or to a version that it named before; a removed one is put back.
 

@@ -35,12 +35,12 @@ def serve(
     upstream: str | None = None,
     cache: str | Path | None = None,
     cache_size: int = CACHE_SIZE,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> HubServer:
     """Return a server that answers clients of Hugging Face's hub from a store: it runs while it is a context.
 
-        with cas.serve("s3://bucket/cas", port=0) as server:
-            os.environ["HF_ENDPOINT"] = server.endpoint
+        with cas.serve("s3://my-models/cas", port=0) as server:
+            subprocess.run(["env"], env={**os.environ, "HF_ENDPOINT": server.endpoint}, check=True)
 
     Args:
         store: an open store, a URL, or None for the default.

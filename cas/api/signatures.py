@@ -26,7 +26,7 @@ def sign(
     by: str | None = None,
     expect: str | None = None,
     dry_run: bool = False,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> list[SignedEntry]:
     """Sign what tags and pins name now, whoever moved them there.
 
@@ -101,7 +101,7 @@ def attest(
     file: str | Path | None = None,
     key: str | Path | None = None,
     layout: str = "{path}",
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Attested:
     """State what every file of a version hashes to (sha256), and where it comes from, as an in-toto statement.
 

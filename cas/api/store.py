@@ -87,13 +87,13 @@ class Store(stores.Store):
 
         return show(reference, self)
 
-    def diff(self, a: str, b: str, *, on_event: events.Listener = events.ignore) -> Comparison:
+    def diff(self, a: str, b: str, *, on_event: events.Listener = events.log) -> Comparison:
         """Compare two versions: see `cas.diff`."""
         from cas.ops.inspect.comparison import compare
 
         return compare(a, b, self, on_event=on_event)
 
-    def du(self, model: str | None = None, *, on_event: events.Listener = events.ignore) -> Usage:
+    def du(self, model: str | None = None, *, on_event: events.Listener = events.log) -> Usage:
         """Return what each version takes up: see `cas.du`."""
         from cas.api.look import du
 
@@ -107,7 +107,7 @@ class Store(stores.Store):
         by: str | None = None,
         reason: str = "tag",
         expect: str | None = None,
-        on_event: events.Listener = events.ignore,
+        on_event: events.Listener = events.log,
     ) -> Moved:
         """Point tags at a version: see `cas.tag`."""
         from cas.api.names import tag
@@ -120,7 +120,7 @@ class Store(stores.Store):
         *,
         by: str | None = None,
         reason: str = "untag",
-        on_event: events.Listener = events.ignore,
+        on_event: events.Listener = events.log,
     ) -> Moved:
         """Remove tags: see `cas.untag`."""
         from cas.api.names import untag
@@ -135,7 +135,7 @@ class Store(stores.Store):
         by: str | None = None,
         reason: str = "pin",
         expect: str | None = None,
-        on_event: events.Listener = events.ignore,
+        on_event: events.Listener = events.log,
     ) -> Moved:
         """Pin a version for a deployment: see `cas.pin`."""
         from cas.api.names import pin
@@ -149,7 +149,7 @@ class Store(stores.Store):
         *,
         by: str | None = None,
         reason: str = "unpin",
-        on_event: events.Listener = events.ignore,
+        on_event: events.Listener = events.log,
     ) -> Moved:
         """Remove a deployment's pin: see `cas.unpin`."""
         from cas.api.names import unpin
@@ -163,7 +163,7 @@ class Store(stores.Store):
         to: str | None = None,
         by: str | None = None,
         reason: str | None = None,
-        on_event: events.Listener = events.ignore,
+        on_event: events.Listener = events.log,
     ) -> RolledBack:
         """Move a tag or pin back to what it named before: see `cas.rollback`."""
         from cas.api.names import rollback
@@ -180,7 +180,7 @@ class Store(stores.Store):
         by: str | None = None,
         expect: str | None = None,
         dry_run: bool = False,
-        on_event: events.Listener = events.ignore,
+        on_event: events.Listener = events.log,
     ) -> list[SignedEntry]:
         """Sign what tags and pins name now: see `cas.sign`."""
         from cas.api.signatures import sign
@@ -211,7 +211,7 @@ class Store(stores.Store):
         state: str | Path | None = None,
         repair_from: Iterable[str] = (),
         shard: Shard | None = None,
-        on_event: events.Listener = events.ignore,
+        on_event: events.Listener = events.log,
     ) -> Checked:
         """Hash what the store holds, and repair it: see `cas.fsck`."""
         from cas.ops.fsck.checker import fsck
@@ -225,7 +225,7 @@ class Store(stores.Store):
         keep: int = 20,
         dry_run: bool = False,
         wait: float = 60.0,
-        on_event: events.Listener = events.ignore,
+        on_event: events.Listener = events.log,
     ) -> Collected:
         """Free what nothing needs, in two runs: see `cas.gc`."""
         from cas.ops.gc.collector import gc
@@ -253,7 +253,7 @@ class Store(stores.Store):
         reference: str | None = None,
         *,
         since: datetime.timedelta = datetime.timedelta(days=30),
-        on_event: events.Listener = events.ignore,
+        on_event: events.Listener = events.log,
     ) -> Audit:
         """Say who released what, and what is wrong with it: see `cas.audit`."""
         from cas.ops.audit.auditor import audit

@@ -28,7 +28,7 @@ def copy(
     by: str | None = None,
     reason: str | None = None,
     dry_run: bool = False,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Copied:
     """Copy versions to another store: what is missing there, as it is stored. Versions keep their ids.
 
@@ -77,7 +77,7 @@ def mirror(
     by: str | None = None,
     reason: str | None = None,
     dry_run: bool = False,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Copied:
     """Keep the tags and pins of models in another store equal to those here, with the versions that they name.
 
@@ -116,7 +116,7 @@ def export(
     store: Store | str | None = None,
     *,
     refs: bool = True,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Exported:
     """Write versions to one file, an archive; `import_archive` brings them into a store, `open_store(file)` reads it.
 
@@ -147,7 +147,7 @@ def import_archive(
     by: str | None = None,
     reason: str | None = None,
     dry_run: bool = False,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Copied:
     """Bring the versions in an archive into a store, each chunk verified; the archive's tags and pins are set last.
 

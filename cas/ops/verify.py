@@ -57,7 +57,7 @@ def verify(
     *,
     cache_dir: str | Path | None = None,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Report:
     """Hash every file of a version where clients find it, and report what is not as it should be; change nothing.
 

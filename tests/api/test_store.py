@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 from pathlib import Path
 
 import pytest
 
 import cas
+from cas import events
 from cas.store.store import Store as PlainStore
 from tests.support.in_process import call_cas, cas_json
 from tests.support.models import REPO, publish_tree, write_tree
@@ -167,3 +169,16 @@ def test_a_store_that_signs(store: cas.Store, tmp_path: Path) -> None:
     assert signatures == {"m:latest": 0, "m:old": 0, "m:prod": 1}
     with pytest.raises(cas.CasError, match="say what to sign"):
         signing.sign()
+
+
+def test_who_listens_to_nothing_finds_warnings_and_notes_in_the_log(
+    store: cas.Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="cas"):
+        cas.restore("m", store, cache_dir=tmp_path / "hub")
+        events.log(events.Warned("50% of it is gone"))
+        events.log(events.Moved(1))
+    told = [(record.name, record.levelname, record.getMessage()) for record in caplog.records]
+    assert ("cas", "DEBUG", "phase fetch") in told
+    assert told[-1] == ("cas", "WARNING", "50% of it is gone")
+    assert logging.getLogger("cas").handlers == []

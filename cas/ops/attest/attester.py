@@ -65,7 +65,7 @@ def attest(
     layout: str = LAYOUTS[0],
     key: Callable[[], EcKey] | None = None,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Attested:
     """Return a statement about the files of a version.
 

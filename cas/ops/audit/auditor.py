@@ -42,7 +42,7 @@ def audit(
     *,
     since: datetime.timedelta = SINCE,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Audit:
     """Say who released what, and what is wrong with it.
 

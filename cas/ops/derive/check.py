@@ -47,7 +47,7 @@ def check(
     store: Store | str | None = None,
     *,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Proven:
     """Read a cast variant and its original from the store, and compare them as `derive` did.
 

@@ -56,7 +56,7 @@ def derive(
     tags: Sequence[str],
     dry_run: bool = False,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Variant:
     """Publish a variant of a version, in which the floating tensors are cast, and move tags to it.
 

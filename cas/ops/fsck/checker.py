@@ -55,7 +55,7 @@ def fsck(
     repair_from: Iterable[str] = (),
     shard: Shard | None = None,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Checked:
     """Fetch, decode and hash every chunk in the scope, and read its manifests and refs.
 

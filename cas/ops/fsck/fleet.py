@@ -53,7 +53,7 @@ def fsck_by_fleet(
     sample: float = 1.0,
     shards: int = MOST_SHARDS,
     state: str | Path | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> FleetChecked:
     """Check a store as `fsck` does, each shard of it on a worker of a Dask scheduler.
 

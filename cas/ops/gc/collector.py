@@ -58,7 +58,7 @@ def gc(
     dry_run: bool = False,
     wait: float = 60.0,
     limits: Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Collected:
     """Delete what an earlier run condemned and is still unreferenced, and condemn what is unreferenced now.
 

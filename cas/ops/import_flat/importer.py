@@ -53,7 +53,7 @@ def plan(
     revision: str | None = None,
     plain_patterns: Sequence[str] | None = None,
     partial: bool = False,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Plan:
     """Decide what to import. Only listings, refs and small objects are read.
 
@@ -85,7 +85,7 @@ def plan(
     )
 
 
-def fetch(source: str, planned: Plan, folder: Path, *, on_event: events.Listener = events.ignore) -> Rebuilt:
+def fetch(source: str, planned: Plan, folder: Path, *, on_event: events.Listener = events.log) -> Rebuilt:
     """Copy what was planned into a folder, verified, in the layout of a hub cache.
 
     Args:

@@ -104,7 +104,7 @@ def compare(
     store: Store | str | None = None,
     *,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Comparison:
     """Compare two versions, which may be of different models.
 

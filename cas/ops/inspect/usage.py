@@ -114,7 +114,7 @@ def usage(
     model: str | None = None,
     *,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Usage:
     """Count the whole store, and return the figures of the versions of one model, or of all.
 

@@ -49,7 +49,7 @@ def prune(
     keep: int = 0,
     unused_for: float = 0.0,
     dry_run: bool = False,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Pruned:
     """Remove versions that restores put into a hub cache and that nothing uses, least recently used first.
 

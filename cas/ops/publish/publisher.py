@@ -105,7 +105,7 @@ def publish(
     annotations: Mapping[str, str] = MappingProxyType({}),
     replace: bool = False,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Published:
     """Publish `source` as a version of `model`, and move `tags` to it.
 

@@ -43,7 +43,7 @@ def report(
     benchmark: str | os.PathLike[str] | None = None,
     path: str | os.PathLike[str] | None = None,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Report:
     """Return the report about the starts of some time.
 

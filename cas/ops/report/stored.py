@@ -110,7 +110,7 @@ def read_stored(
     price: float | None = None,
     wire_a_month: float = 0.0,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Stored:
     """Return what a store holds and costs.
 

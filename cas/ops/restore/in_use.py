@@ -116,7 +116,7 @@ def view(
     seeds: Iterable[str | Path] = (),
     verify: bool = False,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Iterator[Path]:
     """Restore a version, and yield a hub cache in which clients find this version, whatever is restored beside it.
 

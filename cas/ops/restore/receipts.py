@@ -44,8 +44,8 @@ _USER = re.compile(r"(\w+://)[^\s/@]+@")
 class ReceiptWriter:
     """Listens to one restore and writes its receipt at the end of a `with` block, whether the restore failed or not.
 
-    with ReceiptWriter(store, reason="nightly") as writer:
-        writer.finished(cas.restore("f5-tts", store, on_event=writer.listen))
+        with cas.ReceiptWriter(store, reason="nightly") as writer:
+            writer.finished(cas.restore("minilm", store, on_event=writer.listen))
 
     Attributes:
         store: where the receipt is written to.

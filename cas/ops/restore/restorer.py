@@ -56,7 +56,7 @@ def restore(
     refuse_pickle: bool = False,
     dry_run: bool = False,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Restored:
     """Write the versions that references name into a Hugging Face cache, or into a folder.
 

@@ -40,7 +40,7 @@ def load_tensors(
     framework: str = "torch",
     device: str = "cpu",
     limits: Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> dict[str, Any]:
     """Return the tensors of a version's safetensors files by their names, every byte verified.
 

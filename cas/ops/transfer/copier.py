@@ -44,7 +44,7 @@ def copy(
     dry_run: bool = False,
     author: Author = Author(),  # noqa: B008 (immutable)
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Copied:
     """Copy versions to another store, which is made if nothing is there.
 

@@ -70,7 +70,7 @@ def export(
     *,
     named_too: bool = True,
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Exported:
     """Write versions, and the tags and pins by which they were named, to an archive.
 

@@ -47,7 +47,7 @@ def import_archive(
     dry_run: bool = False,
     author: Author = Author(),  # noqa: B008 (immutable)
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Copied:
     """Bring the versions in an archive into a store, which is made if nothing is there.
 

@@ -44,7 +44,7 @@ def mirror(
     dry_run: bool = False,
     author: Author = Author(),  # noqa: B008 (immutable)
     limits: host.Limits | None = None,
-    on_event: events.Listener = events.ignore,
+    on_event: events.Listener = events.log,
 ) -> Copied:
     """Make the refs of some models in another store equal to those of this one.
 
