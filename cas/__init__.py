@@ -18,6 +18,7 @@ A name is imported when it is first used, so `import cas` costs a cold start not
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
 
 from cas.version import __version__
@@ -260,6 +261,10 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name not in _PLACES:
         raise AttributeError(f"module 'cas' has no attribute {name!r}")
+    if sys.platform == "win32":
+        from cas.errors import refuse_platform
+
+        refuse_platform()
     module, _, there = _PLACES[name].partition(":")
     return getattr(importlib.import_module(module), there or name)
 

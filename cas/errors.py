@@ -18,6 +18,7 @@ credential reaches an error text.
 from __future__ import annotations
 
 import errno
+import sys
 
 from cas.formats.printable import printable
 
@@ -48,6 +49,19 @@ class InputError(CasError):
     """The call itself is wrong: fix it and call again."""
 
     exit_code = 2
+
+
+class PlatformUnsupported(InputError):
+    """This operating system lacks what the program needs: locks of files, owners, and names that replace each other."""
+
+    def __init__(self) -> None:
+        super().__init__("model-cas runs on Linux and macOS: on Windows, run it in WSL (wsl --install)")
+
+
+def refuse_platform() -> None:
+    """Raise PlatformUnsupported on Windows, before anything is imported that does not exist there."""
+    if sys.platform == "win32":
+        raise PlatformUnsupported
 
 
 class NotFoundError(CasError):

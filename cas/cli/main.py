@@ -21,6 +21,7 @@ from cas.cli.display import paint
 from cas.cli.display.paint import Style
 from cas.cli.display.streams import open_streams
 from cas.cli.options import Settings, common
+from cas.errors import refuse_platform
 from cas.formats.printable import printable_traceback
 from cas.version import __version__
 
@@ -71,6 +72,7 @@ def main() -> None:
 
 
 def _run(settings: Settings) -> int:
+    refuse_platform()
     # Not root.main(): click has other exit codes for interrupts and closed pipes.
     try:
         with root.make_context("cas", sys.argv[1:], obj=settings, default_map=FileDefaults()) as ctx:

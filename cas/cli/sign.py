@@ -15,6 +15,7 @@ from cas.errors import InputError, SignatureError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cas.refs.reflog import Ref
     from cas.refs.sign import SignedEntry
     from cas.store.store import Store
 
@@ -56,7 +57,10 @@ def sign(
     store = open_store(settings.store)
     use_signer(store, sign_with)
     if tags:
-        found = _tag(settings, store, references[0], tags, by, expect, dry_run=dry_run)
+        moved = _tag(settings, store, references[0], tags, by, expect, dry_run=dry_run)
+        if moved is None:
+            return
+        found = moved
     else:
         named = signing.all_refs(store) if everything else signing.refs_named(store, references)
         found = (
@@ -83,8 +87,11 @@ def _tag(
     expect: str | None,
     *,
     dry_run: bool,
-) -> list[SignedEntry]:
-    """Move tags to a version, signed, and sign those that name it already; return their entries in force."""
+) -> list[SignedEntry] | None:
+    """Move tags to a version, signed, and sign those that name it already; return their entries in force.
+
+    A dry run prints what would be moved, and returns None.
+    """
     from cas.cli.display.progress import reporter_for
     from cas.formats.manifest import check_name
     from cas.refs import move
@@ -96,9 +103,11 @@ def _tag(
     resolved = resolve(store, reference, listen=noted(settings))
     refs = [Ref("tags", resolved.manifest.model, check_name(tag, "tag")) for tag in dict.fromkeys(tags)]
     if dry_run:
-        if not settings.json:
+        if settings.json:
+            output.document([_planned(ref, resolved.digest) for ref in refs])
+        else:
             print(f"would move {', '.join(map(str, refs))} to {resolved.exact}")
-        return []
+        return None
     signing.signer_needed(store)
     before = {ref: move.expected_move(store, ref, expect) if expect else None for ref in refs}
     with reporter_for(settings) as reporter:
@@ -165,3 +174,12 @@ def _document(entry: SignedEntry) -> dict[str, object]:
         "added": entry.added,
         "problem": entry.problem or None,
     }
+
+
+def _planned(ref: Ref, digest: str) -> dict[str, object]:
+    """The document of a move that a dry run plans: it has no entry yet."""
+    from cas.formats.digest import named
+
+    keys = ("entry", "name", "by", "created", "reason", "problem")
+    planned: dict[str, object] = {"ref": str(ref), **dict.fromkeys(keys), "manifest": named(digest)}
+    return {**planned, "signed_by": [], "in_force": False, "added": True}

@@ -42,11 +42,15 @@ def add(settings: Settings, keys: tuple[str, ...], name: str) -> None:
             found += [(key, name or named.names.get(key_id, "")) for key_id, key in named.keys.items()]
     user = UserTrust()
     new = user.add_keys(found)
+    renamed = [key for key, _ in found if key not in new and name.strip() and user.trust.names.get(key.id) != name]
+    for key in renamed:
+        user.rename_key(key, name)
     if settings.json:
         output.document({"added": [key.id for key in new], "file": str(user.path)})
         return
     for key, _ in found:
-        print(f"{user.trust.called(key.id)} is trusted{'' if key in new else ' (as before)'}")
+        before = "" if key in new else " (as before, under a new name)" if key in renamed else " (as before)"
+        print(f"{user.trust.called(key.id)} is trusted{before}")
     if not settings.quiet:
         print(f"file: {user.path}", file=sys.stderr)
 

@@ -106,6 +106,20 @@ class UserTrust:
         self._write()
         return new
 
+    def rename_key(self, key: PublicKey, name: str) -> None:
+        """Give a key of the file another name.
+
+        Args:
+            key: one that the file has.
+            name: in printable characters, one or more.
+
+        Raises:
+            CacheError: the file cannot be written.
+        """
+        self._keep(lambda said: key.id not in said.keys)
+        self._text = f"{self._lines()}key {key.line()} {name.strip()}\n"
+        self._write()
+
     def remove_key(self, key_id: str) -> None:
         """Remove a key.
 

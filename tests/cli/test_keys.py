@@ -92,6 +92,9 @@ def test_keys_are_trusted_listed_and_trusted_no_longer(tmp_path: Path) -> None:
     assert told("trust", "add", str(tmp_path / "keys"))["added"] == []
     done = call_cas("trust", "add", key(2).public.line(), "--name", "ci")
     assert done.stdout == f"{key(2).public.id} (ci) is trusted\n"
+    done = call_cas("trust", "add", key(2).public.line(), "--name", "robot")
+    assert done.stdout == f"{key(2).public.id} (robot) is trusted (as before, under a new name)\n"
+    assert call_cas("trust", "add", key(2).public.line(), "--name", "ci").returncode == 0
     assert call_cas("trust", "floor", "m", "42").stdout == "no entry of m:latest below 42 counts\n"
     assert call_cas("trust", "floor", "pin:eu/m", "7").returncode == 0
     listed = told("trust", "ls", CAS_TRUSTED_KEYS=key(3).public.line(), CAS_FLOOR="m:latest=43")

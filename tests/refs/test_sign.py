@@ -135,6 +135,10 @@ def test_it_takes_a_key_that_is_trusted_here(desk: Desk, tmp_path: Path, monkeyp
 def test_a_tag_is_moved_to_a_version_signed(desk: Desk, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = desk.store.bucket.list("")
     assert desk.done("sign", desk.exact(0), "--tag", "latest", "-n") == f"would move m:latest to {desk.exact(0)}\n"
+    (planned,) = desk.json("sign", desk.exact(0), "--tag", "latest", "-n")
+    assert (planned["ref"], planned["entry"], planned["added"]) == ("m:latest", None, True)
+    assert planned["manifest"] == desk.exact(0).partition("@")[2]
+    assert planned.keys() == desk.json("sign", "m", "-n")[0].keys()
     assert desk.store.bucket.list("") == before
     found = desk.json("sign", desk.exact(0), "--tag", "latest", "--tag", "prod", "--by", "ann")
     assert [(row["ref"], row["entry"], row["by"], row["reason"], row["added"]) for row in found] == [

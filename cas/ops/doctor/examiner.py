@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from cas.bucket import RetryPolicy
 from cas.errors import CasError
+from cas.local.trusted_keys import configured_trust
 from cas.ops.doctor.cdn import examine_cdn
 from cas.ops.doctor.findings import Finding, Findings, failed
 from cas.ops.doctor.hub import examine_hub
@@ -109,7 +110,7 @@ def _examine_store(
         note_store(findings, store.url, store.url if isinstance(given, Store) else given)
         host = note_server(findings, store.url)
     except CasError as error:
-        findings.add("settings", "store", failed(str(error), code=error.exit_code))
+        findings.add("settings", _setting_of(error), failed(str(error), code=error.exit_code))
         return None
     note_signing(findings, store)
     # Publishers and collectors read the bucket itself.
@@ -123,3 +124,12 @@ def _examine_store(
             examine_cdn(examination, cache, policy)
         Probes(examination).run()
     return examination
+
+
+def _setting_of(error: CasError) -> str:
+    """The setting that kept the store from being opened: the keys that are trusted, or what names the store."""
+    try:
+        configured_trust()
+    except CasError as of_keys:
+        return "trusted" if str(of_keys) == str(error) else "store"
+    return "store"

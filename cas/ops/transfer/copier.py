@@ -158,6 +158,8 @@ class Copying:
         if self._write:
             self._transfer(lacking)
             self.receiver.commit(wanted)
+        else:
+            self.receiver.plan(wanted)
 
     def result(self, begun: float, *, extra: Iterable[Ref] = ()) -> Copied:
         """Return what was done.

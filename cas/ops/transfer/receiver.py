@@ -177,6 +177,11 @@ class Receiver:
                 )
             )
 
+    def plan(self, wanted: Wanted) -> None:
+        """Note for a dry run which refs would be left as they are, as none signs where keys are trusted."""
+        if not self._may_move:
+            self.unsigned += [(ref, wanted.version.digest) for ref in wanted.names]
+
     def move(self, ref: Ref, digest: str | None, entry: RefEntry | None) -> None:
         """Move a ref to a version, or remove it; a dry run only notes it.
 
@@ -203,8 +208,20 @@ class Receiver:
         self.moved += [(ref, digest) for ref in moved]
 
     def must_be_named(self) -> None:
-        """Raise SignerMissing when refs were left as they are; it names the commands that move them."""
+        """Raise SignerMissing when refs were left as they are; it names the commands that move them.
+
+        A dry run warns that it would be so.
+        """
         if not self.unsigned:
+            return
+        if not self._write:
+            refs = ", ".join(str(ref) for ref, _ in self.unsigned[:_SHOWN])
+            self._listen(
+                events.Warned(
+                    f"{refs} would stay as they are in {self.store.url}, as keys are trusted here and none signs: name "
+                    "one with --sign-with"
+                )
+            )
             return
         from cas.errors import SignerMissing
 

@@ -260,6 +260,8 @@ def test_the_commands(directory_store: Store, tmp_path: Path) -> None:
     refused = call_cas(*here, "copy", "m", there, *signs, env=trusted)
     assert (refused.returncode, "m:latest" in refused.stderr, " sign " in refused.stderr) == (8, True, True)
     move(trusting(directory_store), digest)
+    planned = call_cas(*here, "copy", "-n", "m", there, env=trusted)
+    assert (planned.returncode, "m:latest would stay as they are in" in planned.stderr) == (0, True), planned.stderr
     left = call_cas(*here, "copy", "m", there, env=trusted)
     assert (left.returncode, f"cas sign {VersionId('m', digest)} --tag latest" in left.stderr) == (8, True)
     assert call_cas(*here, "copy", "m", there, *signs, env=trusted).returncode == 0
