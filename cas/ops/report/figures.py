@@ -10,7 +10,7 @@ import msgspec
 from cas.ops.report.advice import Advice, advice
 from cas.ops.report.benchmark import Case
 from cas.ops.report.failures import Cause, causes
-from cas.ops.report.phases import UNNAMED, seconds_by_phase
+from cas.ops.report.phases import UNNAMED
 from cas.ops.report.spread import Group, Timeline, group, groups
 from cas.ops.report.starts import Start
 from cas.ops.report.stored import Stored
@@ -185,7 +185,7 @@ def _shown_start(start: Start, kinds: tuple[str, ...]) -> ShownStart:
         seconds=round(start.seconds, 3),
         error=": ".join(filter(None, (start.error, start.message))),
         phases=tuple(Phase(span.name, round(span.begun, 3), round(span.seconds, 3)) for span in start.spans),
-        unnamed=round(seconds_by_phase(start).get(UNNAMED, 0.0), 3),
+        unnamed=round(start.by_phase.get(UNNAMED, 0.0), 3),
         sources=dict(start.sources),
         wire=start.wire,
         kinds=kinds,

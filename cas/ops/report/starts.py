@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
 
 from cas.formats.digest import parse
+from cas.ops.report.phases import Span, seconds_by_phase
 from cas.store.receipt import Receipt
 
 UNKNOWN = "not told"
@@ -26,21 +27,7 @@ DIMENSIONS: Mapping[str, Callable[[Start], str]] = {
 _SHORT = 12  # hex digits of a version, as tables show them
 
 
-class Span(NamedTuple):
-    """One phase of a start.
-
-    Attributes:
-        name: of the phase.
-        begun: seconds after the start began.
-        seconds: wall time.
-    """
-
-    name: str
-    begun: float
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Start:
     """One restore, or the boot that it was part of.
 
@@ -90,6 +77,11 @@ class Start:
     def ok(self) -> bool:
         """Whether it succeeded."""
         return not self.error
+
+    @cached_property
+    def by_phase(self) -> dict[str, float]:
+        """Its seconds by phase, each second counted once."""
+        return seconds_by_phase(self.spans, self.seconds)
 
     @property
     def fetching(self) -> float:

@@ -6,7 +6,8 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 
-from cas.ops.report.starts import Span, Start, start_of
+from cas.ops.report.phases import Span
+from cas.ops.report.starts import Start, start_of
 from tools import fleet
 
 NOW = datetime.datetime(2026, 11, 28, 12, tzinfo=datetime.UTC)

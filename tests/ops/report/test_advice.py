@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cas.ops.report.advice import FEWEST, Advice, advice
-from cas.ops.report.starts import Span, Start
+from cas.ops.report.phases import Span
+from cas.ops.report.starts import Start
 from tests.ops.report.made_starts import of_fleet, start
 
 

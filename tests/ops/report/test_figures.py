@@ -11,9 +11,9 @@ from cas.formats.digest import named
 from cas.host import Host
 from cas.ops.report.failures import causes
 from cas.ops.report.figures import Report, figures
-from cas.ops.report.phases import UNNAMED, mean_phases, seconds_alone, seconds_by_phase
+from cas.ops.report.phases import UNNAMED, Span, mean_phases, seconds_alone
 from cas.ops.report.spread import Timeline, groups, percentile, spread
-from cas.ops.report.starts import DIMENSIONS, Span, start_of
+from cas.ops.report.starts import DIMENSIONS, start_of
 from cas.ops.report.traffic import fetched_again, traffic
 from cas.store.fetch import Second
 from cas.store.receipt import Bytes, Failure, PhaseTime, Receipt
@@ -22,7 +22,7 @@ from tests.ops.report.made_starts import NOW, of_fleet, start
 
 def test_a_second_counts_for_the_phase_that_began_last() -> None:
     inner = start(spans=(Span("load", 0.0, 3.0), Span("compile", 1.0, 1.0)), seconds=3.0)
-    assert seconds_by_phase(inner) == {"load": 2.0, "compile": 1.0}
+    assert inner.by_phase == {"load": 2.0, "compile": 1.0}
 
 
 def test_waiting_counts_only_where_nothing_else_is_under_way() -> None:
@@ -30,14 +30,14 @@ def test_waiting_counts_only_where_nothing_else_is_under_way() -> None:
         spans=(Span("fetch", 0.0, 3.0), Span("wait", 1.0, 3.0), Span("early.load", 2.0, 2.0), Span("load", 4.0, 1.0)),
         seconds=5.0,
     )
-    assert seconds_by_phase(boot) == {"fetch": 3.0, "early.load": 1.0, "load": 1.0}
+    assert boot.by_phase == {"fetch": 3.0, "early.load": 1.0, "load": 1.0}
 
 
 def test_seconds_that_no_phase_covers_have_no_name_and_the_sum_is_the_wall_time() -> None:
     gaps = start(spans=(Span("fetch", 1.0, 1.0), Span("load", 3.0, 9.0)), seconds=5.0)
-    assert seconds_by_phase(gaps) == {UNNAMED: 2.0, "fetch": 1.0, "load": 2.0}
+    assert gaps.by_phase == {UNNAMED: 2.0, "fetch": 1.0, "load": 2.0}
     for one in of_fleet(50):
-        assert sum(seconds_by_phase(one).values()) == pytest.approx(one.seconds)
+        assert sum(one.by_phase.values()) == pytest.approx(one.seconds)
 
 
 def test_what_a_start_would_save_without_a_phase_is_the_time_when_only_that_was_under_way() -> None:

@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    return figures_of_fleet()
+    return figures_of_fleet(600)
 
 
 def written(folder: Path, report: Report) -> Path:
@@ -126,8 +126,8 @@ def test_the_page_prints_on_paper_in_light_colours(browser: Browser, report: Rep
 
 
 def test_a_page_is_one_file_of_bounded_size(report: Report) -> None:
-    """Ten thousand starts are summed up, and sixty of a kind are shown one by one."""
+    """Starts are summed up, and sixty of a kind are shown one by one."""
     text = page(report).decode()
     assert re.findall(r"""(?:src|href)=["']?[^"'#>\s]+""", text.partition('<script type="application/json"')[0]) == []
-    many = page(figures(of_fleet(3000), store="s", made=NOW, since=NOW - datetime.timedelta(days=30)))
+    many = page(figures(of_fleet(1500), store="s", made=NOW, since=NOW - datetime.timedelta(days=30)))
     assert len(many) < 1_000_000
