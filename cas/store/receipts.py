@@ -137,7 +137,10 @@ def read_each(
 
     def read(entry: Entry) -> None:
         try:
-            found[entry.key] = store.get_document(entry.key, MAX_SIZE, decoded)
+            try:
+                found[entry.key] = decoded(_content(store, entry))
+            except FormatError:  # damaged on the way, or another one than was listed
+                found[entry.key] = store.get_document(entry.key, MAX_SIZE, decoded)
         except ObjectMissing:
             return
         except FormatError:
@@ -146,6 +149,12 @@ def read_each(
     if entries:
         for_each(read, entries, threads=min(requests, len(entries)))
     return found, sorted(damaged)
+
+
+def _content(store: Store, entry: Entry) -> bytes:
+    """Read a document into memory of the size that the listing shows: many times cheaper than `Bucket.get`."""
+    into = memoryview(bytearray(min(entry.size, MAX_SIZE)))
+    return bytes(into[: store.bucket.get_into(entry.key, into)])
 
 
 def read_receipts(

@@ -119,8 +119,8 @@ def test_what_was_read_is_not_read_again_and_a_damaged_cache_is(
         for _ in range(2):
             put_later(store, put(store, receipt(f"2026-11-{day}T11:26:59Z")), 0, PhaseTime("compile", 1.0, 1.0))
     gotten: list[str] = []
-    real = store.bucket.get
-    monkeypatch.setattr(store.bucket, "get", lambda key, limit: gotten.append(key) or real(key, limit))
+    real = store.bucket.get_into
+    monkeypatch.setattr(store.bucket, "get_into", lambda key, into: gotten.append(key) or real(key, into))
     first = read()
     assert (len(first.receipts), len(gotten)) == (4, 8)
     assert (read(), len(gotten)) == (first, 8)

@@ -239,8 +239,8 @@ def test_receipts_that_cannot_be_read_are_noted(signed: SignedStore) -> None:
 
 def test_receipts_of_signed_versions_are_not_read(signed: SignedStore, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    real = signed.store.bucket.get
-    monkeypatch.setattr(signed.store.bucket, "get", lambda key, limit: read.append(key) or real(key, limit))
+    real = signed.store.bucket.get_into
+    monkeypatch.setattr(signed.store.bucket, "get_into", lambda key, into: read.append(key) or real(key, into))
     for _ in range(3):
         signed.receipt(signed.one)
     key = signed.receipt(signed.bad)
