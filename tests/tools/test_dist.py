@@ -18,7 +18,8 @@ from tools import dist
 from tools.dist import DistError
 
 EPOCH = 1_700_000_000
-FILES = ("cas", "docs/man", "manifests", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", ".gitignore")
+OTHERS = ("CHANGELOG.md", "LICENSE", "README.md", "hatch_build.py", "pyproject.toml", ".gitignore")
+FILES = ("cas", "docs/man", "manifests", *OTHERS)
 
 
 def copied(folder: Path) -> Path:
