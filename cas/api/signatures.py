@@ -76,15 +76,14 @@ def _sign_moved(
     dry_run: bool,
 ) -> list[SignedEntry]:
     """Move tags to a version, signed, and sign those that name it already; return their entries in force."""
-    from cas.formats.manifest import check_name
     from cas.refs import move
     from cas.refs import sign as signing
     from cas.refs.entry import SIGN
+    from cas.refs.given_names import tag_to_set
     from cas.refs.reference import resolve
-    from cas.refs.reflog import Ref
 
-    resolved = resolve(store, reference)
-    refs = [Ref("tags", resolved.manifest.model, check_name(name, "tag")) for name in dict.fromkeys(tags)]
+    resolved = resolve(store, reference, listen=on_event)
+    refs = list(dict.fromkeys(tag_to_set(resolved.manifest.model, name) for name in tags))
     if dry_run:
         return []
     signing.signer_needed(store)

@@ -93,15 +93,14 @@ def _tag(
     A dry run prints what would be moved, and returns None.
     """
     from cas.cli.display.progress import reporter_for
-    from cas.formats.manifest import check_name
     from cas.refs import move
     from cas.refs import sign as signing
     from cas.refs.entry import SIGN
+    from cas.refs.given_names import tag_to_set
     from cas.refs.reference import resolve
-    from cas.refs.reflog import Ref
 
     resolved = resolve(store, reference, listen=noted(settings))
-    refs = [Ref("tags", resolved.manifest.model, check_name(tag, "tag")) for tag in dict.fromkeys(tags)]
+    refs = list(dict.fromkeys(tag_to_set(resolved.manifest.model, tag) for tag in tags))
     if dry_run:
         if settings.json:
             output.document([_planned(ref, resolved.digest) for ref in refs])

@@ -49,7 +49,7 @@ def find_version(store: Store, digits: str, model: str | None = None) -> Version
             "unsigned",
         )
     if model is None:
-        raise NotFoundError(f"no version in {store.url} begins with {digits}: see `cas ls`")
+        raise NotFoundError(f"no version in {store.url} begins with {digits}, and no model is named so: see `cas ls`")
     raise NotFoundError(f"model {model} has no version {digits}… in {store.url}: see `cas ls {model}`")
 
 

@@ -35,7 +35,7 @@ def unknown_model(store: Store, model: str) -> str:
     if tagged := [ref for ref in reflog.current(store, "tags") if ref.second == model]:
         return f"{model} is a tag: write {', '.join(map(str, tagged[:_SHOWN]))}"
     if digits_in(model):
-        return "no version begins so: see `cas ls`"
+        return f"if that is a version, write its model before it, as in MODEL@{model}"
     from cas.refs.other_words import path_on_this_machine
 
     if path := path_on_this_machine(model):

@@ -1,6 +1,6 @@
 """What a word means that names nothing as it is written: only the store can tell.
 
-    8 or more digits                the version of any model that begins so
+    8 or more digits                the version, of whatever model, whose digest begins so
     pin:DEPLOYMENT                  the only pin of the deployment
     a repo of the hub, ORG/NAME     the only model that holds it; a tag or a digest may follow
     a name in other letters         the only ref that differs in nothing else: F5-TTS for f5-tts
@@ -16,7 +16,6 @@ import threading
 
 from cas import events
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError
-from cas.formats.digest import PREFIX
 from cas.formats.manifest import REPO_PATTERN
 from cas.formats.outline import repo_ids
 from cas.parallel import for_each
@@ -50,12 +49,7 @@ def other_meaning(store: Store, text: str, listen: events.Listener = events.igno
     text = trimmed(text)
     store.check_format()
     if digits := digits_in(text):
-        try:
-            version = find_version(store, digits)
-        except NotFoundError:
-            if text.startswith(PREFIX):
-                raise
-            return None
+        version = find_version(store, digits)
         return Reference(version.model, digest=version.digest)
     if text.startswith("pin:") and "/" not in text:
         from cas.refs.pins import pinned

@@ -131,8 +131,8 @@ def test_the_environment_may_say_it_so(shelf: Desk) -> None:
         ("pins us-prd", 3, "did you mean us-prod? deployments with pins are us-prod, eu-prod"),
         ("show pin:eu-prod/minilmm", 3, "did you mean minilm? eu-prod has pins of minilm, m"),
         ("history pin:eu-prd", 3, "did you mean eu-prod?"),
-        ("show 00000000", 3, "no version begins so: see `cas ls`"),
-        ("show blake3:00000000", 3, "begins with 00000000: see `cas ls`"),
+        ("show 00000000", 3, "begins with 00000000, and no model is named so: see `cas ls`"),
+        ("ls blake3:00000000", 3, "begins with 00000000, and no model is named so: see `cas ls`"),
     ],
 )
 def test_a_word_that_is_none_of_it_gets_the_likely_meaning(

@@ -9,6 +9,7 @@ import pytest
 from tests.refs.conftest import Desk
 from tests.refs.signing import variables
 from tests.support.in_process import call_cas
+from tests.support.models import write_tree
 
 
 @pytest.fixture
@@ -92,6 +93,15 @@ def test_a_tag_may_be_written_with_its_model(fleet: Desk) -> None:
     assert fleet.names("m:new") is None
     assert "set it with `cas pin DEPLOYMENT REF`" in fleet.refused(2, "tag", "m", "pin:eu-a/m")
     assert "is a version, and not a tag" in fleet.refused(2, "tag", "m", f"m:x@{fleet.versions[0][:8]}")
+
+
+def test_an_option_takes_a_tag_with_its_model_too(fleet: Desk, tmp_path: Path) -> None:
+    tree = write_tree(tmp_path / "tree", {"x": b"x"})
+    words = ("publish", "m", "--dir", str(tree), "--as", "org/model", "--tag", "m:fp16")
+    assert fleet.json(*words)["moved"] == ["fp16"]
+    assert "other:x is a tag of other" in fleet.refused(2, *words[:-1], "other:x")
+    line = fleet.refused(2, "publish", "m:fp16", *words[2:-2])
+    assert "m:fp16 is a tag, and what is published is a model: write `cas publish m --tag fp16`" in line
 
 
 def test_a_pin_may_be_written_as_it_is_printed(fleet: Desk) -> None:

@@ -104,6 +104,16 @@ def test_what_is_printed_can_be_typed_back(printed: Printed, command: str) -> No
         assert done.returncode == 0, (text, told, done.stderr)
 
 
+@pytest.mark.parametrize("command", ["history {}", "audit {}", "sign -n {}"])
+def test_a_command_about_refs_takes_them_back_and_tells_which_name_a_version(printed: Printed, command: str) -> None:
+    for text in printed.ids:
+        done = printed.desk.cas(*command.format(text).split())
+        if re.search("(^|@|blake3:)[0-9a-f]{8,64}$", text):
+            assert (done.returncode, "is one version" in done.stderr) == (2, True), (text, done.stderr)
+        else:
+            assert done.returncode == (8 if "audit" in command else 0), (text, done.stderr)  # no keys are trusted here
+
+
 def test_it_is_the_version_that_was_meant(printed: Printed) -> None:
     for text in printed.ids:
         digest = resolve(printed.desk.store, text).digest

@@ -23,7 +23,7 @@ from cas.errors import ChunkMissing, FormatError, InputError, IntegrityError, No
 from cas.formats import manifest
 from cas.formats.digest import named
 from cas.formats.frame import Codec
-from cas.formats.manifest import Derived, Manifest, check_name
+from cas.formats.manifest import Derived, Manifest
 from cas.ops.derive import plan, proof, variant
 from cas.ops.derive.cast import TARGETS
 from cas.ops.derive.cast_units import Caster
@@ -34,6 +34,7 @@ from cas.ops.derive.variant import Chunks, NewContent
 from cas.parallel import Pool
 from cas.refs import reflog
 from cas.refs.entry import DERIVE
+from cas.refs.given_names import tag_to_set
 from cas.refs.move import MoveOn, move, not_named, refuse_signer
 from cas.refs.reference import Resolved, version_to_build_on
 from cas.refs.reflog import Ref
@@ -67,7 +68,7 @@ def derive(
         reference: names the original version.
         store: an open store, its URL, or None for the default.
         cast: `float16` or `bfloat16`.
-        tags: the tags to move to the variant, at least one.
+        tags: the tags to move to the variant, at least one, as `fp16` or `model:fp16`.
         dry_run: write nothing.
         limits: how much memory and how many requests to use.
         on_event: is told of phases, of bytes that were cast, and of warnings.
@@ -83,18 +84,17 @@ def derive(
     """
     begun = time.monotonic()
     transform = variant.transform_of(cast)
-    names = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags))
-    if not names:
+    if not tags:
         raise InputError("name at least one tag for the variant, such as fp16: it must not become `latest` unasked")
     store = open_store(store)
     refuse_signer(store)
     original = refs.resolve(store, reference, listen=on_event)
+    targets = list(dict.fromkeys(tag_to_set(original.manifest.model, tag) for tag in tags))
     variant.check_original(original)
     # A version 1 has its repos in its publisher's order.
     original = replace(original, manifest=manifest.ordered(original.manifest))
     with leases.LazyLease(store, f"derive {original.exact}", on_event) as lease:
         job = _Derivation(store, original, transform, limits or host.Limits(), on_event, lease)
-        targets = [Ref("tags", original.manifest.model, name) for name in names]
         parent, _ = version_to_build_on(store, targets[0], on_event)
         found = job.existing()
         if found is None:

@@ -38,6 +38,7 @@ from cas.ops.publish.plan import Content, FileKey, PublishPlan
 from cas.ops.publish.unloadable import refuse_unloadable
 from cas.ops.publish.upload import Uploader
 from cas.ops.publish.version_1 import contents_in
+from cas.refs.given_names import tag_to_set
 from cas.refs.move import check_last_move, refuse_signer
 from cas.refs.reference import DEFAULT_TAG, version_to_build_on
 from cas.refs.reflog import Move, Ref
@@ -113,7 +114,7 @@ def publish(
         model: the model's name.
         source: the repos, the folder and the plain files to publish.
         store: an open store, a URL, or None for the default.
-        tags: the tags to move; the first one names the parent.
+        tags: the tags to move, as `prod` or `model:prod`; the first one names the parent.
         cache_dir: the hub cache to download into and to read from, or the directories of a cache with its HF_HOME.
         download: False to publish what is on this machine.
         force: read every file and send every chunk again, over a damaged store.
@@ -145,12 +146,11 @@ def publish(
     sent.
     """
     begun = time.monotonic()
-    tags = tuple(check_name(tag, "tag") for tag in dict.fromkeys(tags)) or (DEFAULT_TAG,)
-    check_name(model, "model")
+    targets = _targets(model, tags)
+    tags = tuple(target.second for target in targets)
     limits = limits or host.Limits()
     store = open_store(store)
     refuse_signer(store)
-    targets = [Ref("tags", model, tag) for tag in tags]
     store_exists = _store_exists(store)
     if not store_exists:
         refuse_other_things(store)
@@ -242,6 +242,15 @@ def _planned(gathered: Gathered, parent: Manifest | None, *, force: bool) -> _Pl
 def _is_cut_otherwise(parent: Manifest) -> bool:
     """Whether chunk lists of a manifest may be those of version 1: a variant takes over lists of its original."""
     return isinstance(parent, Manifest1) or parent.derived is not None
+
+
+def _targets(model: str, tags: Sequence[str]) -> list[Ref]:
+    """Return the tags of a model that a publish moves; raise InputError for what is no name."""
+    name, colon, tag = model.partition(":")
+    if colon:
+        raise InputError(f"{model} is a tag, and what is published is a model: write `cas publish {name} --tag {tag}`")
+    check_name(model, "model")
+    return list(dict.fromkeys(tag_to_set(model, tag) for tag in tags or (DEFAULT_TAG,)))
 
 
 def _store_exists(store: Store) -> bool:

@@ -36,7 +36,7 @@ def open_file(reference: str | Resolved, path: str, store: Store | str | None = 
     container's memory, beside the buffers of the requests in flight.
 
     Args:
-        reference: `model`, `model:tag`, `model@<8+ hex>`, `model@blake3:<64 hex>` or `pin:deployment/model`; or an
+        reference: `model`, `model:tag`, `model@digest`, `pin:deployment/model`, or what else `cas.resolve` takes; or an
             already resolved version, such as `read_lock` returns: then only chunks are read from the store. The
             file stays one of the version that the reference names now.
         path: of the file in its repo; in a version of several repos `ORG/NAME/path`, where the first form is no name of

@@ -47,7 +47,7 @@ def load_tensors(
     The memory that this takes at its peak is that of the tensors and less than 200 MiB, beside torch's own.
 
     Args:
-        reference: `model`, `model:tag`, `model@<8+ hex>`, `model@blake3:<64 hex>` or `pin:deployment/model`; or an
+        reference: `model`, `model:tag`, `model@digest`, `pin:deployment/model`, or what else `cas.resolve` takes; or an
             already resolved version, such as `read_lock` returns: then only chunks are read from the store.
         store: an open store, a URL, or None for the default.
         include: glob patterns of the files to load, by their paths in the repo or in the version (`ORG/NAME/path`);

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import cas
 from cas.refs.reference import Reference, log_of
 from cas.store.store import open_store
 from tests.worker.station import Station, last_message, whole_output
 from worker.boot import messages
+from worker.model.failed_sources import is_latest
 
 
 def restored(station: Station, **env: str) -> messages.Restored:
@@ -28,6 +30,11 @@ def remove(store: str, folder: str) -> None:
 
 def untag(store: str) -> None:
     log_of(open_store(store), Reference("f5-tts", tag="latest")).append(None, "it speaks too fast")
+
+
+def test_a_version_that_a_digest_names_beside_the_tag_is_chosen() -> None:
+    assert is_latest(cas.Choice("CAS_MODEL", "f5-tts:latest"))
+    assert not is_latest(cas.Choice("CAS_MODEL", "f5-tts:latest@00000000"))
 
 
 def test_a_store_that_is_not_there_may_be_published_to(station: Station) -> None:
