@@ -11,7 +11,7 @@ from cas.cli.options import Settings, author_options, common, expect_option, not
 
 @click.command(short_help="Give a version tags.")
 @click.argument("reference", metavar="REF")
-@click.argument("tags", metavar="[MODEL:]TAG...", nargs=-1, required=True)
+@click.argument("tags", metavar="TAG...", nargs=-1, required=True)
 @author_options("tag")
 @expect_option
 @sign_with_option
