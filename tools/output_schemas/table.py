@@ -67,7 +67,9 @@ _PRINTED: list[tuple[str, list[Any], dict[type, Patch]]] = [
         "du",
         [Usage],
         {
-            Usage: Patch({"ratio": described(float | None, "`plain` divided by `stored`; null for an empty store.")}),
+            Usage: Patch(
+                {"ratio": described(float | None, "`plain` divided by `stored`; null for an empty store.")}, ["written"]
+            ),
             VersionUsage: Patch(_NAMES, ["names"]),
         },
     ),
