@@ -58,7 +58,8 @@ class Bytes(msgspec.Struct, frozen=True, kw_only=True):
         total: of all files.
         present: bytes that were not moved: they were verified before, or occur in the version twice. None after a
             failure.
-        fetched: from the store.
+        fetched: from the store, or what stands for it.
+        source: where those were asked for first: `store`, `CDN` (CAS_READ_URL) or `mirror`; empty in version 0.1.0.
         wire: bytes that crossed the connection for them.
         reused: copied from other files on this machine.
         reused_from: the same, by the seed in which the files were found; empty after a failure.
@@ -70,6 +71,7 @@ class Bytes(msgspec.Struct, frozen=True, kw_only=True):
     wire: int
     reused: int
     reused_from: dict[str, int] = {}
+    source: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, rename={"kind": "class"}):

@@ -39,7 +39,7 @@ from worker.model.ref_reader import RefReader
 from worker.model.results import Results
 from worker.speech.file_roles import Choose, files_of
 
-_RECEIPT_WITHIN = 3.0  # seconds
+_WITHIN = 3.0  # seconds to write a receipt
 _READ_ONLY = ("https://", "http://")
 _RECALLED = "the last one that was restored here"
 
@@ -169,8 +169,11 @@ class SourceChain:
             listen = self._recorder.listen
             writer = None
             if self._settings.receipt and kind != "hub" and not store.url.startswith(_READ_ONLY):
+                via = "mirror" if kind == "mirror" else ""
                 writer = stack.enter_context(
-                    ReceiptWriter(store, listen, reason=self._reason(), signed=self._signed, timeout=_RECEIPT_WITHIN)
+                    ReceiptWriter(
+                        store, listen, reason=self._reason(), signed=self._signed, source=via, timeout=_WITHIN
+                    )
                 )
                 listen = writer.listen
             directory, done = self._chain.restore(self._resolved, store, listen, [seed] if seed else [])
@@ -187,9 +190,8 @@ class SourceChain:
                     records.write_last_version(directory.path, self._resolved, store, ref, self._signed)
             if writer:
                 boot = self._ended() or Ended(())
-                spans = (Span(step.name, step.begun, step.seconds) for step in boot.steps)
-                fallback = self.condition.fallback
-                writer.boot(spans, str(directory.path), directory.reason, boot.failure, fallback=fallback)
+                own = (Span(step.name, step.begun, step.seconds) for step in boot.steps)
+                writer.boot(own, str(directory.path), directory.reason, boot.failure, fallback=self.condition.fallback)
 
     def _reason(self) -> str:
         """Why this version, in words."""

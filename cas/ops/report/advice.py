@@ -17,7 +17,7 @@ import msgspec
 from cas.ops.report.failures import causes
 from cas.ops.report.phases import UNNAMED, mean_phases, seconds_alone
 from cas.ops.report.starts import UNKNOWN, Start
-from cas.ops.report.traffic import fetched_again
+from cas.ops.report.traffic import fetched, fetched_again
 
 K = TypeVar("K", bound=Hashable)
 
@@ -131,7 +131,7 @@ def _fetched_again(starts: Sequence[Start]) -> Iterator[Advice]:
     again = [start for start in fetched_again(starts) if start.ok]
     saved = sum(seconds_alone(start, "fetch") for start in again)
     if len(again) >= FEWEST and saved >= _WORTH * len(again):
-        size = sum(start.sources["store"] for start in again) / 1e9
+        size = sum(fetched(start) for start in again) / 1e9
         yield Advice(
             rule="fetched again",
             title=f"Machines fetched {size:,.1f} GB that they had fetched before",

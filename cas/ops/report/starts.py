@@ -106,7 +106,7 @@ def start_of(identity: str, receipt: Receipt) -> Start:
     digest = parse(receipt.manifest)
     counted, second, began = receipt.bytes, receipt.second_requests, receipt.began
     sources = {
-        "store": counted.fetched,
+        counted.source if counted.source in ("CDN", "mirror") else "store": counted.fetched,
         "this machine": counted.reused,
         "present": counted.present or 0,
     }

@@ -59,9 +59,14 @@ def traffic(starts: Sequence[Start], timeline: Timeline) -> Traffic:
         twice=sum(start.twice for start in starts),
         second_requests=sum(start.second_requests for start in starts),
         won=sum(start.won for start in starts),
-        again=sum(start.sources["store"] for start in again),
+        again=sum(fetched(start) for start in again),
         again_starts=len(again),
     )
+
+
+def fetched(start: Start) -> int:
+    """Return the bytes that crossed a network."""
+    return sum(start.sources.get(source, 0) for source in ("store", "CDN", "mirror"))
 
 
 def fetched_again(starts: Sequence[Start]) -> list[Start]:
@@ -74,7 +79,7 @@ def fetched_again(starts: Sequence[Start]) -> list[Start]:
     found = []
     for start in starts:
         key = (start.host, start.digest)
-        if key in seen and 2 * start.sources.get("store", 0) > start.total:
+        if key in seen and 2 * fetched(start) > start.total:
             found.append(start)
         if start.ok:
             seen.add(key)

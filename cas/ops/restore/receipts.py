@@ -61,6 +61,7 @@ class ReceiptWriter:
         reason: str = "",
         signed: events.SignedEntry | None = None,
         before: Iterable[events.Span] = (),
+        source: str = "",
         timeout: float = _TIMEOUT,
     ) -> None:
         """Begin to measure the restore.
@@ -71,8 +72,10 @@ class ReceiptWriter:
             reason: why this version, in words.
             signed: the verified entry that named it, where the restore itself reads no ref.
             before: phases that came before the restore, and belong to it.
+            source: where bytes are asked for first, `store`, `CDN` or `mirror`; by default what CAS_READ_URL says.
             timeout: seconds that writing may take.
         """
+        self._source = source or ("CDN" if config.read("CAS_READ_URL") else "store")
         self.target: later_phases.Target | None = None
         self._written: list[str] = []
         self._signed = signed
@@ -219,6 +222,7 @@ class ReceiptWriter:
             reused_from={_without_secrets(seed): size for seed, size in restored.reused_from.items()}
             if restored
             else {},
+            source=self._source,
         )
 
 

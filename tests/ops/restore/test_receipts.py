@@ -55,6 +55,7 @@ def test_a_receipt_tells_of_a_restore(store: Store, tmp_path: Path) -> None:
     assert sum(step.seconds for step in receipt.phases if step.begun is not None and step.begun >= 0) > 0
     assert sum(step.seconds for step in receipt.phases) <= receipt.wall + 1e-3
     assert receipt.rate > 0
+    assert sizes.source == "store"
     assert (receipt.host.hostname, receipt.host.pod, receipt.host.datacenter) == (
         socket.gethostname(),
         "pod1",

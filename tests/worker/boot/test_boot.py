@@ -112,6 +112,8 @@ def test_a_mirror_has_what_the_store_has_lost(station: Station, tmp_path: Path) 
     station.check(ran)
     assert (ran.receipt["source"], ran.receipt["where"]) == ("mirror", mirror)
     assert len(ran.warnings) == 2
+    (kept,) = Path(mirror).glob("receipts/*/*/*.json")
+    assert json.loads(kept.read_bytes())["bytes"]["source"] == "mirror"
 
 
 def damage(store: str) -> None:
