@@ -43,7 +43,6 @@ ELSEWHERE = {
     ("publish", "include"): "of `cas.Source`",
     ("publish", "exclude"): "of `cas.Source`",
     ("receipts", "words"): "`reference`; `cas.receipt` returns one",
-    ("restore", "receipt"): "`cas.ReceiptWriter` listens",
     ("restore", "layout"): "`cas.Folder`",
     ("restore", "link"): "`cas.Folder`",
     ("restore", "delete"): "`cas.Folder`",

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import cas
-from cas.ops.restore.receipts import ReceiptWriter
 from cas.store import later_phases
 from cas.store.receipt import Receipt
 from cas.store.receipts import read_receipts
@@ -45,8 +44,7 @@ def named(store: Store) -> list[str]:
 
 
 def restore(boot: Boot) -> None:
-    with ReceiptWriter(boot.store) as writer:
-        writer.finished(cas.restore("m", boot.store, cache_dir=boot.cache, on_event=writer.listen))
+    cas.restore("m", boot.store, cache_dir=boot.cache, receipt=True)
 
 
 def test_phases_before_and_after_a_restore_are_in_its_receipt(boot: Boot) -> None:

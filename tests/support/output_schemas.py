@@ -44,7 +44,7 @@ def documents_checked() -> Iterator[None]:
     def check(value: object) -> None:
         ctx = click.get_current_context(silent=True)
         name = "-".join(ctx.command_path.split()[1:]) if ctx else "error"
-        found.extend(f"{name}: {fault}" for fault in faults(name, json.loads(json.dumps(value))))
+        found.extend(f"{name}: {fault}" for fault in faults(name, json.loads(json.dumps(value, default=str))))
         print_document(value)
 
     with pytest.MonkeyPatch.context() as patch:

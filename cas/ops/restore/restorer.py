@@ -34,7 +34,7 @@ from cas.ops.restore.execution import Execution
 from cas.ops.restore.result import Restored, RestoredVersion
 from cas.refs.reference import Resolved, signed_entry
 from cas.store.reading import open_to_read
-from cas.store.store import Store
+from cas.store.store import Store, open_store
 
 if TYPE_CHECKING:
     from cas.ops.restore.folder import Folder
@@ -54,6 +54,7 @@ def restore(
     seeds: Iterable[str | Path] = (),
     verify: bool = False,
     refuse_pickle: bool = False,
+    receipt: bool = False,
     dry_run: bool = False,
     limits: host.Limits | None = None,
     on_event: events.Listener = events.log,
@@ -76,6 +77,7 @@ def restore(
             CAS_SEEDS names.
         verify: hash the files of the version that are on this machine, even those recorded as verified.
         refuse_pickle: refuse a version with pickle files among those to restore.
+        receipt: keep a receipt in the store, to which `cas.phase` adds; a dry run leaves none.
         dry_run: change nothing, and return what a restore would do.
         limits: bounds of memory, requests and threads.
         on_event: hears what happens.
@@ -92,6 +94,25 @@ def restore(
     """
     begun = time.monotonic()
     limits = limits or host.Limits()
+    if receipt and not dry_run:
+        from cas.ops.restore.receipts import ReceiptWriter
+
+        with ReceiptWriter(open_store(store), on_event, reason="named by the caller") as writer:
+            done = restore(
+                reference,
+                writer.store,
+                cache_dir=cache_dir,
+                to=to,
+                include=include,
+                exclude=exclude,
+                seeds=seeds,
+                verify=verify,
+                refuse_pickle=refuse_pickle,
+                limits=limits,
+                on_event=writer.listen,
+            )
+            writer.finished(done)
+        return done
     store = open_to_read(store, on_event)
     folder = None
     if to is not None:
