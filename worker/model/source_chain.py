@@ -169,11 +169,9 @@ class SourceChain:
             listen = self._recorder.listen
             writer = None
             if self._settings.receipt and kind != "hub" and not store.url.startswith(_READ_ONLY):
-                via = "mirror" if kind == "mirror" else ""
+                why, via = self._reason(), "mirror" if kind == "mirror" else ""
                 writer = stack.enter_context(
-                    ReceiptWriter(
-                        store, listen, reason=self._reason(), signed=self._signed, source=via, timeout=_WITHIN
-                    )
+                    ReceiptWriter(store, listen, reason=why, signed=self._signed, source=via, timeout=_WITHIN)
                 )
                 listen = writer.listen
             directory, done = self._chain.restore(self._resolved, store, listen, [seed] if seed else [])
