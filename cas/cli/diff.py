@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from cas.cli.display import output, terminal
+from cas.cli.display import output, paint, terminal
+from cas.cli.display.times import ago
 from cas.cli.options import Settings, common
 from cas.formats.printable import printable
 
@@ -52,24 +53,24 @@ def diff(settings: Settings, a: str, b: str) -> None:
     with reporter_for(settings) as reporter:
         found = compare(a, b, settings.store, on_event=reporter.listen)
     if found.download.missing:
-        print(
-            f"warning: {found.download.missing} chunks of {found.b.exact} are not in the store: "
+        paint.warn(
+            sys.stderr,
+            f"{found.download.missing} chunks of {found.b.exact} are not in the store: "
             "publish it again with `cas publish --force`",
-            file=sys.stderr,
         )
     if settings.json:
         output.document(_document(found))
         return
-    limit = terminal.width()
+    limit, whole = output.limit(settings), settings.no_trunc
     for name, version, created in zip("ab", (found.a, found.b), found.created, strict=True):
-        terminal.print_line(terminal.fitted(f"{name}  ", _heading(version, created), limit=limit))
+        terminal.print_line(terminal.fitted(f"{name}  ", _heading(version, created, limit, whole=whole), limit=limit))
     if found.same:
         totals = "no difference"
     else:
-        lines = [line for repo in found.repos for line in _repo(repo, every=settings.verbose)]
+        lines = [line for repo in found.repos for line in _repo(repo, every=settings.verbose, whole=whole)]
         _print(lines, limit)
         for name in found.other:
-            terminal.print_line(terminal.fitted("", _other(found, name), limit=limit))
+            terminal.print_line(terminal.fitted("", _other(found, name, whole=whole), limit=limit))
         totals = _totals(found)
     for text in terminal.wrapped(totals, limit):
         terminal.print_line(text)
@@ -90,15 +91,13 @@ def _print(lines: list[_Line], limit: int | None) -> None:
         terminal.print_line(terminal.fitted(before, line.name, line.after, limit))
 
 
-def _heading(version: Resolved, created: str) -> str:
-    from cas.formats.digest import named
-
-    exact = f"{version.manifest.model}@{output.short(named(version.digest))}"
+def _heading(version: Resolved, created: str, limit: int | None, *, whole: bool) -> str:
+    exact = output.short(version.exact, whole=whole)
     asked = "" if version.reference.digest else f"{version.reference}  "
-    return f"{asked}{exact}  {created}"
+    return f"{asked}{exact}  {created if limit is None else ago(created)}"
 
 
-def _repo(repo: ComparedRepo, *, every: bool) -> Iterator[_Line]:
+def _repo(repo: ComparedRepo, *, every: bool, whole: bool) -> Iterator[_Line]:
     change, before, after = repo.pair.change, repo.pair.before, repo.pair.after
     if change is None:
         return
@@ -106,12 +105,12 @@ def _repo(repo: ComparedRepo, *, every: bool) -> Iterator[_Line]:
     if either is None:
         yield _Line(0, "", "below HF_HOME")
     elif before and after:
-        moved = f"  {output.short(before.commit)} -> {output.short(after.commit)}"
+        moved = output.short(f"  {before.commit} -> {after.commit}", whole=whole)
         commits = "" if before.commit == after.commit else moved
         refs = "" if set(before.refs) == set(after.refs) else f"  refs {_refs(before.refs)} -> {_refs(after.refs)}"
         yield _Line(0, "", either.repo_id, f"{commits}{refs}")
     else:
-        yield _Line(0, f"{change} ", either.repo_id, f"  {output.short(either.commit)}")
+        yield _Line(0, f"{change} ", either.repo_id, output.short(f"  {either.commit}", whole=whole))
     for file in repo.files:
         yield from _file(file, every=every)
     if repo.pair.unchanged:
@@ -158,14 +157,12 @@ def _counted(count: int, noun: str, what: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'} {what}"
 
 
-def _other(found: Comparison, name: str) -> str:
+def _other(found: Comparison, name: str, *, whole: bool) -> str:
     derived = [version.manifest.derived for version in (found.a, found.b)]
     if name != "derived":
         return f"{name} differ"
-    shown = [
-        f"{variant.transform} of {output.short(variant.parent)}…" if variant else "no variant" for variant in derived
-    ]
-    return " -> ".join(shown)
+    shown = [f"{variant.transform} of {variant.parent}" if variant else "no variant" for variant in derived]
+    return output.short(" -> ".join(shown), whole=whole)
 
 
 def _totals(found: Comparison) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from cas.cli import hints
-from cas.cli.display import output
+from cas.cli.display import output, paint
+from cas.cli.display.paint import Style
 from cas.cli.options import Settings, cache_dir_option, common
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from cas.ops.doctor.roles import Role
 
 _NAME_WIDTH = 12
+_STYLES = {"ok": Style.GREEN, "warning": Style.YELLOW, "failed": Style.RED, "skipped": Style.DIM}
 
 
 @click.command(short_help="Check the store, your key and this machine.")
@@ -63,17 +66,16 @@ class _Shown:
 
     def show(self, finding: Finding) -> None:
         """Print one finding and, below it, what to do about it."""
-        from cas.cli.display.terminal import print_line
-        from cas.formats.printable import printable
-
         if self._silent or (self._quiet and finding.status in ("ok", "skipped")):
             return
         if finding.group != self._group:
             self._group = finding.group
-            print_line(self._group)
-        print_line(f"  {finding.status:<8} {finding.name:<{_NAME_WIDTH}} {printable(finding.found)}")
+            paint.line(sys.stdout, (self._group, Style.BOLD))
+        status = (f"  {finding.status:<8}", _STYLES[finding.status])
+        paint.line(sys.stdout, status, (f" {finding.name:<{_NAME_WIDTH}} {finding.found}", Style.PLAIN))
         if finding.advice:
-            print_line(f"  {'':<8} {'':<{_NAME_WIDTH}} -> {printable(hints.carry(finding.advice))}")
+            advice = f"  {'':<8} {'':<{_NAME_WIDTH}} -> {hints.carry(finding.advice)}"
+            paint.line(sys.stdout, (advice, Style.PLAIN))
 
 
 def _summary(diagnosis: Diagnosis) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli.display import output, terminal
+from cas.cli.display import output, paint, terminal
 from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common
 
@@ -32,12 +32,11 @@ def du(settings: Settings, model: str | None) -> None:
     with reporter_for(settings) as reporter:
         found = usage(settings.store, model, on_event=reporter.listen)
     if found.unreadable:
-        print(
-            f"warning: {found.unreadable} versions cannot be read; what only they need is shown as needed by none",
-            file=sys.stderr,
+        paint.warn(
+            sys.stderr, f"{found.unreadable} versions cannot be read; what only they need is shown as needed by none"
         )
     if found.missing:
-        print(f"warning: {found.missing} chunks that versions need are not in the store", file=sys.stderr)
+        paint.warn(sys.stderr, f"{found.missing} chunks that versions need are not in the store")
     if settings.json:
         output.document(_document(found))
         return
@@ -72,7 +71,7 @@ def du(settings: Settings, model: str | None) -> None:
         )
         print()
     for line in _totals(found):
-        for text in terminal.wrapped(line, terminal.width()):
+        for text in terminal.wrapped(line, output.limit(settings)):
             print(text)
 
 

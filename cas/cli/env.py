@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from cas.cli.display import output
+from cas.cli.display import output, paint
 from cas.cli.options import Settings, cache_dir_option, chosen_version, common, lock_option
 from cas.errors import InputError
 from cas.formats.printable import printable
@@ -50,9 +50,8 @@ def env(settings: Settings, reference: str | None, lock: str | None, cache_dir: 
         for name, value in variables.items():
             print(f"export {name}={shlex.quote(value)}")
     if found is None:
-        print(
-            f"warning: {chosen} is not in {dirs.hub} yet, or not all of it: run `cas restore {chosen}`, then this",
-            file=sys.stderr,
+        paint.warn(
+            sys.stderr, f"{chosen} is not in {dirs.hub} yet, or not all of it: run `cas restore {chosen}`, then this"
         )
 
 

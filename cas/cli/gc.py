@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cas.cli import hints
-from cas.cli.display import output
+from cas.cli.display import output, paint
 from cas.cli.options import Settings, common
 from cas.cli.units import Duration
 from cas.errors import InputError
@@ -78,10 +78,7 @@ def gc(
             on_event=reporter.listen,
         )
     if done.put_off:
-        print(
-            f"warning: nothing was deleted, as somebody is publishing; run again later ({done.put_off})",
-            file=sys.stderr,
-        )
+        paint.warn(sys.stderr, f"nothing was deleted, as somebody is publishing; run again later ({done.put_off})")
     if settings.json:
         output.document({**dataclasses.asdict(done), "store": store.url})
     elif not settings.quiet:

@@ -43,7 +43,7 @@ def pin(
             {"reference": resolved.exact, "moved": [str(moved_ref) for moved_ref in moved], "store": store.url}
         )
         return
-    print(f"{ref} -> {resolved.exact}{'' if moved else ' (as before)'}")
+    print(f"{ref} -> {output.short(resolved.exact, whole=settings.no_trunc)}{'' if moved else ' (as before)'}")
     output.print_store(settings, store)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli.display import output
+from cas.cli.display import output, paint
+from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, cache_dir_option, common
 from cas.cli.units import Duration, Size
 
@@ -54,22 +55,29 @@ def prune(
     if settings.json:
         output.document(dataclasses.asdict(done))
     elif not settings.quiet:
-        _print(done)
+        _print(settings, done)
     if keep_free is not None and done.free < keep_free and not settings.quiet:
-        print(
-            f"warning: {output.size(done.free)} are free, not {output.size(keep_free)}: nothing else may be removed",
-            file=sys.stderr,
+        paint.warn(
+            sys.stderr, f"{output.size(done.free)} are free, not {output.size(keep_free)}: nothing else may be removed"
         )
 
 
-def _print(done: Pruned) -> None:
+def _print(settings: Settings, done: Pruned) -> None:
     would = "would remove" if done.dry_run else "removed"
-    for removed in done.removed:
-        what = f"{output.count(removed.files, 'file')}, {output.size(removed.freed)}"
-        print(f"{would}  {output.short(removed.reference)}  last used {removed.last_use}  {what}")
-    for kept in done.kept:
-        print(f"kept  {output.short(kept.reference)}  last used {kept.last_use}  {kept.reason}")
-    if not done.removed and not done.kept:
+    rows = [
+        (would, each.reference, each.last_use, f"{output.count(each.files, 'file')}, {output.size(each.freed)}")
+        for each in done.removed
+    ]
+    rows += [("kept", each.reference, each.last_use, each.reason) for each in done.kept]
+    if rows:
+        columns = (
+            Column("", Kind.NAME),
+            Column("VERSION", Kind.DIGEST),
+            Column("LAST USED", Kind.TIME, rank=1),
+            Column("WHAT", Kind.TEXT),
+        )
+        output.table(settings, columns, rows)
+    else:
         print(f"no restore has put anything into {done.hub}")
     freed = "would be freed" if done.dry_run else "freed"
     print(f"{output.size(done.freed)} {freed}, {output.size(done.free)} free")

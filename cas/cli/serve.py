@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli.display import output
+from cas.cli.display import output, paint
 from cas.cli.options import Settings, common, sign_with_option, use_signer
 from cas.cli.program import CommandNotExecutable, find_program, inherited_variables
 from cas.cli.units import Size
@@ -132,7 +132,7 @@ def _tell_start(
         if is_alone:
             print(f"export HF_ENDPOINT={server.endpoint}", file=sys.stderr, flush=True)
     if server.address not in _LOCAL and token is None:
-        print(f"warning: whoever reaches {server.address} can read it: set a token with --token", file=sys.stderr)
+        paint.warn(sys.stderr, f"whoever reaches {server.address} can read it: set a token with --token")
     if settings.json and is_alone:
         from cas.formats.digest import named
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from cas.cli.display import output
+from cas.cli.display import output, paint, terminal
 from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common, noted
 
@@ -58,19 +58,24 @@ def show(settings: Settings, reference: str) -> None:
     if settings.quiet:
         output.ids([output.short(f"{found.model}@{resolved.digest}", whole=settings.no_trunc)])
         return
-    print(f"reference  {resolved.exact}")
-    print(f"named by   {names.shown or '-' if names else '?'}")
-    if any(each.key_ids for each in signatures):
-        print(f"signed by  {_signed(signatures)}")
-    print(f"created    {_made(lineage) if lineage else '?'}")
-    print(f"parent     {(named(lineage.parent) if lineage.parent else '-') if lineage else '?'}")
+    fields = {
+        "reference": resolved.exact,
+        "named by": (names.shown or "-") if names else "?",
+        "signed by": _signed(signatures) if any(each.key_ids for each in signatures) else "",
+        "created": _made(lineage) if lineage else "?",
+        "parent": (lineage.parent or "-") if lineage else "?",
+    }
     if derived:
-        print(f"variant    {derived.transform} of {derived.original}")
-        print(f"proof      {_proof(derived, reference)}")
-        print(f"equivalent {derived.equivalent}")
-    print(f"size       {output.size(found.plain_size)} in {len(found.chunks())} chunks")
+        fields["variant"] = f"{derived.transform} of {derived.original}"
+        fields["proof"] = _proof(derived, reference)
+        fields["equivalent"] = derived.equivalent
+    fields["size"] = f"{output.size(found.plain_size)} in {output.count(len(found.chunks()), 'chunk')}"
+    _print_fields(settings, fields)
     for repo in found.repos:
-        print(f"\n{repo.repo_id} ({repo.repo_type}) at {repo.commit}, refs {', '.join(repo.refs) or '-'}")
+        commit = output.short(repo.commit, whole=settings.no_trunc)
+        after = f" ({repo.repo_type}) at {commit}, refs {', '.join(repo.refs) or '-'}"
+        print()
+        terminal.print_line(terminal.fitted("", repo.repo_id, after, output.limit(settings)))
         output.table(
             settings,
             (Column("SIZE"), Column("CHUNKS", rank=1), Column("BLOB", Kind.DIGEST, rank=2), Column("PATH", Kind.TEXT)),
@@ -83,6 +88,18 @@ def show(settings: Settings, reference: str) -> None:
             (Column("SIZE"), Column("CHUNKS", rank=1), Column("PATH", Kind.TEXT)),
             [(output.size(file.size), str(len(file.chunks)), file.path) for file in found.files],
         )
+
+
+def _print_fields(settings: Settings, fields: Mapping[str, str]) -> None:
+    """Print each field that has a text: its name, and the text in as many lines as it needs."""
+    limit = output.limit(settings)
+    for name, text in fields.items():
+        if text:
+            before = f"{name:<10} "
+            lines = terminal.wrapped(output.short(text, whole=settings.no_trunc), limit and limit - len(before))
+            for line in lines or [""]:
+                print(f"{before}{line}")
+                before = " " * len(before)
 
 
 def _names(store: Store, model: str, digest: str) -> tuple[Names | None, list[Signature]]:
@@ -99,7 +116,7 @@ def _names(store: Store, model: str, digest: str) -> tuple[Names | None, list[Si
         names = named_.of(model, digest)
         return names, [signature_of(store, ref, named_) for ref in names.refs(model)]
     except (Unsupported, AccessDenied) as error:
-        print(f"warning: which tags and pins name this version is not known: {error}", file=sys.stderr)
+        paint.warn(sys.stderr, f"which tags and pins name this version is not known: {error}")
         return None, []
 
 

@@ -39,7 +39,9 @@ def tag(
         output.document({"reference": resolved.exact, "moved": [ref.second for ref in moved], "store": store.url})
         return
     for ref in refs:
-        print(f"{ref} -> {resolved.exact}{'' if ref in moved else ' (as before)'}")
+        print(
+            f"{ref} -> {output.short(resolved.exact, whole=settings.no_trunc)}{'' if ref in moved else ' (as before)'}"
+        )
     output.print_store(settings, store)
 
 

@@ -44,7 +44,7 @@ def tree(settings: Settings, model: str | None) -> None:
         digests = [(name, line.version.digest) for name, lines in trees.items() for line in lines]
         output.ids(output.short(f"{name}@{digest}", whole=settings.no_trunc) for name, digest in digests if digest)
         return
-    limit = None if settings.no_trunc else terminal.width()
+    limit = output.limit(settings)
     for name, lines in trees.items():
         terminal.print_line(terminal.fitted("", name, limit=limit))
         for branch, line in zip(terminal.branches([line.depth for line in lines]), lines, strict=True):

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from cas.cli.display import output
+from cas.cli.display import output, paint
 from cas.cli.display.table import Column, Kind
 from cas.cli.options import Settings, common
 from cas.errors import InputError
@@ -131,12 +131,12 @@ def remove(settings: Settings, keys: tuple[str, ...]) -> None:
         for key_id in removed:
             print(f"{key_id} is {f'no longer in {user.path}' if key_id in still else 'trusted no longer'}")
     for key_id in still:
-        print(f"warning: {key_id} is still trusted: {elsewhere[key_id]} names it, too", file=sys.stderr)
+        paint.warn(sys.stderr, f"{key_id} is still trusted: {elsewhere[key_id]} names it, too")
     if not user.trust.keys:
         what = "only those that CAS_TRUSTED_KEYS names count"
         if not set(before.keys) & set(elsewhere):
             what = "no key is trusted, and no signature is asked for"
-        print(f"warning: {user.path} has no key any more: {what}", file=sys.stderr)
+        paint.warn(sys.stderr, f"{user.path} has no key any more: {what}")
 
 
 @trust.command("floor", short_help="Refuse entries of a ref below a number.")

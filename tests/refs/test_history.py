@@ -8,6 +8,7 @@ import re
 import pytest
 
 from cas.bucket import Kind
+from cas.cli.display.table import short
 from cas.formats.digest import named
 from cas.host import whoami
 from cas.store.layout import manifest_key
@@ -107,7 +108,7 @@ def test_a_move_that_lost_to_another_of_its_number_is_not_on_the_way_back(desk: 
 
 def test_rollbacks_walk_back_and_end_at_the_first_version(desk: Desk) -> None:
     first, second, third = desk.versions
-    assert desk.done("rollback", "m") == f"m:latest -> {desk.exact(1)} (was {third[:12]})\n"
+    assert desk.done("rollback", "m") == f"m:latest -> {short(desk.exact(1))} (was {third[:12]})\n"
     assert desk.json("rollback", "m:latest", "--by", "ana", "--reason", "worse") == {
         "ref": "m:latest",
         "before": named(second),
@@ -135,7 +136,7 @@ def test_a_removed_ref_is_put_back(desk: Desk) -> None:
     desk.done("pin", "eu", desk.exact(0))
     desk.done("unpin", "eu")
     desk.done("untag", "m:latest")
-    assert desk.done("rollback", "pin:eu/m") == f"pin:eu/m -> {desk.exact(0)} (was nothing)\n"
+    assert desk.done("rollback", "pin:eu/m") == f"pin:eu/m -> {short(desk.exact(0))} (was nothing)\n"
     assert (desk.json("rollback", "m")["before"], desk.names("m")) == (None, desk.versions[2])
     desk.done("rollback", "m")
     assert desk.names("m") == desk.versions[1]
@@ -144,8 +145,8 @@ def test_a_removed_ref_is_put_back(desk: Desk) -> None:
 
 def test_back_to_a_version_that_is_named(desk: Desk) -> None:
     desk.done("tag", desk.exact(0), "good")
-    assert desk.done("rollback", "m", "--to", "m:good").startswith(f"m:latest -> {desk.exact(0)} (was ")
-    assert desk.done("rollback", "m", "--to", "m:good") == f"m:latest -> {desk.exact(0)} (as before)\n"
+    assert desk.done("rollback", "m", "--to", "m:good").startswith(f"m:latest -> {short(desk.exact(0))} (was ")
+    assert desk.done("rollback", "m", "--to", "m:good") == f"m:latest -> {short(desk.exact(0))} (as before)\n"
     assert desk.json("rollback", "m", "--to", f"m@{desk.versions[0][:8]}")["moved"] is False
     assert len(desk.log("m").names()) == 4
     desk.done("rollback", "m", "--to", f"m@{desk.versions[1][:8]}", "--reason", "best")

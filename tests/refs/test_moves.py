@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Kind
+from cas.cli.display.table import short
 from cas.errors import NotFoundError
 from cas.formats.digest import named
 from cas.refs.move import move
@@ -19,8 +20,8 @@ from tests.support.models import read_tree
 
 def test_a_move_is_recorded_with_who_and_why(desk: Desk) -> None:
     by, why = ["--by", "ana"], ["--reason", "bench was good"]
-    assert desk.done("tag", desk.exact(0), "prod", *by, *why) == f"m:prod -> {desk.exact(0)}\n"
-    assert desk.done("pin", "eu", desk.exact(1), *by, *why) == f"pin:eu/m -> {desk.exact(1)}\n"
+    assert desk.done("tag", desk.exact(0), "prod", *by, *why) == f"m:prod -> {short(desk.exact(0))}\n"
+    assert desk.done("pin", "eu", desk.exact(1), *by, *why) == f"pin:eu/m -> {short(desk.exact(1))}\n"
     for ref, number in (("m:prod", 0), ("pin:eu/m", 1)):
         entry = desk.log(ref).current()
         assert entry is not None
@@ -30,8 +31,8 @@ def test_a_move_is_recorded_with_who_and_why(desk: Desk) -> None:
 def test_what_names_the_version_already_is_not_moved(desk: Desk) -> None:
     desk.done("pin", "eu", "m")
     before = [entry.key for entry in desk.store.bucket.list("")]
-    assert desk.done("pin", "eu", "m") == f"pin:eu/m -> {desk.exact(2)} (as before)\n"
-    assert desk.done("tag", "m", "latest") == f"m:latest -> {desk.exact(2)} (as before)\n"
+    assert desk.done("pin", "eu", "m") == f"pin:eu/m -> {short(desk.exact(2))} (as before)\n"
+    assert desk.done("tag", "m", "latest") == f"m:latest -> {short(desk.exact(2))} (as before)\n"
     assert desk.json("pin", "eu", "m", "--expect", desk.versions[2][:8])["moved"] == []
     assert [entry.key for entry in desk.store.bucket.list("")] == before
     assert desk.json("tag", "m", "latest", "new") == {"reference": desk.exact(2), "moved": ["new"], "store": desk.url}

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cas.cli.display.table import short
 from tests.refs.conftest import Desk
 from tests.refs.signing import variables
 from tests.support.in_process import call_cas
@@ -84,7 +85,7 @@ def test_what_moves_or_removes_takes_names_alone(fleet: Desk, call: str) -> None
 
 
 def test_a_tag_may_be_written_with_its_model(fleet: Desk) -> None:
-    assert fleet.done("tag", "m:v1", "m:prod").startswith(f"m:prod -> {fleet.exact(0)}")
+    assert fleet.done("tag", "m:v1", "m:prod").startswith(f"m:prod -> {short(fleet.exact(0))}")
     fleet.done("tag", "m:v2", ":prod", "prod2")
     assert fleet.names("m:prod") == fleet.names("m:prod2") == fleet.versions[1]
     line = fleet.refused(2, "tag", "m:v1", "new", "other:prod")
@@ -129,4 +130,4 @@ def test_a_rollback_from_an_entry_that_does_not_count_says_so(fleet: Desk, tmp_p
     assert done.returncode == 0, done.stderr
     fleet.done("tag", "m", "prod")  # by somebody without a key
     done = call_cas("rollback", "m:prod", env=env)
-    assert (done.returncode, done.stdout) == (0, f"m:prod -> {fleet.exact(0)} (was entry 2 (unsigned))\n")
+    assert (done.returncode, done.stdout) == (0, f"m:prod -> {short(fleet.exact(0))} (was entry 2 (unsigned))\n")

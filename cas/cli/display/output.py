@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from cas.cli.display.table import SHORT_DIGEST, short
 from cas.cli.display.table import print_table as table
+from cas.cli.display.terminal import width
 from cas.formats.printable import printable_json
 
-__all__ = ["SHORT_DIGEST", "count", "document", "ids", "print_store", "short", "size", "table"]
+__all__ = ["SHORT_DIGEST", "count", "document", "ids", "limit", "print_store", "short", "size", "table"]
 
 if TYPE_CHECKING:
     from cas.cli.options import Settings
@@ -39,6 +40,11 @@ def print_store(settings: Settings, store: Store) -> None:
     """Say on standard error which store a command wrote to; not with -q, nor with --json, whose document says it."""
     if not settings.quiet and not settings.json:
         print(f"store: {store.where}", file=sys.stderr)
+
+
+def limit(settings: Settings) -> int | None:
+    """Columns that a line may take: those of the terminal; None where there is none, and with --no-trunc."""
+    return None if settings.no_trunc else width()
 
 
 def ids(values: Iterable[str]) -> None:

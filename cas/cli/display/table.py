@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SHORT_DIGEST = 12
 """Hex digits of a digest or commit that people see."""
 
-_DIGEST = re.compile(r"(?<![0-9a-f])([0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])")
+_DIGEST = re.compile(r"(?:blake3:)?(?<![0-9a-f])([0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])")
 _GAP = "  "
 _SHORTEST_TEXT, _SHORTEST = 12, 8  # columns, before others are left out and after
 
@@ -101,13 +101,13 @@ def print_table(settings: Settings, columns: Sequence[Column], rows: Sequence[Se
 
 
 def short(text: str, *, whole: bool = False) -> str:
-    """A text whose digests and commits are cut to 12 digits, as people read them; what stands around them stays.
+    """A text whose digests and commits are cut to 12 digits, without `blake3:`; what stands around them stays.
 
     Args:
         text: digests, whole.
         whole: cut nothing, as with --no-trunc.
     """
-    return text if whole else _DIGEST.sub(lambda match: match[0][:SHORT_DIGEST], text)
+    return text if whole else _DIGEST.sub(lambda match: match[1][:SHORT_DIGEST], text)
 
 
 def _shown(cell: str, kind: Kind, *, whole: bool, exact: bool) -> str:

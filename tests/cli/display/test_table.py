@@ -26,6 +26,7 @@ LISTS = [
     ("du",),
     ("pins",),
     ("sources",),
+    ("show", MODEL),
     ("info",),
     ("audit", f"{MODEL}:latest"),
     ("diff", f"{MODEL}:first", MODEL),

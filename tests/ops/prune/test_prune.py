@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import cas
+from cas.cli.display.table import short
 from cas.errors import CacheError, CasError
 from cas.local.made_files import MadeFiles
 from cas.ops.prune import pruner
@@ -191,17 +192,18 @@ def test_the_command_says_what_it_did(machine: Machine) -> None:
     planned = call_cas(*words, "-n", "--keep", "1")
     assert planned.returncode == 0, planned.stderr
     lines = planned.stdout.splitlines()
-    assert lines[0].startswith(f"would remove  m@{machine.v1.partition('@')[2][:19]}  last used 20")
-    assert lines[0].endswith("  2 files, 30.7 kB")
-    assert lines[1].endswith("  it is one of the 1 of m that were used last")
-    assert lines[2].startswith("30.7 kB would be freed, ")
+    assert lines[0].split() == ["VERSION", "LAST", "USED", "WHAT"]
+    assert lines[1].startswith(f"would remove  {short(machine.v1)}  20")
+    assert lines[1].endswith("  2 files, 30.7 kB")
+    assert lines[2].endswith("  it is one of the 1 of m that were used last")
+    assert lines[3].startswith("30.7 kB would be freed, ")
     document = json.loads(call_cas(*words, "--json", "--unused-for", "36h").stdout)
     assert [version["reference"] for version in document["removed"]] == [machine.v1]
     assert (document["dry_run"], document["freed"], document["hub"]) == (False, 30_734, str(machine.hub))
     assert [version["reason"] for version in document["kept"]] == ["it was used lately"]
-    short = call_cas(*words, "--keep-free", "900TB")
-    assert "warning: " in short.stderr
-    assert "nothing else may be removed" in short.stderr
+    lacking = call_cas(*words, "--keep-free", "900TB")
+    assert "warning: " in lacking.stderr
+    assert "nothing else may be removed" in lacking.stderr
     assert call_cas(*words).stdout.startswith(f"no restore has put anything into {machine.hub}\n")
     for wrong in (["--keep-free", "many"], ["--unused-for", "soon"], ["--keep", "-1"]):
         assert call_cas(*words, *wrong).returncode == 2
