@@ -94,7 +94,7 @@ schema: $(VENV)/runtime-ready
 # The documentation site in build/site, without network; a link that leads nowhere is an error.
 docs: $(VENV)/runtime-ready $(VENV)/docs/ready
 	$(BIN)/python -m tools.site_source
-	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 # The wheel and the source archive of the last commit in dist/, with SHA256SUMS. make dist DIST="--tag v1.2.3" compares the version.
 dist: $(VENV)/runtime-ready

@@ -73,7 +73,8 @@ def test_readme(newcomer: Reader) -> None:
         printed = newcomer.printed(newcomer.own(line))
         assert "serve.py" not in line or "serving " in printed
     newcomer.env["XDG_CONFIG_HOME"] += "-of-another"  # where no keys are trusted
-    assert Path(run_python(README, newcomer)[-1]).is_dir()
+    snapshot, _, versions = run_python(README, newcomer)[-1].partition(" [")
+    assert Path(snapshot).is_dir() and versions.startswith("<Version my-voice@")
 
 
 def test_tutorial(newcomer: Reader) -> None:

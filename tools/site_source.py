@@ -37,6 +37,9 @@ _FOLDERS = {
 }
 """Folders that documents link to, and the page that lists what is in each."""
 
+_COPIED = (".json", ".png", ".svg")
+"""Files below docs/ that go to the site as they are."""
+
 _LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)#\s]*)(#[^)\s]*)?\)")
 
 
@@ -62,7 +65,7 @@ def rewritten(text: str, document: str, targets: Mapping[str, str]) -> str:
             return match[0]
         label = _LINK.sub(link, label)
         there = os.path.normpath(f"{os.path.dirname(document)}/{target}".lstrip("/"))
-        if there.endswith((".png", ".svg")):
+        if there.startswith("docs/") and there.endswith(_COPIED):
             to = there.removeprefix("docs/")
         elif there in targets:
             to = targets[there]
@@ -106,8 +109,9 @@ def collect(out: Path = OUT) -> None:
     for page, text in texts.items():
         (out / page).parent.mkdir(parents=True, exist_ok=True)
         (out / page).write_text(text, encoding="utf-8")
-    for picture in [*(ROOT / "docs").glob("*.png"), *(ROOT / "docs").glob("*.svg")]:
-        shutil.copyfile(picture, out / picture.name)
+    for file in (ROOT / "docs").rglob("*"):
+        if file.suffix in _COPIED:
+            shutil.copyfile(file, out / file.relative_to(ROOT / "docs"))
 
 
 if __name__ == "__main__":
