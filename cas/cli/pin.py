@@ -8,8 +8,8 @@ import click
 
 from cas.cli.display import output
 from cas.cli.display.table import Column, Kind
-from cas.cli.move_refs import point_refs, remove_refs
-from cas.cli.options import Settings, author_options, common, expect_option, noted, sign_with_option, use_signer
+from cas.cli.options import Settings, author_options, common, expect_option, sign_with_option, use_signer
+from cas.cli.tag import print_moved, print_removed
 
 
 @click.command(short_help="Pin the version that a deployment restores.")
@@ -29,21 +29,18 @@ def pin(
     sign_with: str | None,
 ) -> None:
     """Pin the version REF for DEPLOYMENT, which restores it as pin:DEPLOYMENT/MODEL until it is pinned anew."""
-    from cas.refs.given_names import pin_to_set
-    from cas.refs.reference import resolve
+    from cas.api import names
+    from cas.cli.display.progress import reporter_for
     from cas.store.store import open_store
 
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    resolved = resolve(store, reference, listen=noted(settings))
-    ref = pin_to_set(deployment, reference, resolved.manifest.model)
-    moved = point_refs(settings, store, resolved, [ref], by, reason, expect)
+    with reporter_for(settings) as reporter:
+        done = names.pin(deployment, reference, store, by=by, reason=reason, expect=expect, on_event=reporter.listen)
     if settings.json:
-        output.document(
-            {"reference": resolved.exact, "moved": [str(moved_ref) for moved_ref in moved], "store": store.url}
-        )
+        output.document({"reference": done.reference, "moved": done.moved, "store": store.url})
         return
-    print(f"{ref} -> {output.short(resolved.exact, whole=settings.no_trunc)}{'' if moved else ' (as before)'}")
+    print_moved(settings, done)
     output.print_store(settings, store)
 
 
@@ -104,9 +101,12 @@ def unpin(
     settings: Settings, deployment: str, model: str | None, by: str | None, reason: str, sign_with: str | None
 ) -> None:
     """Remove the pin of MODEL, which may be left out when DEPLOYMENT has pinned one model only."""
-    from cas.refs.given_names import pin_to_remove
+    from cas.api import names
+    from cas.cli.display.progress import reporter_for
     from cas.store.store import open_store
 
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    remove_refs(settings, store, [pin_to_remove(store, deployment, model)], by, reason)
+    with reporter_for(settings) as reporter:
+        done = names.unpin(deployment, model, store, by=by, reason=reason, on_event=reporter.listen)
+    print_removed(settings, store, done)

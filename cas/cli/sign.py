@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
 import click
 
 from cas.cli.display import output
 from cas.cli.display.table import Column, Kind
-from cas.cli.options import Settings, common, expect_option, noted, sign_with_option, use_signer
+from cas.cli.options import Settings, common, expect_option, sign_with_option, use_signer
 from cas.errors import InputError, SignatureError
 
 if TYPE_CHECKING:
@@ -45,7 +44,8 @@ def sign(
 
     With --tag, REF is a version (MODEL@DIGEST): each TAG is moved to it, signed. So ends a publish that had no key.
     """
-    from cas.refs import sign as signing
+    from cas.api import signatures
+    from cas.cli.display.progress import reporter_for
     from cas.store.store import open_store
 
     if everything == bool(references):
@@ -56,17 +56,20 @@ def sign(
         raise InputError("--expect goes without --rotate, which signs only what a trusted key has signed")
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    if tags:
-        moved = _tag(settings, store, references[0], tags, by, expect, dry_run=dry_run)
-        if moved is None:
-            return
-        found = moved
-    else:
-        named = signing.all_refs(store) if everything else signing.refs_named(store, references)
-        found = (
-            signing.rotate(store, named, dry_run=dry_run)
-            if rotate
-            else signing.sign_refs(store, named, expect=expect, dry_run=dry_run)
+    if tags and dry_run:
+        _print_plan(settings, store, references[0], tags)
+        return
+    with reporter_for(settings) as reporter:
+        found = signatures.sign(
+            references,
+            store,
+            tags=tags,
+            everything=everything,
+            rotate=rotate,
+            by=by,
+            expect=expect,
+            dry_run=dry_run,
+            on_event=reporter.listen,
         )
     _show(settings, store, found, dry_run=dry_run)
     if left := [entry for entry in found if entry.problem]:
@@ -78,41 +81,17 @@ def sign(
         )
 
 
-def _tag(
-    settings: Settings,
-    store: Store,
-    reference: str,
-    tags: Sequence[str],
-    by: str | None,
-    expect: str | None,
-    *,
-    dry_run: bool,
-) -> list[SignedEntry] | None:
-    """Move tags to a version, signed, and sign those that name it already; return their entries in force.
-
-    A dry run prints what would be moved, and returns None.
-    """
-    from cas.cli.display.progress import reporter_for
-    from cas.refs import move
-    from cas.refs import sign as signing
-    from cas.refs.entry import SIGN
+def _print_plan(settings: Settings, store: Store, reference: str, tags: Sequence[str]) -> None:
+    """Print which tags would be moved where."""
     from cas.refs.given_names import tag_to_set
     from cas.refs.reference import resolve
 
-    resolved = resolve(store, reference, listen=noted(settings))
-    refs = list(dict.fromkeys(tag_to_set(resolved.manifest.model, tag) for tag in tags))
-    if dry_run:
-        if settings.json:
-            output.document([_planned(ref, resolved.digest) for ref in refs])
-        else:
-            print(f"would move {', '.join(map(str, refs))} to {resolved.exact}")
-        return None
-    signing.signer_needed(store)
-    before = {ref: move.expected_move(store, ref, expect) if expect else None for ref in refs}
-    with reporter_for(settings) as reporter:
-        moved = move.move(store, before, resolved.digest, SIGN, by, reporter.listen)
-    found = signing.sign_refs(store, refs, expect=resolved.digest)
-    return [dataclasses.replace(entry, added=entry.added or entry.ref in moved) for entry in found]
+    version = resolve(store, reference, listen=noted(settings))
+    refs = list(dict.fromkeys(tag_to_set(version.manifest.model, name) for name in tags))
+    if settings.json:
+        output.document([_planned(ref, version.digest) for ref in refs])
+    else:
+        print(f"would move {', '.join(map(str, refs))} to {version.exact}")
 
 
 def _show(settings: Settings, store: Store, found: Sequence[SignedEntry], *, dry_run: bool) -> None:

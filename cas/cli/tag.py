@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cas.cli.display import output
-from cas.cli.move_refs import point_refs, remove_refs
-from cas.cli.options import Settings, author_options, common, expect_option, noted, sign_with_option, use_signer
+from cas.cli.options import Settings, author_options, common, expect_option, sign_with_option, use_signer
+
+if TYPE_CHECKING:
+    from cas.api.names import Moved
+    from cas.store.store import Store
 
 
 @click.command(short_help="Give a version tags.")
@@ -26,22 +31,19 @@ def tag(
     sign_with: str | None,
 ) -> None:
     """Point each TAG of REF's model at the version REF; a TAG is a name, with its model before it or without."""
-    from cas.refs.given_names import tag_to_set
-    from cas.refs.reference import resolve
+    from cas.api import names
+    from cas.cli.display.progress import reporter_for
     from cas.store.store import open_store
 
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    resolved = resolve(store, reference, listen=noted(settings))
-    refs = list(dict.fromkeys(tag_to_set(resolved.manifest.model, name) for name in tags))
-    moved = point_refs(settings, store, resolved, refs, by, reason, expect)
+    with reporter_for(settings) as reporter:
+        done = names.tag(reference, tags, store, by=by, reason=reason, expect=expect, on_event=reporter.listen)
     if settings.json:
-        output.document({"reference": resolved.exact, "moved": [ref.second for ref in moved], "store": store.url})
+        moved = [ref.rpartition(":")[2] for ref in done.moved]
+        output.document({"reference": done.reference, "moved": moved, "store": store.url})
         return
-    for ref in refs:
-        print(
-            f"{ref} -> {output.short(resolved.exact, whole=settings.no_trunc)}{'' if ref in moved else ' (as before)'}"
-        )
+    print_moved(settings, done)
     output.print_store(settings, store)
 
 
@@ -52,10 +54,29 @@ def tag(
 @common
 def untag(settings: Settings, tags: tuple[str, ...], by: str | None, reason: str, sign_with: str | None) -> None:
     """Remove each MODEL:TAG; versions stay until `cas gc` finds that nothing needs them."""
-    from cas.refs.given_names import tag_to_remove
+    from cas.api import names
+    from cas.cli.display.progress import reporter_for
     from cas.store.store import open_store
 
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    refs = [tag_to_remove(store, text) for text in dict.fromkeys(tags)]
-    remove_refs(settings, store, refs, by, reason)
+    with reporter_for(settings) as reporter:
+        done = names.untag(tags, store, by=by, reason=reason, on_event=reporter.listen)
+    print_removed(settings, store, done)
+
+
+def print_moved(settings: Settings, done: Moved) -> None:
+    """Print what tags or pins name now."""
+    exact = output.short(done.reference, whole=settings.no_trunc)
+    for ref in done.refs:
+        print(f"{ref} -> {exact}{'' if ref in done.moved else ' (as before)'}")
+
+
+def print_removed(settings: Settings, store: Store, done: Moved) -> None:
+    """Print which tags or pins were removed, and how each comes back."""
+    if settings.json:
+        output.document({"removed": done.moved, "store": store.url})
+        return
+    for ref in done.moved:
+        print(f"{ref} removed: `cas rollback {ref}` puts it back")
+    output.print_store(settings, store)
