@@ -8,7 +8,7 @@ import click
 
 from cas.cli.display import output
 from cas.cli.display.table import Column, Kind
-from cas.cli.options import Settings, common, expect_option, sign_with_option, use_signer
+from cas.cli.options import Settings, common, expect_option, noted, sign_with_option, use_signer
 from cas.errors import InputError, SignatureError
 
 if TYPE_CHECKING:

@@ -186,8 +186,8 @@ def _settle_at_end() -> None:
 def phase(name: str) -> Iterator[None]:
     """Name a part of a program's start, for the receipt of its restore (`cas receipts show`, `cas report`).
 
-    with cas.phase("load"):
-        weights = cas.load_tensors("minilm", store, framework="numpy")
+        with cas.phase("load"):
+            weights = cas.load_tensors("minilm", store, framework="numpy")
 
     It goes to the receipt that the last restore of this process kept, or `cas run --receipt` before it became this
     program; without one, nowhere. Phases may be nested, and other threads may name theirs. Nothing waits for the store;
