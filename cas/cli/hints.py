@@ -6,6 +6,7 @@ What prints them passes them through `carry`, so that a proposed command can be 
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ def _with_options(proposed: str, message: str, call: Settings) -> str:
     if at is None or words[at] not in COMMANDS or words[-1] == "--help":
         return proposed
     before = []
-    if words[at] not in _WITHOUT_STORE and "--store" not in words and (store := _store(message, call)):
+    if not _names_no_store(words[at], call) and "--store" not in words and (store := _store(message, call)):
         before.append(f"--store {shlex.quote(store)}")
     if call.json and "--json" not in words:
         before.append("--json")
@@ -77,6 +78,11 @@ def _store(message: str, call: Settings) -> str | None:
         named = other
     # Such a URL is refused, as it may hold a secret.
     return None if named and re.match(r"https?://[^/]*@|[a-z0-9]+://.*[?#]", named) else named
+
+
+def _names_no_store(name: str, call: Settings) -> bool:
+    """Return whether a command means no store, or another one: what is in an archive is imported elsewhere."""
+    return name in _WITHOUT_STORE or (name == "import" and os.path.isfile(call.store or ""))
 
 
 def _takes_cache_dir(name: str) -> bool:

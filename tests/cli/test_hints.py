@@ -77,6 +77,11 @@ def test_a_message_about_the_destination_means_the_destination(call: Settings) -
     assert hints.carry("m is not in s3://a/x: see `cas ls`") == "m is not in s3://a/x: see `cas --store s3://a/x ls`"
 
 
+def test_what_is_in_an_archive_is_imported_into_another_store(call: Settings, tmp_path: Path) -> None:
+    call.store = str(write_tree(tmp_path, {"m.cas": b""}) / "m.cas")
+    assert hints.carry("`cas import` or `cas ls`") == f"`cas import` or `cas --store {call.store} ls`"
+
+
 def test_warnings_and_summaries_carry_them_too(shop: Shop, tmp_path: Path) -> None:
     empty = write_tree(tmp_path / "empty", {"format.json": b'{"format": "cas", "version": 1}'})
     assert proposed(call_cas("ls", "--store", str(empty)).stderr) == ["--store", str(empty), "publish"]

@@ -112,7 +112,7 @@ class RolledBack(TypedDict):
 
 
 class Signed(TypedDict):
-    """An entry of a log that `cas sign` signed.
+    """An entry of a log that `cas sign` signed; of a planned move, which has no entry yet, null for what it lacks.
 
     Attributes:
         ref: the tag or pin.
@@ -129,12 +129,12 @@ class Signed(TypedDict):
     """
 
     ref: str
-    entry: int
-    name: str
+    entry: int | None
+    name: str | None
     manifest: str | None
-    by: str
-    created: str
-    reason: str
+    by: str | None
+    created: str | None
+    reason: str | None
     signed_by: list[str]
     in_force: bool
     added: bool

@@ -205,7 +205,7 @@ def test_the_command(directory_store: Store, tmp_path: Path) -> None:
     empty = call_cas(*where, env={"CAS_ATTEST_KEY": ""})
     assert (empty.returncode, empty.stdout) == (2, "")
     refused = call_cas(*where, "--json")
-    assert (refused.returncode, refused.stdout) == (2, "")
+    assert (refused.returncode, json.loads(refused.stdout)["error"]["class"]) == (2, "InputError")
     locked = call_cas(*where, "--sign-with", str(private))
     assert locked.returncode == 2
     assert locked.stderr == f"cas: {private} has a passphrase: set CAS_SIGNING_PASSPHRASE to it\n"
