@@ -84,6 +84,14 @@ EXAMPLES = {
     "tree": Examples("publishing.md#variants", ("cas tree", "cas tree minilm")),
     "diff": Examples("versions.md", ("cas diff minilm:latest minilm:fp16",)),
     "du": Examples("retention.md", ("cas du", "cas du minilm")),
+    "receipts": Examples(
+        "a-start-is-slow.md#receipts",
+        ("cas receipts", "cas receipts minilm --since 30d --failed", "cas receipts show latest"),
+    ),
+    "report": Examples(
+        "a-start-is-slow.md#every-start-on-one-page",
+        ("cas report", "cas report eu-prod --since 7d -o eu-prod.html", "cas report --json --no-store"),
+    ),
     "tag": Examples(
         "versions.md", ("cas tag minilm:latest prod", "cas tag minilm:fp16 prod --reason 'half the bytes'")
     ),
