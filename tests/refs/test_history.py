@@ -8,7 +8,7 @@ import re
 import pytest
 
 from cas.bucket import Kind
-from cas.cli.display.table import short
+from cas.cli.display.digests import short
 from cas.formats.digest import named
 from cas.host import whoami
 from cas.store.layout import manifest_key

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Kind
-from cas.cli.display.table import short
+from cas.cli.display.digests import short
 from cas.errors import NotFoundError
 from cas.formats.digest import named
 from cas.refs.move import move

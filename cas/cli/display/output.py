@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cas.cli.display.table import SHORT_DIGEST, short
-from cas.cli.display.table import print_table as table
-from cas.cli.display.terminal import width
+from cas.cli.display.digests import SHORT_DIGEST, short
 from cas.formats.printable import printable_json
 
 __all__ = ["SHORT_DIGEST", "count", "document", "ids", "limit", "print_store", "short", "size", "table"]
 
 if TYPE_CHECKING:
+    from cas.cli.display.table import Column
     from cas.cli.options import Settings
     from cas.store.store import Store
 
@@ -44,7 +43,16 @@ def print_store(settings: Settings, store: Store) -> None:
 
 def limit(settings: Settings) -> int | None:
     """Columns that a line may take: those of the terminal; None where there is none, and with --no-trunc."""
+    from cas.cli.display.terminal import width
+
     return None if settings.no_trunc else width()
+
+
+def table(settings: Settings, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows below a header, as `print_table` does."""
+    from cas.cli.display.table import print_table
+
+    print_table(settings, columns, rows)
 
 
 def ids(values: Iterable[str]) -> None:

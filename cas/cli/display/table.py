@@ -11,23 +11,19 @@ width is the limit:
 from __future__ import annotations
 
 import enum
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cas.cli.display import paint, terminal
+from cas.cli.display.digests import short
 from cas.cli.display.paint import Style
 from cas.formats.printable import printable
 
 if TYPE_CHECKING:
     from cas.cli.options import Settings
 
-SHORT_DIGEST = 12
-"""Hex digits of a digest or commit that people see."""
-
-_DIGEST = re.compile(r"(?:blake3:)?(?<![0-9a-f])([0-9a-f]{64}|[0-9a-f]{40})(?![0-9a-f])")
 _GAP = "  "
 _SHORTEST_TEXT, _SHORTEST = 12, 8  # columns, before others are left out and after
 
@@ -98,16 +94,6 @@ def print_table(settings: Settings, columns: Sequence[Column], rows: Sequence[Se
             styles,
             limit,
         )
-
-
-def short(text: str, *, whole: bool = False) -> str:
-    """A text whose digests and commits are cut to 12 digits, without `blake3:`; what stands around them stays.
-
-    Args:
-        text: digests, whole.
-        whole: cut nothing, as with --no-trunc.
-    """
-    return text if whole else _DIGEST.sub(lambda match: match[1][:SHORT_DIGEST], text)
 
 
 def _shown(cell: str, kind: Kind, *, whole: bool, exact: bool) -> str:

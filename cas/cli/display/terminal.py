@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import textwrap
 import unicodedata
 from collections.abc import Sequence
 
@@ -53,7 +52,11 @@ def fitted(before: str, name: str, after: str = "", limit: int | None = None) ->
 
 def wrapped(text: str, limit: int | None) -> list[str]:
     """A sentence in lines of at most `limit` columns."""
-    return textwrap.wrap(text, limit) if limit is not None else [text]
+    if limit is None:
+        return [text]
+    import textwrap
+
+    return textwrap.wrap(text, limit)
 
 
 def branches(depths: Sequence[int]) -> list[str]:

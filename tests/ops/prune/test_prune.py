@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import cas
-from cas.cli.display.table import short
+from cas.cli.display.digests import short
 from cas.errors import CacheError, CasError
 from cas.local.made_files import MadeFiles
 from cas.ops.prune import pruner
