@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from cas.cli.options import Settings, cache_dir_option, common, sign_with_option
 from cas.errors import InputError
 
 if TYPE_CHECKING:
+    from cas.events import Listener
     from cas.ops.publish import publisher
     from cas.store.store import Store
 
@@ -52,7 +54,7 @@ def publish(
 ) -> None:
     """Publish MODEL: download what is missing, upload what is new, move the tags, print the reference."""
     from cas.cli.display.progress import reporter_for
-    from cas.cli.process import keep_memory_together, leave_cores_alone
+    from cas.cli.process import keep_memory_together, leave_cores_alone, traces_wanted
     from cas.ops.publish import publisher
     from cas.store.store import open_store
 
@@ -60,7 +62,12 @@ def publish(
     leave_cores_alone()
     store = open_store(settings.store)
     use_signer(store, sign_with)
-    with reporter_for(settings) as reporter:
+    with reporter_for(settings) as reporter, contextlib.ExitStack() as stack:
+        listen: Listener = reporter.listen
+        if traces_wanted():
+            from cas.cli.tracing import traced
+
+            listen = stack.enter_context(traced("cas publish", listen))
         done = publisher.publish(
             model,
             _source(source, repos, (include, exclude), folder, repo_id),
@@ -71,7 +78,7 @@ def publish(
             force=force,
             replace=replace,
             dry_run=dry_run,
-            on_event=reporter.listen,
+            on_event=listen,
         )
     if settings.json:
         output.document({**dataclasses.asdict(done), "reference": done.reference or None})

@@ -27,6 +27,7 @@ from cas.cli.options import (
 from cas.errors import InputError
 
 if TYPE_CHECKING:
+    from cas.events import Listener
     from cas.ops.restore.folder import Folder
     from cas.ops.restore.receipts import ReceiptWriter
     from cas.ops.restore.restorer import Restored
@@ -144,15 +145,19 @@ def restore_chosen(
         others: references to further versions.
     """
     from cas.cli.display.progress import reporter_for
-    from cas.cli.process import keep_memory_together, leave_cores_alone
+    from cas.cli.process import keep_memory_together, leave_cores_alone, traces_wanted
     from cas.ops.restore import restorer
     from cas.store.store import open_store
 
     keep_memory_together()
     leave_cores_alone()
     store = receipt.store if receipt else open_store(settings.store)
-    with reporter_for(settings) as reporter:
-        listen = reporter.listen
+    with reporter_for(settings) as reporter, contextlib.ExitStack() as stack:
+        listen: Listener = reporter.listen
+        if traces_wanted():
+            from cas.cli.tracing import traced
+
+            listen = stack.enter_context(traced("cas restore", listen))
         if receipt:
             receipt.listener = listen
             listen = receipt.listen

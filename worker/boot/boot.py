@@ -25,7 +25,7 @@ import msgspec
 from cas import config
 from cas.errors import CasError
 from cas.local import fs, register
-from worker.boot import cold_start, environment, messages, process
+from worker.boot import cold_start, environment, messages, process, trace
 from worker.boot.cold_start import Phases
 from worker.boot.directories import Finding, examine
 from worker.boot.messages import Arrived, Expected, Failed, Restored
@@ -214,6 +214,7 @@ class Boot:
         for child in self._children:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(timeout=within)
+        trace.settle(within)
 
     def stop(self) -> None:
         """Kill the restoring process if it still runs; the next boot finds what it had fetched."""
@@ -246,14 +247,15 @@ class Boot:
         return self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
 
     def _finish(self, result: Restored | Failed, device: str = "", failure: tuple[str, str] | None = None) -> None:
-        document = cold_start.as_document(self.phases, result, model=self.settings.model, deployment=_deployment())
+        where = config.first("CAS_DEPLOYMENT", "RUNPOD_ENDPOINT_ID").value or socket.gethostname()
+        document = cold_start.as_document(self.phases, result, model=self.settings.model, deployment=where)
         document["directories"] = {str(found.path): found.problem or found.note or "usable" for found in self._found}
-        if device:
-            document["device"] = device
+        document |= {"device": device} if device else {}
         cold_start.write_line(document)
         self._reply(failure)
         if self.settings.prometheus:
             cold_start.write_prometheus(document, self.settings.prometheus)
+        trace.send(document, self.phases)
 
     def _reply(self, failure: tuple[str, str] | None) -> None:
         """Tell the restoring process, which may write a receipt into the store, how the boot ended."""
@@ -272,10 +274,6 @@ def _read_ahead(path: str) -> None:
         return
     with contextlib.suppress(OSError), fs.open_for_reading(Path(path)) as fd:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_WILLNEED)
-
-
-def _deployment() -> str:
-    return config.first("CAS_DEPLOYMENT", "RUNPOD_ENDPOINT_ID").value or socket.gethostname()
 
 
 def _summary(result: Restored) -> Iterator[str]:
