@@ -99,7 +99,7 @@ def _usage() -> Usage:
         unneeded_chunks=210,
         unneeded=720_000_000,
         unreadable=0,
-        written={day: (size + 720_000_000) // len(days) for day in days},
+        written={day.isoformat(): (size + 720_000_000) // len(days) for day in days},
     )
 
 

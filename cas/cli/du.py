@@ -83,9 +83,7 @@ def _document(found: Usage) -> dict[str, object]:
         given = asdict(version)
         del given["names"]
         versions.append({**given, "digest": named(version.digest), **version.names._asdict()})
-    document = {**asdict(found), "versions": versions, "ratio": found.ratio}
-    del document["written"]  # for `cas report`
-    return document
+    return {**asdict(found), "versions": versions, "ratio": found.ratio}
 
 
 def _totals(found: Usage) -> list[str]:

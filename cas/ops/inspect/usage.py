@@ -86,7 +86,7 @@ class Usage:
         superseded_versions: stored versions of overwritten and deleted objects, which a bucket that keeps versions
             still has; None where this key may not list them.
         superseded: their bytes; None likewise.
-        written: bytes of all chunks of the store by the day (UTC) on which they were written.
+        written: bytes of all chunks of the store by the day (yyyy-mm-dd, UTC) on which they were written.
     """
 
     versions: tuple[VersionUsage, ...]
@@ -101,7 +101,7 @@ class Usage:
     unreadable: int
     superseded_versions: int | None = 0
     superseded: int | None = 0
-    written: dict[datetime.date, int] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -193,7 +193,7 @@ class _ChunkCount:
         self._indexes: dict[bytes, int] = {}
         self._sizes, self._owners = array("q"), array("q")
         self._missing: set[bytes] = set()
-        self._written: Counter[datetime.date] = Counter()
+        self._written: Counter[str] = Counter()
         self._distinct = 0
         self._counting = threading.Lock()
 
@@ -207,7 +207,7 @@ class _ChunkCount:
         self._indexes[bytes.fromhex(digest)] = len(self._sizes)
         self._sizes.append(entry.size)
         self._owners.append(_NOBODY)
-        self._written[entry.modified.astimezone(datetime.UTC).date()] += entry.size
+        self._written[entry.modified.astimezone(datetime.UTC).date().isoformat()] += entry.size
 
     def add_version(self, number: int, version: VersionUsage, manifest: Manifest) -> None:
         """Count the chunks that a version needs.

@@ -5,7 +5,6 @@ These are the figures of `cas du` and of `cas gc -n`, which a report puts beside
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 
 import msgspec
@@ -177,11 +176,11 @@ def stored_figures(
     )
 
 
-def _growth(written: dict[datetime.date, int]) -> tuple[Growth, ...]:
+def _growth(written: dict[str, int]) -> tuple[Growth, ...]:
     total, found = 0, []
     for day in sorted(written):
         total += written[day]
-        found.append(Growth(day.isoformat(), total))
+        found.append(Growth(day, total))
     return tuple(found)
 
 
