@@ -62,7 +62,8 @@ class Bytes(msgspec.Struct, frozen=True, kw_only=True):
         source: where those were asked for first: `store`, `CDN` (CAS_READ_URL) or `mirror`; empty in version 0.1.0.
         wire: bytes that crossed the connection for them.
         reused: copied from other files on this machine.
-        reused_from: the same, by the seed in which the files were found; empty after a failure.
+        reused_from: the same, by the seed in which the files were found, or the address of the hub from which a boot
+            downloaded them; empty after a failure.
     """
 
     total: int

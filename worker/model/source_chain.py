@@ -176,7 +176,7 @@ class SourceChain:
                 listen = writer.listen
             directory, done = self._chain.restore(self._resolved, store, listen, [seed] if seed else [])
             if writer:
-                writer.finished(done)
+                writer.finished(done, {str(seed): hub_endpoint()} if seed else {})
             source: tuple[Source, str] = ("hub", hub_endpoint()) if seed else (kind, store.url)
             report(self._results.restored(*source, directory, done, self._reason(), self._signed, seed))
             self._refs.keep()

@@ -105,9 +105,11 @@ def start_of(identity: str, receipt: Receipt) -> Start:
     """
     digest = parse(receipt.manifest)
     counted, second, began = receipt.bytes, receipt.second_requests, receipt.began
+    hub = sum(size for seed, size in counted.reused_from.items() if seed.startswith(("https://", "http://")))
     sources = {
         counted.source if counted.source in ("CDN", "mirror") else "store": counted.fetched,
-        "this machine": counted.reused,
+        "hub": hub,
+        "this machine": counted.reused - hub,
         "present": counted.present or 0,
     }
     return Start(

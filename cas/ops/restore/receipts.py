@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -90,14 +90,20 @@ class ReceiptWriter:
         self._wire = 0
         self._lock = threading.Lock()
         self._restored: Restored | None = None
+        self._names: Mapping[str, str] = {}
         self._boot_spans: tuple[events.Span, ...] = ()
         self._directory = ("", "")
         self._fallback = ""
         self._failure: Failure | None = None
 
-    def finished(self, restored: Restored) -> None:
-        """Note the result of a restore that succeeded, which ends its last phase."""
-        self._restored = restored
+    def finished(self, restored: Restored, names: Mapping[str, str] = {}) -> None:
+        """Note the result of a restore that succeeded, which ends its last phase.
+
+        Args:
+            restored: the result.
+            names: what the receipt calls seeds, by their paths: a hub's address for one that was downloaded there.
+        """
+        self._restored, self._names = restored, names
         with self._lock:
             self._phases.append(("", time.monotonic()))
 
@@ -219,7 +225,9 @@ class ReceiptWriter:
             fetched=fetched,
             wire=restored.wire if restored else self._wire,
             reused=reused,
-            reused_from={_without_secrets(seed): size for seed, size in restored.reused_from.items()}
+            reused_from={
+                _without_secrets(self._names.get(seed, seed)): size for seed, size in restored.reused_from.items()
+            }
             if restored
             else {},
             source=self._source,

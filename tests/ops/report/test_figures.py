@@ -115,7 +115,15 @@ def test_a_start_keeps_what_its_receipt_says() -> None:
         ok=False,
         error=Failure("DiskFull", "no room"),
         phases=(PhaseTime("python", 0.5, -0.5), PhaseTime("fetch", 2.0, 0.5)),
-        bytes=Bytes(total=10, present=None, fetched=6, wire=5, reused=4),
+        bytes=Bytes(
+            total=10,
+            present=None,
+            fetched=6,
+            source="CDN",
+            wire=5,
+            reused=4,
+            reused_from={"https://huggingface.co": 3, "/runpod-volume": 1},
+        ),
         second_requests=Second(3, 2, 7),
         rate=1.0,
         host=Host(hostname="h", cores=1, memory=None, kernel="", python="", gpus=("L4", "L4"), datacenter=None),
@@ -132,7 +140,11 @@ def test_a_start_keeps_what_its_receipt_says() -> None:
     assert found.at == datetime.datetime(2026, 11, 28, 11, 59, 59, 500_000, datetime.UTC)
     assert found.spans == (Span("python", 0.0, 0.5), Span("fetch", 1.0, 2.0))
     assert (found.error, found.message, found.temperature) == ("DiskFull", "no room", "failed")
-    assert (found.sources, found.wire, found.twice) == ({"store": 6, "this machine": 4}, 5, 7)
+    assert (found.sources, found.wire, found.twice) == (
+        {"CDN": 6, "hub": 3, "this machine": 1},
+        5,
+        7,
+    )
 
 
 def test_a_receipt_without_beginnings_keeps_its_wall_time() -> None:

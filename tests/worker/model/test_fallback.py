@@ -79,6 +79,9 @@ def test_a_chunk_comes_from_the_hub_at_the_commit_of_the_version_or_not_at_all(
     assert (ran.receipt["source"], ran.receipt["fallback"]) == ("hub", "bytes")
     assert ran.receipt["version"].startswith("f5-tts@blake3:")
     assert ran.receipt["bytes_downloaded"] > 0
+    kept = [json.loads(one.read_bytes()) for one in Path(station.store).glob("receipts/*/*/*.json")]
+    (reused,) = (one["bytes"]["reused_from"] for one in kept if one["ok"])
+    assert [size for seed, size in reused.items() if seed.startswith("http")] == [ran.receipt["bytes_downloaded"]]
     assert not any("/main" in path for _, path in station.hub.requests), "main is never asked for"
     assert not list(station.directories[0].glob(".cas-worker/download-*"))
     for directory in station.directories:
