@@ -67,9 +67,7 @@ _PRINTED: list[tuple[str, list[Any], dict[type, Patch]]] = [
         "du",
         [Usage],
         {
-            Usage: Patch(
-                {"ratio": described(float | None, "`plain` divided by `stored`; null for an empty store.")}, ["written"]
-            ),
+            Usage: Patch({"ratio": described(float | None, "`plain` divided by `stored`; null for an empty store.")}),
             VersionUsage: Patch(_NAMES, ["names"]),
         },
     ),
