@@ -116,12 +116,12 @@ class Signed(TypedDict):
 
     Attributes:
         ref: the tag or pin.
-        entry: the entry's number.
-        name: its name in the log.
+        entry: the entry's number; null with --dry-run for an entry that a move would write.
+        name: its name in the log; null likewise.
         manifest: the version; null where the ref was removed.
-        by: who moved the ref.
-        created: when (RFC 3339).
-        reason: why.
+        by: who moved the ref; null likewise.
+        created: when (RFC 3339); null likewise.
+        reason: why; null likewise.
         signed_by: ids of the keys that signed it.
         in_force: whether it is the last one.
         added: whether the signature was added now, or would be.

@@ -41,6 +41,7 @@ _BY_NAME: dict[tuple[str, str], Values] = {
     ("ls", "model"): values.references,
     ("du", "model"): values.references,
     ("tree", "model"): values.references,
+    ("tag", "tags"): values.tags_to_set,
     ("sources", "name"): values.source_names,
     ("import-flat", "source"): values.stores,
     ("mirror", "prefixes"): values.models,

@@ -20,7 +20,10 @@ from cas.config import user_directory
 from cas.errors import CasError
 
 _PATIENCE = 1.5
-"""Seconds that the user waits at most."""
+"""Seconds that the user waits at most for a store behind a server."""
+
+_PATIENCE_FOR_FOLDER = 15.0
+"""Seconds that the user waits at most for a store in a folder, which is slow only where the whole machine is."""
 
 _FRESH = 15.0
 """Seconds for which names count as new."""
@@ -80,7 +83,7 @@ def names_of(store: str | None) -> StoreNames:
     if age < _FRESH:
         return old
     reading = _Reading(url)
-    reading.thread.join(_PATIENCE)
+    reading.thread.join(_PATIENCE if "://" in url else _PATIENCE_FOR_FOLDER)
     if reading.is_complete:
         _keep(kept, reading.names)
     return reading.names if reading.is_complete or not old.versions else old

@@ -50,6 +50,11 @@ def tags_of_models(ctx: click.Context, typed: str) -> list[CompletionItem]:
     return _fitting(_names(ctx).tags(), typed)
 
 
+def tags_to_set(ctx: click.Context, typed: str) -> list[CompletionItem]:
+    """Return tags as `cas tag` takes them: by their name alone, or after their model."""
+    return tags_of_models(ctx, typed) if ":" in typed else tags(ctx, typed)
+
+
 def tags(ctx: click.Context, typed: str) -> list[CompletionItem]:
     """Return tags by their name alone: those of the model that the line names, or of all."""
     named = {

@@ -68,6 +68,7 @@ def test_words_of_other_kinds(named: Named) -> None:
         "cas publish minilm --tag ": ["fp16", "latest"],
         "cas copy minilm whisper --tag l": ["latest"],
         "cas tag minilm fp": ["fp16"],
+        "cas tag minilm minilm:l": ["minilm:latest"],
         "cas untag ": ["minilm:fp16", "minilm:latest", "whisper:latest"],
         "cas serve --tag mini": ["minilm:fp16", "minilm:latest"],
         "cas pins ": ["eu-prod"],

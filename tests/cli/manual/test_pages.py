@@ -64,7 +64,6 @@ def test_groff_prints_them_without_a_warning(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     text = plain(done.stdout)
     assert "cas restore [OPTIONS] [REF]..." in text
-    assert "https://… to read" in text
 
 
 def test_text_of_a_page_is_printed_as_it_is(tmp_path: Path) -> None:
