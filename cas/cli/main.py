@@ -26,11 +26,15 @@ from cas.formats.printable import printable_traceback
 from cas.version import __version__
 
 _EPILOG = """\b
-References:  model, model:tag, model@digest (8 hex digits or more), pin:deployment/model;
-             also a digest, a deployment with one pin, or a repo id that one model holds
-The store:   --store, CAS_STORE, s3://$S3_BUCKET/cas, or a folder in your data home
-Exit codes:  2 wrong call, 3 not found, 4 corrupt, 5 unknown format, 6 store,
-             7 disk or cache, 8 signature
+References:  model, model:tag, model@digest (8 or more
+             hex digits), pin:deployment/model; also a
+             digest, a deployment with one pin, or a
+             repo id that one model holds
+The store:   --store, CAS_STORE, s3://$S3_BUCKET/cas, the
+             configuration file's, or a folder at home
+Exit codes:  2 wrong call, 3 not found, 4 corrupt,
+             5 unknown format, 6 store, 7 disk or cache,
+             8 signature
 """
 
 

@@ -16,6 +16,7 @@ from cas.cli.options import Settings
 from cas.cli.synonyms import ADVICE, SYNONYMS
 from tests.cli.conftest import Shop
 from tests.support.in_process import call_cas
+from tests.support.terminals import cas_on_terminal
 
 ROOT = Path(__file__).parents[2]
 
@@ -100,3 +101,12 @@ def test_words_of_other_tools_stand_in_no_list() -> None:
     assert listed == [name for group in GROUPS.values() for name in group]
     assert not {*SYNONYMS, *ADVICE} & {*listed}
     assert set(root.list_commands(click.Context(root))) == {*listed}
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_help_fits_the_terminal(columns: int) -> None:
+    for words in (["--help"], ["help", "restore"], ["gc", "--help"]):
+        shown = cas_on_terminal(*words, columns=columns)
+        assert (shown.code, shown.wrapped) == (0, False), words
+    lines = cas_on_terminal("--help", columns=columns).lines
+    assert [line.rstrip(":") for line in lines if line.rstrip(":") in GROUPS] == list(GROUPS)

@@ -15,6 +15,7 @@ from cas.cli.options import Settings
 from tests.cli.conftest import Shop
 from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, write_tree
+from tests.support.terminals import cas_on_terminal
 
 
 @pytest.fixture
@@ -138,3 +139,9 @@ def test_interrupts_and_unexpected_errors_are_documents(
     wanted = {KeyboardInterrupt: ("Interrupted", 130), RuntimeError: ("RuntimeError", 1), OSError: ("OSError", 7)}
     assert (found["class"], found["exit_code"]) == wanted[type(error)]
     assert done.returncode == found["exit_code"]
+
+
+def test_on_a_terminal_the_line_has_the_command_to_paste(shop: Shop) -> None:
+    shown = cas_on_terminal("--store", shop.url, "show", "m@00000000", columns=200)
+    assert shown.code == 3
+    assert f"`cas --store {shop.url} ls m`" in "".join(shown.lines)
