@@ -177,7 +177,10 @@ def restore_chosen(
         if receipt:
             receipt.finished(done)
     if not settings.quiet:
-        name = str(chosen.parsed) if chosen.parsed and not others else done.reference
+        parsed = chosen.parsed
+        # A word that means something else than it says, such as digits alone, is told as what it meant.
+        says_it = parsed is not None and not others and done.reference.startswith(f"{parsed.model}@")
+        name = str(parsed) if says_it else done.reference
         print(_planned(done) if dry_run else _summary(name, done, reporter.phases.wire_rate()), file=sys.stderr)
     return done
 

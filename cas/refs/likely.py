@@ -45,12 +45,21 @@ def unknown_model(store: Store, model: str) -> str:
     return f"{did_you_mean(model, models)}the store's models are {shown(model, models)}"
 
 
-def unknown_deployment(store: Store, deployment: str) -> str:
-    """Return, for an error, which deployments have pins in a store, those written alike first; empty if none has."""
-    known = {ref.first for ref in reflog.current(store, "pins")}
-    if not known:
+def unknown_deployment(store: Store, deployment: str, model: str | None = None) -> str:
+    """Return, for an error, which deployments have pins in a store, those written alike first; empty if none has.
+
+    Args:
+        store: where the pins are.
+        deployment: a name of which no pin is known.
+        model: whose pin is asked for; None for any.
+    """
+    pins = list(reflog.current(store, "pins"))
+    if not pins:
         return ""
-    return f"{did_you_mean(deployment, known)}deployments with pins are {shown(deployment, known)}"
+    close = _close(deployment, (pin.first for pin in pins if model in (None, pin.model)))
+    meant = (f"pin:{close[0]}/{model}" if model else close[0]) if close else ""
+    known = shown(deployment, (pin.first for pin in pins))
+    return f"{f'did you mean {meant}? ' if meant else ''}deployments with pins are {known}"
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
@@ -61,8 +70,9 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 
 def shown(word: str, names: Iterable[str]) -> str:
     """Return some of the names in a line: first those that the word is like, then the others in their order."""
-    close = _close(word, names)
-    return ", ".join([*close, *sorted(set(names).difference(close))][:_SHOWN])
+    distinct = set(names)
+    close = _close(word, distinct)
+    return ", ".join([*close, *sorted(distinct.difference(close))][:_SHOWN])
 
 
 def _close(word: str, names: Iterable[str]) -> list[str]:
@@ -86,6 +96,6 @@ def _of_pin(store: Store, ref: Ref) -> str:
     deployment, model = ref.first, ref.second
     if pinned := sorted(other.second for other in reflog.current(store, "pins", deployment) if other != ref):
         return f"{did_you_mean(model, pinned)}{deployment} has pins of {shown(model, pinned)}"
-    return (
-        unknown_deployment(store, deployment) or f"no deployment has a pin: set it with `cas pin {deployment} {model}`"
-    )
+    if not (known := unknown_deployment(store, deployment, model)):
+        return f"no deployment has a pin: set it with `cas pin {deployment} {model}`"
+    return known

@@ -50,6 +50,12 @@ def test_digits_alone_name_a_version_of_any_model(shelf: Desk) -> None:
         assert meant(shelf, text) == shelf.exact(1)
 
 
+def test_a_restore_tells_what_digits_alone_meant(shelf: Desk) -> None:
+    done = shelf.cas("restore", shelf.versions[1][:9])
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"m@{shelf.versions[1][:12]}  ")
+
+
 def test_digits_of_several_versions_are_refused_with_a_list(shelf: Desk) -> None:
     for model, end in (("m", "1"), ("other", "2")):
         shelf.store.bucket.put(manifest_key(model, "ab" * 31 + f"0{end}"), b"{}", Kind.MANIFEST)
@@ -125,8 +131,8 @@ def test_the_environment_may_say_it_so(shelf: Desk) -> None:
         ("show FOLDER/w", 2, "is a file on this machine: publish its folder"),
         ("show ./nothing/here", 2, "is a path, and what is asked for is a model"),
         ("restore min*", 2, "is a pattern, and what is asked for is one name: `cas ls 'min*'` lists what it matches"),
-        ("show pin:eu-prd/m", 3, "did you mean eu-prod? deployments with pins are eu-prod, us-prod"),
-        ("pin new pin:eu-prd/m", 3, "did you mean eu-prod? deployments with pins are eu-prod, us-prod"),
+        ("show pin:eu-prd/m", 3, "did you mean pin:eu-prod/m? deployments with pins are eu-prod, us-prod"),
+        ("pin new pin:us-prd/m", 3, "did you mean pin:us-prod/m? deployments with pins are us-prod, eu-prod"),
         ("unpin eu-prd", 3, "did you mean eu-prod? deployments with pins are eu-prod, us-prod"),
         ("pins us-prd", 3, "did you mean us-prod? deployments with pins are us-prod, eu-prod"),
         ("show pin:eu-prod/minilmm", 3, "did you mean minilm? eu-prod has pins of minilm, m"),
