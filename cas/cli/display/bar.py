@@ -68,8 +68,9 @@ class Bar:
 
     def _draw(self) -> None:
         self._drawn, self._shown = time.monotonic(), self._done
-        # The last column stays free: some terminals begin a new line when it is written.
-        limit = max(1, _columns_of(self._out) - 1)
+        # Three columns stay free: some terminals begin a new line when the last one is written, and at Ctrl-C they
+        # write ^C behind the bar, which must still be on this line to be cleared.
+        limit = max(1, _columns_of(self._out) - 3)
         self._out.write(f"{_TO_START}{_CLEAR_LINE}{elided(' '.join(self._pieces(limit)), limit)}")
         self._out.flush()
 
@@ -78,13 +79,17 @@ class Bar:
         if not self._total:
             return [self._description, "  ".join(filter(None, [f"{self._done / 1e6:,.1f} MB", self._rate]))]
         done = f"{self._done / 1e6:,.1f}/{self._total / 1e6:,.1f} MB"
-        short_rate = self._rate.removesuffix(" on the wire")
-        for rate in dict.fromkeys((self._rate, short_rate)):
-            after = "  ".join(filter(None, [done, rate, self._time_left()]))
-            length = min(_LONGEST, limit - columns(self._description) - len(after) - 3)
-            if length >= _SHORTEST:
+        short_rate, left = self._rate.removesuffix(" on the wire"), self._time_left()
+        figures = [[done, self._rate, left], [done, short_rate, left], [done, left], [done]]
+        afters = list(dict.fromkeys("  ".join(filter(None, each)) for each in figures))
+        for after in afters:
+            length = min(_LONGEST, limit - columns(self._description) - len(after) - 2)
+            if length >= _SHORTEST and after != done:
                 return [self._description, self._bar(length), after]
-        return [self._description, after]
+        fitting = [after for after in afters if columns(self._description) + 1 + len(after) <= limit]
+        return (
+            [self._description, *fitting[:1]] if fitting else [elided(self._description, limit - len(done) - 1), done]
+        )
 
     def _bar(self, length: int) -> str:
         full = min(length, length * self._done // max(1, self._total))

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from cas import events
 
-# Name of a phase (events.Phase) -> what people read.
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     "audit": "reading who released what",
     "cast": "casting",
     "check": "checking local files",
@@ -39,6 +38,7 @@ _DESCRIPTIONS = {
     "upload": "uploading",
     "wait": "waiting for those who publish or collect",
 }
+"""Name of a phase (events.Phase) -> what people read."""
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class TimedPhase:
     @property
     def description(self) -> str:
         """What is done in it, as people read it."""
-        return _DESCRIPTIONS.get(self.name, self.name)
+        return DESCRIPTIONS.get(self.name, self.name)
 
     @property
     def lasted(self) -> float:

@@ -16,6 +16,7 @@ import pytest
 
 from cas import events
 from cas.cli.display.bar import Bar
+from cas.cli.display.phases import DESCRIPTIONS
 from cas.cli.display.progress import Reporter
 
 MB = 1_000_000
@@ -129,6 +130,17 @@ def test_the_bar_fits_its_terminal_where_standard_output_leads_elsewhere(monkeyp
     os.close(leader)
     lines = [line for line in re.split(r"\r\x1b\[2K", seen) if line]
     assert lines and all(len(line) < 50 for line in lines)
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_figures_are_whole_in_the_bar_of_every_phase(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for description in (*DESCRIPTIONS.values(), "d" * 90):
+        out = io.StringIO()
+        Bar(out, description, 91_400 * MB).update(91_400 * MB, "1,048.1 MB/s on the wire")
+        lines = [line for line in re.split(r"\r\x1b\[2K", out.getvalue()) if line]
+        assert all(len(line) < columns for line in lines)
+        assert "91,400.0/91,400.0 MB" in lines[-1]
 
 
 def test_a_terminal_that_only_prints_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,8 @@ LISTS = [
     ("info",),
     ("audit", f"{MODEL}:latest"),
     ("diff", f"{MODEL}:first", MODEL),
+    ("receipts",),
+    ("receipts", "show", "latest"),
 ]
 
 
@@ -45,7 +47,9 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     latest = publish_tree(url, tree, MODEL, tags=["latest"]).reference
     pin = Ref("pins", "eu-production-2", MODEL)
     RefLog(open_store(url), pin).append(v1.rpartition(":")[2], "漢字 " * 30, "somebody@a-host-with-a-long-name.example")
-    return Shop(url, v1, latest, folder / "cache/hub")
+    shop = Shop(url, v1, latest, folder / "cache/hub")
+    assert shop.cas("restore", MODEL, "--receipt", CAS_DEPLOYMENT="eu-production-2").returncode == 0
+    return shop
 
 
 def on_terminal(shop: Shop, *words: str, columns: int, **env: str) -> Shown:
