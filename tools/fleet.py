@@ -41,6 +41,7 @@ class Deployment(NamedTuple):
         load: seconds to load the model.
         lasting: the share of starts that find the model on a disk that outlived the container.
         share: of all starts.
+        source: where bytes are asked for first, as receipts call it.
     """
 
     name: str
@@ -51,11 +52,14 @@ class Deployment(NamedTuple):
     load: float
     lasting: float
     share: float
+    source: str = "store"
 
 
 FLEET = (
     Deployment("eu-prod", "minilm", 91_400_000, "NVIDIA L4", {"EU-RO-1": 26e6, "EU-CZ-1": 310e6}, 0.7, 0.35, 0.5),
-    Deployment("us-prod", "f5-tts", 1_402_000_000, "NVIDIA GeForce RTX 4090", {"US-KS-2": 410e6}, 1.6, 0.25, 0.3),
+    Deployment(
+        "us-prod", "f5-tts", 1_402_000_000, "NVIDIA GeForce RTX 4090", {"US-KS-2": 410e6}, 1.6, 0.25, 0.3, "CDN"
+    ),
     Deployment("batch", "whisper", 3_090_000_000, "NVIDIA H100 80GB HBM3", {"US-KS-2": 520e6}, 3.1, 0.0, 0.2),
 )
 """The deployments, of which each releases a version after half of the time."""
@@ -124,6 +128,7 @@ def _receipt(chance: random.Random, deployment: Deployment, when: datetime.datet
             total=deployment.size,
             present=None if failure else (deployment.size if is_warm else 0),
             fetched=int(wire / _WIRE),
+            source=deployment.source,
             wire=wire,
             reused=0,
         ),
