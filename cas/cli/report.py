@@ -80,7 +80,8 @@ def _summary(found: Report) -> list[str]:
     everything = found.all
     if not everything.starts:
         hint = "`cas restore --receipt`, CAS_RECEIPT=1 and the RunPod worker write receipts"
-        return [f"starts    none since {found.since[:10]}: {hint}"]
+        of = f" of {found.about}" if found.about else ""
+        return [f"starts    none{of} since {found.since[:10]}: {hint}"]
     lines = [f"starts    {everything.starts:,}, of which {everything.failed:,} failed"]
     if everything.p50 is not None and everything.p95 is not None and everything.max is not None:
         lines.append(f"seconds   {everything.p50:.1f} median, {everything.p95:.1f} p95, {everything.max:.1f} longest")

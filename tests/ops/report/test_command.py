@@ -130,3 +130,4 @@ def test_a_store_without_receipts_says_who_writes_them(tmp_path: Path) -> None:
     made = open_store(str(tmp_path / "empty"))
     made.create()
     assert "CAS_RECEIPT=1" in cas_lines(made, "report")[0]
+    assert cas_lines(made, "report", "eu-prd")[0].startswith("starts    none of eu-prd since ")
