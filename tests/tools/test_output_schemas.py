@@ -15,6 +15,7 @@ from cas.cli.main import root
 from tests.support.in_process import call_cas
 from tests.support.models import write_tree
 from tests.support.output_schemas import FOLDER, faults
+from tools.output_schemas.generator import schema
 from tools.output_schemas.table import OUTPUTS
 
 OTHERS = {"error", "progress", "receipt"}
@@ -69,6 +70,11 @@ def test_lines_of_progress_and_errors_are_as_described(tmp_path: Path) -> None:
     assert lines and [fault for line in lines for fault in faults("progress", line)] == []
     failed = json.loads(call_cas(*words, "show", "none").stdout)
     assert failed["error"]["exit_code"] == 3  # `call_cas` has checked it
+
+
+def test_what_is_generated_allows_no_other_keys() -> None:
+    made = [each for output in OUTPUTS.values() for each in objects(schema(output))]
+    assert made and all(each["additionalProperties"] is False and each["required"] for each in made)
 
 
 def test_a_wrong_document_is_noticed() -> None:
