@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cas.formats.digest import short
 from tests.support.in_process import call_cas
 from tests.support.models import publish_tree, write_tree
 from tests.support.safetensors import Tensor, normal, safetensors
@@ -54,7 +55,7 @@ def test_show_says_what_a_variant_is(shop: str) -> None:
 
     done = json.loads(call_cas("--store", shop, "--json", "derive", "m", "--cast", "float16", "--tag", "fp16").stdout)
     lines = dict(line.split(maxsplit=1) for line in show("m:fp16").splitlines() if " " in line)
-    assert lines["variant"] == f"cast:float16 of {done['original']}"
+    assert lines["variant"] == f"cast:float16 of {short(done['original'])}"
     assert lines["proof"].startswith(f"1 tensors, each element the nearest to its original; {done['proof']} ")
     assert "`cas derive m:fp16 --check`" in lines["proof"]
     assert lines["equivalent"] == done["equivalent"]
