@@ -38,6 +38,7 @@ def newcomer(reader: Reader, tmp_path: Path) -> Reader:
     weights = {"weights/model.safetensors": b"\2" + bytes(7) + b"{}", "weights/config.json": b"{}"}
     write_tree(reader.folder, {**weights, "serve.py": _SERVE.encode()})
     reader.put["s3://second@models-eu/cas"] = str(tmp_path / "second")
+    reader.put["~/.local/share/model-cas"] = str(tmp_path / "xdg-DATA/model-cas")
     reader.put["/tmp/second-machine"] = str(tmp_path / "second-machine")
     return reader
 
