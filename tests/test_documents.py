@@ -54,7 +54,7 @@ def test_files_and_targets_named_in_documents_exist() -> None:
 def test_every_command_shown_anywhere_exists() -> None:
     known = set(command_line.commands) | set(command_line.list_commands(None))  # type: ignore[arg-type]
     for document in DOCUMENTS:
-        for command in re.findall(r"`cas (?:--?[\w-]+ )*([a-z][\w-]*)", document.read_text()):
+        for command in re.findall(r"`cas (?:--store \S+ |--?[\w-]+ )*([a-z][\w-]*)", document.read_text()):
             assert command in known, f"{document.name} shows `cas {command}`"
 
 

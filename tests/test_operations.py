@@ -51,6 +51,8 @@ def operator(reader: Reader, tmp_path: Path) -> Reader:
     put_model(store, {"org/own": {"loras/a.safetensors": WEIGHTS}}, model="own-models")
     put_model(store, {"org/tts": {"a.safetensors": WEIGHTS}}, model="tts-small")
     reader.env |= {"CAS_STORE": str(tmp_path / "store"), "XDG_CONFIG_HOME": str(tmp_path / "config"), "NO_COLOR": "1"}
+    here = {**reader.env, "CAS_DEPLOYMENT": "eu-prod"}
+    assert call_cas("restore", "f5-tts:prod", "--receipt", env=here).returncode == 0
     for words in ("pin eu-prod f5-tts:prod", "keygen release", "keygen new", "--store other init"):
         call = call_cas(*_absolute(words, reader.folder), env=reader.env)
         assert call.returncode == 0, call.stderr
