@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 READ = "2026-11-28"
-"""When the price lists were read."""
+"""When the prices were gathered: Cloudflare's and RunPod's from their documentation, the others as third parties quote
+the providers' pages."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,8 +19,8 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         provider: whose.
         storage: dollars for a GB (10^9 bytes) a month.
         egress: dollars for a GB that leaves to the internet; None where it is not told.
-        source: where it stands.
-        read: the day on which it was read; empty for a price that the caller gave.
+        source: where the provider publishes it.
+        read: the day on which it was gathered; empty for a price that the caller gave.
         applies: whether this is the price of the store of the report.
     """
 
