@@ -119,11 +119,14 @@ def test_the_program_that_cas_run_becomes_adds_to_the_receipt_of_the_run(boot: B
     done = boot.run("run", "--receipt", "m", "--", sys.executable, "-c", PROGRAM)
     assert done.returncode == 0, done.stderr
     receipt = only(boot.store)
-    print("ERR", done.stderr)
     names = [phase.name for phase in receipt.phases]
     assert sorted(names[-5:]) == ["child", "compile", "exec", "load", "view"], names
-    # From the start of the process to the end of what the program named, without a gap worth a name.
-    assert receipt.named / receipt.wall >= 0.98, receipt.phases
+    # `exec` goes from the end of the receipt to the program's first phase, without a gap.
+    first = next(each for each in receipt.phases if each.name == "exec")
+    load = next(each for each in receipt.phases if each.name == "load")
+    assert first.begun is not None and load.begun is not None
+    assert first.begun == pytest.approx(receipt.seconds, abs=1e-3)
+    assert first.begun + first.seconds == pytest.approx(load.begun, abs=1e-3)
 
 
 def test_a_run_without_a_receipt_hands_none_on(boot: Boot) -> None:
