@@ -46,8 +46,8 @@ guides: $(VENV)/dev-ready $(HUB_READY) worker-env
 	CAS_GUIDES=1 $(PYTEST) tests/test_guides.py
 
 check: $(VENV)/dev-ready
-	$(BIN)/ruff format --check cas tools worker tests examples
-	$(BIN)/ruff check cas tools worker tests examples
+	$(BIN)/ruff format --check cas tools worker tests examples hatch_build.py
+	$(BIN)/ruff check cas tools worker tests examples hatch_build.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m tools.schema --check
