@@ -55,7 +55,7 @@ def test_the_ten_lines_work_in_their_order(tmp_path: Path) -> None:
                 check=False,
             )
             assert ran.returncode == 0, f"{line}\n{ran.stderr}"
-            said.append((words[1], re.findall(r"blake3:(\w{12})", ran.stdout)))
+            said.append((words[1], re.findall(r"@(\w{12})", ran.stdout)))
     assert [verb for verb, _ in said] == ["publish", "pin", "derive", "pin", "rollback"]
     (_, pinned), (_, moved), (_, back) = (found for found in said if found[0] in ("pin", "rollback"))
     assert pinned == back and moved != pinned, "the last line goes back to what was pinned first"

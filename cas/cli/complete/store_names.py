@@ -63,6 +63,7 @@ class StoreNames(msgspec.Struct):
 
 
 _NAMES = msgspec.json.Decoder(StoreNames)
+_encode = msgspec.json.Encoder().encode
 
 
 def names_of(store: str | None) -> StoreNames:
@@ -153,5 +154,5 @@ def _keep(file: Path | None, names: StoreNames) -> None:
         with contextlib.suppress(OSError):  # a full disk or a read-only home: read again next time
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             part = file.with_name(f"{file.name}.{os.getpid()}")
-            part.write_bytes(msgspec.json.encode(names))
+            part.write_bytes(_encode(names))
             part.replace(file)
