@@ -66,7 +66,11 @@ def receipts(
         return
     if not found.receipts:
         kind = "failed start" if failed else "receipt"
-        print(f"no {kind} in this time: --since 90d looks further back", file=sys.stderr)
+        print(
+            f"no {kind} in this time: --since 90d looks further back; restores keep receipts with --receipt, or where "
+            "CAS_RECEIPT=1 is set",
+            file=sys.stderr,
+        )
         return
     output.table(settings, _COLUMNS, [_row(settings, one) for one in found.receipts])
     if found.left_out:

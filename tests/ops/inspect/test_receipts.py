@@ -177,3 +177,12 @@ def test_python_lists_and_shows_them_too(filled: Filled) -> None:
     found = cas.receipts("m", filled.store, last=1)
     assert [one.id for one in found.receipts] == filled.ids()[2:]
     assert cas.receipt("latest", filled.store).receipt.error is not None
+
+
+def test_a_store_without_receipts_says_how_they_are_kept(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    store.create()
+    done = call_cas("--store", store.url, "receipts")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "no receipt in this time" in done.stderr
+    assert "--receipt, or where CAS_RECEIPT=1 is set" in done.stderr
