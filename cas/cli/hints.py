@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,6 +46,8 @@ def first_command(text: str) -> str | None:
 
 def _with_options(proposed: str, message: str, call: Settings) -> str:
     """Return the words behind `cas` with the options of the call that they lack."""
+    import shlex
+
     words = proposed.split()
     at = _place_of_name(words)
     from cas.cli.commands import COMMANDS

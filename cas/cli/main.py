@@ -14,7 +14,7 @@ from typing import TextIO
 import click
 
 from cas import config
-from cas.cli import failures, hints
+from cas.cli import hints
 from cas.cli.commands import Commands
 from cas.cli.defaults import FileDefaults
 from cas.cli.display import paint
@@ -104,6 +104,8 @@ def _flush_or_discard(stream: TextIO) -> None:
 
 def _fail(error: BaseException, settings: Settings) -> int:
     """Print why the call failed, and return its exit code; raise the error again if it is none of a call."""
+    from cas.cli import failures
+
     failure = failures.failure_of(error)
     if failure is None:
         raise error

@@ -66,8 +66,10 @@ def _document(line: TreeLine) -> dict[str, object]:
 
 def _shown(branch: str, line: TreeLine, limit: int | None, *, first: bool, whole: bool) -> str:
     """The line of a version; where the terminal is narrow, it has no size, time and origin, as far as need be."""
+    from cas.formats.digest import SHORT
+
     version = line.version
-    digest = output.short(version.digest, whole=whole) or "?" * output.SHORT_DIGEST
+    digest = output.short(version.digest, whole=whole) or "?" * SHORT
     names = version.names.shown
     dispensable = [version.variant.shown] if version.variant else []
     if version.readable:

@@ -14,12 +14,15 @@ from msgspec import Meta
 from cas.errors import InputError
 
 PREFIX = "blake3:"
+SHORT = 12
+"""Hex digits of a digest or commit that people see."""
+
 HEX_PATTERN = r"^[0-9a-f]{64}(?!\n)$"  # in Python alone, $ also matches before a last newline
 Hex: TypeAlias = Annotated[str, Meta(pattern=HEX_PATTERN)]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-_WHOLE = re.compile(r"(?:blake3:)?([0-9a-f]{12})[0-9a-f]{52}\b")
+_WHOLE = re.compile(rf"(?:{PREFIX})?(?<![0-9a-f])([0-9a-f]{{64}}|[0-9a-f]{{40}})(?![0-9a-f])")
 
 
 def hex_of(data: Buffer) -> str:
@@ -41,5 +44,8 @@ def parse(text: str) -> str:
 
 
 def short(text: str) -> str:
-    """The same text with 12 hex digits for each whole digest in it: `minilm@1f3a9c04b2d7`, which can be typed back."""
-    return _WHOLE.sub(r"\1", text)
+    """The same text with 12 hex digits for each whole digest or commit in it: `minilm@1f3a9c04b2d7`.
+
+    A digest loses its `blake3:`, too; what is left can be typed back.
+    """
+    return _WHOLE.sub(lambda match: match[1][:SHORT], text)

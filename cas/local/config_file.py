@@ -16,7 +16,6 @@ no secret stands in it: what signs and whose signatures count is configured else
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -179,5 +178,7 @@ def _place(path: Path, key: str, value: object) -> str:
 
 
 def _close(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), 1)
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(known), 1)
     return f" (did you mean {close[0]}?)" if close else ""

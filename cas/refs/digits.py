@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from cas.errors import InputError, NotFoundError, SignatureError
+from cas.formats.digest import SHORT
 from cas.refs import reflog
 from cas.store.layout import VersionId
 from cas.store.store import Store
-
-_SHOWN = 12  # hex digits of a version in a list
 
 
 def find_version(store: Store, digits: str, model: str | None = None) -> VersionId:
@@ -39,7 +38,7 @@ def find_version(store: Store, digits: str, model: str | None = None) -> Version
     if len(found) == 1:
         return found[0]
     if found:
-        shown = ", ".join(f"{version.model}@{version.digest[:_SHOWN]}" for version in found[:8])
+        shown = ", ".join(f"{version.model}@{version.digest[:SHORT]}" for version in found[:8])
         raise InputError(f"{f'{model}@' if model else ''}{digits} is ambiguous ({shown}): give more digits")
     if store.trust is not None and (model or _beginning(store.list_manifests(), digits)):
         raise SignatureError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cas.errors import InputError
-from cas.formats.digest import hex_of, named, parse
+from cas.formats.digest import hex_of, named, parse, short
 
 DIGITS = hex_of(b"content")
 
@@ -14,6 +14,14 @@ def test_what_is_written_is_read_again() -> None:
     assert parse(named(DIGITS)) == DIGITS
     # The empty input's digest, from the test vectors of BLAKE3.
     assert hex_of(b"") == "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
+
+
+def test_people_see_twelve_digits() -> None:
+    commit = "34a10eca0d666b9bd506d727d368d4c8058a6288"
+    assert (
+        short(f"m@{named(DIGITS)}, {DIGITS} of o/m@{commit}") == f"m@{DIGITS[:12]}, {DIGITS[:12]} of o/m@34a10eca0d66"
+    )
+    assert short(f"m@{DIGITS[:20]} {DIGITS}0") == f"m@{DIGITS[:20]} {DIGITS}0", "what is no whole digest stays"
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ import re
 import pytest
 
 from cas.bucket import Kind
-from cas.cli.display.digests import short
-from cas.formats.digest import named
+from cas.formats.digest import named, short
 from cas.host import whoami
 from cas.store.layout import manifest_key
 from tests.refs.conftest import Desk

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from cas.bucket import Kind
-from cas.cli.display.digests import short
 from cas.errors import NotFoundError
-from cas.formats.digest import named
+from cas.formats.digest import named, short
 from cas.refs.move import move
 from cas.refs.reflog import Ref
 from cas.store import layout, lease_entries

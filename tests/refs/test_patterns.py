@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cas.cli.display.digests import short
+from cas.formats.digest import short
 from tests.refs.conftest import Desk
 from tests.refs.signing import variables
 from tests.support.in_process import call_cas

@@ -10,11 +10,11 @@ from click.shell_completion import CompletionItem
 
 from cas.cli.complete.store_names import StoreNames, names_of
 
-_DIGITS = 12
-
 
 def references(ctx: click.Context, typed: str) -> list[CompletionItem]:
     """Return models, tags after `:`, digests after `@`, pins after `pin:`, and digests after some of their digits."""
+    from cas.formats.digest import SHORT
+
     names = _names(ctx)
     if typed.startswith("pin:"):
         return _fitting(names.pins(), typed)
@@ -31,7 +31,7 @@ def references(ctx: click.Context, typed: str) -> list[CompletionItem]:
     elif names.refs("pins"):
         found.append(CompletionItem("pin:", "part"))
     if re.fullmatch(r"[0-9a-f]{4,}", typed):
-        found += _fitting(((digest[: max(_DIGITS, len(typed))], model) for model, digest in names.versions), typed)
+        found += _fitting(((digest[: max(SHORT, len(typed))], model) for model, digest in names.versions), typed)
     return found
 
 
@@ -159,9 +159,11 @@ def _given(ctx: click.Context, *parameters: str) -> Iterable[object]:
 
 def _digests(names: StoreNames, model: str | None, *, prefix: str, typed: str) -> Iterable[tuple[str, str]]:
     """The digests of a model's versions, or of all, each with what the store's refs call it."""
+    from cas.formats.digest import SHORT
+
     value = typed.removeprefix(prefix)
     named = "blake3:" if value.startswith("b") else ""
-    digits = 64 if named else max(_DIGITS, len(value))
+    digits = 64 if named else max(SHORT, len(value))
     called: dict[str, list[str]] = {}
     for of_model, tag, digest in names.refs("tags"):
         called.setdefault(digest, []).append(f"{of_model}:{tag}")

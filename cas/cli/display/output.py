@@ -11,10 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cas.cli.display.digests import SHORT_DIGEST, short
 from cas.formats.printable import printable_json
-
-__all__ = ["SHORT_DIGEST", "count", "document", "ids", "limit", "print_store", "short", "size", "table"]
 
 if TYPE_CHECKING:
     from cas.cli.display.table import Column
@@ -59,6 +56,18 @@ def ids(values: Iterable[str]) -> None:
     """Print what -q shows of a list: one id a line, which can be typed back, and nothing else."""
     for value in values:
         print(value)
+
+
+def short(text: str, *, whole: bool = False) -> str:
+    """A text whose digests and commits are cut to 12 digits, without `blake3:`; what stands around them stays.
+
+    Args:
+        text: digests, whole.
+        whole: cut nothing, as with --no-trunc.
+    """
+    from cas.formats import digest
+
+    return text if whole else digest.short(text)
 
 
 def size(count: float) -> str:

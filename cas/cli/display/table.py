@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cas.cli.display import paint, terminal
-from cas.cli.display.digests import short
 from cas.cli.display.paint import Style
+from cas.formats.digest import short
 from cas.formats.printable import printable
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def print_table(settings: Settings, columns: Sequence[Column], rows: Sequence[Se
 
 def _shown(cell: str, kind: Kind, *, whole: bool, exact: bool) -> str:
     if kind is Kind.DIGEST:
-        cell = short(cell, whole=whole)
+        cell = cell if whole else short(cell)
     elif kind is Kind.TIME and not exact:
         from cas.cli.display.times import ago
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from cas.formats.digest import parse
+from cas.formats.digest import SHORT, parse
 from cas.ops.report.phases import Span, seconds_by_phase
 from cas.store.receipt import Receipt
 
@@ -23,8 +23,6 @@ DIMENSIONS: Mapping[str, Callable[[Start], str]] = {
     "cold or warm": lambda start: start.temperature,
 }
 """What starts are grouped by: the name of each dimension, and what gives the group of a start."""
-
-_SHORT = 12  # hex digits of a version, as tables show them
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,7 @@ def start_of(identity: str, receipt: Receipt) -> Start:
     return Start(
         id=identity,
         at=datetime.datetime.fromisoformat(receipt.when) + datetime.timedelta(seconds=began),
-        version=f"{receipt.model}@{digest[:_SHORT]}",
+        version=f"{receipt.model}@{digest[:SHORT]}",
         digest=digest,
         deployment=receipt.deployment,
         datacenter=receipt.host.datacenter or UNKNOWN,

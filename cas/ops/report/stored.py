@@ -11,6 +11,7 @@ import msgspec
 
 from cas import events, host
 from cas.errors import AccessDenied, CasError
+from cas.formats.digest import SHORT
 from cas.ops.gc.collector import gc
 from cas.ops.inspect.usage import Usage, usage
 from cas.ops.report.prices import Price, price_list
@@ -18,8 +19,6 @@ from cas.store.store import Store
 
 MOST = 30
 """Versions that a report lists, those that take up the most."""
-
-_SHORT = 12  # hex digits of a version, as tables show them
 
 
 class StoredVersion(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +161,7 @@ def stored_figures(
         chunks=used.chunks,
         versions=tuple(
             StoredVersion(
-                version=f"{version.model}@{version.digest[:_SHORT]}",
+                version=f"{version.model}@{version.digest[:SHORT]}",
                 names=version.names.shown,
                 created=version.created,
                 plain=version.plain,

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cas import events
-from cas.cli.display.digests import short
 from cas.cli.display.json_lines import ProgressLine, TextLine
 from cas.cli.display.progress import Reporter
+from cas.formats.digest import short
 from tests.cli.conftest import Shop
 from tests.support.terminals import cas_on_terminal
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import cas
-from cas.cli.display.digests import short
 from cas.errors import CacheError, CasError
+from cas.formats.digest import short
 from cas.local.made_files import MadeFiles
 from cas.ops.prune import pruner
 from cas.ops.prune.pruner import prune
