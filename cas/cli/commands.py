@@ -131,6 +131,8 @@ def _meant(ctx: click.Context, word: str) -> str:
         return SYNONYMS[word]
     if word in ADVICE:
         raise InputError(f"no such command {word!a}: {ADVICE[word]}")
-    close = " or ".join(f"'{known}'" for known in get_close_matches(word, COMMANDS))
+    # `pul` is `pull`, and so `restore`; a command that two words are close to is named once.
+    found = dict.fromkeys(SYNONYMS.get(known, known) for known in get_close_matches(word, [*COMMANDS, *SYNONYMS]))
+    close = " or ".join(f"'{known}'" for known in found)
     text = f"No such command '{word}'"
     raise click.UsageError(f"{text}. Did you mean {close}?" if close else text, ctx)

@@ -39,14 +39,15 @@ def info(settings: Settings) -> None:
         ]
         output.table(
             settings,
-            (Column("SETTING"), Column("VALUE", Kind.TEXT), Column("FROM", Kind.TEXT), Column("DECIDES", Kind.TEXT)),
+            # A value is typed back, and half a sentence says nothing: both are whole, or the sentences are left out.
+            (Column("SETTING"), Column("VALUE"), Column("FROM", Kind.TEXT), Column("DECIDES", rank=1)),
             shown,
         )
         if variables:
             print()
             output.table(
                 settings,
-                (Column("VARIABLE"), Column("VALUE", Kind.TEXT), Column("DECIDES", Kind.TEXT)),
+                (Column("VARIABLE"), Column("VALUE"), Column("DECIDES", rank=1)),
                 [(row.name, row.value or "(empty)", row.decides) for row in variables],
             )
     if errors:

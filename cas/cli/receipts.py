@@ -80,11 +80,12 @@ def receipts(
 _COLUMNS = (
     Column("ID"),
     Column("WHEN", Kind.TIME),
-    Column("VERSION", Kind.DIGEST),
-    Column("DEPLOYMENT"),
-    Column("WHERE", Kind.TEXT, rank=2),
+    Column("MODEL"),
+    Column("VERSION", Kind.DIGEST, rank=2),
+    Column("DEPLOYMENT", rank=1),
+    Column("WHERE", Kind.TEXT, rank=4),
     Column("SECONDS"),
-    Column("BYTES", Kind.TEXT, rank=1),
+    Column("BYTES", Kind.TEXT, rank=3),
     Column("RESULT", Kind.TEXT),
 )
 
@@ -94,7 +95,8 @@ def _row(settings: Settings, one: Stored) -> tuple[str, ...]:
     return (
         one.id if settings.no_trunc else one.id[:_SHORT_ID],
         receipt.when,
-        f"{receipt.model}@{receipt.manifest.removeprefix('blake3:')}",
+        receipt.model,
+        receipt.manifest.removeprefix("blake3:"),
         receipt.deployment,
         _where(receipt),
         f"{receipt.wall:.2f}",

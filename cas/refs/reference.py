@@ -189,8 +189,8 @@ def _must_agree(store: Store, reference: Reference, now: str) -> None:
         return
     model, tag = reference.model, reference.tag
     raise NotFoundError(
-        f"{reference} is not in {store.url}: {model}:{tag} names {VersionId(model, now)} now; write {model}:{tag} for "
-        f"that, or {Reference(model, digest=reference.digest)} for the version of that digest"
+        f"{reference} is not in {store.url}: {model}:{tag} names {Reference(model, digest=now[:12])} now; "
+        f"write {model}:{tag} for that, or {Reference(model, digest=reference.digest)} for the version of that digest"
     )
 
 

@@ -78,6 +78,12 @@ def test_a_word_of_another_tool_is_the_command(word: str) -> None:
     assert call_cas(word, "--help").stdout == call_cas(SYNONYMS[word], "--help").stdout
 
 
+@pytest.mark.parametrize(("typo", "meant"), [("pul", "restore"), ("restor", "restore"), ("snapshot", "ls")])
+def test_a_typo_of_a_word_of_another_tool_is_a_typo_of_the_command(typo: str, meant: str) -> None:
+    done = call_cas(typo)
+    assert (done.returncode, f"Did you mean '{meant}'" in done.stderr) == (2, True), done.stderr
+
+
 def test_a_synonym_does_what_the_command_does(shop: Shop) -> None:
     assert shop.cas("images", "m").stdout == shop.cas("ls", "m").stdout
     assert shop.cas("pull", "m").returncode == 0

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.in_process import call_cas
 from tests.support.keys import key
+from tests.support.terminals import cas_on_terminal
 
 SECRETS = {
     "AWS_ACCESS_KEY_ID": "geheim1",
@@ -55,6 +56,15 @@ def test_each_setting_has_its_source(rows: dict[str, Any], tmp_path: Path) -> No
     assert found["store name"] == ("s3://b/prod", "CAS_STORE_NAME")
     assert found["lease"] == ("600 s", "default")
     assert all(row["decides"] for row in rows.values())
+
+
+def test_values_are_whole_on_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, home = "/data/a-store-with-a-name-that-is-long", "/data/what-the-hub-client-keeps"
+    for name in ("HF_HUB_CACHE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    shown = cas_on_terminal("info", columns=80, env={"CAS_STORE": store, "HF_HOME": home})
+    assert not shown.wrapped and {store, home} <= set(shown.raw.split()), shown.raw
+    assert "left out: DECIDES (see --no-trunc)" in shown.raw
 
 
 def test_a_table_for_people(tmp_path: Path) -> None:

@@ -64,14 +64,15 @@ def install(shell: str, script: str) -> Installed:
     """
     home = config.home_directory("load the script yourself: `cas completion --help` says how")
     data = config.user_directory("XDG_DATA_HOME", ".local/share") or home / ".local/share"
+    settings = config.user_directory("XDG_CONFIG_HOME", ".config") or home / ".config"
     start_file: Path | None = None
     if shell == "fish":
-        settings = config.user_directory("XDG_CONFIG_HOME", ".config") or home / ".config"
         file = settings / "fish/completions/cas.fish"
     elif shell == "bash" and any(map(os.path.exists, _BASH_COMPLETION)):
         file = data / "bash-completion/completions/cas"
     else:
-        file = data / f"model-cas/completion.{shell}"
+        # Not below the data directory: its `model-cas` is the default store, in which no other file may be.
+        file = settings / f"model-cas/completion.{shell}"
         start_file = home / ".bashrc" if shell == "bash" else Path(config.read("ZDOTDIR") or home) / ".zshrc"
     changed = [file] if _write_script(file, script) else []
     if start_file and _add_line(start_file, f'[ -r "{file}" ] && . "{file}"  {LINE_MARK}'):

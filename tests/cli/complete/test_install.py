@@ -53,6 +53,16 @@ def test_the_shell_finds_it(home: Path, shell: str) -> None:
         )
 
 
+def test_the_default_store_is_made_all_the_same(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CAS_STORE", raising=False)
+    for shell in PROBES:
+        assert call_cas("completion", "--install", shell).returncode == 0
+    (home / "weights").mkdir()
+    (home / "weights/a.bin").write_bytes(b"w")
+    done = call_cas("publish", "m", "--dir", str(home / "weights"), "--as", "org/m")
+    assert (done.returncode, f"made a new store at {home}/.local/share/model-cas" in done.stderr) == (0, True), done
+
+
 def test_bash_completion_loads_its_folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "_BASH_COMPLETION", (str(home),))
     done = json.loads(call_cas("--json", "completion", "bash", "--install").stdout)

@@ -72,6 +72,8 @@ def test_no_line_of_a_list_wraps_and_ids_are_whole(wide: Shop, columns: int) -> 
             assert set(re.findall(r"\b[0-9a-f]{12}\b", text)) == digests
         if words[0] == "pins":
             assert f"eu-production-2  {MODEL}" in text
+        if words == ("receipts",):
+            assert re.search(r"^ID +WHEN +MODEL +[A-Z ]+$", text, re.M), text
         if words[0] == "ls" and len(words) == 1:
             assert re.search(r"first( \+\d+|, production| )", text)
 
