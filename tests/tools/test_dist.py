@@ -93,7 +93,16 @@ def test_they_hold_the_commit_and_no_file_beside_it(files: dict[str, bytes]) -> 
     assert sorted(files) == [f"model_cas-{__version__}-py3-none-any.whl", f"model_cas-{__version__}.tar.gz"]
     with zipfile.ZipFile(BytesIO(files[f"model_cas-{__version__}-py3-none-any.whl"])) as wheel:
         assert "cas/errors.py" in wheel.namelist() and "cas/notes.py" not in wheel.namelist()
-        assert f"model_cas-{__version__}.data/data/share/man/man1/cas-restore.1" in wheel.namelist()
+        names = set(wheel.namelist())
+        assert f"model_cas-{__version__}.data/data/share/man/man1/cas-restore.1" in names
+        report = dist.ROOT / "cas/ops/report/page"
+        assert {f"cas/ops/report/page/{path.name}" for path in report.iterdir()} <= names
+        about = f"model_cas-{__version__}.dist-info"
+        metadata = wheel.read(f"{about}/METADATA").decode()
+        assert "License-Expression: Apache-2.0 AND MIT\n" in metadata
+        assert {f"{about}/licenses/{name}" for name in ("LICENSE", "cas/ops/report/page/chart.LICENSE.md")} <= names
+        assert {"cas/py.typed", "cas/hub/sources/f5-tts.toml"} <= names
+        assert not [name for name in names if name.startswith(("tests", "tools", "worker", "docs", "examples"))]
         # Zip files count seconds by two, in a time without a zone: it is UTC here.
         assert {info.date_time for info in wheel.infolist()} == {(2023, 11, 14, 22, 13, 20)}
 

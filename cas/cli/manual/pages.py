@@ -20,12 +20,15 @@ _EXIT_CODES = {
     "6": "The store cannot be reached, refuses, or was changed by somebody else.",
     "7": "The disk, the hub cache or a file here.",
     "8": "What trusted keys must have signed is not signed, or nothing signs here.",
+    "126": "`cas run`, `cas serve`: the command cannot be executed.",
+    "127": "`cas run`, `cas serve`: the command is not found.",
     "130": "Interrupted. The same command again goes on where it stopped.",
 }
 
 _FILES = {
     "~/.local/share/model-cas": "The store where nothing names one (below XDG_DATA_HOME).",
-    "~/.config/model-cas": "Trusted keys, and other settings of the user (below XDG_CONFIG_HOME).",
+    "~/.config/model-cas/config.toml": "Stores by name, and defaults (below XDG_CONFIG_HOME, or the file of CAS_CONFIG).",
+    "~/.config/model-cas/trusted-keys": "What `cas trust add` keeps (below XDG_CONFIG_HOME).",
     "~/.cache/model-cas": "What was read of stores, and may be removed at any time (below XDG_CACHE_HOME).",
     "~/.cache/huggingface/hub": "The hub cache, which models are restored to (HF_HUB_CACHE, HF_HOME).",
 }
