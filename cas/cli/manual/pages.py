@@ -27,7 +27,7 @@ _EXIT_CODES = {
 
 _FILES = {
     "~/.local/share/model-cas": "The store where nothing names one (below XDG_DATA_HOME).",
-    "~/.config/model-cas/config.toml": "Stores by name, and defaults (below XDG_CONFIG_HOME, or the file of CAS_CONFIG).",
+    "~/.config/model-cas/config.toml": "Stores by name, and defaults (below XDG_CONFIG_HOME; or CAS_CONFIG).",
     "~/.config/model-cas/trusted-keys": "What `cas trust add` keeps (below XDG_CONFIG_HOME).",
     "~/.cache/model-cas": "What was read of stores, and may be removed at any time (below XDG_CACHE_HOME).",
     "~/.cache/huggingface/hub": "The hub cache, which models are restored to (HF_HUB_CACHE, HF_HOME).",
