@@ -82,9 +82,9 @@ def gc(
     if settings.json:
         output.document({**dataclasses.asdict(done), "store": store.url})
     elif not settings.quiet:
+        output.print_store(settings, store)
         for line in _summary(done):
             print(hints.carry(line))
-        output.print_store(settings, store)
 
 
 def _summary(done: Collected) -> list[str]:

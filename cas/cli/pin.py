@@ -40,8 +40,8 @@ def pin(
     if settings.json:
         output.document({"reference": done.reference, "moved": done.moved, "store": store.url})
         return
-    print_moved(settings, done)
     output.print_store(settings, store)
+    print_moved(settings, done)
 
 
 @click.command(short_help="List what deployments have pinned.")

@@ -37,6 +37,6 @@ def rollback(
             {"ref": str(done.ref), "before": before, "reference": exact, "moved": done.moved, "store": store.url}
         )
         return
+    output.print_store(settings, store)
     was = f" (was {done.left})" if done.moved else " (as before)"
     print(f"{done.ref} -> {output.short(exact, whole=settings.no_trunc)}{was}")
-    output.print_store(settings, store)

@@ -113,6 +113,7 @@ def _show(settings: Settings, store: Store, found: Sequence[SignedEntry], *, dry
         )
         for entry in found
     ]
+    output.print_store(settings, store)
     if rows:
         columns = (
             Column("REF"),
@@ -125,7 +126,6 @@ def _show(settings: Settings, store: Store, found: Sequence[SignedEntry], *, dry
             Column("", Kind.TEXT),
         )
         output.table(settings, columns, rows)
-    output.print_store(settings, store)
 
 
 def _said(entry: SignedEntry) -> tuple[str, str, str]:

@@ -43,8 +43,8 @@ def tag(
         moved = [ref.rpartition(":")[2] for ref in done.moved]
         output.document({"reference": done.reference, "moved": moved, "store": store.url})
         return
-    print_moved(settings, done)
     output.print_store(settings, store)
+    print_moved(settings, done)
 
 
 @click.command(short_help="Remove tags.")
@@ -77,6 +77,6 @@ def print_removed(settings: Settings, store: Store, done: Moved) -> None:
     if settings.json:
         output.document({"removed": done.moved, "store": store.url})
         return
+    output.print_store(settings, store)
     for ref in done.moved:
         print(f"{ref} removed: `cas rollback {ref}` puts it back")
-    output.print_store(settings, store)

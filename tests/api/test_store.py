@@ -112,6 +112,7 @@ def test_what_results_say_of_themselves_is_short(store: cas.Store, tmp_path: Pat
     (version,) = (each for each in store.versions("m") if each.digest == digest)
     shown = [repr(each) for each in (store, restored, version, store.resolve("m"), store.show("m"))]
     shown += [repr(each) for each in (store.pin("eu", "m"), store.pins()[0], store.history("m")[-1])]
+    shown.append(repr(store.diff("m:old", "m")))
     assert shown[0] == f"Store({str(tmp_path / 'store')!r})"
     assert all(digest[:12] in text and digest[:13] not in text for text in shown[1:]), shown
     assert all(len(text) < 120 for text in shown[2:]), shown

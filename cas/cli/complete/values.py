@@ -36,7 +36,10 @@ def references(ctx: click.Context, typed: str) -> list[CompletionItem]:
 
 
 def receipts(ctx: click.Context, typed: str) -> list[CompletionItem]:
-    """Return what `cas receipts` takes: models and what follows them, deployments, and `show`."""
+    """Return what `cas receipts` takes: models and what follows them, deployments, and `show`, which takes `latest`."""
+    before = list(_given(ctx, "words"))
+    if before:
+        return _fitting([("latest", "the newest")], typed) if before == ["show"] else []
     return _fitting([("show", "draw one start")], typed) + references(ctx, typed) + deployments(ctx, typed)
 
 

@@ -33,7 +33,10 @@ def _text(value: object) -> str:
 
 
 def print_store(settings: Settings, store: Store) -> None:
-    """Say on standard error which store a command wrote to; not with -q, nor with --json, whose document says it."""
+    """Say on standard error which store a command wrote to; not with -q, nor with --json, whose document says it.
+
+    It comes before the result, so that a terminal, a pipe and the documents show both in the same order.
+    """
     if not settings.quiet and not settings.json:
         print(f"store: {store.where}", file=sys.stderr)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from cas import events, host, refs
 from cas.errors import FormatError
+from cas.formats.digest import short
 from cas.formats.manifest import Derived, Manifest, Manifest1, PlainFile, RepoFile, timestamp
 from cas.ops.inspect.diff_files import FilePair, RepoPair, pair
 from cas.ops.inspect.diff_tensors import TensorComparison, TensorDifferences
@@ -91,6 +92,10 @@ class Comparison:
     other: tuple[str, ...]
     download: Download
     created: tuple[str, str]
+
+    def __repr__(self) -> str:
+        what = "the same" if self.same else f"{self.download.plain:,} bytes to download"
+        return f"<Comparison {short(self.a.exact)} -> {short(self.b.exact)}: {what}>"
 
     @property
     def same(self) -> bool:

@@ -86,6 +86,9 @@ def test_words_of_other_kinds(named: Named) -> None:
         "cas ls --js": ["--json"],
         "cas tag minilm x --by ": [],
         "cas show x y z ": [],
+        "cas receipts sh": ["show"],
+        "cas receipts show ": ["latest"],
+        "cas receipts show latest ": [],
     }
     assert {line: sorted(values(named, line)) for line in lines} == lines
 

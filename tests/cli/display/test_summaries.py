@@ -28,6 +28,13 @@ def test_restore_says_what_was_downloaded_how_fast_and_how_long(shop: Shop) -> N
     assert f"\n{short(shop.v1)}  5.0 kB (" in exact
 
 
+def test_the_store_stands_before_the_result_also_on_a_terminal(shop: Shop) -> None:
+    calls = (("pin", "eu", "m"), ("tag", "m", "mine"), ("untag", "m:mine"), ("rollback", "m:mine"), ("unpin", "eu"))
+    for words in (*calls, ("gc",)):
+        lines = cas_on_terminal(*words, columns=200, env={"CAS_STORE": shop.url}).lines
+        assert [line.startswith("store: ") for line in lines[:2]] == [True, False], lines
+
+
 def test_restore_into_a_folder_says_what_was_in_place(shop: Shop, tmp_path: Path) -> None:
     to = ("--to", str(tmp_path / "out"))
     shop.cas("restore", "m")
