@@ -24,7 +24,7 @@ from tests.support.two_versions import Boot, boot_at
 def as_in_a_new_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(later_phases, "_program", None)
     yield
-    later_phases.settle()
+    later_phases.settle(60)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_phases_before_and_after_a_restore_are_in_its_receipt(boot: Boot) -> Non
     assert named(boot.store)[0] == "imports"
     with cas.phase("load"), cas.phase("compile"):
         pass
-    later_phases.settle()
+    later_phases.settle(60)
     assert named(boot.store)[-2:] == ["compile", "load"]
     receipt = only(boot.store)
     inner, outer = receipt.phases[-2:]
@@ -67,7 +67,7 @@ def test_a_phase_that_fails_has_its_name_too(boot: Boot) -> None:
     restore(boot)
     with pytest.raises(ZeroDivisionError), cas.phase("load"):
         raise ZeroDivisionError
-    later_phases.settle()
+    later_phases.settle(60)
     assert named(boot.store)[-1] == "load"
 
 
@@ -84,7 +84,7 @@ def test_the_next_restore_s_receipt_gets_what_comes_after_it(boot: Boot) -> None
         restore(boot)
         with cas.phase(name):
             pass
-        later_phases.settle()
+        later_phases.settle(60)
     found = [[phase.name for phase in one.receipt.phases] for one in read_receipts(boot.store).receipts]
     assert [("first" in names, "second" in names) for names in found] == [(True, False), (False, True)]
 
@@ -140,7 +140,7 @@ def test_what_a_fork_names_goes_nowhere(boot: Boot) -> None:
     restore(boot)
     with cas.phase("parent"):
         pass
-    later_phases.settle()
+    later_phases.settle(60)
     child = multiprocessing.get_context("fork").Process(target=_child)
     child.start()
     child.join(60)
@@ -176,7 +176,7 @@ def test_a_store_that_refuses_is_one_warning(
         for name in ("load", "compile"):
             with cas.phase(name):
                 pass
-            later_phases.settle()
+            later_phases.settle(60)
     (record,) = caplog.records
     assert "phases were not added to receipt receipts/" in record.getMessage()
     assert "PutObject is not allowed" in record.getMessage()

@@ -56,15 +56,17 @@ def cas_on_terminal(*words: str, columns: int, env: Mapping[str, str] | None = N
         except OSError:  # how Linux says that the other end has closed
             pass
 
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    with pytest.MonkeyPatch.context() as patch, open(follower, "w", encoding="utf-8") as out:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        open(follower, "w", encoding="utf-8") as out,
+        open(os.dup(follower), "w", encoding="utf-8") as err,
+    ):
         for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
             patch.delenv(name, raising=False)
         patch.setattr(sys, "__stdout__", out)
-        err = open(os.dup(follower), "w", encoding="utf-8")  # noqa: SIM115 (closed below, before the pty's end)
         code = call_with_streams(out, err, *words, env={"TERM": "xterm-256color", **(env or {})})
-        err.close()
     reader.join()
     os.close(leader)
     return _shown(code, received.decode(), columns)
