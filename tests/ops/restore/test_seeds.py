@@ -92,7 +92,7 @@ def test_the_command_takes_seeds_from_options_and_the_environment(versions: Vers
     warning = f"warning: seed {versions.root / 'nowhere'}: {versions.root / 'nowhere'} cannot be read (No such file"
     assert ran.stderr.count(warning) == 1
     assert f" taken from {volume}\n" in ran.stderr
-    assert " MB reused (" in ran.stderr
+    assert " MB copied on this machine)" in ran.stderr
     assert read_tree(Path(ran.stdout.strip())) == versions.new
 
 
