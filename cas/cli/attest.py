@@ -66,7 +66,7 @@ def attest(settings: Settings, reference: str, file: str | None, key: str | None
         output.document(_document(done, file))
         return
     if not settings.quiet:
-        print(_summary(done), file=sys.stderr)
+        print(output.short(_summary(done), whole=settings.no_trunc), file=sys.stderr)
     if file is not None:
         print(file)
 

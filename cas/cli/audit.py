@@ -116,7 +116,7 @@ def _print(settings: Settings, found: Audit, *, every_move: bool) -> None:
             forbidden = sum(move.entry < ref.floor for move in ref.moves)
             print_line(f"floor    {ref.ref}: {ref.floor}, which forbids {output.count(forbidden, 'move')} of its log")
     for problem in found.problems:
-        print_line(f"{'problem':<8} {printable(problem.text)}")
+        print_line(f"{'problem':<8} {printable(output.short(problem.text, whole=settings.no_trunc))}")
     for note in found.notes if not quiet else ():
         print_line(f"{'note':<8} {printable(note.text)}")
 

@@ -33,7 +33,6 @@ def lock(settings: Settings, reference: str, path: str, sign_with: str | None) -
         return
     if not settings.quiet:
         signed = f", signed by {locked.key_id} in {locked.signature_file}" if locked.key_id else ""
-        print(
-            f"locked {locked.reference} in {locked.lock}, its digest in {locked.digest_file}{signed}", file=sys.stderr
-        )
+        version = output.short(locked.reference, whole=settings.no_trunc)
+        print(f"locked {version} in {locked.lock}, its digest in {locked.digest_file}{signed}", file=sys.stderr)
     print(locked.reference)

@@ -40,4 +40,5 @@ def verify(settings: Settings, reference: str | None, lock: str | None, cache_di
             f"heal them with `cas restore {chosen}`"
         )
     if not settings.quiet:
-        print(f"{report.reference}: {report.files} files, {output.size(report.total)}, all sound", file=sys.stderr)
+        version = output.short(report.reference, whole=settings.no_trunc)
+        print(f"{version}: {report.files} files, {output.size(report.total)}, all sound", file=sys.stderr)

@@ -148,8 +148,8 @@ def _one_step(ref: Ref, past: Sequence[PastMove]) -> str:
     if target is None:
         at = past[-1].digest
         raise InputError(
-            f"{ref} is at {named(at) if at else 'nothing'}, the first version in its history: there is nothing to go "
-            f"back to; see `cas history {ref}`"
+            f"{ref} is at {short(named(at)) if at else 'nothing'}, the first version in its history: there is "
+            f"nothing to go back to; see `cas history {ref}`"
         )
     return target
 

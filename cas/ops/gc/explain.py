@@ -74,7 +74,7 @@ def explain(
 
 
 def _explain_version(store: Store, live: LiveSet, version: VersionId, grace: datetime.timedelta) -> Explained:
-    kept_by = tuple(root.reason for root in live.roots if root.version == version)
+    kept_by = tuple(dict.fromkeys(root.reason for root in live.roots if root.version == version))
     sets = [condemned for condemned in _all_condemned(store) if version in condemned_versions(store, condemned)]
     return Explained("version", str(version), kept_by, (), _when_condemned(sets, grace))
 
@@ -85,7 +85,7 @@ def _explain_chunk(store: Store, live: LiveSet, digest: str, *, exists: bool, gr
         version for version in live.manifests
         if any(chunk.startswith(digest) for chunk in _readable_chunks(store, version))
     }  # fmt: skip
-    kept_by = tuple(f"{root.reason} ({root.version})" for root in live.roots if root.version in needing)
+    kept_by = tuple(dict.fromkeys(f"{root.reason} ({root.version})" for root in live.roots if root.version in needing))
     if not exists and not needing:
         raise NotFoundError(f"{store.url} has no chunk and no version {digest}…: see `cas ls`")
     sets = [

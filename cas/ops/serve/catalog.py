@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from cas import events
 from cas.errors import CasError, NotFoundError
-from cas.formats.digest import named
 from cas.formats.manifest import Repo
 from cas.ops.serve.chosen_refs import ChosenRefs, NamedVersion, RefusedRef, RepoKey
 from cas.parallel import BackgroundCall
@@ -67,7 +66,7 @@ class Chosen(events.Event):
         """Return the choice in words."""
         repo, version, reference, _ = self.hosted
         kind = "" if repo.repo_type == "model" else f"{repo.repo_type} "
-        return f"{kind}{repo.repo_id} is that of {reference} ({named(version.digest)[:23]}…), commit {repo.commit[:12]}"
+        return f"{kind}{repo.repo_id} is that of {reference} ({version.digest[:12]}), commit {repo.commit[:12]}"
 
 
 class Catalog:

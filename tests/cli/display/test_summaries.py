@@ -28,6 +28,13 @@ def test_restore_says_what_was_downloaded_how_fast_and_how_long(shop: Shop) -> N
     assert f"\n{short(shop.v1)}  5.0 kB (" in exact
 
 
+def test_a_summary_names_a_version_by_12_digits(shop: Shop, tmp_path: Path) -> None:
+    shop.cas("restore", "m")
+    for words in (("verify", "m"), ("lock", "m", "-o", str(tmp_path / "m.json"))):
+        assert not re.search("[0-9a-f]{13}", shop.cas(*words).stderr)
+        assert re.search("m@blake3:[0-9a-f]{64}", shop.cas(*words, "--no-trunc").stderr)
+
+
 def test_the_store_stands_before_the_result_also_on_a_terminal(shop: Shop) -> None:
     calls = (("pin", "eu", "m"), ("tag", "m", "mine"), ("untag", "m:mine"), ("rollback", "m:mine"), ("unpin", "eu"))
     for words in (*calls, ("gc",)):

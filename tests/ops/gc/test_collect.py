@@ -181,6 +181,13 @@ def test_unknown_objects_are_left_alone(local: Models) -> None:
     assert left == {FORMAT_KEY, *strange, f"{log.ref.prefix}/{log.names()[-1]}"}
 
 
+def test_what_keeps_a_digest_twice_is_told_once(local: Models) -> None:
+    old = local.publish("old")
+    for content in ("new", "old", "new"):
+        local.publish(content)
+    assert explain(local.store, named(old), grace=AT_ONCE).kept_by == ("history of m:latest",)
+
+
 def test_it_is_explained_what_keeps_a_digest(local: Models) -> None:
     old, new = local.publish("old"), local.publish("new")
     shared, own = hex_of(b"s" * 5000), hex_of(b"old" * 1000)
