@@ -19,22 +19,24 @@ OUTSIDE = 4_000_000  # a process that has no other ancestor than this one's numb
 
 
 class Processes:
-    """A /proc of made-up processes."""
+    """A /proc of made-up processes, as it was at one moment."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.now, self.since_boot = time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def add(self, pid: int, parent: int, seconds_ago: float, terminal: int = 0) -> None:
-        begun = int((time.clock_gettime(time.CLOCK_BOOTTIME) - seconds_ago) * TICKS)
+        begun = int((self.since_boot - seconds_ago) * TICKS)
         fields = ["S", str(parent), "0", "0", str(terminal), *["0"] * 14, str(begun), *["0"] * 30]
         (self.folder / str(pid)).mkdir()
         (self.folder / str(pid) / "stat").write_text(f"{pid} (a) b (c) {' '.join(fields)}\n")
 
     def spans(self) -> dict[str, tuple[float, float]]:
-        """Beginning and end of each phase, in seconds before now."""
-        now = time.monotonic()
-        found = spans_before(now, self.folder)
-        return {span.name: (round(now - span.begun), round(now - span.begun - span.seconds)) for span in found}
+        """Beginning and end of each phase, in seconds before that moment."""
+        found = spans_before(self.now, self.folder)
+        return {
+            span.name: (round(self.now - span.begun), round(self.now - span.begun - span.seconds)) for span in found
+        }
 
 
 @pytest.fixture
