@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import NamedTuple
 
@@ -77,7 +78,14 @@ def print_document(failure: Failure, settings: Settings) -> None:
         failure: what ended the call.
         settings: the global options; a wrong call may have ended before --json was read, so its words count, too.
     """
-    words = sys.argv[1:]
-    words = words[: words.index("--")] if "--" in words else words
-    if (settings.json or "--json" in words) and not getattr(sys.stdout, "is_written", False):
+    if (settings.json or "--json" in _own_words(sys.argv[1:])) and not getattr(sys.stdout, "is_written", False):
         output.document({"error": failure.document()})
+
+
+def _own_words(words: list[str]) -> list[str]:
+    """Return the words of a call that are no arguments of a command that `cas run` would have become."""
+    words = words[: words.index("--")] if "--" in words else words
+    if "run" not in words:
+        return words
+    behind = words.index("run") + 1
+    return words[:behind] + list(itertools.takewhile(lambda word: word.startswith("-"), words[behind:]))

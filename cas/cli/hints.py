@@ -78,7 +78,7 @@ def _store(message: str, call: Settings) -> str | None:
     if other and other in message and not (named and named in message):
         named = other
     # Such a URL is refused, as it may hold a secret.
-    return None if named and re.match(r"https?://[^/]*@|[a-z0-9]+://.*[?#]", named) else named
+    return None if named and re.match(r"[^/]*://([^/]*@|.*[?#])", named) else named
 
 
 def _names_no_store(name: str, call: Settings) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 
-from cas import config
-
 # glibc, malloc.h
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
@@ -45,13 +43,6 @@ def return_large_blocks() -> None:
     MiB instead of 190, and takes a tenth less of the processor.
     """
     _set({_M_MMAP_THRESHOLD: _LARGE_BLOCK, _M_TRIM_THRESHOLD: _LARGE_BLOCK})
-
-
-def traces_wanted() -> bool:
-    """Whether variables of OpenTelemetry name an endpoint for traces, and do not switch them off."""
-    endpoint = config.first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT").value
-    is_off = config.read("OTEL_SDK_DISABLED").lower() == "true" or config.read("OTEL_TRACES_EXPORTER") == "none"
-    return bool(endpoint) and not is_off
 
 
 def _set(options: dict[int, int]) -> None:

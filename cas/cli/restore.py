@@ -145,7 +145,8 @@ def restore_chosen(
         others: references to further versions.
     """
     from cas.cli.display.progress import reporter_for
-    from cas.cli.process import keep_memory_together, leave_cores_alone, traces_wanted
+    from cas.cli.process import keep_memory_together, leave_cores_alone
+    from cas.local.variables import traces_wanted
     from cas.ops.restore import restorer
     from cas.store.store import open_store
 

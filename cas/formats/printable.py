@@ -22,6 +22,11 @@ def printable(text: str) -> str:
     return _NOT_ASCII_PRINTABLE.sub(_escaped, text)
 
 
+def no_command(text: str) -> str:
+    """Return foreign text that proposes no command: those that messages propose stand in backquotes."""
+    return text.replace("`", "'")
+
+
 def printable_lines(text: str) -> str:
     """Return a text of several lines, each harmless; only its line feeds and tabs still act."""
     return _NOT_ASCII_PRINTABLE.sub(lambda match: match[0] if match[0] in "\n\t" else _escaped(match), text)

@@ -77,7 +77,9 @@ def read_config() -> ConfigFile | None:
     path = Path(found.value)
     try:
         with path.open("rb") as file:
-            text = file.read(_LARGEST)
+            text = file.read(_LARGEST + 1)
+        if len(text) > _LARGEST:
+            raise InputError(f"{path} is larger than {_LARGEST} bytes: name the file that holds the configuration")
         return _checked(path, tomllib.loads(text.decode()))
     except OSError as error:
         advice = f": unset {VARIABLE}, or name a file" if found.source == VARIABLE else ""

@@ -41,7 +41,7 @@ def other_meaning(store: Store, text: str, listen: events.Listener = events.igno
         listen: is told what the text was taken for, where that is not plain.
 
     Raises:
-        InputError: several things fit.
+        InputError: several things fit; or keys are trusted, and it is a repo, which the error names the model of.
         NotFoundError: the text has a form of its own, and nothing fits.
         SignatureError: keys are trusted, and no signed entry names the version of which some digits are given.
         StoreMissing: there is no store.
@@ -61,6 +61,11 @@ def other_meaning(store: Store, text: str, listen: events.Listener = events.igno
     name, rest = match.groups()
     if "/" in name and _REPO.fullmatch(name):
         model = _model_of_repo(store, name)
+        if store.trust is not None:
+            # Whoever deletes the log of one model must not get another one read by that, past its floor.
+            raise InputError(
+                f"{name} is {model} now: where keys are trusted, write {model}{rest}, as no key signs repos"
+            )
         listen(events.Noted(f"{name} is {model}", important=True))
         return parse_reference(model + rest)
     return _in_other_letters(store, text, listen)

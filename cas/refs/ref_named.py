@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cas.errors import CasError, InputError
 from cas.refs.digits import find_version
-from cas.refs.grammar import Reference
+from cas.refs.grammar import Reference, parse_reference
 from cas.refs.likely import absent
 from cas.refs.meaning import definite, other_meaning
 from cas.refs.names import named_versions
@@ -14,7 +14,12 @@ from cas.store.store import Store
 
 
 def ref_named(
-    store: Store, text: str, what: str = "name a tag (model:tag) or pin:deployment/model", *, must_exist: bool = True
+    store: Store,
+    text: str,
+    what: str = "name a tag (model:tag) or pin:deployment/model",
+    *,
+    must_exist: bool = True,
+    as_written: bool = False,
 ) -> Ref:
     """Return the tag or pin that a text names.
 
@@ -23,15 +28,16 @@ def ref_named(
         text: what somebody wrote.
         what: what to do about a text that names a version, for the error.
         must_exist: whether a ref that was never set is an error.
+        as_written: whether a text means nothing besides what its words say.
 
     Raises:
         InputError: the text names a version by its digest; the error tells which refs name that.
         RefUnset: `must_exist`, and the ref was never set.
         CasError: as `definite`.
     """
-    reference = definite(store, text)
+    reference = parse_reference(text) if as_written else definite(store, text)
     ref = _ref_of(reference)
-    if ref is not None and reference.digest is None and not RefLog(store, ref).names():
+    if not as_written and ref is not None and reference.digest is None and not RefLog(store, ref).names():
         meant = other_meaning(store, text)
         if meant is None and must_exist:
             raise absent(store, ref)

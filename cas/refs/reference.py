@@ -10,6 +10,7 @@ from cas import events
 from cas.errors import FormatError, InputError, IntegrityError, NotFoundError, RefUnset, SignatureError
 from cas.formats.digest import short
 from cas.formats.manifest import Manifest
+from cas.formats.printable import no_command
 from cas.parallel import BackgroundCall
 from cas.refs.grammar import DEFAULT_TAG, Reference, parse_reference
 from cas.refs.likely import absent
@@ -221,7 +222,8 @@ def _current(store: Store, log: RefLog, hubs: Sequence[Path], *, keep: bool) -> 
     entry = move.entry
     if entry.digest is None:
         raise NotFoundError(
-            f"{log.ref} was removed from {store.url} by {entry.by} ({entry.reason}): see `cas history {log.ref}`, and "
+            f"{log.ref} was removed from {store.url} by {no_command(entry.by)} ({no_command(entry.reason)}): "
+            f"see `cas history {log.ref}`, and "
             f"`cas rollback {log.ref}` puts it back"
         )
     return entry.digest, move

@@ -59,13 +59,15 @@ class SignedEntry:
 
 
 def refs_named(store: Store, texts: Sequence[str]) -> list[Ref]:
-    """Return the tags and pins that texts name.
+    """Return the tags and pins that texts name, by their words alone.
+
+    What is signed counts from then on: so what lies in the store has no say in which tag or pin that is.
 
     Raises:
         InputError: a text is no reference, or names a version by its digest.
     """
     what = "what is signed is a tag or pin that names it: add --tag TAG"
-    return [ref_named(store, text, what, must_exist=False) for text in dict.fromkeys(texts)]
+    return [ref_named(store, text, what, must_exist=False, as_written=True) for text in dict.fromkeys(texts)]
 
 
 def all_refs(store: Store) -> list[Ref]:

@@ -31,6 +31,8 @@ VARIABLE = "CAS_PHASES"
 
 _AT_END = 5.0  # seconds that a program waits at its end for a write under way
 _MOST = 9999  # documents of one program
+_MOST_SPANS = 1000  # phases of one program: a receipt has room for them, and a server may name one for each request
+_LONGEST_NAME = 200  # characters
 
 
 class Target(NamedTuple):
@@ -67,7 +69,7 @@ class Target(NamedTuple):
         try:
             url, keys, when, ended, pid = json.loads(config.read(VARIABLE) or "[]")
             return cls(str(url), tuple(map(str, keys)), float(when), float(ended), int(pid))
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             return None
 
 
@@ -86,13 +88,17 @@ class _Program:
     def add(self, span: Span) -> None:
         """Add a phase that is over, and have it written."""
         with self._lock:
+            if len(self.spans) >= _MOST_SPANS:
+                return
             if not self.spans and self.target and self.target.pid == self.pid and span.begun > self.target.ended:
                 # What the program did before it named anything: its interpreter, its imports.
                 self.spans.append(Span("exec", self.target.ended, span.begun - self.target.ended))
             self.spans.append(span)
             if self.target and self._thread is None:
-                self._thread = threading.Thread(target=self._write_all, name="phases", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._write_all, name="phases", daemon=True)
+                with contextlib.suppress(RuntimeError):  # the program ends, or may start no more threads
+                    thread.start()
+                    self._thread = thread
 
     def take(self) -> list[Span]:
         """Return the phases that are in no receipt yet, for one that is about to be written."""
@@ -130,7 +136,7 @@ class _Program:
 
                 # Whoever may not write now may not the next time: it is said once, and no more is tried.
                 logging.getLogger("cas").warning(
-                    "phases were not added to receipt %s: %s", target.keys[0], printable(_described(error))
+                    "phases were not added to receipt %s: %s", ", ".join(target.keys), printable(_described(error))
                 )
                 with self._lock:
                     self._number = _MOST + 1
@@ -179,7 +185,8 @@ def _settle_at_end() -> None:
     import concurrent.futures.thread  # noqa: F401 (its own hook is registered first, and called after ours)
 
     # What atexit calls comes too late: the store's client cannot use the executors of asyncio any more.
-    getattr(threading, "_register_atexit", atexit.register)(settle)
+    with contextlib.suppress(RuntimeError):  # the program ends already
+        getattr(threading, "_register_atexit", atexit.register)(settle)
 
 
 @contextlib.contextmanager
@@ -200,7 +207,14 @@ def phase(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        program.add(Span(name, begun, time.monotonic() - begun))
+        program.add(Span(_printable(name), begun, time.monotonic() - begun))
+
+
+def _printable(name: str) -> str:
+    """Return a phase's name as a receipt can hold it, whatever the program calls it."""
+    from cas.formats.printable import printable
+
+    return printable(str(name)[:_LONGEST_NAME])
 
 
 def take() -> list[Span]:

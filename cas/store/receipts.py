@@ -197,13 +197,13 @@ def read_receipts(
         for entry in batch:
             if layout.receipt_digest(entry.key) is None or (text := texts.get(entry.key)) is None:
                 continue
-            receipt = RECEIPTS.decode(text)
-            later = [
-                phase
-                for each in listed.later.get(entry.key, ())
-                if each.key in texts
-                for phase in LATER_PHASES.decode(texts[each.key]).phases
-            ]
+            later_texts = (texts[each.key] for each in listed.later.get(entry.key, ()) if each.key in texts)
+            try:
+                receipt = RECEIPTS.decode(text)
+                later = [phase for each in later_texts for phase in LATER_PHASES.decode(each).phases]
+            except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):  # another release kept it in the cache
+                damaged.append(entry.key)
+                continue
             found.append(Stored(entry.key, entry.modified, _joined(receipt, later)))
     found.sort(key=lambda one: (one.written, one.key))
     return Read(tuple(found), tuple(sorted(damaged)), len(entries) - len(chosen))

@@ -131,6 +131,7 @@ def test_another_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ('[stores]\nprod = "x"', "stores.prod is 'x': write a URL"),
         ('seeds = "/x"', "seeds is no list"),
         ("seeds = [1]", "seeds is 1: write a text in quotes"),
+        ("# " + "x" * 1024 * 1024, "is larger than 1048576 bytes"),
         ("by = 1\nstore = x", "is not TOML: Invalid value (at line 2, column 9)"),
     ],
 )

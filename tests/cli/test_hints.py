@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cas.cli import hints
+from cas.cli.display.streams import PrintableStream
 from cas.cli.options import Settings
 from tests.cli.conftest import Shop
 from tests.support.in_process import call_cas
@@ -66,7 +68,16 @@ def test_each_command_gets_the_options_that_it_takes_and_lacks(call: Settings, t
     assert hints.carry(carried) == carried
 
 
-@pytest.mark.parametrize("url", ["https://me:geheim@host/x", "https://host/x?sig=geheim", "s3://bucket/x#geheim"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:geheim@host/x",
+        "HTTPS://me:geheim@host/x",
+        "s3://me:geheim@bucket/x",
+        "https://host/x?sig=geheim",
+        "s3://bucket/x#geheim",
+    ],
+)
 def test_a_store_that_may_hold_a_secret_is_not_repeated(call: Settings, url: str) -> None:
     call.store = url
     assert hints.carry("`cas ls`") == "`cas ls`"
@@ -114,7 +125,21 @@ def test_an_error_is_a_document_too(shop: Shop, words: list[str], kind: str, cod
     assert (done.returncode, error["class"], error["exit_code"], error["hint"]) == (code, kind, code, hint)
     if words:
         assert done.stderr == f"cas: {error['message']}\n"
-        assert json.loads(shop.cas(*words, "--json").stdout) == {"error": error} or words[0] == "run"
+        at = 1 if words[0] == "run" else len(words)
+        assert json.loads(shop.cas(*words[:at], "--json", *words[at:]).stdout) == {"error": error}
+
+
+def test_a_word_of_the_command_of_run_is_none_of_the_call(shop: Shop) -> None:
+    for words in (["m:none", "true", "--json"], ["m:none", "--", "true", "--json"]):
+        done = shop.cas("run", *words)
+        assert (done.returncode, done.stdout) == (3, ""), done.stdout
+
+
+def test_no_document_follows_the_bytes_of_an_archive(capsys: pytest.CaptureFixture[str]) -> None:
+    stream = PrintableStream(sys.stdout)
+    assert not stream.is_written
+    stream.buffer.write(b"part of an archive\n")
+    assert stream.is_written
 
 
 def test_an_error_after_the_document_adds_no_second_one(shop: Shop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,27 @@ def test_a_plain_reference_costs_what_it_did(shelf: Desk) -> None:
     bucket = RecordingBucket(shelf.store.bucket)
     resolve(Store(bucket), "m")
     assert sorted(key.split("/")[0] for key in bucket.read) == ["format.json", "manifests", "refs"]
+
+
+def test_where_keys_are_trusted_a_repo_is_no_name(shelf: Desk, tmp_path: Path) -> None:
+    """Else whoever deletes the log of a model gets another one read that holds the repo, past the floor."""
+    source = cas.Source.from_folder(write_tree(tmp_path / "other", {"w": b"other"}), REPO)
+    ours = signed(Store(shelf.store.bucket))
+    cas.publish("other", source, ours)
+    assert ours.trust is not None
+    ours.trust.add_floor("minilm:latest", 1, "the test")
+    for entry in shelf.store.bucket.list("refs/tags/minilm"):
+        shelf.store.bucket.delete(entry.key)
+    with pytest.raises(SignatureError):
+        resolve(ours, "minilm")
+    with pytest.raises(InputError, match=f"{REPO} is other now: where keys are trusted, write other"):
+        resolve(ours, REPO)
+
+
+def test_what_a_removal_says_is_no_command_to_run(shelf: Desk) -> None:
+    shelf.done("untag", "minilm:v1", "--reason", "see `cas gc --grace 0 --force`", "--by", "`cas x`")
+    error = shelf.cas("--json", "restore", "minilm:v1")
+    assert json.loads(error.stdout)["error"]["hint"] == "cas --json history minilm:v1"
 
 
 def test_where_keys_are_trusted_no_other_log_is_read_for_one_that_is_gone(store: Store) -> None:

@@ -72,6 +72,16 @@ def test_what_is_in_force_is_shown_and_signed(desk: Desk, keys: Path) -> None:
     assert desk.done("sign", "m").rstrip().endswith("as before")
 
 
+def test_what_is_signed_is_named_as_it_is(desk: Desk, keys: Path) -> None:
+    """Whoever may delete a pin and add another must not choose which one `pin:eu` is when it is signed."""
+    desk.done("sign", "m")
+    desk.done("pin", "eu", "m")
+    before = signature_keys(desk.store)
+    for text in ("pin:eu", "M", desk.versions[0]):
+        desk.refused(2 if text == "pin:eu" else 3, "sign", text)
+    assert signature_keys(desk.store) == before
+
+
 def test_all_tags_and_pins_are_signed_at_once_removed_ones_too(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

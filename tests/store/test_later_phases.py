@@ -71,6 +71,45 @@ def test_a_phase_that_fails_has_its_name_too(boot: Boot) -> None:
     assert named(boot.store)[-1] == "load"
 
 
+def test_whatever_a_program_calls_its_phases_the_receipt_can_be_read(boot: Boot) -> None:
+    for name in (7, "\ud800\x1b[31m", "x" * 5000):
+        with cas.phase(name):  # type: ignore[arg-type]
+            pass
+    restore(boot)
+    with cas.phase(8):  # type: ignore[arg-type]
+        pass
+    later_phases.settle(30)
+    names = named(boot.store)
+    assert names[:3] == ["7", "\\ud800\\x1b[31m", "x" * 200]
+    assert names[-1] == "8"
+
+
+def test_a_program_that_names_a_phase_for_each_request_keeps_a_bounded_number(boot: Boot) -> None:
+    for _ in range(1100):
+        with cas.phase("request"):
+            pass
+    restore(boot)
+    assert named(boot.store).count("request") == 1000
+
+
+def test_a_program_that_is_ending_may_still_name_a_phase(boot: Boot, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading, "_register_atexit", refuse, raising=False)
+    with cas.phase("early"):
+        pass
+    restore(boot)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with cas.phase("late"):
+            pass
+    with cas.phase("later"):
+        pass
+    later_phases.settle(30)
+    assert named(boot.store)[-2:] == ["late", "later"]
+
+
 def test_without_a_receipt_nothing_is_written(boot: Boot) -> None:
     cas.restore("m", boot.store, cache_dir=boot.cache)
     with cas.phase("load"):

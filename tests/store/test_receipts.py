@@ -15,7 +15,7 @@ from cas.formats.digest import named
 from cas.store import layout
 from cas.store.receipt import LATER_PHASES, RECEIPTS, Bytes, Interval, LaterPhases, PhaseTime, Receipt, covered
 from cas.store.receipt_cache import ReceiptCache
-from cas.store.receipts import Read, read_receipts
+from cas.store.receipts import Read, list_receipts, read_receipts
 from cas.store.store import Store, open_store
 
 A = "ab" * 32
@@ -142,6 +142,17 @@ def test_what_was_read_is_not_read_again_and_a_damaged_cache_is(
     gotten.clear()
     assert len(read_receipts(store, cache=other).receipts) == 4
     assert len(gotten) == 8
+
+
+def test_what_another_release_kept_and_this_one_cannot_read_is_damaged(
+    store: Store, read: Callable[..., Read], tmp_path: Path
+) -> None:
+    keys = [put(store, receipt()) for _ in range(2)]
+    (listed,) = (entry for entry in list_receipts(store).receipts if entry.key == keys[0])
+    cache = ReceiptCache(tmp_path / "cache", store.where)
+    cache.put(keys[0].rpartition("/")[0], [(listed, b'{"version": 9}')])
+    found = read_receipts(store, cache=cache)
+    assert ([one.key for one in found.receipts], found.damaged) == (keys[1:], (keys[0],))
 
 
 def test_a_reader_of_a_part_leaves_the_rest_in_the_cache(

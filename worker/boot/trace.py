@@ -6,8 +6,8 @@ import threading
 import time
 from typing import Any
 
-from cas.cli.process import traces_wanted
 from cas.events import Span
+from cas.local.variables import traces_wanted
 from worker.boot.cold_start import Phases
 from worker.log import logger
 

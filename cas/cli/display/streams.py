@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TextIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 from cas.cli import hints
 from cas.formats.printable import printable_lines
@@ -34,6 +34,12 @@ class PrintableStream:
         self.unfiltered.write(printable_lines(self._change(text) if self._change else text))
         self.is_written = True
         return len(text)
+
+    @property
+    def buffer(self) -> BinaryIO:
+        """The stream of bytes behind it, for an archive or a page: then something is written."""
+        self.is_written = True
+        return self.unfiltered.buffer
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.unfiltered, name)

@@ -48,7 +48,7 @@ def waterfall(
     """
     limit = limit or WIDE
     marks = _marks()
-    depths = _depths(intervals)
+    depths = _depths(intervals[:_MOST])
     labels = [
         terminal.elided(f"{'  ' * min(depth, 4)}{printable(interval.name)}", _LONGEST_NAME)
         for interval, depth in zip(intervals[:_MOST], depths, strict=False)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from cas import events
 from cas.errors import StoreError
 from cas.formats.manifest import timestamp
+from cas.formats.printable import no_command
 from cas.ops.gc.erase import Eraser
 from cas.ops.gc.live import LiveSet
 from cas.ops.gc.shards import SHARDS, DigestSet
@@ -29,7 +30,7 @@ class SweepPostponed(Exception):
     """Somebody is publishing: another run has to do the sweep."""
 
     def __init__(self, lease: ActiveLease) -> None:
-        super().__init__(f"{lease.by} has been at work since {timestamp(lease.written)}: {lease.purpose}")
+        super().__init__(no_command(f"{lease.by} has been at work since {timestamp(lease.written)}: {lease.purpose}"))
 
 
 def wait_for_publishers(
@@ -52,7 +53,7 @@ def wait_for_publishers(
     others = [sweep for sweep in sweeps if sweep.id != mark.id]
     if others:
         raise StoreError(
-            f"{others[0].by} is collecting in {store.url} since {timestamp(others[0].written)}: "
+            f"{no_command(others[0].by)} is collecting in {store.url} since {timestamp(others[0].written)}: "
             "let it end, then run `cas gc` again; nothing was deleted"
         )
     begun = time.monotonic()

@@ -159,7 +159,8 @@ def test_the_switch_leaves_the_store_alone(station: Station) -> None:
 ENVIRONMENT = """
 import json, os, sys
 from worker.boot.boot import Boot
-heavy = [name for name in ("torch", "f5_tts", "runpod", "huggingface_hub", "obstore", "boto3") if name in sys.modules]
+heavy = [name for name in ("torch", "f5_tts", "runpod", "huggingface_hub", "obstore", "boto3", "click")
+         if name in sys.modules]
 boot = Boot.start()
 if "early" in sys.argv:
     from huggingface_hub import constants
