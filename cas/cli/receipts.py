@@ -170,12 +170,12 @@ def _print_fact(name: str, text: str, limit: int | None) -> None:
 def _details(receipt: Receipt) -> dict[int, str]:
     """Return bytes and rate of the phases that move some, by their place; of several of one name, of the longest."""
     moved = {"fetch": receipt.bytes.wire, "copy": receipt.bytes.reused}
+    seconds_of = [(interval.name, interval.ended - interval.begun) for interval in receipt.intervals()]
     found = {}
     for name, size in moved.items():
-        places = [at for at, interval in enumerate(receipt.intervals()) if interval.name == name]
+        places = [at for at, (of_phase, _) in enumerate(seconds_of) if of_phase == name]
         if size and places:
-            place = max(places, key=lambda at: receipt.intervals()[at].ended - receipt.intervals()[at].begun)
-            interval = receipt.intervals()[place]
-            seconds = interval.ended - interval.begun
+            place = max(places, key=lambda at: seconds_of[at][1])
+            seconds = seconds_of[place][1]
             found[place] = output.size(size) + (f", {output.size(size / seconds)}/s" if seconds > 0 else "")
     return found

@@ -6,6 +6,7 @@ later (`cas.phase`) are documents of their own beside the receipt; a reader join
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterable
 from typing import Annotated, Literal, NamedTuple, TypeAlias
@@ -28,6 +29,15 @@ MAX_SIZE = 1 << 20
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=-4e9, le=4e9)]
 
 
+# More than any store holds, and few enough that sums of them are numbers of every kind.
+_LARGEST = 1 << 60
+Size: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)]
+_YEARS = range(1970, 3000)
+
+MOST_PHASES = 2000
+"""Phases of one receipt, those that programs added included: what a reader lays out grows with their square."""
+
+
 class PhaseTime(msgspec.Struct, frozen=True):
     """One phase of a restore or a boot; several phases may have one name, and phases may overlap.
 
@@ -41,6 +51,9 @@ class PhaseTime(msgspec.Struct, frozen=True):
     name: str
     seconds: Seconds
     begun: Seconds | None = None
+
+
+Phases: TypeAlias = Annotated[tuple[PhaseTime, ...], msgspec.Meta(max_length=MOST_PHASES)]
 
 
 class Interval(NamedTuple):
@@ -66,12 +79,12 @@ class Bytes(msgspec.Struct, frozen=True, kw_only=True):
             downloaded them; empty after a failure.
     """
 
-    total: int
-    present: int | None
-    fetched: int
-    wire: int
-    reused: int
-    reused_from: dict[str, int] = {}
+    total: Size
+    present: Size | None
+    fetched: Size
+    wire: Size
+    reused: Size
+    reused_from: dict[str, Size] = {}
     source: str = ""
 
 
@@ -128,12 +141,20 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     ok: bool
     error: Failure | None = None
     changed: bool | None = None
-    phases: tuple[PhaseTime, ...]
+    phases: Phases
     bytes: Bytes
     second_requests: Second | None = None
-    rate: float
+    rate: Annotated[float, msgspec.Meta(ge=0, le=_LARGEST)]
     host: Host
     versions: dict[str, str]
+
+    def __post_init__(self) -> None:
+        # What is no time of our days ends no reader of all receipts: this one is malformed.
+        if datetime.datetime.fromisoformat(self.when).year not in _YEARS:
+            raise ValueError(f"{self.when} is out of range")
+        second = self.second_requests or Second()
+        if not all(0 <= count <= _LARGEST for count in (second.requests, second.won, second.bytes)):
+            raise ValueError("second_requests are out of range")
 
     def key(self) -> str:
         """Return a new key to store the receipt under; the collector reads the manifest's digest from the key."""
@@ -181,7 +202,7 @@ class LaterPhases(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     version: Literal[1] = 1
-    phases: tuple[PhaseTime, ...]
+    phases: Phases
 
 
 RECEIPTS = JsonFormat[Receipt](Receipt)

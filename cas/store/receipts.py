@@ -22,7 +22,7 @@ from cas.bucket import Entry
 from cas.errors import FormatError, ObjectMissing
 from cas.parallel import for_each
 from cas.store import layout
-from cas.store.receipt import LATER_PHASES, MAX_SIZE, RECEIPTS, PhaseTime, Receipt
+from cas.store.receipt import LATER_PHASES, MAX_SIZE, MOST_PHASES, RECEIPTS, PhaseTime, Receipt
 from cas.store.receipt_cache import ReceiptCache
 from cas.store.store import Store
 
@@ -250,4 +250,6 @@ def _folder(entry: Entry) -> str:
 
 
 def _joined(receipt: Receipt, later: Sequence[PhaseTime]) -> Receipt:
-    return msgspec.structs.replace(receipt, phases=(*receipt.phases, *later)) if later else receipt
+    if not later:
+        return receipt
+    return msgspec.structs.replace(receipt, phases=(*receipt.phases, *later)[:MOST_PHASES])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,17 @@ from cas import host
 from cas.bucket import Kind
 from cas.formats.digest import named
 from cas.store import layout
-from cas.store.receipt import LATER_PHASES, RECEIPTS, Bytes, Interval, LaterPhases, PhaseTime, Receipt, covered
+from cas.store.receipt import (
+    LATER_PHASES,
+    MOST_PHASES,
+    RECEIPTS,
+    Bytes,
+    Interval,
+    LaterPhases,
+    PhaseTime,
+    Receipt,
+    covered,
+)
 from cas.store.receipt_cache import ReceiptCache
 from cas.store.receipts import Read, list_receipts, read_receipts
 from cas.store.store import Store, open_store
@@ -142,6 +153,41 @@ def test_what_was_read_is_not_read_again_and_a_damaged_cache_is(
     gotten.clear()
     assert len(read_receipts(store, cache=other).receipts) == 4
     assert len(gotten) == 8
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"when": "9999-99-99T99:99:99Z"},
+        {"when": "0000-00-00T00:00:00Z"},
+        {"when": "9999-12-31T23:59:59Z"},
+        {"bytes": {"total": HUGE, "present": None, "fetched": 0, "wire": 0, "reused": 0}},
+        {"bytes": {"total": 0, "present": -1, "fetched": 0, "wire": 0, "reused": 0}},
+        {"rate": -1},
+        {"second_requests": {"requests": HUGE, "won": 0, "bytes": 0}},
+        {"phases": [{"name": "fetch", "seconds": 1.0, "begun": 0.0}] * (MOST_PHASES + 1)},
+    ],
+)
+def test_what_no_restore_writes_is_malformed_and_ends_no_reader_of_all(
+    store: Store, read: Callable[..., Read], wrong: dict[str, object]
+) -> None:
+    good = put(store, receipt())
+    bad = layout.receipt_key("eu", "2026-11-23T11:26:59Z", A, ID)
+    document = {**json.loads(RECEIPTS.encode(receipt())), **wrong}
+    store.bucket.put(bad, json.dumps(document).encode(), Kind.DOCUMENT)
+    found = read()
+    assert ([one.key for one in found.receipts], found.damaged) == ([good], (bad,))
+
+
+def test_later_phases_are_as_many_as_a_reader_can_lay_out(store: Store, read: Callable[..., Read]) -> None:
+    key = put(store, receipt())
+    for program in ("a" * 16, "b" * 16):
+        put_later(store, key, 0, *[PhaseTime("x", 1.0, 1.0)] * MOST_PHASES, program=program)
+    (one,) = read().receipts
+    assert len(one.receipt.phases) == MOST_PHASES
 
 
 def test_what_another_release_kept_and_this_one_cannot_read_is_damaged(

@@ -27,7 +27,7 @@ from cas.formats.manifest import timestamp
 from cas.formats.printable import printable
 from cas.parallel import BackgroundCall
 from cas.store import later_phases
-from cas.store.receipt import RECEIPTS, Bytes, Failure, Receipt, phase_time
+from cas.store.receipt import MOST_PHASES, RECEIPTS, Bytes, Failure, Receipt, phase_time
 from cas.store.store import Store
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class ReceiptWriter:
         ends = [*(begun for _, begun in self._phases), end][1:]
         own = [events.Span(name, at, ended - at) for (name, at), ended in zip(self._phases, ends, strict=True) if name]
         spans = (*self._before, *self._named, *own, *self._boot_spans)
-        phases = tuple(phase_time(span, self._begun) for span in spans)
+        phases = tuple(phase_time(span, self._begun) for span in spans[:MOST_PHASES])
         fetching = sum(span.seconds for span in own if span.name == "fetch")
         return Receipt(
             manifest=manifest,
