@@ -50,7 +50,7 @@ def failure_of(error: BaseException) -> Failure | None:
             found = Failure("InputError", "no command is given: see `cas --help`", 2, is_expected=True)
         case click.ClickException():
             command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "cas"
-            text = error.format_message().rstrip(".")
+            text = _wrong_call(error).rstrip(".")
             see = f" See `{command} --help`" if text.endswith("?") else f": see `{command} --help`"
             found = Failure("InputError", text + see, 2, is_expected=True)
         case KeyboardInterrupt() | click.Abort():
@@ -69,6 +69,16 @@ def failure_of(error: BaseException) -> Failure | None:
             if is_panic(error):
                 found = Failure(name, f"a library failed ({error}): report it, with what it printed above", 1)
     return found
+
+
+def _wrong_call(error: click.ClickException) -> str:
+    """What is wrong with a call, in one sentence; of the options that a typo may be, the two closest."""
+    if not isinstance(error, click.NoSuchOption) or not error.possibilities:
+        return error.format_message()
+    from difflib import get_close_matches
+
+    close = get_close_matches(error.option_name, error.possibilities, n=2, cutoff=0)
+    return f"No such option '{error.option_name}'. Did you mean {' or '.join(map(repr, close))}?"
 
 
 def print_document(failure: Failure, settings: Settings) -> None:

@@ -78,6 +78,17 @@ def test_a_word_of_another_tool_is_the_command(word: str) -> None:
     assert call_cas(word, "--help").stdout == call_cas(SYNONYMS[word], "--help").stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [("--verison", "'--version'"), ("restore --cachedir x", "'--cache-dir'"), ("restore --recipt", "'--receipt'")],
+)
+def test_a_typo_of_an_option_names_the_closest_first(words: str, meant: str) -> None:
+    done = call_cas(*words.split())
+    assert done.returncode == 2
+    assert f"'{words.split()[-2 if words.endswith('x') else -1]}'. Did you mean {meant}" in done.stderr
+    assert re.search(r"\? See `cas[a-z ]* --help`$", done.stderr.strip())
+
+
 @pytest.mark.parametrize(("typo", "meant"), [("pul", "restore"), ("restor", "restore"), ("snapshot", "ls")])
 def test_a_typo_of_a_word_of_another_tool_is_a_typo_of_the_command(typo: str, meant: str) -> None:
     done = call_cas(typo)
