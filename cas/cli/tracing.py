@@ -45,7 +45,7 @@ def traced(name: str, listen: events.Listener) -> Iterator[events.Listener]:
     notes = _Notes(listen)
     try:
         yield notes.listen
-    except BaseException as error:
+    except Exception as error:  # who interrupts does not want to wait for the trace
         notes.end(name, error)
         raise
     notes.end(name, None)

@@ -14,6 +14,7 @@ pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from cas import events
 from cas.cli import tracing
 from tests.support.in_process import call_cas
 from tests.support.models import write_tree
@@ -113,6 +114,12 @@ def test_what_is_switched_off_sends_nothing(collector: Collector, tmp_path: Path
         done = call_cas("restore", "m", env=env)
         assert (done.returncode, "trace" in done.stderr) == (0, False)
     assert collector.requests == []
+
+
+def test_who_interrupts_an_operation_does_not_wait_for_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "send", lambda *_: pytest.fail("it was sent"))
+    with pytest.raises(KeyboardInterrupt), tracing.traced("cas restore", events.ignore):
+        raise KeyboardInterrupt
 
 
 def test_without_the_extra_nothing_is_sent_and_nothing_fails(

@@ -11,6 +11,7 @@ import pytest
 
 from cas.ops.report.figures import Report, figures
 from cas.ops.report.page import page
+from cas.ops.report.phases import Span
 from tests.ops.report.made_starts import NOW, of_fleet, start
 from tools import browser as browsers
 from tools.browser import Browser, Page
@@ -95,6 +96,16 @@ def test_what_receipts_say_is_text_and_never_a_program(browser: Browser, tmp_pat
     assert opened.evaluate("document.title") == "model-cas report"
     assert opened.evaluate("document.querySelectorAll('img, b').length") == 0
     assert HOSTILE in opened.evaluate("document.getElementById('title').textContent")
+
+
+def test_phases_may_be_called_what_every_object_of_a_page_has(browser: Browser, tmp_path: Path) -> None:
+    odd = tuple(Span(name, 0.0 + at, 1.0) for at, name in enumerate(("constructor", "__proto__", "toString")))
+    starts = [start(n, spans=odd, version="m@bbbbbbbbbbbb") for n in range(3)] + [start(9 + n) for n in range(3)]
+    opened = shown(browser, written(tmp_path, figures(starts, store="s", made=NOW, since=NOW)))
+    shares = "Chart.getChart('phases').data.datasets.map((set) => [set.label, set.data.every(Number.isFinite)])"
+    assert dict(opened.evaluate(shares)) == dict.fromkeys(
+        ("constructor", "__proto__", "toString", "fetch", "no name"), True
+    )
 
 
 def test_the_page_itself_forbids_programs_that_are_not_its_own(

@@ -51,6 +51,11 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+/** What stands under a name that a receipt says, 0 for nothing: every object has a `constructor`, too. */
+function own(figures, name) {
+  return Object.hasOwn(figures, name) ? figures[name] : 0;
+}
+
 function seconds(value) {
   if (value === null || value === undefined) return "–";
   if (value >= 7200) return `${(value / 3600).toFixed(1)} h`;

@@ -99,11 +99,11 @@ function howLong() {
   kept.push(chart(card(pair), "phases", "Where the time goes", "Mean seconds of each phase. A second counts once, for the phase that began last.", (palette) => {
     const some = groups(12);
     const found = phaseNames(some);
-    const parts = found.map((name) => ({ name, colour: colourOf(name, PHASES, found), values: some.map((group) => group.phases[name] || 0) }));
+    const parts = found.map((name) => ({ name, colour: colourOf(name, PHASES, found), values: some.map((group) => own(group.phases, name)) }));
     return {
       config: stacked(palette, some.map((group) => group.name), parts, seconds), height: 130 + 34 * some.length,
-      label: some.slice(0, 2).map((group) => `${group.name}: ${found.filter((name) => group.phases[name]).map((name) => `${name} ${seconds(group.phases[name])}`).join(", ")}`).join("; "),
-      table: { head: [dimension, ...found], rows: some.map((group) => [group.name, ...found.map((name) => seconds(group.phases[name] || 0))]) },
+      label: some.slice(0, 2).map((group) => `${group.name}: ${found.filter((name) => own(group.phases, name)).map((name) => `${name} ${seconds(own(group.phases, name))}`).join(", ")}`).join("; "),
+      table: { head: [dimension, ...found], rows: some.map((group) => [group.name, ...found.map((name) => seconds(own(group.phases, name)))]) },
     };
   }));
   chart(card(made), "counts", "How many", `Starts in each ${figures.unit}.`, (palette) => {
