@@ -12,6 +12,7 @@ import click
 from cas.cli import hints
 from cas.cli.display import output, paint
 from cas.cli.display.paint import Style
+from cas.cli.display.terminal import wrapped
 from cas.cli.options import Settings, cache_dir_option, common
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from cas.ops.doctor.roles import Role
 
 _NAME_WIDTH = 12
+_INDENT = " " * (2 + 8 + 1 + _NAME_WIDTH + 1)
 _STYLES = {"ok": Style.GREEN, "warning": Style.YELLOW, "failed": Style.RED, "skipped": Style.DIM}
 
 
@@ -41,12 +43,13 @@ def doctor(settings: Settings, role: Role | None, cache_dir: str | None) -> None
 
     # A service manager stops a command by SIGTERM: what was written is cleared, as after Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
-    shown = _Shown(quiet=settings.quiet, silent=settings.json)
+    shown = _Shown(settings)
     diagnosis = examine(settings.store, role, cache_dir=cache_dir, on_finding=shown.show)
     if settings.json:
         output.document(dataclasses.asdict(diagnosis))
     elif not settings.quiet:
-        print(_summary(diagnosis))
+        for line in wrapped(_summary(diagnosis), output.limit(settings)):
+            print(line)
     if diagnosis.exit_code:
         click.get_current_context().exit(diagnosis.exit_code)
 
@@ -59,9 +62,10 @@ def _interrupt(number: int, frame: object) -> None:
 class _Shown:
     """Prints findings as they come, below the name of their group."""
 
-    def __init__(self, *, quiet: bool, silent: bool) -> None:
-        """Print nothing yet. quiet: print warnings and failures only; silent: print nothing."""
-        self._quiet, self._silent = quiet, silent
+    def __init__(self, settings: Settings) -> None:
+        """Print nothing yet; with -q, print warnings and failures only, with --json nothing."""
+        self._quiet, self._silent = settings.quiet, settings.json
+        self._limit = output.limit(settings)
         self._group = ""
 
     def show(self, finding: Finding) -> None:
@@ -72,10 +76,18 @@ class _Shown:
             self._group = finding.group
             paint.line(sys.stdout, (self._group, Style.BOLD))
         status = (f"  {finding.status:<8}", _STYLES[finding.status])
-        paint.line(sys.stdout, status, (f" {finding.name:<{_NAME_WIDTH}} {finding.found}", Style.PLAIN))
+        found, *more = self._lines(finding.found, 0)
+        paint.line(sys.stdout, status, (f" {finding.name:<{_NAME_WIDTH}} {found}", Style.PLAIN))
         if finding.advice:
-            advice = f"  {'':<8} {'':<{_NAME_WIDTH}} -> {hints.carry(finding.advice)}"
-            paint.line(sys.stdout, (advice, Style.PLAIN))
+            advice, *below = self._lines(hints.carry(finding.advice), len("-> "))
+            more += [f"-> {advice}", *(f"   {line}" for line in below)]
+        for line in more:
+            paint.line(sys.stdout, (f"{_INDENT}{line}", Style.PLAIN))
+
+    def _lines(self, text: str, before: int) -> list[str]:
+        """A text in lines that fit beside the names, behind so many columns."""
+        limit = None if self._limit is None else max(20, self._limit - len(_INDENT) - before)
+        return wrapped(text, limit) or [""]
 
 
 def _summary(diagnosis: Diagnosis) -> str:

@@ -51,12 +51,15 @@ def fitted(before: str, name: str, after: str = "", limit: int | None = None) ->
 
 
 def wrapped(text: str, limit: int | None) -> list[str]:
-    """A sentence in lines of at most `limit` columns."""
+    """A sentence in lines of at most `limit` columns; what can be typed back stays whole: paths, and `commands`."""
     if limit is None:
         return [text]
+    import re
     import textwrap
 
-    return textwrap.wrap(text, limit)
+    held = re.sub("`[^`]*`", lambda command: command[0].replace(" ", "\0"), text)
+    lines = textwrap.wrap(held, limit, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def branches(depths: Sequence[int]) -> list[str]:

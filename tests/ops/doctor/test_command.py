@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from cas.store.store import Store
 from tests.support.in_process import call_cas
+from tests.support.terminals import cas_on_terminal
 
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
@@ -20,6 +22,15 @@ def test_a_line_for_each_check_and_a_summary(directory_store: Store) -> None:
     assert "  ok       format       a store, version 1" in lines
     assert " ok" in lines[-1]
     assert len(lines) < 40
+
+
+def test_a_narrow_terminal_breaks_lines_between_words_and_never_within_a_command(directory_store: Store) -> None:
+    directory_store.create()
+    shown = cas_on_terminal("doctor", "--store", directory_store.url, columns=60, env=OFFLINE)
+    beside = "\n" + " " * 24
+    text = "\n".join(shown.lines)
+    assert f"no key: whoever may write tags and{beside}pins chooses what runs here{beside}(`cas trust add`)\n" in text
+    assert re.search(r"this\skey\shas\swhat\sthese\sroles\sneed:\s[a-z,\s]+$", text), text
 
 
 def test_advice_stands_below_and_quiet_shows_troubles_only(tmp_path: Path) -> None:
