@@ -17,11 +17,13 @@ class FileDefaults(dict[str, object]):
 
 
 class _OfOneCommand(dict[str, object]):
-    def __contains__(self, key: object) -> bool:
-        return key in _READERS and bool(_READERS[str(key)]())
+    """Each value is read once: click asks for it several times."""
 
-    def __getitem__(self, key: str) -> object:
-        return _READERS[key]()
+    def __contains__(self, key: object) -> bool:
+        return key in _READERS and bool(self[str(key)])
+
+    def __missing__(self, key: str) -> object:
+        return self.setdefault(key, _READERS[key]())
 
 
 def _cache_dir() -> object:

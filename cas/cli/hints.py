@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cas.cli.options import Settings
 
-_PROPOSED = re.compile(r"`cas ([^`\n]+)`")
+_PROPOSED = r"`cas ([^`\n]+)`"  # compiled when a message has such a command
 # The store does not change what these do, or they name it as an argument.
 _WITHOUT_STORE = frozenset({"completion", "help", "keygen", "prune", "sources", "trust", "version"})
 _VALUED = frozenset({"--store"})
@@ -35,12 +35,12 @@ def carry(text: str) -> str:
     if _call is None or not (_call.store or _call.destination or _call.json or _call.cache_dir):
         return text
     call = _call
-    return _PROPOSED.sub(lambda match: f"`cas {_with_options(match[1], text, call)}`", text)
+    return re.sub(_PROPOSED, lambda match: f"`cas {_with_options(match[1], text, call)}`", text)
 
 
 def first_command(text: str) -> str | None:
     """Return the first command that a message proposes, without its backquotes; None if it proposes none."""
-    found = _PROPOSED.search(text)
+    found = re.search(_PROPOSED, text)
     return found and f"cas {found[1]}"
 
 

@@ -22,7 +22,7 @@ Hex: TypeAlias = Annotated[str, Meta(pattern=HEX_PATTERN)]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-_WHOLE = re.compile(rf"(?:{PREFIX})?(?<![0-9a-f])([0-9a-f]{{64}}|[0-9a-f]{{40}})(?![0-9a-f])")
+_WHOLE = rf"(?:{PREFIX})?(?<![0-9a-f])([0-9a-f]{{64}}|[0-9a-f]{{40}})(?![0-9a-f])"  # compiled when it is used
 
 
 def hex_of(data: Buffer) -> str:
@@ -48,4 +48,4 @@ def short(text: str) -> str:
 
     A digest loses its `blake3:`, too; what is left can be typed back.
     """
-    return _WHOLE.sub(lambda match: match[1][:SHORT], text)
+    return re.sub(_WHOLE, lambda match: match[1][:SHORT], text)

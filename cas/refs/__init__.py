@@ -4,10 +4,9 @@ from cas.refs.reference import (
     DEFAULT_TAG,
     Reference,
     Resolved,
-    absent,
     log_of,
     parse_reference,
     resolve,
 )
 
-__all__ = ["DEFAULT_TAG", "Reference", "Resolved", "absent", "log_of", "parse_reference", "resolve"]
+__all__ = ["DEFAULT_TAG", "Reference", "Resolved", "log_of", "parse_reference", "resolve"]

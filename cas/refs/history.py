@@ -10,6 +10,7 @@ from cas.errors import InputError, NotFoundError, SignatureError
 from cas.formats.digest import named, short
 from cas.refs.entry import DERIVE, PUBLISH, SIGN
 from cas.refs.grammar import Reference, digits_in
+from cas.refs.likely import absent
 from cas.refs.meaning import definite
 from cas.refs.past_moves import PastMove, past_moves
 from cas.refs.ref_named import ref_named
@@ -130,7 +131,7 @@ def _past(store: Store, ref: Ref) -> list[PastMove]:
     store.check_format()
     found = past_moves([RefLog(store, ref)])[ref]
     if not found:
-        raise refs.absent(store, ref)
+        raise absent(store, ref)
     if store.trust is not None and not found[-1].problem:
         from cas.refs.floors import check_floor
 

@@ -13,7 +13,6 @@ from cas.formats.manifest import Manifest
 from cas.formats.printable import no_command
 from cas.parallel import BackgroundCall
 from cas.refs.grammar import DEFAULT_TAG, Reference, parse_reference
-from cas.refs.likely import absent
 from cas.refs.reflog import Move, Ref, RefLog
 from cas.store.layout import VersionId
 from cas.store.store import Store
@@ -22,7 +21,6 @@ __all__ = [
     "DEFAULT_TAG",
     "Reference",
     "Resolved",
-    "absent",
     "last_move",
     "log_of",
     "parse_reference",
@@ -218,6 +216,8 @@ def _load_verification() -> None:
 def _current(store: Store, log: RefLog, hubs: Sequence[Path], *, keep: bool) -> tuple[str, Move]:
     move = last_move(log, hubs, keep=keep)
     if move is None:
+        from cas.refs.likely import absent
+
         raise absent(store, log.ref)
     entry = move.entry
     if entry.digest is None:

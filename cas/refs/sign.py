@@ -21,10 +21,10 @@ from cas.formats.digest import hex_of
 from cas.formats.minisign import PublicKey, SecretKey
 from cas.parallel import for_each
 from cas.refs.floors import BELOW, check_floor
+from cas.refs.likely import absent
 from cas.refs.log_reader import UNSET, Move, Ref, entry_name
 from cas.refs.move import check_expected
 from cas.refs.ref_named import ref_named
-from cas.refs.reference import absent
 from cas.refs.reflog import RefLog, logs
 from cas.refs.signatures import MAX_ENTRY, check_entry, read_signature, refuse_foreign_signer, sign_entry
 from cas.store import layout

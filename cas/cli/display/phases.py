@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from cas import events
 
@@ -41,7 +40,6 @@ DESCRIPTIONS = {
 """Name of a phase (events.Phase) -> what people read."""
 
 
-@dataclass(slots=True)
 class TimedPhase:
     """A phase that has begun.
 
@@ -54,12 +52,11 @@ class TimedPhase:
         seconds: how long it took; 0 while it lasts.
     """
 
-    name: str
-    total: int = 0
-    begun: float = 0.0
-    plain: int = 0
-    wire: int = 0
-    seconds: float = 0.0
+    def __init__(self, name: str, total: int = 0) -> None:
+        self.name, self.total = name, total
+        self.begun = time.monotonic()
+        self.plain = self.wire = 0
+        self.seconds = 0.0
 
     @property
     def description(self) -> str:
@@ -89,13 +86,13 @@ class Phases:
     """
 
     def __init__(self) -> None:
-        self.now = TimedPhase("", begun=time.monotonic())
+        self.now = TimedPhase("")
         self.ended: list[TimedPhase] = []
 
     def begin(self, phase: events.Phase) -> None:
         """End the phase that lasts, and begin another."""
         self.end()
-        self.now = TimedPhase(phase.name, phase.total, time.monotonic())
+        self.now = TimedPhase(phase.name, phase.total)
 
     def moved(self, moved: events.Moved) -> None:
         """Count the bytes of a chunk."""
@@ -107,7 +104,7 @@ class Phases:
         if self.now.name:
             self.now.seconds = time.monotonic() - self.now.begun
             self.ended.append(self.now)
-        self.now = TimedPhase("", begun=time.monotonic())
+        self.now = TimedPhase("")
 
     def wire_rate(self) -> float:
         """Bytes a second that crossed the connection, in the phases in which any did; 0 for none."""

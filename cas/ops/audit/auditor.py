@@ -16,7 +16,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterator, Sequence
 
-from cas import events, host, refs
+from cas import events, host
 from cas.errors import FormatError, IntegrityError, NotFoundError
 from cas.formats.digest import parse
 from cas.formats.manifest import timestamp
@@ -26,6 +26,7 @@ from cas.ops.audit.result import LOST, MANIFEST, NOT_CHECKED, RAN, Audit, Audite
 from cas.ops.audit.runs import MOST, Receipts, Released
 from cas.parallel import for_each
 from cas.refs import reflog
+from cas.refs.likely import absent
 from cas.refs.ref_named import ref_named
 from cas.refs.reflog import Ref, RefLog
 from cas.store.layout import VersionId
@@ -71,7 +72,7 @@ def audit(
     problems += _lost_manifests(store, shown, requests)
     problems += _lost_logs(store, found, only)
     if only is not None and not shown and not problems:
-        raise refs.absent(store, only)
+        raise absent(store, only)
     receipts = Receipts(store, only.first if only is not None and only.kind == "pins" else "", begun - since)
     released = _released(found)
     runs = receipts.released(released)
