@@ -94,8 +94,11 @@ def print_document(failure: Failure, settings: Settings) -> None:
 
 def _own_words(words: list[str]) -> list[str]:
     """Return the words of a call that are no arguments of a command that `cas run` would have become."""
+    from cas.cli.synonyms import SYNONYMS
+
     words = words[: words.index("--")] if "--" in words else words
-    if "run" not in words:
+    at = next((at for at, word in enumerate(words) if SYNONYMS.get(word, word) == "run"), None)
+    if at is None:
         return words
-    behind = words.index("run") + 1
+    behind = at + 1
     return words[:behind] + list(itertools.takewhile(lambda word: word.startswith("-"), words[behind:]))

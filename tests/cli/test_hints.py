@@ -130,8 +130,12 @@ def test_an_error_is_a_document_too(shop: Shop, words: list[str], kind: str, cod
 
 
 def test_a_word_of_the_command_of_run_is_none_of_the_call(shop: Shop) -> None:
-    for words in (["m:none", "true", "--json"], ["m:none", "--", "true", "--json"]):
-        done = shop.cas("run", *words)
+    for words in (
+        ["run", "m:none", "true", "--json"],
+        ["exec", "m:none", "true", "--json"],
+        ["run", "m:none", "--", "true", "--json"],
+    ):
+        done = shop.cas(*words)
         assert (done.returncode, done.stdout) == (3, ""), done.stdout
 
 
