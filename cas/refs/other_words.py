@@ -69,5 +69,10 @@ def _url(text: str) -> str:
         parts = urlsplit("")
     if parts.hostname in _HUBS or parts.scheme == "hf":
         repo = "/".join([parts.netloc] * (parts.scheme == "hf") + parts.path.strip("/").split("/")[:2])
-        return f"{text} is a repo of the hub: publish it with `cas publish NAME --repo {repo}`, then name the model"
+        if not _REPO.fullmatch(repo):
+            return f"{text} is a page of the hub: name a repo as ORG/NAME, or a model, as `cas ls` lists them"
+        return (
+            f"{text} is a repo of the hub: write {repo} if a model of the store holds it, or publish it with "
+            f"`cas publish NAME --repo {repo}`, then name the model"
+        )
     return f"{text} is the URL of a store: name it with `--store {text}`, and a model in it"

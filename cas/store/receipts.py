@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from cas.bucket import Entry
-from cas.errors import FormatError, ObjectMissing
+from cas.errors import FormatError, NotFoundError, ObjectMissing
 from cas.parallel import for_each
 from cas.store import layout
 from cas.store.receipt import LATER_PHASES, MAX_SIZE, MOST_PHASES, RECEIPTS, PhaseTime, Receipt
@@ -29,6 +29,7 @@ from cas.store.store import Store
 MOST = 100_000
 """Receipts that are read at most, the newest of those listed; 10,000 take about 60 MB of memory."""
 
+_SHOWN = 4  # names in an error
 _AT_ONCE = 2000  # documents whose bytes are in memory at a time
 
 T = TypeVar("T")
@@ -253,3 +254,19 @@ def _joined(receipt: Receipt, later: Sequence[PhaseTime]) -> Receipt:
     if not later:
         return receipt
     return msgspec.structs.replace(receipt, phases=(*receipt.phases, *later)[:MOST_PHASES])
+
+
+def none_of(reference: str, others: Sequence[Stored]) -> NotFoundError:
+    """Return the error that no receipt is of what was asked for, which names the closest that there are."""
+    from difflib import get_close_matches
+
+    names = sorted({name for one in others for name in (one.receipt.model, one.receipt.deployment)})
+    if not names:
+        return NotFoundError(
+            "no receipts of the time that was asked for: `cas restore --receipt` or CAS_RECEIPT=1 leaves one, "
+            "and --since 90d looks further back"
+        )
+    close = get_close_matches(reference.removeprefix("pin:"), names, _SHOWN) or names[:_SHOWN]
+    return NotFoundError(
+        f"no receipt is of {reference} in the time that was asked for: there are some of {', '.join(close)}"
+    )

@@ -123,6 +123,8 @@ def test_the_environment_may_say_it_so(shelf: Desk) -> None:
         ("restore v1", 3, "v1 is a tag: write minilm:v1"),
         ("show s3://bucket/cas", 2, "is the URL of a store: name it with `--store s3://bucket/cas`"),
         (f"show https://huggingface.co/{REPO}", 2, f"publish it with `cas publish NAME --repo {REPO}`"),
+        (f"show https://huggingface.co/{REPO}", 2, f"write {REPO} if a model of the store holds it"),
+        ("show hf://x", 2, "is a page of the hub: name a repo as ORG/NAME, or a model"),
         ("show STORE", 2, "is a store on this machine: name it with `--store STORE`"),
         (
             "show FOLDER",

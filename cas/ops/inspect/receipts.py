@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -14,7 +14,7 @@ from cas.bucket import Entry
 from cas.errors import InputError, NotFoundError
 from cas.formats.manifest import timestamp
 from cas.store import layout
-from cas.store.receipts import Listed, Stored, list_receipts, read_receipts
+from cas.store.receipts import Listed, Stored, list_receipts, none_of, read_receipts
 from cas.store.store import Store, open_store
 
 SINCE = datetime.timedelta(days=7)
@@ -24,7 +24,7 @@ LATEST = "latest"
 """Stands for the id of the newest receipt."""
 
 _ID = re.compile(r"[0-9a-f]{4,16}")
-_SHOWN = 4  # names in an error
+_SHOWN = 4  # ids in an error
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def receipts(
     read = read_receipts(store, listed=listed, wanted=wanted, requests=requests)
     matching = [one for one in reversed(read.receipts) if is_wanted(one)]
     if reference is not None and not matching and not read.damaged:
-        raise _none_of(reference, read.receipts or read_receipts(store, listed=listed, requests=requests).receipts)
+        raise none_of(reference, read.receipts or read_receipts(store, listed=listed, requests=requests).receipts)
     found = [one for one in matching if not failed or not one.receipt.ok]
     shown = found if last is None else found[:last]
     return FoundReceipts(tuple(shown), read.damaged, read.left_out + len(found) - len(shown))
@@ -147,22 +147,6 @@ def _selection(store: Store, reference: str | None, listed: Listed) -> Wanted:
 
 def _of_deployment(name: str) -> Callable[[Entry], bool]:
     return lambda entry: layout.receipt_deployment(entry.key) == name
-
-
-def _none_of(reference: str, others: Sequence[Stored]) -> NotFoundError:
-    """Return the error that no receipt is of what was asked for, which names the closest that there are."""
-    from difflib import get_close_matches
-
-    names = sorted({name for one in others for name in (one.receipt.model, one.receipt.deployment)})
-    if not names:
-        return NotFoundError(
-            "no receipts of the time that was asked for: `cas restore --receipt` or CAS_RECEIPT=1 leaves one, "
-            "and --since 90d looks further back"
-        )
-    close = get_close_matches(reference.removeprefix("pin:"), names, _SHOWN) or names[:_SHOWN]
-    return NotFoundError(
-        f"no receipt is of {reference} in the time that was asked for: there are some of {', '.join(close)}"
-    )
 
 
 def document(one: Stored) -> dict[str, object]:

@@ -23,7 +23,7 @@ from cas.ops.report.figures import Report, figures
 from cas.ops.report.page import page
 from cas.ops.report.starts import Start, start_of
 from cas.ops.report.stored import Stored, read_stored
-from cas.store.receipts import read_receipts
+from cas.store.receipts import none_of, read_receipts
 from cas.store.store import Store, open_store
 
 SINCE = datetime.timedelta(days=30)
@@ -60,7 +60,7 @@ def report(
 
     Raises:
         InputError: the price is negative.
-        NotFoundError: there is no such results file.
+        NotFoundError: there is no such results file, or no receipt is of the model or deployment, but of others.
         FormatError: it is none.
         CacheError: the page cannot be written.
         Unsupported: the store is read over plain https, which cannot list.
@@ -79,6 +79,8 @@ def report(
         for one in read.receipts
         if _is_about(one.receipt.model, one.receipt.deployment, about)
     ]
+    if about is not None and read.receipts and not starts:
+        raise none_of(about, read.receipts)
     if read.left_out:
         on_event(events.Warned(f"{read.left_out} older receipts were not read: they are too many"))
     stored = _stored(store, starts, now - since, price, limits, on_event) if with_store else None

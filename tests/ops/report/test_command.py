@@ -73,6 +73,13 @@ def test_the_document_has_the_figures_of_the_page_and_writes_no_file(store: Stor
     assert json.loads(msgspec.json.encode(page.groups)) == found["groups"]
 
 
+def test_a_typo_writes_no_empty_page_over_another(store: Store, here: Path) -> None:
+    (here / "report.html").write_text("of last week")
+    done = call_cas("--store", store.url, "report", "eu-prd")
+    assert (done.returncode, (here / "report.html").read_text()) == (3, "of last week")
+    assert "no receipt is of eu-prd in the time that was asked for: there are some of eu-prod" in done.stderr
+
+
 def test_a_model_or_a_deployment_is_told_alone(store: Store) -> None:
     by_model = cas_json(store, "report", "minilm")
     by_deployment = cas_json(store, "report", "eu-prod")
