@@ -1,4 +1,6 @@
-"""This machine and its user: how much of it operations may use, its facts in a receipt, who moves a ref. No secrets."""
+"""This machine and its user: how much of it operations may use, its facts in a receipt, who moves a ref,
+whether traces of them are wanted. No secrets.
+"""
 
 from __future__ import annotations
 
@@ -175,3 +177,10 @@ def _hostname() -> str:
 def _as_text(name: str) -> str:
     """A name that fits any document: `?` in place of bytes that are no UTF-8, which Python passes on as surrogates."""
     return name.encode(errors="replace").decode()
+
+
+def traces_wanted() -> bool:
+    """Whether variables of OpenTelemetry name an endpoint for traces, and do not switch them off."""
+    endpoint = config.first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT").value
+    is_off = config.read("OTEL_SDK_DISABLED").lower() == "true" or config.read("OTEL_TRACES_EXPORTER") == "none"
+    return bool(endpoint) and not is_off

@@ -55,7 +55,7 @@ def publish(
     """Publish MODEL: download what is missing, upload what is new, move the tags, print the reference."""
     from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.local.variables import traces_wanted
+    from cas.host import traces_wanted
     from cas.ops.publish import publisher
     from cas.store.store import open_store
 

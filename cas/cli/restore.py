@@ -146,7 +146,7 @@ def restore_chosen(
     """
     from cas.cli.display.progress import reporter_for
     from cas.cli.process import keep_memory_together, leave_cores_alone
-    from cas.local.variables import traces_wanted
+    from cas.host import traces_wanted
     from cas.ops.restore import restorer
     from cas.store.store import open_store
 

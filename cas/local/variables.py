@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from cas import config
-
 
 class Variable(NamedTuple):
     """A variable of the environment that this program or one of its libraries reads.
@@ -149,10 +147,3 @@ VARIABLES = tuple(
     }.items()
 )  # fmt: skip
 """Every variable that this program or a library of its own reads, in the order in which `cas info` shows them."""
-
-
-def traces_wanted() -> bool:
-    """Whether variables of OpenTelemetry name an endpoint for traces, and do not switch them off."""
-    endpoint = config.first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT").value
-    is_off = config.read("OTEL_SDK_DISABLED").lower() == "true" or config.read("OTEL_TRACES_EXPORTER") == "none"
-    return bool(endpoint) and not is_off

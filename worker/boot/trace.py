@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from cas.events import Span
-from cas.local.variables import traces_wanted
+from cas.host import traces_wanted
 from worker.boot.cold_start import Phases
 from worker.log import logger
 
