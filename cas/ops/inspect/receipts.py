@@ -12,7 +12,9 @@ import msgspec
 from cas import host, refs
 from cas.bucket import Entry
 from cas.errors import InputError, NotFoundError
+from cas.formats.digest import parse
 from cas.formats.manifest import timestamp
+from cas.refs.grammar import digits_in
 from cas.store import layout
 from cas.store.receipts import Listed, Stored, list_receipts, none_of, read_receipts
 from cas.store.store import Store, open_store
@@ -55,8 +57,8 @@ def receipts(
     """List the receipts of a store: what ran where, how long it took to start, and what failed.
 
     Args:
-        reference: a model, a version of one (`model:tag`, `model@digest`), a deployment, or `pin:deployment[/model]`;
-            None for all.
+        reference: a model, a version of one (`model:tag`, `model@digest`, 8 or more digits alone), a deployment, or
+            `pin:deployment[/model]`; None for all.
         store: an open store, its URL, or None for the default.
         since: receipts that are older are left out.
         until: receipts that are younger are left out.
@@ -133,7 +135,8 @@ def _selection(store: Store, reference: str | None, listed: Listed) -> Wanted:
     if reference.startswith("pin:"):
         deployment, _, model = reference.removeprefix("pin:").partition("/")
         return _of_deployment(deployment), (lambda one: model in ("", one.receipt.model))
-    if ":" in reference or "@" in reference:
+    digits = digits_in(reference)
+    if digits is None and (":" in reference or "@" in reference):
         named = refs.parse_reference(reference)
         prefix = named.digest if named.digest is not None else refs.resolve(store, named).digest
         return (
@@ -142,6 +145,10 @@ def _selection(store: Store, reference: str | None, listed: Listed) -> Wanted:
         )
     if any(layout.receipt_deployment(entry.key) == reference for entry in listed.receipts):
         return _of_deployment(reference), (lambda one: True)
+    if digits is not None:  # of a version, or the name of a model
+        return (lambda entry: True), (
+            lambda one: one.receipt.model == reference or parse(one.receipt.manifest).startswith(digits)
+        )
     return (lambda entry: True), (lambda one: one.receipt.model == reference)
 
 

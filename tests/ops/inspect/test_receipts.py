@@ -73,6 +73,7 @@ def test_they_are_listed_newest_first_by_model_version_deployment_time_and_resul
     assert filled.found() == [2, 1, 0]
     assert filled.found("m") == filled.found("eu") == filled.found("pin:eu") == filled.found("pin:eu/m") == [2, 0]
     assert filled.found("other") == filled.found(f"other@{B[:8]}") == filled.found(f"other@blake3:{B}") == [1]
+    assert filled.found(B[:8]) == filled.found(B[:12].upper()) == filled.found(f"blake3:{B}") == [1]
     assert filled.found("--failed") == [2]
     assert filled.found("-n", "2") == [2, 1]
     assert filled.found("--since", "90m") == [2, 1]
