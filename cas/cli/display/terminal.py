@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 _ELLIPSIS = "…"
 _SHORTEST_NAME = 8  # columns; when a name would get fewer, the whole line is cut instead
+_NARROW = 20  # columns, below which even what can be typed back is broken
 
 
 def width() -> int | None:
@@ -51,14 +52,17 @@ def fitted(before: str, name: str, after: str = "", limit: int | None = None) ->
 
 
 def wrapped(text: str, limit: int | None) -> list[str]:
-    """A sentence in lines of at most `limit` columns; what can be typed back stays whole: paths, and `commands`."""
+    """A sentence in lines of at most `limit` columns.
+
+    What can be typed back, paths and `commands`, stays whole, but where a line has less than 20 columns.
+    """
     if limit is None:
         return [text]
     import re
     import textwrap
 
     held = re.sub("`[^`]*`", lambda command: command[0].replace(" ", "\0"), text)
-    lines = textwrap.wrap(held, limit, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(held, limit, break_long_words=limit < _NARROW, break_on_hyphens=False)
     return [line.replace("\0", " ") for line in lines]
 
 
