@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from cas.errors import AccessDenied, RefUnset, Unsupported
@@ -11,6 +12,7 @@ from cas.refs.reflog import Ref
 from cas.store.store import Store
 
 _SHOWN = 8  # names in one line
+_FEW_DIGITS = re.compile(r"(?=.*[0-9])[0-9a-f]{4,7}")
 _ALIKE = 0.65  # of what difflib calls the ratio of two words: 1 for the same
 
 
@@ -42,7 +44,15 @@ def unknown_model(store: Store, model: str) -> str:
         return path
     if not models:
         return "the store is empty: publish a model with `cas publish`"
-    return f"{did_you_mean(model, models)}the store's models are {shown(model, models)}"
+    digits = "a digest takes 8 or more digits; " if _FEW_DIGITS.fullmatch(model) else ""
+    return f"{did_you_mean(model, models)}{digits}the store's models are {shown(model, models)}"
+
+
+def unknown_repo(store: Store, repo: str) -> str:
+    """Return, for an error, the pin or tag that DEPLOYMENT/MODEL or MODEL/TAG means; empty where there is none."""
+    meant = (f"pin:{repo}", repo.replace("/", ":"))
+    found = (ref for kind in ("pins", "tags") for ref in reflog.current(store, kind) if str(ref) in meant)
+    return next((f"did you mean {ref}? " for ref in found), "")
 
 
 def unknown_deployment(store: Store, deployment: str, model: str | None = None) -> str:

@@ -22,6 +22,7 @@ from cas.parallel import for_each
 from cas.refs import reflog
 from cas.refs.digits import find_version
 from cas.refs.grammar import Reference, digits_in, parse_reference, trimmed
+from cas.refs.likely import unknown_repo
 from cas.refs.names import named_versions
 from cas.store.layout import VersionId
 from cas.store.manifests import read_manifest
@@ -101,7 +102,8 @@ def _model_of_repo(store: Store, repo: str) -> str:
     if found:
         raise InputError(f"{repo} is in {', '.join(sorted(found)[:8])}: name one of these models")
     raise NotFoundError(
-        f"no model in {store.url} holds the repo {repo}: publish it with `cas publish {_a_name(repo)} --repo {repo}`"
+        f"no model in {store.url} holds the repo {repo}: {unknown_repo(store, repo)}publish it with "
+        f"`cas publish {_a_name(repo)} --repo {repo}`"
     )
 
 

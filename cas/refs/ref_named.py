@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cas.errors import CasError, InputError
 from cas.refs.digits import find_version
-from cas.refs.grammar import Reference, parse_reference
+from cas.refs.grammar import Reference, digits_in, parse_reference
 from cas.refs.likely import absent
 from cas.refs.meaning import definite, other_meaning
 from cas.refs.names import named_versions
@@ -43,6 +43,10 @@ def ref_named(
             raise absent(store, ref)
         reference = meant or reference
         ref = _ref_of(reference)
+    if as_written and (digits := digits_in(text)) and ref is not None and not RefLog(store, ref).names():
+        # Digits alone, and no model is named so: what they name is a version.
+        version = find_version(store, digits)
+        reference, ref = Reference(version.model, digest=version.digest), None
     if reference.digest is not None and ref is not None:
         resolve(store, reference)  # which raises where the tag names another version
     if ref is None:
